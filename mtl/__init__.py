@@ -1,0 +1,1 @@
+"""Few-shot image classification by meta-transfer learning, with hard-task resampling."""

@@ -1,0 +1,131 @@
+"""YAML and `key.sub=value` to a checked Config; every mistake told at once, each with its full key."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from mtl.config.schema import Config
+from mtl.errors import UserError
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file with `key.sub=value` laid over it; `None` stands for all defaults.
+
+    Raises:
+        UserError: the file cannot be read, or with one line for every mistake in it.
+    """
+    tree = {} if path is None else _read_yaml(Path(path))
+    wrong: list[str] = []
+    for text in overrides:
+        wrong += _lay_over(tree, text)
+    return read_config(tree, str(path or "the overrides"), wrong)
+
+
+def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ()) -> Config:
+    """A Config from nested mappings. `origin` says in messages where they came from."""
+    sentences = list(wrong)
+    try:
+        config = TypeAdapter(Config).validate_python(dict(tree))
+    except ValidationError as error:
+        for e in error.errors():
+            sentences += _sentences(e)
+    if sentences:
+        raise UserError(f"{origin}: {len(sentences)} mistake(s)\n" + "\n".join(f"  {s}" for s in sentences))
+    return config
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain containers, tuples as lists: what YAML and checkpoints hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    return result
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config: every key, in the order of the schema."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None, width=110)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.4)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise UserError(f"{path}: there is no such config{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: must hold keys and values at its top level, not a {type(tree).__name__}")
+    return tree
+
+
+def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        return [f"{text!r}: an override is written key.sub=value, for example meta.way=5"]
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        if not isinstance(below, dict):
+            return [f"{key}: {parent} is a single value and has no keys below it"]
+        tree = below
+    try:
+        tree[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return [f"{key}: {value!r} is not a YAML value (numbers, true, words, [lists])"]
+    return []
+
+
+def _sentences(error: Any) -> Iterator[str]:
+    """One pydantic error in the words of a user: full key, value, what is allowed, the nearest match."""
+    location = [str(part) for part in error["loc"]]
+    kind, value = error["type"], error["input"]
+    if kind == "value_error" and not location:  # checks across sections name their keys themselves
+        yield from str(error["ctx"]["error"]).split("\n")
+        return
+    if kind == "unexpected_keyword_argument":
+        known = [f.name for f in dataclasses.fields(_section(location[:-1]))]
+        near = difflib.get_close_matches(location[-1], known, 1, 0.5)
+        prefix = ".".join([*location[:-1], ""])
+        hint = f"did you mean {prefix}{near[0]}? " if near else ""
+        yield f"{'.'.join(location)}: no such key; {hint}(known here: {', '.join(known)})"
+        return
+    key = ".".join(p for p in location if "[" not in p and not p.startswith(("constrained", "int", "float")))
+    if kind == "dataclass_type":
+        yield f"{key}: {value!r} is a single value, but {key} is a section with keys of its own"
+    elif kind == "literal_error":
+        allowed = _literals(location)
+        near = difflib.get_close_matches(str(value), allowed, 1, 0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        yield f"{key}: {value!r} is not allowed; allowed are {error['ctx']['expected']}{hint}"
+    else:
+        message = str(error["ctx"]["error"]) if kind == "value_error" else error["msg"]
+        message = message.removeprefix("Input ").replace("valid dictionary", "section")
+        yield f"{key}: {value!r} is not allowed; it {message}"
+
+
+def _section(path: Sequence[str]) -> Any:
+    section: Any = Config
+    for name in path:
+        section = next(f.type for f in dataclasses.fields(section) if f.name == name)
+    return section
+
+
+def _literals(path: Sequence[str]) -> list[str]:
+    hint = next(f.type for f in dataclasses.fields(_section(path[:-1])) if f.name == path[-1])
+    return [str(a) for arg in (hint, *get_args(hint)) for a in get_args(arg)]

@@ -1,0 +1,231 @@
+"""Every key that a config may have, its default and what is allowed. Imports no torch: `--help` is quick."""
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Augment:
+    """Random changes of training images, drawn for each image on its own."""
+
+    crop: Count = 0  # pixels of padding around a random crop
+    flip: bool = False  # left-right
+    rotate: NonNegative = 0.0  # up to so many degrees either way
+    translate: Share = 0.0  # up to this share of the side
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # zoom in [1 - scale, 1 + scale]
+    shear: NonNegative = 0.0  # up to so many degrees
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor in [1 - b, 1 + b]
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Data:
+    """The image set and its split by classes."""
+
+    name: Literal[
+        "glyphs", "omniglot", "cifar_fs", "fc100", "mini_imagenet", "tiered_imagenet", "image_folder"
+    ] = "glyphs"
+    root: str = "data"  # where the set lies, and where its decoded copy is kept
+    image_size: Annotated[int, Field(ge=16, le=1024)] | None = None  # None: the set's own
+    grayscale: bool | None = None  # None: the set's own
+    split: Literal["vinyals", "lake"] = "vinyals"  # omniglot only
+    rotations: bool = False  # omniglot only: each character turned by 90, 180, 270 degrees is a further class
+    samples_per_class: Positive = 20  # glyphs only
+    split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
+    split_seed: Count = (
+        0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
+    )
+    download: bool = True  # fetch a set that is not below root
+    probe_fraction: Annotated[float, Field(ge=0, le=0.8)] = 0.0  # base images that pretraining never sees;
+    #   meta-training then draws its episodes and rounds from these alone
+    augment: Augment = field(default_factory=Augment)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Backbone:
+    """The network that turns an image into a feature."""
+
+    name: Literal[
+        "conv4", "resnet12", "resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "efficientnet_b0"
+    ] = "conv4"
+    channels: tuple[Positive, Positive, Positive, Positive] | None = (
+        None  # conv4 and resnet12; None: as published
+    )
+    pool: Literal["flatten", "mean"] | None = (
+        None  # conv4 and resnet12; None: flatten for conv4, mean for resnet12
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Pretrain:
+    """Ordinary classification of the base classes."""
+
+    epochs: Positive = 10
+    batch_size: Positive = 128
+    lr: Rate = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    warm_up: Share = 0.1  # share of the steps in which the rate climbs; cosine to 0 after it
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    classifier: Literal["linear", "cosine"] = "linear"
+    scale: Rate = 20.0  # cosine classifier: logits are scale times cosine
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0  # cosine classifier: taken off the own class's cosine
+    validate_every: Positive = 1  # epochs
+    validate_tasks: Positive = 400
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Head:
+    """The base learner that is adapted to an episode's support set."""
+
+    name: Literal["gradient_descent", "prototype", "ridge", "logistic"] = "gradient_descent"
+    normalise: bool = True  # features are brought to length `scale` first
+    scale: Rate = 10.0  # learned while meta-training, from here
+    metric: Literal["cosine", "euclid"] = "cosine"  # prototype
+    init: Literal["zero", "prototype", "learned"] = "prototype"  # gradient_descent: where it starts
+    inner_steps: Count = 20  # gradient_descent
+    inner_lr: Rate = 0.01  # gradient_descent
+    order: Literal["first", "second"] = "second"  # gradient_descent
+    penalty: Rate = 1.0  # ridge and logistic: weight of ½‖W‖²
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Meta:
+    """Meta-training."""
+
+    algorithm: Literal["mtl", "maml", "anil", "meta_sgd"] = "mtl"
+    way: Annotated[int, Field(ge=2)] = 5
+    shot: Positive = 1
+    queries: Positive = 15
+    tasks: Positive = 4  # a meta-batch
+    steps: Positive = 1000
+    lr: Rate = 1e-3
+    weight_decay: NonNegative = 0.0
+    train: Literal["ss", "ss_affine", "all"] = "ss"  # which weights of the backbone learn (mtl)
+    batch_norm: Literal["frozen", "update", "episode"] = "frozen"
+    head: Head = field(default_factory=Head)
+    inner_lr: Rate = 0.1  # maml, anil, meta_sgd
+    inner_steps: Positive = 5  # maml, anil, meta_sgd
+    order: Literal["first", "second"] = "second"  # maml, anil, meta_sgd
+    augment: bool = True  # data.augment on episodes too
+    validate_every: Positive = 100  # steps
+    validate_tasks: Positive = 400
+
+
+@dataclass(frozen=True, config=_STRICT)
+class HardTasks:
+    """Finding the tasks that the learner fails, and resampling them."""
+
+    sampler: Literal["boosted", "meta_batch", "uniform"] = "boosted"
+    unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
+    every: Positive = 50  # boosted: meta-training steps from one round to the next
+    pool: Positive = 40  # boosted: tasks of one round's meta-test
+    share: Share = 0.5  # boosted, ρ: share of hard episodes when fully warmed up
+    warm_up: Share = 0.1  # boosted: share of the steps in which ρ climbs from 0
+    fade: Share = 0.2  # boosted: share of the steps at the end in which ρ falls to 0
+    rate: NonNegative = 0.5  # boosted, ν: how much of AdaBoost's α is used
+    forget: Share = 0.9  # boosted, τ: power on the old weights
+    floor: Share = 0.1  # boosted, λ: share of the weights spread evenly
+    cap: Rate = 2.0  # boosted: α never exceeds this
+    fresh: bool = True  # resampled tasks of the unit `task` get fresh images
+    collect: Positive = 10  # meta_batch: meta-batches between two hard meta-batches
+    hard: Positive = 10  # meta_batch, K': tasks drawn from the pool of failed classes
+    duplicates: Literal["drop", "keep"] = (
+        "drop"  # meta_batch: a class that failed twice counts once, or twice
+    )
+    few: Literal["fill", "skip"] = "fill"  # meta_batch: fewer failed classes than ways
+    budget: Literal["inside", "extra"] = (
+        "inside"  # meta_batch: hard tasks count towards meta.steps, or come on top
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Resample:
+    """Drawing the worst novel tasks again, with nothing trained."""
+
+    rounds: Count = 10
+    tasks: Positive = 40  # a round
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """N-way K-shot accuracy on the novel classes."""
+
+    settings: Annotated[tuple[tuple[Annotated[int, Field(ge=2)], Positive], ...], Field(min_length=1)] = (
+        (5, 1),
+        (5, 5),
+    )  # (way, shot)
+    queries: Positive = 15
+    tasks: Annotated[int, Field(ge=2)] = 2000
+    split: Literal["test", "val"] = "test"
+    baseline: bool = True  # logistic regression on the pretrained features, and nearest pixels, beside it
+    resample: Resample = field(default_factory=Resample)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Runtime:
+    """Where and how things run; nothing here changes what is computed, beyond rounding."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Count = 0  # 0: as many as there are cores
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the backbone's convolutions
+    checkpoint_seconds: NonNegative = 60.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """One run."""
+
+    run: str = "run"
+    checkpoints: str = "checkpoints"
+    seed: Count = 0
+    data: Data = field(default_factory=Data)
+    backbone: Backbone = field(default_factory=Backbone)
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    meta: Meta = field(default_factory=Meta)
+    hard_tasks: HardTasks = field(default_factory=HardTasks)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    runtime: Runtime = field(default_factory=Runtime)
+
+    @field_validator("run")
+    @classmethod
+    def _is_a_folder_name(cls, run: str) -> str:
+        if not run or run != run.strip() or any(c in run for c in '/\\:*?"<>|') or run in {".", ".."}:
+            raise ValueError('must be a name that a folder can bear: no / \\ : * ? " < > |, not empty')
+        return run
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Config":
+        wrong = []
+        head, meta = self.meta.head, self.meta
+        if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
+            wrong += [
+                f"evaluate.settings: [{n}, {k}] has {n} ways, but a learned start of the head "
+                f"(meta.head.init) serves meta.way = {meta.way} alone; use init prototype or zero"
+                for n, k in self.evaluate.settings
+                if n != meta.way
+            ]
+        if meta.algorithm != "mtl":
+            wrong += [
+                f"evaluate.settings: [{n}, {k}] has {n} ways, but the classifier of meta.algorithm = "
+                f"{meta.algorithm} has meta.way = {meta.way} outputs"
+                for n, k in self.evaluate.settings
+                if n != meta.way
+            ]
+        if self.hard_tasks.warm_up + self.hard_tasks.fade > 1:
+            wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self

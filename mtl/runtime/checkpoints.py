@@ -1,0 +1,75 @@
+"""Checkpoints: tensors and plain containers, written so that a file that exists always loads."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mtl.config import Config, to_dict
+from mtl.errors import UserError
+
+FORMAT = 1
+
+
+def write(path: Path, payload: Mapping[str, Any]) -> None:
+    """Writes beside `path`, flushes to the disk, then renames: a kill at any moment leaves old or new, whole."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        torch.save(dict(payload), file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read(path: Path, hint: str = "") -> dict[str, Any]:
+    """A checkpoint as it was written.
+
+    Raises:
+        UserError: there is no such file (`hint` says what makes it), it is damaged, or of another format.
+    """
+    try:
+        payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such checkpoint{'; ' + hint if hint else ''}") from None
+    except Exception as error:  # torch names no common class for what a damaged file raises
+        cause = str(error).split("\n", maxsplit=1)[0][:200]
+        raise UserError(f"{path}: is damaged or no checkpoint of this program ({cause})") from None
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        found = payload.get("format") if isinstance(payload, dict) else None
+        raise UserError(f"{path}: has format {found}, this version reads format {FORMAT}")
+    return payload
+
+
+def header(config: Config, stage: str, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What every checkpoint says of itself: config, classes it was trained on, and versions."""
+    return {
+        "format": FORMAT,
+        "stage": stage,
+        "config": to_dict(config),
+        "classes": list(classes),
+        "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
+    }
+
+
+def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tuple[str, ...]) -> None:
+    """Refuses a checkpoint whose config differs in one of these top-level keys.
+
+    Raises:
+        UserError: names the first key that differs, with both values.
+    """
+    now = to_dict(config)
+    for key in keys:
+        for name, was, given in _differences(key, payload["config"].get(key), now.get(key)):
+            raise UserError(
+                f"{path}: was made with {name} = {was}, but the config now says {given}; "
+                f"give {name}={was}, or choose another name for the run (run=NAME)"
+            )
+
+
+def _differences(name: str, was: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        return [d for key in now for d in _differences(f"{name}.{key}", was.get(key), now[key])]
+    return [] if was == now else [(name, was, now)]

@@ -1,0 +1,46 @@
+"""Where tensors live and how precisely convolutions are computed."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mtl.config import Runtime
+from mtl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device and the precision of the backbone's forward pass on it."""
+
+    torch_device: torch.device
+    precision: torch.dtype
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on this device, its convolutions in the memory layout that is fastest there."""
+        return network.to(self.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def forward(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Features (B, D) in float32 of normalised images (B, C, H, W)."""
+        images = images.to(self.torch_device).contiguous(memory_format=torch.channels_last)
+        low = self.precision != torch.float32
+        with torch.autocast(self.torch_device.type, dtype=self.precision, enabled=low):
+            features: Tensor = network(images)
+        return features.float()
+
+
+def choose_device(config: Runtime) -> Device:
+    """The device that a config names, or for `auto` the best there is; sets the number of threads.
+
+    Raises:
+        UserError: the config asks for a device that this machine lacks.
+    """
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(n for n, there in has.items() if there) if config.device == "auto" else config.device
+    if not has[name]:
+        there = ", ".join(n for n, ok in has.items() if ok)
+        raise UserError(f"runtime.device: {name} is not to be had on this machine; there is {there}")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    return Device(torch.device(name), precision)

@@ -1,0 +1,136 @@
+"""The folder of a run, and the one way in which a stage starts, is saved and goes on."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from mtl.config import Config, to_yaml
+from mtl.errors import UserError
+from mtl.runtime import checkpoints
+
+
+class Commits(Protocol):
+    """A record that is written along with checkpoints: the ledger."""
+
+    def commit(self, token: str) -> None: ...
+
+    def token(self) -> str: ...
+
+
+class RunFolder:
+    """checkpoints/<run>/ and the names of what lies in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.pretrain = path / "pretrain.pt"
+        self.meta = path / "meta.pt"
+        self.last = path / "last.pt"
+        self.next = path / "last.pt.next"
+        self.metrics = path / "metrics.jsonl"
+        self.ledger = path / "hard_tasks.sqlite"
+        self.results = path / "results.json"
+
+    @staticmethod
+    def of(config: Config) -> "RunFolder":
+        return RunFolder(Path(config.checkpoints) / config.run)
+
+    def write_config(self, config: Config) -> None:
+        """Saves the resolved config; makes the folder."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        replace_text(self.config, to_yaml(config))
+
+    def result_of(self, stage: str) -> Path:
+        """The file that exists if and only if the stage has ended."""
+        return {"pretrain": self.pretrain, "meta-train": self.meta}[stage]
+
+    def refuse_existing(self, stage: str) -> None:
+        """Without --resume nothing of an existing run is overwritten.
+
+        Raises:
+            UserError: the stage has ended, or was begun.
+        """
+        result = self.result_of(stage)
+        begun = self.last.exists() and checkpoints.read(self.last)["stage"] == stage
+        if result.exists() or begun:
+            what = "has ended there" if result.exists() else "was begun there"
+            raise UserError(
+                f"{self.path}: {stage} {what} already; --resume goes on with it, run=NAME starts another"
+            )
+
+    def unfinished(self, stage: str, record: Commits | None = None) -> dict[str, Any] | None:
+        """The last checkpoint of this stage, or None where it has to start afresh.
+
+        A kill between the record's commit and the renaming of the checkpoint leaves `last.pt.next`, and the
+        record's token says whether it counts.
+        """
+        if self.next.exists():
+            if record is not None and checkpoints.read(self.next)["token"] == record.token():
+                os.replace(self.next, self.last)
+            else:
+                self.next.unlink()
+        if not self.last.exists():
+            return None
+        payload = checkpoints.read(self.last)
+        return payload if payload["stage"] == stage else None
+
+    def save(self, payload: Mapping[str, Any], record: Commits | None = None) -> None:
+        """Checkpoint and record as one step: either both are at this point afterwards, or neither."""
+        token = f"{payload['stage']} {payload['step']}"
+        checkpoints.write(self.next, {**payload, "token": token})
+        if record is not None:
+            record.commit(token)
+        os.replace(self.next, self.last)
+
+    def finish(self, stage: str, payload: Mapping[str, Any]) -> None:
+        """Writes the stage's result; what was needed to go on with it is removed."""
+        checkpoints.write(self.result_of(stage), payload)
+        self.last.unlink(missing_ok=True)
+
+
+class Metrics:
+    """metrics.jsonl: one line for each thing measured. A stage that goes on drops what came after its checkpoint."""
+
+    def __init__(self, path: Path, keep: int | None) -> None:
+        self.path = path
+        path.touch()
+        if keep is not None:
+            with path.open("r+b") as file:
+                file.truncate(min(keep, path.stat().st_size))
+
+    def write(self, stage: str, **values: Any) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage, **values}) + "\n")
+
+    @property
+    def size(self) -> int:
+        """Bytes so far: what a checkpoint notes."""
+        return self.path.stat().st_size
+
+
+class Clock:
+    """Says when the next checkpoint is due, and how long a stage has run, earlier sittings included."""
+
+    def __init__(self, every: float, elapsed: float = 0.0) -> None:
+        self.every, self.before = every, elapsed
+        self.started = self.saved = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return self.before + time.monotonic() - self.started
+
+    def due(self) -> bool:
+        if time.monotonic() - self.saved < self.every:
+            return False
+        self.saved = time.monotonic()
+        return True
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
