@@ -1,0 +1,1 @@
+"""Networks: backbones, scaling and shifting, base learners."""

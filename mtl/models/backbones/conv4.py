@@ -1,0 +1,39 @@
+"""Conv4: the four-block network of Matching Networks (Vinyals et al., NeurIPS 2016)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv4(nn.Module):
+    """Four blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling.
+
+    Args:
+        in_channels: of the images.
+        channels: filters of each block.
+        image_size: side of the images in pixels, at least 16.
+        pool: "flatten" keeps the last map as it is; "mean" averages it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, int, int, int] = (64, 64, 64, 64),
+        image_size: int = 32,
+        pool: str = "flatten",
+    ) -> None:
+        super().__init__()
+        widths = (in_channels, *channels)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in channels)
+        self.pool = pool
+        self.out_features = channels[-1] * ((image_size // 16) ** 2 if pool == "flatten" else 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to features (B, D)."""
+        x = images
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            # Pooling first gives the same result as ReLU first, on a quarter of the values.
+            x = F.relu(F.max_pool2d(norm(conv(x)), 2))
+        return x.flatten(1) if self.pool == "flatten" else x.mean((2, 3))

@@ -1,0 +1,57 @@
+"""ResNet-12 as used in few-shot learning since TADAM (Oreshkin et al., NeurIPS 2018)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _Block(nn.Module):
+    """Three 3×3 convolutions beside a 1×1 shortcut, then 2×2 max pooling."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        widths = (inputs, outputs, outputs, outputs)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            out = norm(conv(out))
+            if i < 2:
+                out = F.leaky_relu(out, 0.1)
+        return F.max_pool2d(F.leaky_relu(out + self.shortcut(x), 0.1), 2)
+
+
+class ResNet12(nn.Module):
+    """Four residual blocks; 64-160-320-640 filters as in MetaOptNet, or 64-128-256-512.
+
+    Args:
+        in_channels: of the images.
+        channels: filters of each block.
+        image_size: side of the images in pixels, at least 16.
+        pool: "mean" averages the last map; "flatten" keeps it as it is.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, int, int, int] = (64, 160, 320, 640),
+        image_size: int = 84,
+        pool: str = "mean",
+    ) -> None:
+        super().__init__()
+        widths = (in_channels, *channels)
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.pool = pool
+        self.out_features = channels[-1] * ((image_size // 16) ** 2 if pool == "flatten" else 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=0.1, mode="fan_out", nonlinearity="leaky_relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to features (B, D)."""
+        x: Tensor = self.blocks(images)
+        return x.flatten(1) if self.pool == "flatten" else x.mean((2, 3))

@@ -1,0 +1,50 @@
+"""Classifiers of the base classes, for pretraining alone."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtl.config import Pretrain
+
+
+class CosineClassifier(nn.Module):
+    """Logits are `scale` times the cosine with each class's direction, less `margin` for the own class.
+
+    The margin is that of CosFace (Wang et al., CVPR 2018, equation 4), and is taken off while training alone.
+
+    Args:
+        features: D.
+        classes: C.
+        scale: of the logits.
+        margin: in cosines.
+    """
+
+    def __init__(self, features: int, classes: int, scale: float, margin: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, features))
+        nn.init.normal_(self.weight, std=features**-0.5)
+        self.scale, self.margin = scale, margin
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, D), and (B,) where the margin is to be taken off, to (B, C)."""
+        cosine = F.normalize(features, dim=-1) @ F.normalize(self.weight, dim=-1).T
+        if labels is not None and self.margin:
+            cosine = cosine - self.margin * F.one_hot(labels, cosine.shape[-1])
+        return self.scale * cosine
+
+
+class LinearClassifier(nn.Linear):
+    """A plain linear layer with the call of CosineClassifier."""
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, D) to (B, C); labels make no difference."""
+        return super().forward(features)
+
+
+def build_classifier(config: Pretrain, features: int, classes: int, generator: torch.Generator) -> nn.Module:
+    """The classifier of a config; leaves torch's own generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        if config.classifier == "cosine":
+            return CosineClassifier(features, classes, config.scale, config.margin)
+        return LinearClassifier(features, classes)

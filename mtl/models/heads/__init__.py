@@ -1,0 +1,13 @@
+"""Base learners: support features and labels in, query logits out, for a whole meta-batch at once.
+
+Each takes `support` (T, S, D), `labels` (T, S) in 0..N-1, `query` (T, Q', D) and the number of ways N, and
+returns logits (T, Q', N).
+"""
+
+from mtl.models.heads.base_learner import BaseLearner
+from mtl.models.heads.gradient_descent import gradient_descent
+from mtl.models.heads.logistic import logistic
+from mtl.models.heads.prototype import prototype_logits, prototypes
+from mtl.models.heads.ridge import ridge
+
+__all__ = ["BaseLearner", "gradient_descent", "logistic", "prototype_logits", "prototypes", "ridge"]

@@ -1,0 +1,78 @@
+"""The base learner of a config, with the parameters that meta-training learns for it."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtl.config import Head
+from mtl.models.heads.gradient_descent import gradient_descent
+from mtl.models.heads.logistic import logistic
+from mtl.models.heads.prototype import prototype_logits, prototypes
+from mtl.models.heads.ridge import ridge
+
+
+class BaseLearner(nn.Module):
+    """An N-way classifier that adapts to a support set.
+
+    Meta-learned beside the backbone: the length that features are brought to (`log_scale`, where the config
+    normalises them or compares cosines), the inner rate of gradient descent, its start where the config says
+    `learned`, and a temperature for heads whose outputs are no logits.
+
+    Args:
+        config: which head.
+        features: D.
+        way: N of meta-training; a learned start serves this N alone.
+    """
+
+    def __init__(self, config: Head, features: int, way: int) -> None:
+        super().__init__()
+        self.config = config
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
+        self.log_inner_lr = nn.Parameter(torch.tensor(math.log(config.inner_lr)))
+        if config.init == "learned" and config.name == "gradient_descent":
+            self.weight = nn.Parameter(torch.zeros(way, features))
+            self.bias = nn.Parameter(torch.zeros(way))
+
+    def forward(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """(T, S, D), (T, S), (T, Q', D) to logits (T, Q', N)."""
+        how = self.config
+        if how.name == "prototype":
+            return self._prototype(support, labels, query, way)
+        if how.normalise:
+            length = self.log_scale.exp()
+            support, query = F.normalize(support, dim=-1) * length, F.normalize(query, dim=-1) * length
+        if how.name == "ridge":
+            return ridge(support, labels, query, way, how.penalty) * how.scale
+        if how.name == "logistic":
+            return logistic(support, labels, query, way, how.penalty)
+        return gradient_descent(
+            support,
+            labels,
+            query,
+            self._start(support, labels, way),
+            steps=how.inner_steps,
+            lr=self.log_inner_lr.exp(),
+            first_order=how.order == "first",
+        )
+
+    def _prototype(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        if self.config.metric == "cosine":
+            return self.log_scale.exp() * prototype_logits(support, labels, query, way, "cosine")
+        # Distances grow with D; the learned scale starts where they are of order 1.
+        scale = self.log_scale.exp() / support.shape[-1]
+        return scale * prototype_logits(support, labels, query, way, "euclid")
+
+    def _start(self, support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+        if self.config.init == "learned":
+            if way != len(self.bias):
+                raise ValueError(f"the learned start serves {len(self.bias)} ways, not {way}")
+            return self.weight, self.bias
+        if self.config.init == "prototype":
+            # Minus half the squared distance to a prototype is linear in the query (Triantafillou et al.,
+            # ICLR 2020), here divided by the feature's length so that logits stay of its order.
+            centres = prototypes(support, labels, way) / self.log_scale.exp()
+            return centres, -0.5 * centres.square().sum(-1) * self.log_scale.exp()
+        zeros = torch.zeros(way, support.shape[-1], dtype=support.dtype, device=support.device)
+        return zeros, zeros[:, 0]
