@@ -170,6 +170,8 @@ class Evaluate:
     queries: Positive = 15
     tasks: Annotated[int, Field(ge=2)] = 2000
     split: Literal["test", "val"] = "test"
+    mirror: bool = False  # features are the mean of those of an image and of its mirror image
+    power: Annotated[float, Field(gt=0, le=1)] = 1.0  # taken of the pretrained features before prototypes
     baseline: bool = True  # logistic regression on the pretrained features, and nearest pixels, beside it
     resample: Resample = field(default_factory=Resample)
 

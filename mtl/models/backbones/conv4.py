@@ -1,5 +1,7 @@
 """Conv4: the four-block network of Matching Networks (Vinyals et al., NeurIPS 2016)."""
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ class Conv4(nn.Module):
         super().__init__()
         widths = (in_channels, *channels)
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in channels)
         self.pool = pool

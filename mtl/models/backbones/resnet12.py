@@ -1,5 +1,7 @@
 """ResNet-12 as used in few-shot learning since TADAM (Oreshkin et al., NeurIPS 2018)."""
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ class _Block(nn.Module):
         super().__init__()
         widths = (inputs, outputs, outputs, outputs)
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
         self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
@@ -44,7 +46,7 @@ class ResNet12(nn.Module):
     ) -> None:
         super().__init__()
         widths = (in_channels, *channels)
-        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in itertools.pairwise(widths)))
         self.pool = pool
         self.out_features = channels[-1] * ((image_size // 16) ** 2 if pool == "flatten" else 1)
         for module in self.modules():

@@ -11,4 +11,5 @@ def ridge(support: Tensor, labels: Tensor, query: Tensor, way: int, penalty: flo
     gram = support @ support.mT + 1
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     coefficients = torch.linalg.solve(gram + penalty * eye, onehot)
-    return (query @ support.mT + 1) @ coefficients
+    logits: Tensor = (query @ support.mT + 1) @ coefficients
+    return logits

@@ -1,0 +1,167 @@
+"""The command line: one subcommand a stage, no logic of its own."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtl.config import Config, load_config
+from mtl.errors import RunStopped, UserError
+
+if TYPE_CHECKING:
+    from mtl.stages.results import Setting
+
+_OVERRIDES = """
+Any value of the config can be given on the command line as key.sub=value, e.g.
+  meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
+A run lives in <checkpoints>/<run>/ and is never overwritten: --resume goes on with it.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted."""
+    given = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = given.command
+    try:
+        command(given)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunStopped as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, as in `| head`, has had enough
+        sys.stderr.close()
+    return 0
+
+
+def _run(given: argparse.Namespace) -> None:
+    from mtl.stages.run import run
+
+    _show_results(run(_config(given), given.resume))
+
+
+def _pretrain(given: argparse.Namespace) -> None:
+    from mtl.stages.pretrain import pretrain
+
+    pretrain(_config(given), given.resume)
+
+
+def _meta_train(given: argparse.Namespace) -> None:
+    from mtl.stages.meta_train import meta_train
+
+    meta_train(_config(given), given.resume)
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from mtl.stages.evaluate import evaluate
+
+    _show_results(evaluate(_config(given)))
+
+
+def _hard_tasks(given: argparse.Namespace) -> None:
+    from mtl.hard_tasks.ledger import Ledger
+    from mtl.hard_tasks.show import render
+    from mtl.runtime.run_folder import RunFolder
+
+    with Ledger.read(RunFolder(Path(given.folder)).ledger) as ledger:
+        print(render(ledger, given.top, given.round, given.format), end="")
+
+
+def _data(given: argparse.Namespace) -> None:
+    from mtl.stages.show_data import show_data
+
+    show_data(_config(given), Path(given.sheet) if given.sheet else None)
+
+
+def _show_results(settings: "Sequence[Setting]") -> None:
+    from rich.console import Console
+
+    from mtl.stages.results import show
+
+    show(settings, Console(width=None if sys.stdout.isatty() else 110))
+
+
+def _config(given: argparse.Namespace) -> Config:
+    return load_config(given.config, given.overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_meta.py",
+        description="Few-shot image classification by meta-transfer learning, with hard-task resampling.",
+        epilog="Start with: python run_meta.py run --config configs/quickstart.yaml",
+    )
+    stages = parser.add_subparsers(required=True, metavar="command")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], None], summary: str, more: str
+    ) -> argparse.ArgumentParser:
+        sub = stages.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}. {more}",
+            epilog=_OVERRIDES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=command)
+        return sub
+
+    def takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
+        sub.add_argument("--config", metavar="FILE", required=True, help="YAML file; configs/ holds some")
+        sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
+        if resumable:
+            text = "go on where the files of the run say it stopped; starts afresh where there are none"
+            sub.add_argument("--resume", action="store_true", help=text)
+        return sub
+
+    takes_config(
+        add("run", _run, "all stages", "Pretrain, meta-train, evaluate; prints the results."), resumable=True
+    )
+    takes_config(
+        add("pretrain", _pretrain, "train the backbone on the base classes", "Writes pretrain.pt."),
+        resumable=True,
+    )
+    takes_config(
+        add(
+            "meta-train",
+            _meta_train,
+            "meta-train on episodes, resampling the hard ones",
+            "Needs pretrain.pt. Writes\nmeta.pt and the ledger hard_tasks.sqlite.",
+        ),
+        resumable=True,
+    )
+    takes_config(
+        add(
+            "evaluate",
+            _evaluate,
+            "N-way K-shot accuracy on novel classes",
+            "Scores the meta-trained learner, or the\npretrained backbone where there is none yet, beside baselines. "
+            "Writes results.json.",
+        ),
+        resumable=False,
+    )
+    data = takes_config(
+        add(
+            "data",
+            _data,
+            "what the image set holds",
+            "Splits, classes, counts, sizes, and a sheet of samples.",
+        ),
+        resumable=False,
+    )
+    data.add_argument(
+        "--sheet", metavar="PNG", help="where to draw the sample sheet (default: <root>/<name>.png)"
+    )
+    views = add(
+        "hard-tasks", _hard_tasks, "which tasks, classes and pairs were hard", "Reads the ledger of a run."
+    )
+    views.add_argument("folder", help="of the run, e.g. checkpoints/omniglot")
+    views.add_argument("--top", type=int, default=20, help="rows a table (default 20)")
+    views.add_argument("--round", type=int, help="as it stood in this round")
+    views.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    return parser

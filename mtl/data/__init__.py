@@ -1,0 +1,29 @@
+"""Image sets: what they hold, where they come from, how their images are changed for training."""
+
+from importlib import import_module
+
+from mtl.config import Data
+from mtl.data.image_set import ImageSet, Splits, hold_out
+from mtl.data.require import require_episodes
+
+__all__ = ["ImageSet", "Splits", "hold_out", "load_splits", "require_episodes"]
+
+_SOURCES = {
+    "glyphs": "glyphs",
+    "omniglot": "omniglot",
+    "cifar_fs": "cifar",
+    "fc100": "cifar",
+    "mini_imagenet": "imagenet",
+    "tiered_imagenet": "imagenet",
+    "image_folder": "image_folder",
+}
+
+
+def load_splits(config: Data, seed: int) -> Splits:
+    """The image set that a config names.
+
+    Raises:
+        UserError: it cannot be had, or something in it cannot be read.
+    """
+    splits: Splits = import_module(f"mtl.data.sources.{_SOURCES[config.name]}").load(config, seed)
+    return splits

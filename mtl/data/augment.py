@@ -1,0 +1,86 @@
+"""Images from uint8 to what the backbone takes, and random changes drawn for each image on its own.
+
+Everything works on whole batches, with one random number an image: one draw for a batch would give all its
+images the same crop.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtl.config import Augment
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """uint8 images to float32 with the training split's mean 0 and deviation 1 for each channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) uint8, or floats in [0, 255], to float32."""
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1) * 255
+        return (images.float() - mean) / std
+
+
+def augment(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+    """Random changes of uint8 images (B, C, H, W), each image its own; the result is float in [0, 255].
+
+    What leaves the frame is replaced by black for the crop and by the border's own pixels for the rest.
+    """
+    out = images.float()
+    if how.rotate or how.translate or how.scale or how.shear:
+        out = _affine(out, how, generator)
+    if how.crop:
+        out = _crop(out, how.crop, generator)
+    if how.flip:
+        mirrored = torch.rand(len(out), generator=generator) < 0.5
+        out = torch.where(mirrored.to(out.device)[:, None, None, None], out.flip(-1), out)
+    if how.brightness or how.contrast or how.saturation:
+        out = _colour(out, how, generator)
+    return out
+
+
+def _uniform(count: int, width: float, generator: torch.Generator) -> Tensor:
+    """(count,) uniform in [-width, width]."""
+    return (torch.rand(count, generator=generator) * 2 - 1) * width
+
+
+def _affine(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+    b = len(images)
+    angle = _uniform(b, math.radians(how.rotate), generator)
+    shear = torch.tan(_uniform(b, math.radians(how.shear), generator))
+    zoom = 1 + _uniform(b, how.scale, generator)
+    shift = torch.stack([_uniform(b, 2 * how.translate, generator) for _ in range(2)], -1)
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    turn = torch.stack(
+        [torch.stack([cos, cos * shear - sin], -1), torch.stack([sin, sin * shear + cos], -1)], 1
+    )
+    theta = torch.cat([turn, shift[:, :, None]], -1).to(images.device)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    b, c, h, w = images.shape
+    padded = F.pad(images, (padding,) * 4)
+    top, left = torch.randint(0, 2 * padding + 1, (2, b), generator=generator).to(images.device)
+    rows = (top[:, None] + torch.arange(h, device=images.device)).view(b, 1, h, 1)
+    columns = (left[:, None] + torch.arange(w, device=images.device)).view(b, 1, 1, w)
+    channels = torch.arange(c, device=images.device).view(1, c, 1, 1)
+    return padded[torch.arange(b, device=images.device).view(b, 1, 1, 1), channels, rows, columns]
+
+
+def _colour(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+    factors = [
+        1 + _uniform(len(images), w, generator) for w in (how.brightness, how.contrast, how.saturation)
+    ]
+    brightness, contrast, saturation = (f.to(images.device).view(-1, 1, 1, 1) for f in factors)
+    out = images * brightness
+    out = torch.lerp(out.mean((1, 2, 3), keepdim=True), out, contrast)
+    return torch.lerp(out.mean(1, keepdim=True), out, saturation).clamp(0, 255)

@@ -1,0 +1,129 @@
+"""Images in memory with their classes, and their split by classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtl.runtime.seeds import generator
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """M square images of C classes. They stay uint8: floats are made of them a batch at a time.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    images: Tensor  # (M, channels, size, size) uint8
+    labels: Tensor  # (M,) int64, an index into class_names
+    class_names: tuple[str, ...]  # (C,) sorted
+    groups: tuple[str, ...] | None = None  # (C,) superclass, alphabet or script; None where there are none
+    files: tuple[str, ...] = ()  # (M,) where each image comes from, or none: failures are traced by it
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError("images must be uint8 of shape (M, channels, size, size)")
+        if self.labels.dtype != torch.int64 or self.labels.shape != (count,):
+            raise ValueError(f"{count} images need as many int64 labels")
+        if self.files and len(self.files) != count:
+            raise ValueError(f"{count} images need as many files, or none")
+        if list(self.class_names) != sorted(set(self.class_names)):
+            raise ValueError("class names must be sorted and distinct")
+        if self.groups is not None and len(self.groups) != self.num_classes:
+            raise ValueError("there must be one group for each class")
+        if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.num_classes:
+            raise ValueError("labels must be indices into class_names")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return self.images.shape[-1]
+
+    def class_counts(self) -> Tensor:
+        """(C,) int64: how many images each class has."""
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+    def mean_std(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel over all pixels, with pixels scaled to [0, 1].
+
+        Exact whatever the size of the set: both follow from how often each of the 256 values occurs.
+        """
+        values = torch.arange(256, dtype=torch.float64) / 255
+        means, deviations = [], []
+        for channel in self.images.unbind(1):
+            counts = torch.zeros(256, dtype=torch.int64)
+            for i in range(0, len(channel), 4096):  # counting widens the pixels: a part at a time
+                counts += torch.bincount(channel[i : i + 4096].flatten(), minlength=256)
+            share = counts.double() / counts.sum()
+            mean = (share * values).sum()
+            means.append(mean.item())
+            deviations.append((share * (values - mean) ** 2).sum().sqrt().item())
+        return means, deviations
+
+    def select(self, classes: Sequence[int]) -> "ImageSet":
+        """The images of these classes alone, relabelled in sorted order; images keep their order."""
+        chosen = sorted(set(classes), key=lambda c: self.class_names[c])
+        relabel = torch.full((self.num_classes,), -1, dtype=torch.int64)
+        relabel[chosen] = torch.arange(len(chosen))
+        labels = relabel[self.labels]
+        rows = (labels >= 0).nonzero().flatten()
+        return ImageSet(
+            self.images[rows],
+            labels[rows],
+            tuple(self.class_names[c] for c in chosen),
+            None if self.groups is None else tuple(self.groups[c] for c in chosen),
+            tuple(self.files[i] for i in rows.tolist()) if self.files else (),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Base, validation and novel classes of one image set.
+
+    Raises:
+        ValueError: a class is in two splits, or the images differ in shape.
+    """
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    name: str
+
+    def __post_init__(self) -> None:
+        parts = (self.train, self.val, self.test)
+        names = [name for part in parts for name in part.class_names]
+        twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+        if twice:
+            raise ValueError(f"class {min(twice)} is in two splits")
+        if len({part.images.shape[1:] for part in parts}) > 1:
+            raise ValueError("the images of all splits must have one shape")
+
+
+def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Keeps a share of every class's images apart: indices of the (kept, probe) images, both sorted.
+
+    A class gives `round(fraction · images)` of its images, at least one where `fraction` is above 0, and
+    always keeps one itself. Which they are depends on the seed and the class's name alone.
+    """
+    mask = torch.zeros(len(images), dtype=torch.bool)
+    for label, name in enumerate(images.class_names):
+        rows = (images.labels == label).nonzero().flatten()
+        count = min(max(round(fraction * len(rows)), int(fraction > 0)), max(len(rows) - 1, 0))
+        order = torch.randperm(len(rows), generator=generator(seed, "hold out", name))
+        mask[rows[order[:count]]] = True
+    return (~mask).nonzero().flatten(), mask.nonzero().flatten()

@@ -1,0 +1,124 @@
+"""Hard tasks drawn as AdaBoost draws its training examples.
+
+The weak learner of round r is the network as it stands then; that of round 0 is the pretrained backbone. A
+round is a meta-test of a pool of tasks, after which the units that were answered wrongly weigh more.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtl.config import HardTasks
+from mtl.episodes.categories import UniformSampler, episode_batch
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.types import EpisodeBatch, Outcome, Round
+from mtl.episodes.units import units_of
+from mtl.hard_tasks.boosting import BoostRule, boost
+from mtl.runtime.seeds import derive_seed, generator
+
+META_TEST = "meta-test"
+
+
+class BoostedSampler(UniformSampler):
+    """A share ρ of hard episodes, drawn by AdaBoost's weights over tasks, classes or pairs of classes.
+
+    ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them, since
+    the test distribution is uniform.
+
+    Args:
+        index: the images to draw from.
+        config: of the boosting.
+        way, shot, queries: N, K, Q.
+        seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
+        episodes: how many the training will draw in all.
+    """
+
+    def __init__(
+        self,
+        index: ClassIndex,
+        config: HardTasks,
+        way: int,
+        shot: int,
+        queries: int,
+        seed: int,
+        episodes: int,
+    ) -> None:
+        super().__init__(index, way, shot, queries, seed)
+        self.config, self.episodes = config, episodes
+        self.rule = BoostRule(way, config.rate, config.forget, config.floor, config.cap)
+        self.pools = UniformSampler(index, way, shot, queries, derive_seed(seed, META_TEST), META_TEST)
+        self.fixed = self.pools.draw(config.pool) if config.unit == "task" else None
+        self.units = units_of(config.unit, len(index), self.fixed)
+        self.weights = torch.full((len(self.units),), 1 / len(self.units), dtype=torch.float64)
+        self.rounds = 0
+
+    def share(self, number: int) -> float:
+        """ρ for episode `number`."""
+        progress = number / self.episodes
+        climb = min(1.0, progress / self.config.warm_up) if self.config.warm_up else 1.0
+        fall = min(1.0, (1 - progress) / self.config.fade) if self.config.fade else 1.0
+        return self.config.share * climb * max(0.0, fall)
+
+    def pool(self, step: int) -> EpisodeBatch | None:
+        """Every `every` steps: new uniform tasks, or where tasks carry the weights, those with fresh images."""
+        if step % self.config.every:
+            return None
+        if self.fixed is None:
+            return self.pools.draw(self.config.pool)
+        images = [
+            self._images(c, u, generator(self.seed, META_TEST, self.rounds, u))
+            for u, c in enumerate(self.fixed.classes)
+        ]
+        return episode_batch(
+            self.fixed.classes, torch.stack(images), self.shot, self.fixed.origin, self.fixed.index
+        )
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
+        """Takes in a meta-tested pool. Training episodes move no weight."""
+        if batch.origin[0] != META_TEST:
+            return None
+        errors, visited = self.units.errors(batch, outcome)
+        step = boost(self.weights, errors, visited, self.rule)
+        self.weights = step.weights
+        self.units.set_weights(self.weights)
+        self.rounds += 1
+        return Round(
+            self.rounds - 1,
+            self.config.unit,
+            len(batch),
+            float(outcome.accuracy.mean()),
+            self.share(self.drawn),
+            step.epsilon,
+            step.alpha,
+            self.weights,
+            self.units.members,
+        )
+
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        random = generator(self.seed, "hard", number)
+        if not self.rounds or float(torch.rand((), generator=random)) >= self.share(number):
+            return super().episode(number)
+        unit, classes = self.units.draw(self.way, random)
+        return "hard", classes, self._images(classes, unit, random)
+
+    def _images(self, classes: Tensor, unit: int | None, random: torch.Generator) -> Tensor:
+        """(N, K+Q): fresh ones, or those that the task of the pool had at first."""
+        if self.config.fresh or self.fixed is None or unit is None:
+            return self.index.draw_images(classes, self.shot + self.queries, random)
+        return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "rounds": self.rounds,
+            "weights": self.weights,
+            "pools": self.pools.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.rounds, self.weights = int(state["rounds"]), state["weights"]
+        self.pools.load_state_dict(state["pools"])
+        self.units.set_weights(self.weights)

@@ -1,0 +1,122 @@
+"""Uniform episodes: one at a time for any DataLoader, or whole meta-batches at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.types import EpisodeBatch, Outcome, Round
+from mtl.runtime.seeds import generator
+
+
+class CategoriesSampler(Sampler[list[int]]):
+    """Episodes as batches of image indices, for the `batch_sampler` of any DataLoader.
+
+    A batch holds `n_cls` classes with `n_per` distinct images each; image i of class j stands at position
+    i·n_cls + j, so that the first n_cls·K positions are the support set of K shots.
+
+    Each pass over the sampler goes on with new episodes, n_batch of them; `set_epoch(e)` makes the next pass
+    the e-th, whatever was drawn before. An episode depends on (seed, its number in the stream) alone.
+
+    Args:
+        labels: class of every image, any integers.
+        n_batch: episodes of one pass.
+        n_cls: ways.
+        n_per: images a class, shots and queries together.
+        seed: of the stream of episodes.
+
+    Raises:
+        ValueError: fewer classes than n_cls, or a class with fewer images than n_per.
+    """
+
+    def __init__(
+        self, labels: Sequence[int] | Tensor, n_batch: int, n_cls: int, n_per: int, seed: int = 0
+    ) -> None:
+        values, dense = torch.unique(torch.as_tensor(labels), return_inverse=True)
+        self.index = ClassIndex.of(dense)
+        if n_cls > len(self.index):
+            raise ValueError(f"n_cls = {n_cls} classes an episode, but the labels hold {len(self.index)}")
+        scarce = self.index.counts < n_per
+        if scarce.any():
+            c = int(scarce.nonzero()[0])
+            have = int(self.index.counts[c])
+            raise ValueError(f"class {int(values[c])} has {have} images, fewer than n_per = {n_per}")
+        self.n_batch, self.n_cls, self.n_per, self.seed = n_batch, n_cls, n_per, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next pass is pass number `epoch`."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n_batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self.epoch * self.n_batch
+        self.epoch += 1
+        for i in range(first, first + self.n_batch):
+            _, images = draw_episode(self.index, self.n_cls, self.n_per, self.seed, i)
+            yield images.T.flatten().tolist()
+
+
+class UniformSampler:
+    """Whole meta-batches of uniform episodes: the batched sibling of CategoriesSampler, same episodes.
+
+    Args:
+        index: the images to draw from.
+        way, shot, queries: N, K, Q.
+        seed: of the stream of episodes.
+        origin: the word that the ledger keeps for these episodes.
+    """
+
+    def __init__(
+        self, index: ClassIndex, way: int, shot: int, queries: int, seed: int, origin: str = "uniform"
+    ) -> None:
+        self.index, self.way, self.shot, self.queries, self.seed = index, way, shot, queries, seed
+        self.origin = origin
+        self.drawn = 0
+
+    def draw(self, tasks: int) -> EpisodeBatch:
+        """The next `tasks` episodes of the stream."""
+        numbers = range(self.drawn, self.drawn + tasks)
+        self.drawn += tasks
+        origin, classes, images = zip(*(self.episode(i) for i in numbers), strict=True)
+        return episode_batch(torch.stack(classes), torch.stack(images), self.shot, origin, tuple(numbers))
+
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        """Episode `number`: why it was drawn, its classes (N,) and its images (N, K+Q)."""
+        per_class = self.shot + self.queries
+        return self.origin, *draw_episode(self.index, self.way, per_class, self.seed, number)
+
+    def pool(self, step: int) -> EpisodeBatch | None:
+        """Uniform draws need no meta-test."""
+        return None
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
+        """Uniform draws learn nothing."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.drawn = int(state["drawn"])
+
+
+def draw_episode(
+    index: ClassIndex, way: int, per_class: int, seed: int, number: int
+) -> tuple[Tensor, Tensor]:
+    """Episode `number` of the stream of `seed`: classes (N,) and images (N, per_class)."""
+    random = generator(seed, "episode", number)
+    classes = index.draw_classes(way, random)
+    return classes, index.draw_images(classes, per_class, random)
+
+
+def episode_batch(
+    classes: Tensor, images: Tensor, shot: int, origin: tuple[str, ...], numbers: tuple[int, ...]
+) -> EpisodeBatch:
+    """Images (T, N, K+Q) as an EpisodeBatch: the first K of a class are its support set."""
+    return EpisodeBatch(classes, images[..., :shot], images[..., shot:], origin, numbers)

@@ -1,0 +1,108 @@
+"""The hard-task meta-batch of meta-transfer learning.
+
+Sun et al., "Meta-Transfer Learning for Few-Shot Learning", CVPR 2019, section 4.3 and algorithm 2: the class
+with the lowest accuracy of every training task is collected, and after a number of meta-batches new tasks are
+drawn from the collected classes alone, with fresh images.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtl.config import HardTasks
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.types import EpisodeBatch, Outcome, Round
+from mtl.runtime.seeds import generator
+
+
+class MetaBatchSampler(UniformSampler):
+    """Uniform meta-batches, and after every `collect` of them `hard` tasks from the classes that failed.
+
+    What the papers leave open: a class that failed in two tasks counts once (`duplicates: drop`); where fewer
+    classes failed than an episode has ways, others drawn uniformly fill it (`few: fill`), or the hard tasks
+    are left out (`few: skip`); of classes with the same recall the one with the least mean probability for
+    its own queries failed.
+
+    Args:
+        index: the images to draw from.
+        config: `collect`, `hard`, `duplicates`, `few`.
+        way, shot, queries: N, K, Q.
+        seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
+    """
+
+    def __init__(
+        self, index: ClassIndex, config: HardTasks, way: int, shot: int, queries: int, seed: int
+    ) -> None:
+        super().__init__(index, way, shot, queries, seed)
+        self.config = config
+        self.rounds = 0
+        self.batches = 0  # meta-batches collected from since the last round
+        self.failed: list[int] = []  # the class that failed, of each of their tasks
+        self.accuracies: list[float] = []  # of the same tasks
+        self.hard_classes: list[int] = []  # what hard tasks are drawn from now
+        self.hard_left = 0
+
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        if not self.hard_left:
+            return super().episode(number)
+        self.hard_left -= 1
+        random = generator(self.seed, "hard", number)
+        classes = self._draw_failed(random)
+        return "hard", classes, self.index.draw_images(classes, self.shot + self.queries, random)
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
+        """Collects the class that failed from each uniform task; ends a round after `collect` meta-batches."""
+        uniform = [t for t, origin in enumerate(batch.origin) if origin == "uniform"]
+        if not uniform:
+            return None
+        own = outcome.confusion.diagonal(dim1=1, dim2=2)
+        for t in uniform:
+            worst = min(range(batch.way), key=lambda j: (float(outcome.recall[t, j]), float(own[t, j])))
+            self.failed.append(int(batch.classes[t, worst]))
+            self.accuracies.append(float(outcome.accuracy[t]))
+        self.batches += 1
+        if self.batches < self.config.collect:
+            return None
+        self.rounds += 1
+        mean = sum(self.accuracies) / len(self.accuracies)
+        share = self.config.hard / (self.config.hard + len(self.accuracies))
+        done = Round(self.rounds, "class", len(self.accuracies), mean, share)
+        enough = len(set(self.failed)) >= self.way or self.config.few == "fill"
+        self.hard_classes, self.hard_left = self.failed, self.config.hard if enough else 0
+        self.failed, self.accuracies, self.batches = [], [], 0
+        return done
+
+    def _draw_failed(self, random: torch.Generator) -> Tensor:
+        """(N,) distinct failed classes; where they are too few, others besides."""
+        counts = Counter(self.hard_classes)
+        weights = torch.zeros(len(self.index), dtype=torch.float64)
+        for c, n in counts.items():
+            weights[c] = n if self.config.duplicates == "keep" else 1
+        chosen = torch.multinomial(weights, min(self.way, len(counts)), generator=random)
+        others = torch.ones(len(self.index), dtype=torch.float64)
+        others[list(counts)] = 0
+        missing = self.way - len(chosen)
+        if missing and int(others.sum()) >= missing:
+            chosen = torch.cat([chosen, torch.multinomial(others, missing, generator=random)])
+        return chosen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "rounds": self.rounds,
+            "batches": self.batches,
+            "failed": list(self.failed),
+            "accuracies": list(self.accuracies),
+            "hard_classes": list(self.hard_classes),
+            "hard_left": self.hard_left,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.rounds, self.batches = int(state["rounds"]), int(state["batches"])
+        self.failed, self.accuracies = list(state["failed"]), list(state["accuracies"])
+        self.hard_classes, self.hard_left = list(state["hard_classes"]), int(state["hard_left"])

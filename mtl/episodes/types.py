@@ -1,0 +1,136 @@
+"""Plain types of the episodic half: what a meta-batch is, and what a solved one tells."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """T episodes as indices alone; no image is touched until they are gathered.
+
+    Letters: T tasks, N ways, K shots, Q queries a class.
+    """
+
+    classes: Tensor  # (T, N) int64: class ids of the image set
+    support: Tensor  # (T, N, K) int64: image indices
+    query: Tensor  # (T, N, Q) int64: image indices
+    origin: tuple[str, ...]  # (T,): "uniform", "hard", ... why each was drawn
+    index: tuple[int, ...]  # (T,): each episode's number in its sampler's stream
+
+    def __post_init__(self) -> None:
+        t = self.classes.shape[0]
+        if not (len(self.origin) == len(self.index) == self.support.shape[0] == self.query.shape[0] == t):
+            raise ValueError("classes, support, query, origin and index must speak of the same episodes")
+
+    def __len__(self) -> int:
+        return self.classes.shape[0]
+
+    @property
+    def way(self) -> int:
+        return self.classes.shape[1]
+
+    @property
+    def shot(self) -> int:
+        return self.support.shape[2]
+
+    @property
+    def queries(self) -> int:
+        return self.query.shape[2]
+
+    def image_indices(self) -> Tensor:
+        """(T, N·(K+Q)): a task's support images class by class, then its query images class by class."""
+        return torch.cat([self.support.flatten(1), self.query.flatten(1)], dim=1)
+
+    def labels(self, per_class: int) -> Tensor:
+        """(T, N·per_class): episode labels 0..N-1 of `per_class` images a class, in class order."""
+        one = torch.arange(self.way).repeat_interleave(per_class)
+        return one.expand(len(self), -1)
+
+    def __getitem__(self, rows: slice) -> "EpisodeBatch":
+        return EpisodeBatch(
+            self.classes[rows], self.support[rows], self.query[rows], self.origin[rows], self.index[rows]
+        )
+
+    @staticmethod
+    def concatenate(batches: "list[EpisodeBatch]") -> "EpisodeBatch":
+        """The episodes of several batches of one way, shot and number of queries, in order."""
+        return EpisodeBatch(
+            torch.cat([b.classes for b in batches]),
+            torch.cat([b.support for b in batches]),
+            torch.cat([b.query for b in batches]),
+            tuple(o for b in batches for o in b.origin),
+            tuple(i for b in batches for i in b.index),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solved meta-batch tells of its T tasks; everything on the CPU, float32."""
+
+    loss: Tensor  # (T,) mean cross-entropy of the queries
+    accuracy: Tensor  # (T,) in [0, 1]
+    recall: Tensor  # (T, N) share of each class's queries answered rightly
+    confusion: Tensor  # (T, N, N) mean probability that queries of class i get for class j; rows sum to 1
+
+    @staticmethod
+    def of(logits: Tensor, way: int, queries: int) -> "Outcome":
+        """From query logits (T, N·Q, N), the queries of a task class by class."""
+        t = logits.shape[0]
+        logp = logits.detach().float().log_softmax(-1).view(t, way, queries, way)
+        own = torch.arange(way, device=logits.device)
+        correct = (logp.argmax(-1) == own[None, :, None]).float()
+        loss = -logp[:, own, :, own].mean((0, 2))
+        recall = correct.mean(2)
+        confusion = logp.exp().mean(2)
+        return Outcome(loss.cpu(), recall.mean(1).cpu(), recall.cpu(), confusion.cpu())
+
+    @staticmethod
+    def concatenate(parts: "list[Outcome]") -> "Outcome":
+        return Outcome(
+            torch.cat([p.loss for p in parts]),
+            torch.cat([p.accuracy for p in parts]),
+            torch.cat([p.recall for p in parts]),
+            torch.cat([p.confusion for p in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Round:
+    """One meta-test followed by one update of the sampler: what the ledger keeps of it."""
+
+    number: int
+    unit: str  # what carries a weight: "task", "class" or "pair"
+    pool: int  # tasks of the meta-test
+    accuracy: float  # their mean accuracy
+    hard_share: float  # ρ in the training that follows
+    epsilon: float | None = None  # weighted error; None where the rule knows none
+    alpha: float = 0.0  # the round's weight
+    weights: Tensor | None = None  # (U,) float64 after the update, sum 1
+    members: Callable[[Tensor], Tensor] | None = None  # classes (k, m) of units (k,)
+
+
+class TaskSampler(Protocol):
+    """Draws meta-batches, and learns from how they went.
+
+    An episode is a pure function of (seed, index, state): not of workers, ranks or a resume.
+    """
+
+    def pool(self, step: int) -> EpisodeBatch | None:
+        """The episodes to be meta-tested before training step `step`, where a round is due."""
+        ...
+
+    def draw(self, tasks: int) -> EpisodeBatch:
+        """The next meta-batch to train on."""
+        ...
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
+        """Takes in how a pool or a meta-batch went; a Round where this ended one."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

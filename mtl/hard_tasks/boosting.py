@@ -1,0 +1,107 @@
+"""AdaBoost over units: how one round's errors move the weights that hard tasks are drawn from.
+
+After SAMME, the multi-class AdaBoost of Zhu, Zou, Rosset and Hastie, "Multi-class AdaBoost", 2009. What
+carries a weight here is not a training example but a unit: a task, a class or a pair of classes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_TINY = torch.finfo(torch.float64).tiny
+
+
+@dataclass(frozen=True)
+class BoostRule:
+    """The constants of a round; ν, τ and λ are the letters of the formula in `boost`."""
+
+    way: int  # N: chance is an error of 1 - 1/N
+    rate: float  # ν ≥ 0: how much of AdaBoost's α is used
+    forget: float  # τ in [0, 1]: power on the old weight; 1 forgets nothing
+    floor: float  # λ in [0, 1]: share of the weight that is spread evenly
+    cap: float  # α never exceeds this
+
+    def __post_init__(self) -> None:
+        if self.way < 2:
+            raise ValueError(f"way: {self.way}; there must be at least 2")
+        if not (0 <= self.rate < math.inf and 0 <= self.cap < math.inf):
+            raise ValueError(f"rate {self.rate} and cap {self.cap} must be finite and not negative")
+        if not (0 <= self.forget <= 1 and 0 <= self.floor <= 1):
+            raise ValueError(f"forget {self.forget} and floor {self.floor} must be between 0 and 1")
+
+
+@dataclass(frozen=True)
+class BoostStep:
+    """What one round came to."""
+
+    weights: Tensor  # (U,) float64, sum 1, each at least λ/U
+    epsilon: float  # ε: weighted error of the visited units; nan if none was visited
+    alpha: float  # α: how far the weights moved
+
+
+def learner_weight(epsilon: float, rule: BoostRule) -> float:
+    """α = ν (ln((1 - ε)/ε) + ln(N - 1)), held between 0 and the cap.
+
+    0 when the learner is no better than chance (ε ≥ 1 - 1/N), the cap when it makes no error at all.
+    """
+    if rule.rate == 0 or epsilon >= 1 - 1 / rule.way:
+        return 0.0
+    if epsilon <= 0:
+        return rule.cap
+    alpha = rule.rate * (math.log((1 - epsilon) / epsilon) + math.log(rule.way - 1))
+    return min(max(alpha, 0.0), rule.cap)
+
+
+def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: BoostRule) -> BoostStep:
+    """One round of AdaBoost over U units, of which only the visited V were measured.
+
+    Takes `weights` (U,) that sum to 1, `errors` (U,) in [0, 1] where visited and anything elsewhere, and
+    `visited` (U,) bool. The rule, exactly:
+
+        ε   = Σ_V w_u e_u / Σ_V w_u
+        α   = ν (ln((1 - ε)/ε) + ln(N - 1)), between 0 and the cap
+        w_u ← (1/U) · (U w_u)^τ · exp(α (e_u - ε))     u visited
+        w_u ← w_u                                      u not visited
+        w   ← (1 - λ) w / Σ w + λ/U                    all
+
+    Where every unit is visited, the constants 1/U, U^τ and exp(-αε) are common factors and vanish in the
+    division by Σ w: this is then w_u^τ exp(α e_u), AdaBoost's own rule with a power on the old weight.
+    Where some are not visited, the constants see to it that a visit alone moves nothing:
+
+    - exp(-αε) makes the visited's mean error the measure. AdaBoost needs an error for every unit, and of a
+      unit that nobody looked at the best guess is ε. Without it any visited unit with e > 0, however easy,
+      would gain on all others, and what is drawn often would grow by being drawn.
+    - U^τ/U makes the uniform weight the one that forgetting leads back to. w^τ alone lifts small numbers:
+      with U = 100,000 and τ = 0.9 a visit would multiply a uniform weight by 3.2, whatever the error.
+
+    A unit that is alone in its round has e = ε and so learns nothing but to forget; the floor λ wears off
+    the weights of units that are never visited again. If none is visited, nothing is known and the weights
+    come back as they were. Computed from logarithms, with the largest taken off: no cap can overflow it.
+
+    Raises ValueError for an error outside [0, 1], nan included.
+    """
+    units = weights.numel()
+    seen = visited.nonzero().squeeze(1)
+    if seen.numel() == 0:
+        return BoostStep(weights.double().clone(), math.nan, 0.0)
+    error = errors[seen].double()
+    if not bool(((error >= 0) & (error <= 1)).all()):
+        raise ValueError("errors of visited units must be between 0 and 1")
+
+    log_old = weights[seen].double().clamp_min(_TINY).log()  # a weight of 0 counts as the least one above it
+    epsilon = min(max(float(log_old.softmax(0) @ error), 0.0), 1.0)
+    alpha = learner_weight(epsilon, rule)
+    log_uniform = -math.log(units)
+    log_new = log_uniform + rule.forget * (log_old - log_uniform) + alpha * (error - epsilon)
+
+    new = weights.double().index_fill(0, seen, 0.0)
+    largest = float(log_new.max())
+    largest_unseen = float(new.max())
+    if largest_unseen > 0:
+        largest = max(largest, math.log(max(largest_unseen, _TINY)))
+        new.mul_(math.exp(-largest))
+    new[seen] = (log_new - largest).exp()
+    new.mul_((1 - rule.floor) / float(new.sum())).add_(rule.floor / units)
+    return BoostStep(new, epsilon, alpha)

@@ -1,0 +1,233 @@
+"""The ledger: the durable record of every outcome and every round, in one SQLite file.
+
+Everything written since the last `commit` is one open transaction. A process that dies, by whatever signal,
+leaves the ledger as of that commit, and a run that goes on from the checkpoint of the same token writes what
+one that never stopped would have written: the ledger holds no clock times, sums are added up in the order
+of the episodes, and nothing depends on when a commit falls.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from mtl.errors import UserError
+from mtl.hard_tasks.ledger_rows import BatchRows, class_key, episode_id
+from mtl.hard_tasks.schema import PER_PHASE, connect_reader, connect_writer
+
+if TYPE_CHECKING:
+    from mtl.episodes.types import EpisodeBatch, Outcome
+
+KEPT_WEIGHTS = 1000  # units of a round whose weights are kept: the heaviest; the checkpoint has them all
+
+_ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_CLASS = """
+    INSERT INTO class_total VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET
+    queries = queries + excluded.queries, correct = correct + excluded.correct,
+    draws = draws + 1, hard = hard + excluded.hard"""
+_ADD_CLASS_ROUND = """
+    INSERT INTO class_round VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET
+    queries = queries + excluded.queries, correct = correct + excluded.correct,
+    draws = draws + 1, hard = hard + excluded.hard"""
+_ADD_PAIR = """
+    INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
+    low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
+_ADD_TASK = """
+    INSERT INTO task_total VALUES (?1, ?2, ?4, ?3, ?3, ?3, 1, ?5, NULL, NULL) ON CONFLICT DO UPDATE SET
+    last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
+_ADD_SPAN = """
+    INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"""
+_ADD_ROUND = "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One meta-test of the pool and the update of the weights that followed."""
+
+    round: int
+    step: int  # of training, at which it happened
+    unit: str  # task, class or pair
+    pool: int  # tasks of the meta-test
+    epsilon: float | None  # ε, weighted error of the units visited; None (or nan) if there was none
+    alpha: float  # α
+    accuracy: float | None  # mean of the pool
+    hard_share: float  # ρ: share of hard episodes in the training that follows
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one stage of a run wrote, e.g. "meta-train" or "evaluate test 5-way 1-shot"."""
+
+    id: int  # of this file; means nothing elsewhere
+    name: str
+    split: str  # whose class ids its episodes speak of
+    episodes: int
+
+
+class Ledger:
+    """Open with `Ledger.open` (to write) or `Ledger.read`; use as a context manager, or close."""
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        self.path = path
+        self.writable = write
+        self.sql = connect_writer(path) if write else connect_reader(path)
+        rows = self.sql.execute("SELECT id, name, split, episodes FROM phase ORDER BY id")
+        self._phases = {row[1]: Phase(*row) for row in rows}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Opens the ledger to write, and makes it where there is none; for one process at a time."""
+        return cls(Path(path), write=True)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """Opens the ledger to read its last commit; one that is being written is not disturbed."""
+        return cls(Path(path), write=False)
+
+    def phases(self) -> list[Phase]:
+        """In the order in which they were begun."""
+        return sorted(self._phases.values(), key=lambda phase: phase.id)
+
+    def phase(self, name: str) -> Phase:
+        """Raises UserError if nothing was written under that name."""
+        if name not in self._phases:
+            known = ", ".join(f'"{known.name}"' for known in self.phases()) or "none yet"
+            raise UserError(f'{self.path}: no phase "{name}" in the ledger; it has: {known}')
+        return self._phases[name]
+
+    def register_classes(
+        self, split: str, names: Mapping[int, str], groups: Mapping[int, str] | None = None
+    ) -> None:
+        """Says what the class ids of a split are called, and to which group (alphabet, ...) each belongs."""
+        rows = [(split, c, name, (groups or {}).get(c)) for c, name in names.items()]
+        self.sql.executemany("INSERT OR REPLACE INTO class_name VALUES (?, ?, ?, ?)", rows)
+
+    def append(
+        self, phase: str, round: int, step: int, batch: "EpisodeBatch", outcome: "Outcome", split: str
+    ) -> None:
+        """Writes down the T episodes of a meta-batch, and adds them to every sum that the views read.
+
+        Episodes of a phase are numbered from 0 in the order they come. `round` is the last round before
+        them (0 where there was none yet) and may not fall. `split` says whose class ids they hold.
+        """
+        at = self._begun(phase, split)
+        latest = self.sql.execute("SELECT max(round) FROM round_span WHERE phase = ?", (at.id,)).fetchone()[0]
+        if latest is not None and round < latest:
+            raise ValueError(f'phase "{phase}": episodes of round {round} after those of round {latest}')
+        rows = BatchRows(batch, outcome)
+        run = self.sql.executemany
+        run(_ADD_EPISODE, rows.episodes(at.id, at.episodes, round, step))
+        seen = rows.classes_seen()
+        run(_ADD_CLASS, [(at.id, *row) for row in seen])
+        run(_ADD_CLASS_ROUND, [(at.id, round, *row) for row in seen])
+        run(_ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
+        run(_ADD_TASK, [(at.id, key, accuracy, round, hard) for key, accuracy, hard in rows.tasks_seen()])
+        last = at.episodes + len(batch) - 1
+        self.sql.execute(_ADD_SPAN, (at.id, round, at.episodes, last))
+        self.sql.execute("UPDATE phase SET episodes = ? WHERE id = ?", (last + 1, at.id))
+        self._phases[phase] = Phase(at.id, at.name, at.split, last + 1)
+
+    def add_round(
+        self,
+        phase: str,
+        split: str,
+        record: Round,
+        weights: Tensor | None = None,
+        members: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """Writes down a round, and the KEPT_WEIGHTS heaviest of its unit weights (U,).
+
+        `members` tells the class ids of units: from unit numbers (k,) to (k, m) int64, where m is 1 for
+        classes, 2 for pairs and N for tasks. Needed with `weights`.
+        """
+        at = self._begun(phase, split)
+        self.sql.execute(_ADD_ROUND, (at.id, *astuple(record)))
+        if weights is None:
+            return
+        if members is None:
+            raise ValueError("weights without members: no one could tell whose they are")
+        units = _heaviest(weights, KEPT_WEIGHTS)
+        kept = zip(members(units).tolist(), weights[units].tolist(), strict=True)
+        self.sql.executemany(
+            "INSERT INTO round_weight VALUES (?, ?, ?, ?, ?)",
+            [(at.id, record.round, rank, class_key(unit), w) for rank, (unit, w) in enumerate(kept)],
+        )
+
+    def set_task_weights(self, phase: str, tasks: Tensor, weights: Tensor) -> None:
+        """Gives tasks (U, N) of class ids their weights (U,) as of now; tasks not met are passed over."""
+        at = self.phase(phase).id
+        rows = zip(weights.tolist(), tasks.tolist(), strict=True)
+        self.sql.executemany(
+            "UPDATE task_total SET weight = ? WHERE phase = ? AND classes = ?",
+            [(weight, at, class_key(task)) for weight, task in rows],
+        )
+
+    def set_verdict(self, phase: str, task: Iterable[int], verdict: str) -> None:
+        """Says what was found out about a task: "hard classes", "unlucky support" or "undecided"."""
+        self.sql.execute(
+            "UPDATE task_total SET verdict = ? WHERE phase = ? AND classes = ?",
+            (verdict, self.phase(phase).id, class_key(task)),
+        )
+
+    def clear(self, phase: str) -> None:
+        """Takes out every row of a phase, so that its stage can start afresh; class names stay."""
+        gone = self._phases.pop(phase, None)
+        if gone is None:
+            return
+        for table in PER_PHASE:
+            self.sql.execute(f"DELETE FROM {table} WHERE phase = ?", (gone.id,))
+        span = (episode_id(gone.id, 0), episode_id(gone.id + 1, 0))
+        self.sql.execute("DELETE FROM episode WHERE id >= ? AND id < ?", span)
+        self.sql.execute("DELETE FROM phase WHERE id = ?", (gone.id,))
+
+    def token(self) -> str:
+        """The token of the last commit; "" before the first."""
+        return str(self.sql.execute("SELECT token FROM saved").fetchone()[0])
+
+    def commit(self, token: str) -> None:
+        """Makes everything since the last commit durable, in one piece with the checkpoint's token."""
+        self.sql.execute("UPDATE saved SET token = ?", (token,))
+        self.sql.execute("COMMIT")
+        self.sql.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        """Lets go of the file; what was not committed is as if it had never been written."""
+        if self.sql.in_transaction:
+            self.sql.execute("ROLLBACK")
+        self.sql.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begun(self, phase: str, split: str) -> Phase:
+        """The phase of that name, begun if it is new."""
+        if phase not in self._phases:
+            row = self.sql.execute(
+                "INSERT INTO phase (name, split, episodes) VALUES (?, ?, 0)", (phase, split)
+            )
+            self._phases[phase] = Phase(int(row.lastrowid or 0), phase, split, 0)
+        at = self._phases[phase]
+        if at.split != split:
+            raise ValueError(f'phase "{phase}" speaks of the split {at.split}, not {split}')
+        return at
+
+
+def _heaviest(weights: Tensor, count: int) -> Tensor:
+    """(k,) int64: the units of the k ≤ count largest weights, heaviest first, equal ones by their number.
+
+    Unlike topk, which may take any of several equal weights; unlike a stable sort, without sorting them all.
+    """
+    least = weights.topk(min(count, weights.numel())).values[-1]
+    above = (weights > least).nonzero().squeeze(1)
+    above = above[weights[above].argsort(descending=True, stable=True)]
+    level = (weights == least).nonzero().squeeze(1)
+    return torch.cat([above, level[: count - above.numel()]])

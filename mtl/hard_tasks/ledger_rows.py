@@ -1,0 +1,92 @@
+"""A solved meta-batch as rows of the ledger's tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # the samplers of mtl.episodes live beside those that call this package
+    from mtl.episodes.types import EpisodeBatch, Outcome
+
+HARD_ORIGINS = frozenset({"hard", "resampled"})  # episodes drawn because something in them was hard
+
+_PHASE_BITS = 40  # an episode's id is its phase and its number in one integer
+
+
+def episode_id(phase: int, number: int) -> int:
+    """The primary key of the episode `number` of a phase."""
+    return phase << _PHASE_BITS | number
+
+
+def class_key(classes: Iterable[int]) -> bytes:
+    """A set of class ids as the ledger's key, whatever order they come in."""
+    return np.array(sorted(classes), dtype=">i4").tobytes()
+
+
+def key_classes(key: bytes) -> tuple[int, ...]:
+    """The class ids of a key, ascending."""
+    return tuple(np.frombuffer(key, dtype=">i4").tolist())
+
+
+class BatchRows:
+    """The rows that one meta-batch adds, each episode's classes brought into ascending order.
+
+    An episode's order of classes means nothing but which label each got. In ascending order the classes
+    are the key of the task, and what belongs to class n stands at place n of recall, confusion and images.
+    """
+
+    def __init__(self, batch: "EpisodeBatch", outcome: "Outcome") -> None:
+        order = np.argsort(batch.classes.numpy(), axis=1)
+        self.classes = np.take_along_axis(batch.classes.numpy(), order, 1)  # (T, N)
+        support = np.take_along_axis(batch.support.numpy(), order[:, :, None], 1)
+        query = np.take_along_axis(batch.query.numpy(), order[:, :, None], 1)
+        recall = np.take_along_axis(outcome.recall.numpy(), order, 1)
+        rows = np.take_along_axis(outcome.confusion.numpy(), order[:, :, None], 1)
+        confusion = np.take_along_axis(rows, order[:, None, :], 2)
+        tasks = len(batch)
+
+        self._batch = batch
+        self._images = np.concatenate([support.reshape(tasks, -1), query.reshape(tasks, -1)], 1)
+        self._recall, self._confusion = recall, confusion
+        self._loss: list[float] = outcome.loss.double().tolist()
+        self._accuracy: list[float] = outcome.accuracy.double().tolist()
+        self._hard = [int(origin in HARD_ORIGINS) for origin in batch.origin]
+        self._keys = [row.tobytes() for row in self.classes.astype(">i4")]
+
+    def episodes(self, phase: int, first: int, round_: int, step: int) -> list[tuple[Any, ...]]:
+        """One row an episode, the first of which has the number `first`."""
+        images = [row.tobytes() for row in self._images.astype("<i4")]
+        recall = [row.tobytes() for row in self._recall.astype("<f4")]
+        confusion = [row.tobytes() for row in self._confusion.astype("<f2")]
+        batch = self._batch
+        return [
+            (
+                episode_id(phase, first + t), round_, step, batch.origin[t], batch.index[t], batch.shot,
+                self._keys[t], images[t], self._loss[t], self._accuracy[t], recall[t], confusion[t],
+            )
+            for t in range(len(batch))
+        ]  # fmt: skip
+
+    def classes_seen(self) -> list[tuple[int, int, int, int]]:
+        """(class, queries, correct, hard) for each class of each episode."""
+        queries, way = self._batch.queries, self._batch.way
+        correct: list[int] = np.rint(self._recall * queries).astype(int).ravel().tolist()
+        hard = [h for h in self._hard for _ in range(way)]
+        return [
+            (c, queries, right, h)
+            for c, right, h in zip(self.classes.ravel().tolist(), correct, hard, strict=True)
+        ]
+
+    def pairs_seen(self) -> Iterable[tuple[int, int, float, float]]:
+        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode."""
+        i, j = np.triu_indices(self._batch.way, 1)
+        confusion = self._confusion.astype(np.float64)
+        columns: Sequence[NDArray[Any]] = (
+            self.classes[:, i], self.classes[:, j], confusion[:, i, j], confusion[:, j, i]
+        )  # fmt: skip
+        return zip(*(column.ravel().tolist() for column in columns), strict=True)
+
+    def tasks_seen(self) -> list[tuple[bytes, float, int]]:
+        """(key, accuracy, hard) for each episode."""
+        return list(zip(self._keys, self._accuracy, self._hard, strict=True))

@@ -1,0 +1,232 @@
+"""What the ledger has to say about one phase: its hardest tasks and classes, most confused pairs, and rounds.
+
+Without a round a view tells of the whole phase. With `round=R` it tells of that round alone: of the episodes
+that were solved between round R's meta-test, which belongs to it, and the next; "first seen" still looks
+back on the whole phase. Every view raises UserError for a phase or a round that the ledger does not have.
+
+Hardness is never the plain mean, which a task or pair met once would win by luck. Tasks and pairs go by
+Σ error / (n + 1), as if they had passed one more visit without a fault; classes by the upper end of the
+interval of their recall. Equals are ordered by name.
+"""
+
+from dataclasses import dataclass
+
+from mtl.errors import UserError
+from mtl.hard_tasks.intervals import wilson
+from mtl.hard_tasks.ledger import Ledger, Phase, Round
+from mtl.hard_tasks.ledger_rows import HARD_ORIGINS, episode_id, key_classes
+from mtl.hard_tasks.round_pairs import PairSum, sum_pairs
+from mtl.hard_tasks.schema import HOT_PAIR
+
+_TREND_SHARE = 4  # the first and the last quarter of the rounds are held against each other
+
+
+@dataclass(frozen=True)
+class HardTask:
+    """A task: one set of classes, whatever images it came with."""
+
+    classes: tuple[str, ...]
+    first: float  # accuracy when first seen in the phase
+    last: float  # ... and when last seen
+    mean: float
+    seen: int
+    resampled: int  # times it was drawn because something in it was hard
+    weight: float | None  # boosting weight, where tasks carry weights
+    verdict: str | None  # of an evaluation: "hard classes", "unlucky support" or "undecided"
+
+
+@dataclass(frozen=True)
+class HardClass:
+    """A class over all tasks that it was drawn into."""
+
+    name: str
+    group: str | None
+    recall: float
+    low: float  # Wilson 95 % interval of the recall
+    high: float
+    queries: int
+    draws: int
+    hard_draws: int  # into tasks drawn because something in them was hard
+    early: float | None  # recall in the first quarter of the phase's rounds; None: not drawn there
+    late: float | None  # recall in the last quarter, or in round R
+    trend: float | None  # late - early; None also where the two would be the same rounds
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes that met in n tasks."""
+
+    classes: tuple[str, str]
+    confusion: float  # mean probability that queries of either got for the other
+    first_as_second: float  # ... queries of the first for the second
+    second_as_first: float
+    n: int
+
+
+def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardTask]:
+    """Tasks by Σ (1 - accuracy) / (times seen + 1), the hardest first."""
+    at = _checked(ledger, phase, top, round)
+    order = f"ORDER BY (seen - total) / (seen + 1) DESC, classes LIMIT {int(top)}"
+    if round is None or _is_only(ledger, at, round):
+        rows = ledger.sql.execute(
+            "SELECT classes, first, last, total, seen, hard, weight, verdict "
+            f"FROM task_total WHERE phase = ? {order}",
+            (at.id,),
+        ).fetchall()
+    else:
+        hard = ", ".join(f"'{origin}'" for origin in sorted(HARD_ORIGINS))
+        rows = ledger.sql.execute(
+            f"""
+            WITH met AS (
+                SELECT classes, total(accuracy) AS total, count(*) AS seen, total(origin IN ({hard})) AS hard,
+                       max(id) AS latest
+                FROM episode WHERE id BETWEEN ? AND ? GROUP BY classes {order})
+            SELECT met.classes, task.first, episode.accuracy, met.total, met.seen, met.hard,
+                   (SELECT weight FROM round_weight AS w
+                    WHERE w.phase = ?3 AND w.round = ?4 AND w.classes = met.classes),
+                   task.verdict
+            FROM met JOIN episode ON episode.id = met.latest
+                     JOIN task_total AS task ON task.phase = ?3 AND task.classes = met.classes
+            """,
+            (*_span(ledger, at, round), at.id, round),
+        ).fetchall()
+    names = _names(ledger, at)
+    tasks = [
+        HardTask(
+            tuple(names.get(c, str(c)) for c in key_classes(key)),
+            first, last, total / seen, seen, int(hard), weight, verdict,
+        )
+        for key, first, last, total, seen, hard, weight, verdict in rows
+    ]  # fmt: skip
+    return sorted(tasks, key=lambda t: (-(1 - t.mean) * t.seen / (t.seen + 1), t.classes))
+
+
+def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardClass]:
+    """Classes by the upper end of the Wilson interval of their recall: first those that are surely hard."""
+    at = _checked(ledger, phase, top, round)
+    where = "class_total WHERE phase = ?1" if round is None else "class_round WHERE phase = ?1 AND round = ?2"
+    rows = ledger.sql.execute(
+        f"SELECT class, queries, correct, draws, hard FROM {where}",
+        (at.id,) if round is None else (at.id, round),
+    ).fetchall()
+    names, groups = _names(ledger, at), _groups(ledger, at)
+    intervals = {c: wilson(correct, queries) for c, queries, correct, _, _ in rows}
+    rows.sort(key=lambda row: (intervals[row[0]][1], names.get(row[0], str(row[0]))))
+
+    measured = _rounds(ledger, at)
+    quarter = max(1, len(measured) // _TREND_SHARE)
+    early, late = measured[:quarter], measured[-quarter:] if round is None else [round]
+    apart = early[-1] < late[0] if measured else False
+    before = _recall(ledger, at, early[0], early[-1]) if apart else {}
+    after = _recall(ledger, at, late[0], late[-1]) if apart else {}
+    result = []
+    for c, queries, correct, draws, hard in rows[:top]:
+        then, now = before.get(c), after.get(c)
+        result.append(
+            HardClass(
+                names.get(c, str(c)), groups.get(c), correct / queries, *intervals[c], queries, draws, hard,
+                then, now, None if then is None or now is None else now - then,
+            )
+        )  # fmt: skip
+    return result
+
+
+def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[ConfusedPair]:
+    """Pairs by Σ confusion / (n + 1), most confused first; confusion is the mean of both directions."""
+    at = _checked(ledger, phase, top, round)
+    if round is None or _is_only(ledger, at, round):
+        rows = _pairs(ledger, at, top, f"INDEXED BY pair_hot WHERE {HOT_PAIR} AND")
+        if len(rows) < top:
+            rows = _pairs(ledger, at, top, "WHERE")
+    else:
+        blobs = ledger.sql.execute(
+            "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", _span(ledger, at, round)
+        )
+        rows = sum_pairs(blobs, top)
+    names = _names(ledger, at)
+    pairs = [
+        (
+            -(there + back) / (n + 1),
+            ConfusedPair(
+                (names.get(i, str(i)), names.get(j, str(j))), (there + back) / (2 * n), there / n, back / n, n
+            ),
+        )
+        for i, j, there, back, n in rows
+    ]
+    return [pair for _, pair in sorted(pairs, key=lambda row: (row[0], row[1].classes))]
+
+
+def _pairs(ledger: Ledger, at: Phase, top: int, where: str) -> list[PairSum]:
+    """The first `top` rows of the phase's sums, of those that `where` lets through."""
+    return ledger.sql.execute(
+        f"SELECT low, high, low_high, high_low, n FROM pair_total {where} phase = ? "
+        "ORDER BY (low_high + high_low) / (n + 1) DESC, low, high LIMIT ?",
+        (at.id, top),
+    ).fetchall()
+
+
+def rounds(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[Round]:
+    """The last `top` rounds in their order, or round R alone (none, if R had episodes but no update)."""
+    at = _checked(ledger, phase, top, round)
+    rows = ledger.sql.execute(
+        "SELECT round, step, unit, pool, epsilon, alpha, accuracy, hard_share FROM round "
+        "WHERE phase = ? AND (?2 IS NULL OR round = ?2) ORDER BY round DESC LIMIT ?",
+        (at.id, round, top),
+    )
+    return [Round(*row) for row in rows][::-1]
+
+
+def has_round(ledger: Ledger, phase: str, round: int) -> bool:
+    """Whether the phase has episodes or an update of that round."""
+    return round in _rounds(ledger, ledger.phase(phase), updates=True)
+
+
+def _checked(ledger: Ledger, phase: str, top: int, round: int | None) -> Phase:
+    if top < 1:
+        raise UserError(f"top: {top}; at least 1 row must be asked for")
+    at = ledger.phase(phase)
+    known = _rounds(ledger, at, updates=True)
+    if round is not None and round not in known:
+        span = f"{known[0]} to {known[-1]}" if known else "none"
+        raise UserError(f'round {round}: not in phase "{phase}" of {ledger.path}; its rounds: {span}')
+    return at
+
+
+def _rounds(ledger: Ledger, at: Phase, updates: bool = False) -> list[int]:
+    """Ascending: rounds that have episodes, and with `updates` also those that have none."""
+    sql = "SELECT round FROM round_span WHERE phase = ?1"
+    if updates:
+        sql += " UNION SELECT round FROM round WHERE phase = ?1"
+    return [row[0] for row in ledger.sql.execute(f"{sql} ORDER BY round", (at.id,))]
+
+
+def _is_only(ledger: Ledger, at: Phase, round: int) -> bool:
+    """Whether no other round has episodes: the phase's own sums then tell of this one, at once."""
+    return _rounds(ledger, at) == [round]
+
+
+def _span(ledger: Ledger, at: Phase, round: int) -> tuple[int, int]:
+    """The ids of the round's first and last episode; an empty span if it has none."""
+    row = ledger.sql.execute(
+        "SELECT first, last FROM round_span WHERE phase = ? AND round = ?", (at.id, round)
+    ).fetchone()
+    first, last = row or (0, -1)
+    return episode_id(at.id, first), episode_id(at.id, 0) + last
+
+
+def _names(ledger: Ledger, at: Phase) -> dict[int, str]:
+    return dict(ledger.sql.execute("SELECT class, name FROM class_name WHERE split = ?", (at.split,)))
+
+
+def _groups(ledger: Ledger, at: Phase) -> dict[int, str | None]:
+    return dict(ledger.sql.execute("SELECT class, class_group FROM class_name WHERE split = ?", (at.split,)))
+
+
+def _recall(ledger: Ledger, at: Phase, first: int, last: int) -> dict[int, float]:
+    """Recall of every class that was drawn in rounds first..last."""
+    rows = ledger.sql.execute(
+        "SELECT class, 1.0 * sum(correct) / sum(queries) FROM class_round "
+        "WHERE phase = ? AND round BETWEEN ? AND ? GROUP BY class",
+        (at.id, first, last),
+    )
+    return dict(rows)

@@ -1,0 +1,26 @@
+"""Learners: what solves a meta-batch of episodes. `mtl` is this project's; the others are learn2learn's."""
+
+import torch
+from torch import nn
+
+from mtl.config import Config
+from mtl.learners.meta_transfer import MetaTransfer
+from mtl.learners.types import Learner
+from mtl.runtime.devices import Device
+
+__all__ = ["Learner", "MetaTransfer", "build_learner"]
+
+
+def build_learner(config: Config, backbone: nn.Module, device: Device, generator: torch.Generator) -> Learner:
+    """The learner of `meta.algorithm` around a pretrained backbone, whose weights it takes over.
+
+    `generator` initialises what is new.
+
+    Raises:
+        UserError: the algorithm is learn2learn's, which is not installed.
+    """
+    if config.meta.algorithm == "mtl":
+        return MetaTransfer(backbone, config.meta, device)
+    from mtl.learners.gradient_methods import GradientMethod
+
+    return GradientMethod(backbone, config.meta, device, generator)

@@ -1,0 +1,65 @@
+"""Meta-transfer learning: scaling and shifting on a pretrained backbone, and a base learner in each episode.
+
+Sun et al., "Meta-Transfer Learning for Few-Shot Learning", CVPR 2019.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mtl.config import Meta
+from mtl.learners.types import Learner, episode_labels
+from mtl.models.batch_norm import norms, running_statistics_kept, set_training
+from mtl.models.heads import BaseLearner
+from mtl.models.scale_shift import add_scale_shift, scale_shift_parameters
+from mtl.runtime.devices import Device
+
+
+class MetaTransfer(Learner):
+    """One backbone pass for the whole meta-batch, then the base learner of all its tasks at once.
+
+    Args:
+        backbone: pretrained; taken over, and given SS where the config trains it.
+        config: `train` says what learns: "ss" (scaling and shifting), "ss_affine" (and batch norm's own
+            scales and shifts), "all" (every weight, no SS); the base learner's parameters always do.
+        device: where the backbone runs.
+    """
+
+    def __init__(self, backbone: nn.Module, config: Meta, device: Device) -> None:
+        super().__init__()
+        self.config, self.device = config, device
+        self.cacheable = config.batch_norm != "episode"
+        features = int(backbone.out_features)  # type: ignore[arg-type]
+        self.backbone = backbone.requires_grad_(config.train == "all")
+        if config.train != "all":
+            add_scale_shift(self.backbone)
+        self.base_learner = BaseLearner(config.head, features, config.way)
+        device.place(self)
+
+    def meta_parameters(self) -> list[nn.Parameter]:
+        learned = list(self.base_learner.parameters())
+        if self.config.train == "all":
+            return [*self.backbone.parameters(), *learned]
+        learned = [*scale_shift_parameters(self.backbone), *learned]
+        if self.config.train == "ss_affine":
+            affine = [p for norm in norms(self.backbone) for p in norm.parameters()]
+            learned = [*affine, *learned]
+        return [p.requires_grad_() for p in learned]
+
+    def set_mode(self, training: bool) -> None:
+        set_training(self.backbone, training, self.config.batch_norm)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.device.forward(self.backbone, images)
+
+    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
+        if self.cacheable:
+            flat = self.features(images.flatten(0, 1))
+            return self.solve_features(flat.view(*images.shape[:2], -1), way, shot)
+        with running_statistics_kept(self.backbone):  # each episode by its own statistics
+            return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)
+
+    def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
+        support, query = features[:, : way * shot], features[:, way * shot :]
+        labels = episode_labels(len(features), way, shot, features.device)
+        logits: Tensor = self.base_learner(support, labels, query, way)
+        return logits

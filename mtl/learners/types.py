@@ -1,0 +1,41 @@
+"""What the stages ask of a learner."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Learner(nn.Module, ABC):
+    """Answers the queries of whole meta-batches of episodes.
+
+    An episode's images come class by class, support first: (T, N·K + N·Q, C, H, W), normalised.
+    """
+
+    #: Features are the same in every episode, so that they can be computed once for many episodes.
+    cacheable: bool
+
+    @abstractmethod
+    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
+        """Query logits (T, N·Q, N), class by class; differentiable in `meta_parameters`."""
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, D) of images (B, C, H, W). Only where `cacheable`."""
+
+    @abstractmethod
+    def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
+        """Like `solve`, from the features (T, N·K + N·Q, D). Only where `cacheable`."""
+
+    @abstractmethod
+    def meta_parameters(self) -> list[nn.Parameter]:
+        """What meta-training learns."""
+
+    @abstractmethod
+    def set_mode(self, training: bool) -> None:
+        """Meta-training or meta-test."""
+
+
+def episode_labels(tasks: int, way: int, per_class: int, device: torch.device) -> Tensor:
+    """(T, N·per_class) labels 0..N-1, class by class."""
+    return torch.arange(way, device=device).repeat_interleave(per_class).expand(tasks, -1)

@@ -1,0 +1,177 @@
+"""Meta-training, with hard tasks found and resampled as it goes.
+
+    python run_meta.py meta-train --config configs/omniglot.yaml
+
+Starts from checkpoints/<run>/pretrain.pt. Writes meta.pt, the learner that did best on fixed tasks of the
+validation classes, and hard_tasks.sqlite, the record of every episode and round.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtl.config import Augment, Config
+from mtl.data.augment import augment
+from mtl.episodes.samplers import build_sampler, meta_steps
+from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.hard_tasks.ledger import Ledger
+from mtl.learners.types import episode_labels
+from mtl.runtime import checkpoints
+from mtl.runtime.devices import choose_device
+from mtl.runtime.interrupt import Interrupted, StopRequest
+from mtl.runtime.progress import Progress
+from mtl.runtime.run_folder import Clock, Metrics, RunFolder
+from mtl.runtime.seeds import generator
+from mtl.stages.material import Material, load_material
+from mtl.stages.recording import record_round, register_classes
+from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
+from mtl.stages.solving import Pictures, solve_episodes
+from mtl.stages.trained import learner_from_pretrained, read_pretrained
+
+STAGE = "meta-train"
+#: Keys of the config that decide what meta-training computes: a checkpoint goes on only under the same.
+DECIDED_BY = ("seed", "data", "backbone", "pretrain", "meta", "hard_tasks")
+
+
+def meta_train(config: Config, resume: bool = False, material: Material | None = None) -> None:
+    """Trains what `meta.train` names, episode by episode, and resamples the tasks that fail.
+
+    Args:
+        config: of the run.
+        resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
+        material: the image set, where the caller has it already.
+
+    Raises:
+        UserError: before anything is written, for what the user can mend.
+        RunStopped: the loss is no longer finite.
+        Interrupted: after Ctrl-C, with checkpoint and ledger written.
+    """
+    folder = RunFolder.of(config)
+    if not resume:
+        folder.refuse_existing(STAGE)
+    if folder.meta.exists():
+        checkpoints.require_fit(folder.meta, checkpoints.read(folder.meta), config, DECIDED_BY)
+        return
+    device = choose_device(config.runtime)
+    pretrained = read_pretrained(folder, config)
+    material = material or load_material(config)
+    train, how, steps = material.splits.train, config.meta, meta_steps(config)
+    learner = learner_from_pretrained(pretrained, config, train, device)
+    sampler = build_sampler(config, material.index("train"))
+    parameters = learner.meta_parameters()
+    optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay)
+    pictures = material.pictures("train")
+    val_pictures = material.pictures("val")
+    val_episodes = material.fixed_episodes(
+        "val", how.way, how.shot, how.queries, how.validate_tasks, config.seed, "validate"
+    )
+    changes = config.data.augment if how.augment else Augment()
+
+    with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
+        saved = folder.unfinished(STAGE, ledger)
+        step, current_round, best, elapsed, kept = 0, 0, None, 0.0, None
+        if saved:
+            checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
+            learner.load_state_dict(saved["learner"])
+            optimizer.load_state_dict(saved["optimizer"])
+            sampler.load_state_dict(saved["sampler"])
+            step, current_round, best = saved["step"], saved["round"], saved["best"]
+            elapsed, kept = saved["elapsed"], saved["metrics"]
+        else:
+            ledger.clear(STAGE)
+            register_classes(ledger, "train", train)
+        folder.write_config(config)
+        metrics, clock = Metrics(folder.metrics, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
+        header = checkpoints.header(config, STAGE, train.class_names)
+
+        def state() -> dict[str, Any]:
+            return {
+                **header,
+                "step": step,
+                "round": current_round,
+                "learner": learner.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "sampler": sampler.state_dict(),
+                "best": best,
+                "elapsed": clock.elapsed,
+                "metrics": metrics.size,
+            }
+
+        with Progress(STAGE, steps, step) as progress:
+            while step < steps:
+                pool = sampler.pool(step)
+                if pool is not None:
+                    tested = solve_episodes(learner, pictures, pool)
+                    ended = sampler.update(pool, tested)
+                    assert ended is not None  # a pool ends its round
+                    current_round = ended.number
+                    ledger.append(STAGE, current_round, step, pool, tested, "train")
+                    record_round(ledger, STAGE, "train", step, ended)
+
+                batch = sampler.draw(how.tasks)
+                rate = how.lr * warm_up_cosine(step, steps, warm_up=0.0)
+                set_rate(optimizer, rate)
+                learner.set_mode(training=True)
+                images = episode_images(
+                    batch, pictures, changes, generator(config.seed, "episode images", step)
+                )
+                logits = learner.solve(images, batch.way, batch.shot)
+                loss = query_loss(logits, batch)
+                value = require_finite(loss, STAGE, step, "meta.lr", rate)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+
+                outcome = Outcome.of(logits, batch.way, batch.queries)
+                ended = sampler.update(batch, outcome)
+                ledger.append(STAGE, current_round, step, batch, outcome, "train")
+                if ended is not None:
+                    current_round = ended.number
+                    record_round(ledger, STAGE, "train", step, ended)
+                step += 1
+                hard = sum(origin == "hard" for origin in batch.origin)
+                progress.step(
+                    loss=value, accuracy=float(outcome.accuracy.mean()), hard=hard, round=current_round
+                )
+
+                if step % how.validate_every == 0 or step == steps:
+                    validated = solve_episodes(learner, val_pictures, val_episodes)
+                    score = float(validated.accuracy.mean())
+                    metrics.write(
+                        STAGE,
+                        step=step,
+                        loss=value,
+                        accuracy=float(outcome.accuracy.mean()),
+                        val=score,
+                        seconds=clock.elapsed,
+                    )
+                    progress.say(f"step {step}/{steps}: val {how.way}-way {how.shot}-shot {100 * score:.2f}")
+                    if best is None or score > best["score"]:
+                        weights = {k: v.detach().cpu().clone() for k, v in learner.state_dict().items()}
+                        best = {"score": score, "step": step, "learner": weights}
+                if stop.wanted or clock.due():
+                    folder.save(state(), ledger)
+                if stop.wanted:
+                    raise Interrupted(
+                        f"{STAGE}: stopped after step {step} of {steps}; --resume goes on from there"
+                    )
+        folder.save(state(), ledger)
+    assert best is not None  # the last step validates
+    folder.finish(STAGE, {**header, **best, "normalise": pretrained["normalise"], "seconds": clock.elapsed})
+
+
+def episode_images(
+    batch: EpisodeBatch, pictures: Pictures, changes: Augment, random: torch.Generator
+) -> Tensor:
+    """(T, N·K + N·Q, C, H, W): the images of a meta-batch, each changed on its own, normalised."""
+    rows = batch.image_indices()
+    changed = augment(pictures.images[rows.flatten()], changes, random)
+    return pictures.normalise(changed).view(*rows.shape, *changed.shape[1:])
+
+
+def query_loss(logits: Tensor, batch: EpisodeBatch) -> Tensor:
+    """Mean cross-entropy of all queries (T, N·Q, N) of a meta-batch."""
+    labels = episode_labels(len(batch), batch.way, batch.queries, logits.device)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())

@@ -1,0 +1,186 @@
+"""Pretraining: ordinary classification of the base classes.
+
+    python run_meta.py pretrain --config configs/omniglot.yaml
+
+Writes checkpoints/<run>/pretrain.pt: the backbone whose few-shot accuracy on the validation classes was best.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtl.config import Config
+from mtl.data.augment import augment
+from mtl.learners.types import episode_labels
+from mtl.models.classifiers import build_classifier
+from mtl.models.heads import prototype_logits
+from mtl.runtime import checkpoints
+from mtl.runtime.devices import Device, choose_device
+from mtl.runtime.interrupt import Interrupted, StopRequest
+from mtl.runtime.progress import Progress
+from mtl.runtime.run_folder import Clock, Metrics, RunFolder
+from mtl.runtime.seeds import generator
+from mtl.stages.material import Material, load_material
+from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
+from mtl.stages.solving import extract, solve_table
+from mtl.stages.trained import fresh_backbone
+
+STAGE = "pretrain"
+#: Keys of the config that decide what pretraining computes: a checkpoint goes on only under the same.
+DECIDED_BY = ("seed", "data", "backbone", "pretrain")
+
+
+def pretrain(config: Config, resume: bool = False, material: Material | None = None) -> None:
+    """Trains the backbone and a classifier of all base classes with SGD.
+
+    Args:
+        config: of the run.
+        resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
+        material: the image set, where the caller has it already.
+
+    Raises:
+        UserError: before anything is written, for what the user can mend.
+        RunStopped: the loss is no longer finite.
+        Interrupted: after Ctrl-C, with the checkpoint written.
+    """
+    folder = RunFolder.of(config)
+    if not resume:
+        folder.refuse_existing(STAGE)
+    if folder.pretrain.exists():
+        checkpoints.require_fit(folder.pretrain, checkpoints.read(folder.pretrain), config, DECIDED_BY)
+        return
+    device = choose_device(config.runtime)
+    material = material or load_material(config)
+    saved = folder.unfinished(STAGE)
+    if saved:
+        checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
+    folder.write_config(config)
+
+    how, train = config.pretrain, material.splits.train
+    backbone = fresh_backbone(config, train)
+    features = int(backbone.out_features)  # type: ignore[arg-type]
+    classifier = build_classifier(how, features, train.num_classes, generator(config.seed, "classifier"))
+    network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
+    device.place(network)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=how.lr,
+        momentum=how.momentum,
+        weight_decay=how.weight_decay,
+        nesterov=how.momentum > 0,
+    )
+    batch_size = min(how.batch_size, len(material.pretrain_images))
+    per_epoch = len(material.pretrain_images) // batch_size
+    steps = how.epochs * per_epoch
+
+    step, best, elapsed, kept = 0, None, 0.0, None
+    if saved:
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
+    metrics, clock = Metrics(folder.metrics, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
+    header = checkpoints.header(config, STAGE, train.class_names)
+
+    def state() -> dict[str, Any]:
+        return {
+            **header,
+            "step": step,
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "best": best,
+            "elapsed": clock.elapsed,
+            "metrics": metrics.size,
+        }
+
+    with Progress(STAGE, steps, step) as progress, StopRequest() as stop:
+        while step < steps:
+            epoch, place = divmod(step, per_epoch)
+            if place == 0 or saved:
+                order = torch.randperm(
+                    len(material.pretrain_images), generator=generator(config.seed, "order", epoch)
+                )
+                saved = None
+            rows = material.pretrain_images[order[place * batch_size : (place + 1) * batch_size]]
+            labels = train.labels[rows].to(device.torch_device)
+            images = augment(train.images[rows], config.data.augment, generator(config.seed, "augment", step))
+            rate = how.lr * warm_up_cosine(step, steps, how.warm_up)
+            set_rate(optimizer, rate)
+
+            network.train()
+            logits = classifier(device.forward(backbone, material.normalise(images)), labels)
+            loss = F.cross_entropy(logits, labels, label_smoothing=how.label_smoothing)
+            value = require_finite(loss, STAGE, step, "pretrain.lr", rate)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            step += 1
+
+            accuracy = float((logits.argmax(-1) == labels).float().mean())
+            progress.step(loss=value, accuracy=accuracy, epoch=epoch + 1)
+            if step % (per_epoch * how.validate_every) == 0 or step == steps:
+                scores = validate(backbone, material, device, how.validate_tasks, config.seed)
+                metrics.write(
+                    STAGE,
+                    step=step,
+                    epoch=epoch + 1,
+                    loss=value,
+                    accuracy=accuracy,
+                    seconds=clock.elapsed,
+                    **scores,
+                )
+                progress.say(
+                    f"epoch {epoch + 1}/{how.epochs}: loss {value:.3f}, base accuracy {accuracy:.3f}, "
+                    + told(scores)
+                )
+                mean = sum(scores.values()) / len(scores)
+                if best is None or mean >= best["mean"]:
+                    weights = {k: v.detach().cpu().clone() for k, v in backbone.state_dict().items()}
+                    best = {"mean": mean, "step": step, "scores": scores, "backbone": weights}
+            if stop.wanted or clock.due():
+                folder.save(state())
+            if stop.wanted:
+                raise Interrupted(
+                    f"{STAGE}: stopped after step {step} of {steps}; --resume goes on from there"
+                )
+    folder.save(state())
+    assert best is not None  # the last step validates
+    normalise = {"mean": list(material.normalise.mean), "std": list(material.normalise.std)}
+    folder.finish(STAGE, {**header, **best, "normalise": normalise, "seconds": clock.elapsed})
+
+
+def validate(
+    backbone: nn.Module, material: Material, device: Device, tasks: int, seed: int
+) -> dict[str, float]:
+    """Accuracy of cosine prototypes on fixed tasks of the validation classes, by setting."""
+    backbone.eval()
+    val = material.splits.val
+    pictures = material.pictures("val")
+    table = extract(lambda x: device.forward(backbone, x), pictures, torch.arange(len(val.labels)))
+    counts = int(val.class_counts().min())
+    way = min(5, val.num_classes)
+    scores = {}
+    for shot in (1, 5):
+        queries = min(15, counts - shot)
+        if queries < 1:
+            continue
+        episodes = material.fixed_episodes("val", way, shot, queries, tasks, seed, "validate")
+        outcome = solve_table(cosine_prototypes, table, episodes.image_indices(), episodes)
+        scores[f"val_{way}way_{shot}shot"] = float(outcome.accuracy.mean())
+    return scores
+
+
+def cosine_prototypes(features: Tensor, way: int, shot: int) -> Tensor:
+    """Query logits (T, N·Q, N) of features (T, N·K + N·Q, D) by cosine with the prototypes, times 10."""
+    support, query = features[:, : way * shot], features[:, way * shot :]
+    labels = episode_labels(len(features), way, shot, features.device)
+    return 10 * prototype_logits(support, labels, query, way, "cosine")
+
+
+def told(scores: dict[str, float]) -> str:
+    """Scores for a person: `val 5-way 1-shot 61.2`."""
+    return ", ".join(
+        f"{k.replace('_', ' ').replace('way', '-way').replace('shot', '-shot')} {100 * v:.1f}"
+        for k, v in scores.items()
+    )

@@ -1,0 +1,104 @@
+"""Drawing the worst novel tasks again: are their classes hard, or was the support set unlucky?
+
+The same AdaBoost rounds as in training, with nothing trained: the pool is the worst of the tasks that were
+just scored, and every round tests each of them with fresh support and query images of the same classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtl.config import HardTasks, Resample
+from mtl.episodes.categories import episode_batch
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.types import EpisodeBatch, Outcome, Round
+from mtl.hard_tasks.boosting import BoostRule, boost
+from mtl.hard_tasks.intervals import mean_interval
+from mtl.hard_tasks.ledger import Ledger
+from mtl.runtime.seeds import generator
+from mtl.stages.contenders import Contender
+from mtl.stages.recording import record_round
+
+HARD, UNLUCKY, UNDECIDED = "hard classes", "unlucky support", "undecided"
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """What became of the worst tasks."""
+
+    tasks: int
+    rounds: int
+    accuracy_picked: float  # mean of the worst tasks as first scored
+    accuracy_fresh: float  # mean of the same tasks with fresh images
+    accuracy_all: float  # mean of all scored tasks
+    verdicts: dict[str, int]
+
+
+def resample_worst(
+    contender: Contender,
+    scored: EpisodeBatch,
+    outcome: Outcome,
+    index: ClassIndex,
+    config: Resample,
+    rule: HardTasks,
+    seed: int,
+    ledger: Ledger,
+    phase: str,
+    split: str,
+) -> Resampled | None:
+    """Tests the worst scored tasks again in `config.rounds` rounds, and records each task's verdict.
+
+    Returns None where the config asks for no rounds.
+    """
+    if not config.rounds:
+        return None
+    worst = outcome.accuracy.argsort(stable=True)[: config.tasks]
+    classes, first = scored.classes[worst], outcome.accuracy[worst]
+    everything = float(outcome.accuracy.mean())
+    boosting = BoostRule(scored.way, rule.rate, rule.forget, rule.floor, rule.cap)
+    weights = torch.full((len(worst),), 1 / len(worst), dtype=torch.float64)
+    fresh: list[Tensor] = []
+    for number in range(1, config.rounds + 1):
+        pool = _fresh_images(classes, scored, index, seed, number)
+        tested = contender.solve(pool)
+        step = boost(weights, 1 - tested.accuracy, torch.ones(len(worst), dtype=torch.bool), boosting)
+        weights = step.weights
+        fresh.append(tested.accuracy)
+        ledger.append(phase, number, 0, pool, tested, split)
+        mean = float(tested.accuracy.mean())
+        members = classes.__getitem__
+        ended = Round(number, "task", len(pool), mean, 0.0, step.epsilon, step.alpha, weights, members)
+        record_round(ledger, phase, split, 0, ended)
+    again = torch.stack(fresh, 1)  # (tasks, rounds)
+    verdicts = [verdict(float(f), a, everything) for f, a in zip(first, again, strict=True)]
+    for task, word in zip(classes, verdicts, strict=True):
+        ledger.set_verdict(phase, task.tolist(), word)
+    counts = {word: verdicts.count(word) for word in (HARD, UNLUCKY, UNDECIDED)}
+    return Resampled(len(worst), config.rounds, float(first.mean()), float(again.mean()), everything, counts)
+
+
+def verdict(first: float, again: Tensor, everything: float) -> str:
+    """Why a task was among the worst, from its accuracies (R,) with fresh images.
+
+    Hard classes: the 95 % interval of its mean lies below the mean of all tasks. Unlucky support: it does
+    not, and lies above the accuracy that the task was picked for. Undecided otherwise.
+    """
+    if len(again) < 2:
+        return UNDECIDED
+    mean, half = mean_interval(again.tolist())
+    if mean + half < everything:
+        return HARD
+    return UNLUCKY if mean - half > first else UNDECIDED
+
+
+def _fresh_images(
+    classes: Tensor, scored: EpisodeBatch, index: ClassIndex, seed: int, number: int
+) -> EpisodeBatch:
+    per_class = scored.shot + scored.queries
+    images = [
+        index.draw_images(c, per_class, generator(seed, "resample", scored.way, scored.shot, number, task))
+        for task, c in enumerate(classes)
+    ]
+    origin = ("resampled",) * len(classes)
+    return episode_batch(classes, torch.stack(images), scored.shot, origin, tuple(range(len(classes))))

@@ -1,0 +1,111 @@
+"""What an evaluation found, as plain numbers, as JSON and as a table."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.hard_tasks.intervals import mean_interval, wilson
+from mtl.stages.resample import Resampled
+
+
+@dataclass(frozen=True)
+class Score:
+    """One contender at one setting. Accuracies and recalls in [0, 1], intervals are 95 %."""
+
+    name: str
+    accuracy: float
+    interval: float  # half width, Student t over tasks
+    percentile_5: float  # of task accuracy
+    difference: float | None  # to the first contender, paired over the same tasks
+    difference_interval: float | None
+    class_recall: dict[str, tuple[float, float, float]]  # recall and its Wilson interval
+    task_accuracy: list[float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All contenders at one (way, shot)."""
+
+    split: str
+    way: int
+    shot: int
+    queries: int
+    tasks: int
+    scores: list[Score]
+    resampled: Resampled | None
+
+
+def score(
+    name: str, episodes: EpisodeBatch, outcome: Outcome, first: Outcome | None, class_names: Sequence[str]
+) -> Score:
+    """The numbers of one contender; `first` is the outcome it is compared with."""
+    mean, half = mean_interval(outcome.accuracy.tolist())
+    gap, gap_half = None, None
+    if first is not None:
+        gap, gap_half = mean_interval((outcome.accuracy.double() - first.accuracy).tolist())
+    classes = episodes.classes.flatten()
+    queries = torch.bincount(classes, minlength=len(class_names)) * episodes.queries
+    answered = (outcome.recall.flatten().double() * episodes.queries).round()
+    correct = torch.zeros(len(class_names), dtype=torch.float64).index_add_(0, classes, answered)
+    recall = {
+        class_names[c]: (float(correct[c] / queries[c]), *wilson(float(correct[c]), float(queries[c])))
+        for c in queries.nonzero().flatten().tolist()
+    }
+    tasks = [round(a, 5) for a in outcome.accuracy.tolist()]
+    fifth = float(outcome.accuracy.quantile(0.05))
+    return Score(name, mean, half, fifth, gap, gap_half, recall, tasks)
+
+
+def write_results(path: Path, run: str, settings: Sequence[Setting]) -> None:
+    """results.json: settings scored now replace earlier ones of the same split, way and shot."""
+
+    def key(setting: dict[str, Any]) -> tuple[Any, ...]:
+        return setting["split"], setting["way"], setting["shot"]
+
+    new = [dataclasses.asdict(s) for s in settings]
+    old = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else []
+    kept = [s for s in old if key(s) not in {key(n) for n in new}]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps({"run": run, "settings": kept + new}, indent=1), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def show(settings: Sequence[Setting], console: Console) -> None:
+    """A table for each setting, and what became of its worst tasks."""
+    for s in settings:
+        title = f"{s.way}-way {s.shot}-shot, {s.tasks} {s.split} tasks, {s.queries} queries a class"
+        table = Table(title=title, title_justify="left")
+        for column in ("", "accuracy", "5th percentile", "worst class", "difference"):
+            table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for one in s.scores:
+            difference = (
+                ""
+                if one.difference is None or one.difference_interval is None
+                else f"{100 * one.difference:+.2f} ± {100 * one.difference_interval:.2f}"
+            )
+            table.add_row(
+                one.name,
+                f"{100 * one.accuracy:.2f} ± {100 * one.interval:.2f}",
+                f"{100 * one.percentile_5:.1f}",
+                f"{100 * min(r[0] for r in one.class_recall.values()):.1f}",
+                difference,
+            )
+        console.print(table)
+        if s.resampled is not None:
+            r = s.resampled
+            told = ", ".join(f"{n} {word}" for word, n in r.verdicts.items())
+            console.print(
+                f"The {r.tasks} worst tasks: {100 * r.accuracy_picked:.1f} when picked, "
+                f"{100 * r.accuracy_fresh:.1f} in {r.rounds} rounds of fresh images "
+                f"(all tasks: {100 * r.accuracy_all:.1f}). Verdicts: {told}.\n",
+                highlight=False,
+            )

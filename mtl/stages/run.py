@@ -1,0 +1,30 @@
+"""All stages of a run, one after the other.
+
+python run_meta.py run --config configs/quickstart.yaml
+"""
+
+from mtl.config import Config
+from mtl.runtime.run_folder import RunFolder
+from mtl.stages.evaluate import evaluate
+from mtl.stages.material import load_material
+from mtl.stages.meta_train import STAGE as META_TRAIN
+from mtl.stages.meta_train import meta_train
+from mtl.stages.pretrain import STAGE as PRETRAIN
+from mtl.stages.pretrain import pretrain
+from mtl.stages.results import Setting
+
+
+def run(config: Config, resume: bool = False) -> list[Setting]:
+    """Pretrains, meta-trains and evaluates; with `resume`, what has ended is left and what was begun goes on.
+
+    Raises:
+        UserError: before anything is written, for what the user can mend.
+    """
+    folder = RunFolder.of(config)
+    if not resume:
+        for stage in (PRETRAIN, META_TRAIN):
+            folder.refuse_existing(stage)
+    material = load_material(config)
+    pretrain(config, resume, material)
+    meta_train(config, resume, material)
+    return evaluate(config, material)

@@ -1,0 +1,70 @@
+"""Meta-test: solving many episodes without training anything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtl.data.augment import Normalise
+from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.learners.types import Learner
+
+_IMAGES_AT_ONCE = 1024
+_FLOATS_AT_ONCE = 32_000_000  # of features gathered for a chunk of episodes: 128 MB
+
+Head = Callable[[Tensor, int, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images of one split, and how they are brought to the backbone."""
+
+    images: Tensor  # (M, C, H, W) uint8
+    normalise: Normalise
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """(..., C, H, W) float32, normalised."""
+        return self.normalise(self.images[indices.flatten()]).view(*indices.shape, *self.images.shape[1:])
+
+
+@torch.no_grad()
+def extract(
+    features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor, mirror: bool = False
+) -> Tensor:
+    """Features (n, D) of the images (n,), in batches; with `mirror` the mean with those of mirrored images."""
+
+    def one(images: Tensor) -> Tensor:
+        found = features(images)
+        return ((found + features(images.flip(-1))) / 2 if mirror else found).cpu()
+
+    return torch.cat([one(pictures(part)) for part in torch.split(indices, _IMAGES_AT_ONCE)])
+
+
+@torch.no_grad()
+def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch) -> Outcome:
+    """The outcome of every episode: each image passes the backbone once where the learner allows it."""
+    learner.set_mode(training=False)
+    if learner.cacheable:
+        wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)
+        table = extract(learner.features, pictures, wanted)
+        device = next(learner.parameters()).device
+        return solve_table(lambda f, n, k: learner.solve_features(f.to(device), n, k), table, place, episodes)
+    per_task = episodes.image_indices().shape[1]
+    parts = []
+    for first in range(0, len(episodes), max(1, _IMAGES_AT_ONCE // per_task)):
+        part = episodes[first : first + max(1, _IMAGES_AT_ONCE // per_task)]
+        logits = learner.solve(pictures(part.image_indices()), part.way, part.shot)
+        parts.append(Outcome.of(logits, part.way, part.queries))
+    return Outcome.concatenate(parts)
+
+
+@torch.no_grad()
+def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
+    """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) says which row is which image."""
+    per_chunk = max(1, _FLOATS_AT_ONCE // (place.shape[1] * table.shape[1]))
+    parts = [
+        Outcome.of(head(table[rows], episodes.way, episodes.shot), episodes.way, episodes.queries)
+        for rows in torch.split(place, per_chunk)
+    ]
+    return Outcome.concatenate(parts)

@@ -1,0 +1,67 @@
+"""What earlier stages left: the pretrained backbone and the meta-trained learner, out of their files."""
+
+from typing import Any
+
+from torch import nn
+
+from mtl.config import Config
+from mtl.data import ImageSet
+from mtl.errors import UserError
+from mtl.learners import build_learner
+from mtl.learners.types import Learner
+from mtl.models.backbones import build_backbone
+from mtl.runtime import checkpoints
+from mtl.runtime.devices import Device
+from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import generator
+
+
+def read_pretrained(folder: RunFolder, config: Config) -> dict[str, Any]:
+    """pretrain.pt of a run.
+
+    Raises:
+        UserError: it is not there, is damaged, or is of another image set or backbone.
+    """
+    payload = checkpoints.read(
+        folder.pretrain, f"pretrain comes first: run_meta.py pretrain, run={config.run}"
+    )
+    checkpoints.require_fit(folder.pretrain, payload, config, ("data", "backbone"))
+    return payload
+
+
+def fresh_backbone(config: Config, train: ImageSet) -> nn.Module:
+    """The backbone of a config as pretraining starts with it."""
+    return build_backbone(config.backbone, train.channels, train.size, generator(config.seed, "backbone"))
+
+
+def pretrained_backbone(payload: dict[str, Any], config: Config, train: ImageSet) -> nn.Module:
+    """The backbone that pretraining chose.
+
+    Raises:
+        UserError: it was trained on other classes than the image set now holds.
+    """
+    if payload["classes"] != list(train.class_names):
+        raise UserError(
+            f"the {payload['stage']} checkpoint of run {config.run} was trained on {len(payload['classes'])} classes "
+            f"that are not the {len(train.class_names)} training classes of {config.data.name} as it is now"
+        )
+    backbone = fresh_backbone(config, train)
+    backbone.load_state_dict(payload["backbone"])
+    return backbone
+
+
+def learner_from_pretrained(
+    payload: dict[str, Any], config: Config, train: ImageSet, device: Device
+) -> Learner:
+    """The learner as meta-training starts with it."""
+    backbone = pretrained_backbone(payload, config, train)
+    return build_learner(config, backbone, device, generator(config.seed, "learner"))
+
+
+def meta_trained_learner(
+    payload: dict[str, Any], pretrained: dict[str, Any], config: Config, train: ImageSet, device: Device
+) -> Learner:
+    """The learner that meta-training chose."""
+    learner = learner_from_pretrained(pretrained, config, train, device)
+    learner.load_state_dict(payload["learner"])
+    return learner

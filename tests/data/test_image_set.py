@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from mtl.data import ImageSet, Splits, hold_out
+
+
+def make(names: tuple[str, ...], per_class: int = 4, groups: tuple[str, ...] | None = None) -> ImageSet:
+    count = len(names) * per_class
+    images = torch.randint(0, 256, (count, 3, 5, 5), generator=torch.Generator().manual_seed(len(names)))
+    labels = torch.arange(len(names)).repeat(per_class)  # classes interleaved: rows are not sorted by class
+    files = tuple(f"{names[i % len(names)]}/{i}.png" for i in range(count))
+    return ImageSet(images.to(torch.uint8), labels, names, groups, files)
+
+
+def test_mean_and_deviation_are_those_of_the_pixels() -> None:
+    images = make(("a", "b", "c"))
+    mean, std = images.mean_std()
+    pixels = (images.images.double() / 255).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.tensor(mean, dtype=torch.float64), pixels.mean(1))
+    torch.testing.assert_close(torch.tensor(std, dtype=torch.float64), pixels.std(1, correction=0))
+
+
+def test_select_relabels_in_sorted_order_and_keeps_each_picture_with_its_class() -> None:
+    images = make(("a", "b", "c", "d"), groups=("x", "y", "x", "z"))
+    part = images.select([3, 1])
+    assert part.class_names == ("b", "d")
+    assert part.groups == ("y", "z")
+    assert part.class_counts().tolist() == [4, 4]
+    for row, (file, label) in enumerate(zip(part.files, part.labels.tolist(), strict=True)):
+        assert file.split("/")[0] == part.class_names[label]
+        assert torch.equal(part.images[row], images.images[images.files.index(file)])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": torch.zeros(2, 1, 5, 5)}, "uint8"),
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, "2 images need"),
+        ({"labels": torch.tensor([0, 2])}, "indices into class_names"),
+        ({"class_names": ("b", "a")}, "sorted"),
+        ({"groups": ("x",)}, "one group"),
+        ({"files": ("one",)}, "as many files"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change: dict[str, object], words: str) -> None:
+    parts: dict[str, object] = {
+        "images": torch.zeros(2, 1, 5, 5, dtype=torch.uint8),
+        "labels": torch.tensor([0, 1]),
+        "class_names": ("a", "b"),
+    }
+    with pytest.raises(ValueError, match=words):
+        ImageSet(**(parts | change))  # type: ignore[arg-type]
+
+
+def test_a_class_in_two_splits_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="class b is in two splits"):
+        Splits(make(("a", "b")), make(("c",)), make(("b", "d")), "set")
+
+
+def test_hold_out_takes_its_share_of_every_class() -> None:
+    images = make(("a", "b", "c"), per_class=10)
+    kept, probe = hold_out(images, 0.3, seed=0)
+    assert torch.bincount(images.labels[probe]).tolist() == [3, 3, 3]
+    assert torch.equal(torch.cat([kept, probe]).sort().values, torch.arange(30))
+    again = hold_out(images, 0.3, seed=0)
+    assert torch.equal(again[0], kept)
+    assert not torch.equal(hold_out(images, 0.3, seed=1)[1], probe)
+
+
+def test_hold_out_of_small_classes_leaves_something_on_both_sides() -> None:
+    kept, probe = hold_out(make(("a", "b"), per_class=2), 0.01, seed=0)
+    assert (len(kept), len(probe)) == (2, 2)
+    kept, probe = hold_out(make(("a", "b"), per_class=1), 0.8, seed=0)
+    assert (len(kept), len(probe)) == (2, 0)
+    assert len(hold_out(make(("a",)), 0.0, seed=0)[1]) == 0

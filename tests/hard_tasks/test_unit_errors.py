@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from mtl.hard_tasks.unit_errors import class_errors, pair_errors, task_errors
+
+
+def test_tasks_met_twice_have_the_mean_of_their_errors(solved):
+    _, outcome = solved([[0, 1]] * 3, [[1.0, 0.5], [0.5, 0.5], [0.0, 0.5]])
+    errors, visited = task_errors(torch.tensor([2, 0, 2]), outcome, 4)
+    assert errors.tolist() == [0.5, 0.0, 0.5, 0.0]  # unit 2: (0.25 + 0.75)/2
+    assert visited.tolist() == [True, False, True, False]
+    assert errors.dtype == torch.float64
+
+
+def test_classes_have_one_minus_their_mean_recall(solved):
+    batch, outcome = solved([[0, 3], [3, 1]], [[1.0, 0.25], [0.75, 0.5]])
+    errors, visited = class_errors(batch.classes, outcome, 5)
+    assert errors.tolist() == [0.0, 0.5, 0.0, 0.5, 0.0]
+    assert visited.tolist() == [True, True, False, True, False]
+
+
+def test_pairs_have_the_mean_probability_of_either_for_the_other(solved):
+    confusion = [
+        [[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.0, 0.3, 0.7]],
+        [[0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.5, 0.25, 0.25]],
+    ]
+    batch, outcome = solved([[2, 0, 3], [0, 1, 2]], [[0.0] * 3] * 2, confusion=confusion)
+    errors, visited = pair_errors(batch.classes, outcome, 4)
+    # units: 01, 02, 03, 12, 13, 23. Pair 02: (0.2 + 0.4)/2 in the first task, (0.25 + 0.5)/2 in the second
+    assert errors.tolist() == pytest.approx([0.125, (0.3 + 0.375) / 2, 0.2, 0.125, 0.0, 0.05], abs=1e-7)
+    assert visited.tolist() == [True, True, True, True, False, True]
+
+
+@pytest.mark.parametrize("of", [class_errors, pair_errors])
+def test_errors_lie_in_range_and_keep_the_order_of_classes_out(of, random_solved):
+    batch, outcome = random_solved(30, 5, 12, seed=0)
+    errors, visited = of(batch.classes, outcome, 12)
+    assert bool(((errors >= 0) & (errors <= 1)).all())
+    assert bool((errors[~visited] == 0).all())
+    order = torch.tensor([3, 0, 4, 1, 2])
+    turned = type(outcome)(
+        outcome.loss,
+        outcome.accuracy,
+        outcome.recall[:, order],
+        outcome.confusion[:, order][:, :, order],
+    )
+    again, _ = of(batch.classes[:, order], turned, 12)
+    torch.testing.assert_close(again, errors, rtol=1e-6, atol=1e-9)
+
+
+def test_a_unit_that_there_is_not_is_refused(solved):
+    batch, outcome = solved([[0, 3]], [[1.0, 1.0]])
+    with pytest.raises(ValueError, match="unit 3 met, but there are only 3"):
+        class_errors(batch.classes, outcome, 3)
