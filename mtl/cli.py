@@ -20,7 +20,10 @@ A run lives in <checkpoints>/<run>/ and is never overwritten: --resume goes on w
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted."""
+    """Runs one subcommand.
+
+    Returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted.
+    """
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     try:
@@ -140,8 +143,8 @@ def _parser() -> argparse.ArgumentParser:
             "evaluate",
             _evaluate,
             "N-way K-shot accuracy on novel classes",
-            "Scores the meta-trained learner, or the\npretrained backbone where there is none yet, beside baselines. "
-            "Writes results.json.",
+            "Scores the meta-trained learner, or the\n"
+            "pretrained backbone where there is none yet, beside baselines. Writes results.json.",
         ),
         resumable=False,
     )

@@ -18,6 +18,7 @@ def import_learn2learn(who: str) -> Any:
             import learn2learn
     except ImportError:
         raise UserError(
-            f"{who} needs learn2learn, which is not installed (requirements.txt installs it on Python below 3.13)"
+            f"{who} needs learn2learn, which is not installed "
+            "(requirements.txt installs it on Python below 3.13)"
         ) from None
     return learn2learn

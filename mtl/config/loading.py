@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,27 @@ from pydantic import TypeAdapter, ValidationError
 
 from mtl.config.schema import Config
 from mtl.errors import UserError
+
+#: What pydantic's errors say to a user.
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number, written in digits",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "string_type": "must be text; put quotes around a number or a date",
+    "too_long": "must have {max_length} values, not {actual_length}",  # or, as `_distinct` has it, too few
+    "too_short": "must have at least {min_length} value",
+    "tuple_type": "must be a list, as in [1, 2]",
+    "value_error": "{error}",
+}
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -32,7 +54,7 @@ def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ())
     try:
         config = TypeAdapter(Config).validate_python(dict(tree))
     except ValidationError as error:
-        for e in error.errors():
+        for e in _distinct(error.errors()):
             sentences += _sentences(e)
     if sentences:
         raise UserError(f"{origin}: {len(sentences)} mistake(s)\n" + "\n".join(f"  {s}" for s in sentences))
@@ -105,18 +127,38 @@ def _sentences(error: Any) -> Iterator[str]:
         hint = f"did you mean {prefix}{near[0]}? " if near else ""
         yield f"{'.'.join(location)}: no such key; {hint}(known here: {', '.join(known)})"
         return
-    key = ".".join(p for p in location if "[" not in p and not p.startswith(("constrained", "int", "float")))
-    if kind == "dataclass_type":
-        yield f"{key}: {value!r} is a single value, but {key} is a section with keys of its own"
+    key = _full_key(error["loc"])
+    if kind == "invalid_key":
+        yield f"{key}: no such key; keys are words"
+    elif kind == "dataclass_type":
+        found = "is empty" if value is None else f"{value!r} is a single value"
+        yield f"{key}: {found}, but {key} is a section with keys of its own"
     elif kind == "literal_error":
         allowed = _literals(location)
         near = difflib.get_close_matches(str(value), allowed, 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield f"{key}: {value!r} is not allowed; allowed are {error['ctx']['expected']}{hint}"
     else:
-        message = str(error["ctx"]["error"]) if kind == "value_error" else error["msg"]
-        message = message.removeprefix("Input ").replace("valid dictionary", "section")
-        yield f"{key}: {value!r} is not allowed; it {message}"
+        words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**error.get("ctx", {}))
+        yield f"{key}: {value!r} is not allowed; it {words}"
+
+
+def _distinct(errors: Sequence[Any]) -> Iterator[Any]:
+    """All values that a list lacks as one error; none for a list too short because its values are wrong."""
+    lacking = Counter(e["loc"][:-1] for e in errors if e["type"] == "missing")
+    for e in errors:
+        loc = e["loc"]
+        if e["type"] == "missing":
+            have, missing = len(e["input"]), lacking.pop(loc[:-1], 0)
+            if missing:
+                lengths = {"actual_length": have, "max_length": have + missing}
+                yield {**e, "type": "too_long", "loc": loc[:-1], "ctx": lengths}
+        elif e["type"] != "too_short" or not any(o is not e and o["loc"][: len(loc)] == loc for o in errors):
+            yield e
+
+
+def _full_key(location: Sequence[str | int]) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).removeprefix(".")
 
 
 def _section(path: Sequence[str]) -> Any:

@@ -91,6 +91,9 @@ class Head:
     """The base learner that is adapted to an episode's support set."""
 
     name: Literal["gradient_descent", "prototype", "ridge", "logistic"] = "gradient_descent"
+    power: Annotated[float, Field(gt=0, le=1)] = (
+        1.0  # taken of the features first; 0.5 helps cosine classifiers
+    )
     normalise: bool = True  # features are brought to length `scale` first
     scale: Rate = 10.0  # learned while meta-training, from here
     metric: Literal["cosine", "euclid"] = "cosine"  # prototype
@@ -171,7 +174,6 @@ class Evaluate:
     tasks: Annotated[int, Field(ge=2)] = 2000
     split: Literal["test", "val"] = "test"
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
-    power: Annotated[float, Field(gt=0, le=1)] = 1.0  # taken of the pretrained features before prototypes
     baseline: bool = True  # logistic regression on the pretrained features, and nearest pixels, beside it
     resample: Resample = field(default_factory=Resample)
 

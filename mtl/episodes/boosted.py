@@ -24,8 +24,8 @@ META_TEST = "meta-test"
 class BoostedSampler(UniformSampler):
     """A share ρ of hard episodes, drawn by AdaBoost's weights over tasks, classes or pairs of classes.
 
-    ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them, since
-    the test distribution is uniform.
+    ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them,
+    since the test distribution is uniform.
 
     Args:
         index: the images to draw from.
@@ -62,7 +62,7 @@ class BoostedSampler(UniformSampler):
         return self.config.share * climb * max(0.0, fall)
 
     def pool(self, step: int) -> EpisodeBatch | None:
-        """Every `every` steps: new uniform tasks, or where tasks carry the weights, those with fresh images."""
+        """Every `every` steps: new uniform tasks; where tasks carry the weights, those, with fresh images."""
         if step % self.config.every:
             return None
         if self.fixed is None:

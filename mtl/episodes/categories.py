@@ -36,9 +36,9 @@ class CategoriesSampler(Sampler[list[int]]):
         self, labels: Sequence[int] | Tensor, n_batch: int, n_cls: int, n_per: int, seed: int = 0
     ) -> None:
         values, dense = torch.unique(torch.as_tensor(labels), return_inverse=True)
+        if n_cls > len(values):
+            raise ValueError(f"n_cls = {n_cls} classes an episode, but the labels hold {len(values)}")
         self.index = ClassIndex.of(dense)
-        if n_cls > len(self.index):
-            raise ValueError(f"n_cls = {n_cls} classes an episode, but the labels hold {len(self.index)}")
         scarce = self.index.counts < n_per
         if scarce.any():
             c = int(scarce.nonzero()[0])

@@ -55,7 +55,7 @@ class MetaBatchSampler(UniformSampler):
         return "hard", classes, self.index.draw_images(classes, self.shot + self.queries, random)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Collects the class that failed from each uniform task; ends a round after `collect` meta-batches."""
+        """Collects the class that failed of each uniform task; a round ends after `collect` meta-batches."""
         uniform = [t for t, origin in enumerate(batch.origin) if origin == "uniform"]
         if not uniform:
             return None
@@ -69,10 +69,10 @@ class MetaBatchSampler(UniformSampler):
             return None
         self.rounds += 1
         mean = sum(self.accuracies) / len(self.accuracies)
-        share = self.config.hard / (self.config.hard + len(self.accuracies))
-        done = Round(self.rounds, "class", len(self.accuracies), mean, share)
         enough = len(set(self.failed)) >= self.way or self.config.few == "fill"
         self.hard_classes, self.hard_left = self.failed, self.config.hard if enough else 0
+        share = self.hard_left / (self.hard_left + len(self.accuracies))
+        done = Round(self.rounds, "class", len(self.accuracies), mean, share)
         self.failed, self.accuracies, self.batches = [], [], 0
         return done
 

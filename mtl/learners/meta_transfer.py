@@ -43,7 +43,9 @@ class MetaTransfer(Learner):
         if self.config.train == "ss_affine":
             affine = [p for norm in norms(self.backbone) for p in norm.parameters()]
             learned = [*affine, *learned]
-        return [p.requires_grad_() for p in learned]
+        for parameter in learned:
+            parameter.requires_grad_()
+        return learned
 
     def set_mode(self, training: bool) -> None:
         set_training(self.backbone, training, self.config.batch_norm)

@@ -1,5 +1,6 @@
 """Checkpoints: tensors and plain containers, written so that a file that exists always loads."""
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ FORMAT = 1
 
 
 def write(path: Path, payload: Mapping[str, Any]) -> None:
-    """Writes beside `path`, flushes to the disk, then renames: a kill at any moment leaves old or new, whole."""
+    """Writes beside `path`, flushes, then renames: a kill at any moment leaves old or new, whole."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         torch.save(dict(payload), file)
@@ -63,10 +64,16 @@ def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tu
     now = to_dict(config)
     for key in keys:
         for name, was, given in _differences(key, payload["config"].get(key), now.get(key)):
+            before, after = _as_yaml(was), _as_yaml(given)
             raise UserError(
-                f"{path}: was made with {name} = {was}, but the config now says {given}; "
-                f"give {name}={was}, or choose another name for the run (run=NAME)"
+                f"{path}: was made with {name} = {before}, but the config now says {after}; "
+                f"give {name}={before}, or choose another name for the run (run=NAME)"
             )
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as it can be given on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _differences(name: str, was: Any, now: Any) -> list[tuple[str, Any, Any]]:

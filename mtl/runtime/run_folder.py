@@ -54,7 +54,7 @@ class RunFolder:
             UserError: the stage has ended, or was begun.
         """
         result = self.result_of(stage)
-        begun = self.last.exists() and checkpoints.read(self.last)["stage"] == stage
+        begun = any(p.exists() and checkpoints.read(p)["stage"] == stage for p in (self.last, self.next))
         if result.exists() or begun:
             what = "has ended there" if result.exists() else "was begun there"
             raise UserError(
@@ -92,7 +92,7 @@ class RunFolder:
 
 
 class Metrics:
-    """metrics.jsonl: one line for each thing measured. A stage that goes on drops what came after its checkpoint."""
+    """metrics.jsonl: a line a measurement. A stage that goes on drops those after its checkpoint."""
 
     def __init__(self, path: Path, keep: int | None) -> None:
         self.path = path

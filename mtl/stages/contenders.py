@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mtl.config import Config
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.learners.types import Learner, episode_labels
-from mtl.models.heads import logistic
+from mtl.models.heads import logistic, power_transform
 from mtl.runtime.devices import Device
 from mtl.stages.material import Material
 from mtl.stages.pretrain import cosine_prototypes
@@ -54,8 +54,8 @@ def contenders(
         found.append(_learner(name, learner, pictures, rows, config.evaluate.mirror))
     if meta is None or config.evaluate.baseline:
         table = network_table(pretrained_backbone(pretrained, config, train))
-        bent = table.sign() * table.abs() ** config.evaluate.power  # Tukey's ladder (Yang et al., ICLR 2021)
-        found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, bent))
+        table = power_transform(table, config.meta.head.power)
+        found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table))
         found.append(from_table("pretrained, logistic regression", logistic_on_unit_features, table))
     if config.evaluate.baseline:
         table = network_table(fresh_backbone(config, train))

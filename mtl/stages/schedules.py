@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step, so that a resumed run has the same ones; and what is too high."""
+"""Learning rates as pure functions of the step, so that a resumed run has the same ones; and their limit."""
 
 import math
 
@@ -9,7 +9,7 @@ from mtl.errors import RunStopped
 
 
 def warm_up_cosine(step: int, steps: int, warm_up: float) -> float:
-    """Factor of the rate at `step` of `steps`: climbs over the first share `warm_up`, then half a cosine to 0."""
+    """Factor of the rate at `step` of `steps`: climbs over the share `warm_up`, then half a cosine to 0."""
     climb = warm_up * steps
     if step < climb:
         return (step + 1) / (climb + 1)

@@ -32,7 +32,7 @@ class Pictures:
 def extract(
     features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor, mirror: bool = False
 ) -> Tensor:
-    """Features (n, D) of the images (n,), in batches; with `mirror` the mean with those of mirrored images."""
+    """Features (n, D) of the images (n,); with `mirror` the mean over an image and its mirror image."""
 
     def one(images: Tensor) -> Tensor:
         found = features(images)

@@ -42,8 +42,8 @@ def pretrained_backbone(payload: dict[str, Any], config: Config, train: ImageSet
     """
     if payload["classes"] != list(train.class_names):
         raise UserError(
-            f"the {payload['stage']} checkpoint of run {config.run} was trained on {len(payload['classes'])} classes "
-            f"that are not the {len(train.class_names)} training classes of {config.data.name} as it is now"
+            f"the {payload['stage']} checkpoint of run {config.run} was trained on {len(payload['classes'])} "
+            f"classes, which are not the {len(train.class_names)} training classes of {config.data.name} now"
         )
     backbone = fresh_backbone(config, train)
     backbone.load_state_dict(payload["backbone"])

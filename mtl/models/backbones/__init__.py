@@ -14,7 +14,7 @@ __all__ = ["Conv4", "FromTorchvision", "ResNet12", "build_backbone"]
 def build_backbone(
     config: Backbone, in_channels: int, image_size: int, generator: torch.Generator
 ) -> nn.Module:
-    """The network of a config with fresh weights drawn from `generator`; leaves torch's own generator as it was."""
+    """The network of a config with weights drawn from `generator`; torch's own generator stays as it was."""
     with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global generator
         torch.manual_seed(generator.initial_seed())
         own = {"conv4": (Conv4, "flatten"), "resnet12": (ResNet12, "mean")}

@@ -25,9 +25,7 @@ class Conv4(nn.Module):
     ) -> None:
         super().__init__()
         widths = (in_channels, *channels)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in channels)
         self.pool = pool
         self.out_features = channels[-1] * ((image_size // 16) ** 2 if pool == "flatten" else 1)

@@ -7,7 +7,16 @@ returns logits (T, Q', N).
 from mtl.models.heads.base_learner import BaseLearner
 from mtl.models.heads.gradient_descent import gradient_descent
 from mtl.models.heads.logistic import logistic
+from mtl.models.heads.power import power_transform
 from mtl.models.heads.prototype import prototype_logits, prototypes
 from mtl.models.heads.ridge import ridge
 
-__all__ = ["BaseLearner", "gradient_descent", "logistic", "prototype_logits", "prototypes", "ridge"]
+__all__ = [
+    "BaseLearner",
+    "gradient_descent",
+    "logistic",
+    "power_transform",
+    "prototype_logits",
+    "prototypes",
+    "ridge",
+]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
 from mtl.models.heads.logistic import logistic
+from mtl.models.heads.power import power_transform
 from mtl.models.heads.prototype import prototype_logits, prototypes
 from mtl.models.heads.ridge import ridge
 
@@ -38,6 +39,7 @@ class BaseLearner(nn.Module):
     def forward(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """(T, S, D), (T, S), (T, Q', D) to logits (T, Q', N)."""
         how = self.config
+        support, query = (power_transform(x, how.power) for x in (support, query))
         if how.name == "prototype":
             return self._prototype(support, labels, query, way)
         if how.normalise:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def ridge(support: Tensor, labels: Tensor, query: Tensor, way: int, penalty: float) -> Tensor:
-    """(T, Q', N): W = argmin ‖X W − Y‖² + penalty ‖W‖² with a bias that is penalised alike, times the queries."""
+    """(T, Q', N): queries times W = argmin ‖X W − Y‖² + penalty ‖W‖², with a bias that is penalised alike."""
     onehot = F.one_hot(labels, way).to(support.dtype)
     gram = support @ support.mT + 1
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

@@ -1,0 +1,50 @@
+"""Showing a person what the image set of a config holds."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mtl.config import Config
+from mtl.data import load_splits
+from mtl.data.describe import SplitRow, describe, sample_sheet
+
+_COLOURS = {1: "grey", 3: "colour"}
+
+
+def show_data(config: Config, sheet: Path | None) -> None:
+    """Prints the splits of the image set as a table, and draws a sheet of samples.
+
+    The sheet goes to `<data.root>/<data.name>.png` where `sheet` is None. A set that is too small for the
+    episodes of the config is shown all the same.
+
+    Raises:
+        UserError: the set cannot be had, or the sheet cannot be written.
+    """
+    splits = load_splits(config.data, config.data.split_seed)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(_table(splits.name, describe(splits)))
+    path = sheet or Path(config.data.root) / f"{config.data.name}.png"
+    sample_sheet(splits, path, config.data.split_seed)
+    console.print(f"Samples: {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def _table(name: str, rows: list[SplitRow]) -> Table:
+    table = Table(title=f"{name}: {sum(row.classes for row in rows):,} classes", title_justify="left")
+    for column in ("split", "classes", "images", "images a class", "size", "groups"):
+        table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
+    for row in rows:
+        spread = f"{row.fewest}" if row.fewest == row.most else f"{row.fewest} – {row.median:g} – {row.most}"
+        table.add_row(
+            row.split,
+            f"{row.classes:,}",
+            f"{row.images:,}",
+            spread,
+            f"{row.size}×{row.size} {_COLOURS.get(row.channels, f'{row.channels} channels')}",
+            "–" if row.groups is None else str(row.groups),
+        )
+    if any(row.fewest != row.most for row in rows):
+        table.caption, table.caption_justify = "images a class: fewest – median – most", "left"
+    return table

@@ -1,0 +1,70 @@
+"""A tiny image set on disk and a config of a run on it, for tests of whole stages."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl.config import Config, read_config
+
+CLASSES, IMAGES, SIDE = {"train": 12, "val": 5, "test": 6}, 12, 16
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`<root>/{train,val,test}/<class>/*.png`: blurred patterns with noise, 16×16, grey."""
+    root = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for part, classes in CLASSES.items():
+        for c in range(classes):
+            folder = root / part / f"{part} {c:02d}"
+            folder.mkdir(parents=True)
+            pattern = np.kron(random.random((4, 4)), np.ones((4, 4))) * 200
+            for i in range(IMAGES):
+                pixels = (pattern + random.normal(0, 40, (SIDE, SIDE))).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return root
+
+
+@pytest.fixture
+def tiny(image_root: Path, tmp_path: Path):
+    """Makes configs of tiny runs: `tiny(meta={"steps": 3})` lays sections over the defaults given here."""
+
+    def make(**sections) -> Config:
+        tree = {
+            "run": "tiny",
+            "checkpoints": str(tmp_path / "checkpoints"),
+            "data": {
+                "name": "image_folder",
+                "root": str(image_root),
+                "image_size": SIDE,
+                "grayscale": True,
+                "augment": {"flip": True, "rotate": 5},
+            },
+            "backbone": {"channels": [4, 4, 8, 8]},
+            "pretrain": {"epochs": 2, "batch_size": 32, "validate_tasks": 10},
+            "meta": {
+                "way": 3,
+                "queries": 3,
+                "tasks": 2,
+                "steps": 8,
+                "validate_every": 4,
+                "validate_tasks": 10,
+                "batch_norm": "update",
+                "head": {"inner_steps": 3},
+            },
+            "hard_tasks": {"every": 3, "pool": 4, "warm_up": 0.0, "fade": 0.1, "share": 0.8},
+            "evaluate": {
+                "settings": [[3, 1], [3, 2]],
+                "queries": 4,
+                "tasks": 30,
+                "resample": {"rounds": 3, "tasks": 5},
+            },
+            "runtime": {"device": "cpu", "threads": 1},
+        }
+        for name, section in sections.items():
+            tree[name] = {**tree[name], **section} if isinstance(section, dict) else section
+        return read_config(tree, "test")
+
+    return make
