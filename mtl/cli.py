@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted.
     """
-    given = _parser().parse_args(arguments)
+    given = _parse(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     try:
         command(given)
@@ -91,6 +91,17 @@ def _show_results(settings: "Sequence[Setting]") -> None:
 
 def _config(given: argparse.Namespace) -> Config:
     return load_config(given.config, given.overrides)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Overrides may stand on both sides of a flag, which argparse alone does not allow."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(given, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        given.overrides += rest
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import torch
 
 from mtl.data.image_set import ImageSet, Splits
 
-_FORMAT = 1  # raise it when what is stored, or how any source makes its images, changes
+_FORMAT = 2  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)
 
 
@@ -34,9 +34,9 @@ def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Spl
 def fingerprint(files: Iterable[Path]) -> str:
     """Names, sizes and times of files: a changed folder gets another one, and is decoded anew."""
     digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(files):
-        stat = file.stat()
-        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    for file in sorted(map(os.fspath, files)):
+        stat = os.stat(file)
+        digest.update(os.fsencode(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
     return digest.hexdigest()
 
 
@@ -67,13 +67,13 @@ def _store(path: Path, splits: Splits) -> None:
 
 
 def _pack(images: ImageSet) -> dict[str, Any]:
-    # one string instead of M: the safe unpickler is slow at many small objects
+    # one string instead of M: the safe unpickler is slow at many small objects; no file name holds a \0
     return {
         "images": images.images.contiguous(),
         "labels": images.labels,
         "class_names": list(images.class_names),
         "groups": None if images.groups is None else list(images.groups),
-        "files": "\n".join(images.files),
+        "files": "\0".join(images.files),
     }
 
 
@@ -84,7 +84,7 @@ def _unpack(packed: dict[str, dict[str, Any]], name: str) -> Splits:
             labels=part["labels"],
             class_names=tuple(part["class_names"]),
             groups=None if part["groups"] is None else tuple(part["groups"]),
-            files=tuple(part["files"].split("\n")) if part["files"] else (),
+            files=tuple(part["files"].split("\0")) if part["files"] else (),
         )
 
     return Splits(unpacked(packed["train"]), unpacked(packed["val"]), unpacked(packed["test"]), name)

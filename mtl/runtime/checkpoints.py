@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
-from mtl.config import Config, to_dict
+from mtl.config import Config, read_config, to_dict
 from mtl.errors import UserError
 
 FORMAT = 1
+#: Keys that say where images lie, not what they are: a set may move.
+_ANYWHERE = frozenset({"data.root", "data.download"})
 
 
 def write(path: Path, payload: Mapping[str, Any]) -> None:
@@ -61,13 +63,14 @@ def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tu
     Raises:
         UserError: names the first key that differs, with both values.
     """
-    now = to_dict(config)
+    # Read like any config, so that keys which came later stand at their defaults.
+    before, now = to_dict(read_config(payload["config"], f"{path}: its config")), to_dict(config)
     for key in keys:
-        for name, was, given in _differences(key, payload["config"].get(key), now.get(key)):
-            before, after = _as_yaml(was), _as_yaml(given)
+        for name, was, given in _differences(key, before[key], now[key]):
+            old, new = _as_yaml(was), _as_yaml(given)
             raise UserError(
-                f"{path}: was made with {name} = {before}, but the config now says {after}; "
-                f"give {name}={before}, or choose another name for the run (run=NAME)"
+                f"{path}: was made with {name} = {old}, but the config now says {new}; "
+                f"give {name}={old}, or choose another name for the run (run=NAME)"
             )
 
 
@@ -77,6 +80,8 @@ def _as_yaml(value: Any) -> str:
 
 
 def _differences(name: str, was: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    if name in _ANYWHERE:
+        return []
     if isinstance(was, dict) and isinstance(now, dict):
         return [d for key in now for d in _differences(f"{name}.{key}", was.get(key), now[key])]
     return [] if was == now else [(name, was, now)]

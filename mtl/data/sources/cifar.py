@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from PIL import Image
 
 from mtl.config import Data
 from mtl.data.cache import cached, fingerprint
 from mtl.data.class_lists import class_lists, superclass_of
-from mtl.data.decode import class_folders, decode_classes, image_files
+from mtl.data.decode import class_folders, decode_classes, image_files, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.errors import UserError
 
@@ -23,8 +25,10 @@ def load(config: Data, seed: int) -> Splits:
     """
     root, folder = Path(config.root), Path(config.root) / "cifar100"
     lists = class_lists(config.name)
+    size, grayscale = config.image_size or 32, bool(config.grayscale)
     if not all((folder / part).is_dir() for part in _PARTS):
-        return _from_torchvision(config, lists)
+        key: tuple[object, ...] = (size, grayscale, lists, "torchvision")
+        return cached(root, config.name, key, lambda: _from_torchvision(config, size, grayscale, lists))
     classes: dict[str, list[Path]] = {}
     for part in _PARTS:
         for c in class_folders(folder / part):
@@ -32,41 +36,51 @@ def load(config: Data, seed: int) -> Splits:
     missing = [n for names in lists.values() for n in names if n not in classes]
     if missing:
         raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is not there")
-    size, grayscale = config.image_size or 32, bool(config.grayscale)
-    key = (size, grayscale, fingerprint(f for files in classes.values() for f in files))
+    key = (size, grayscale, lists, fingerprint(f for files in classes.values() for f in files))
 
-    def build() -> Splits:
-        groups = superclass_of()
-        return Splits(
-            *(
-                decode_classes({n: classes[n] for n in names}, size, grayscale, folder, groups)
-                for names in lists.values()
-            ),
-            name=config.name,
+    def split(part: str) -> ImageSet:
+        files = {n: classes[n] for n in lists[part]}
+        return decode_classes(files, size, grayscale, folder, superclass_of())
+
+    return cached(
+        root, config.name, key, lambda: Splits(split("train"), split("val"), split("test"), config.name)
+    )
+
+
+def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[str, Sequence[str]]) -> Splits:
+    parts = {part: _torchvision_part(config, part) for part in _PARTS}
+    names, groups = parts["train"].classes, superclass_of()
+    rows: dict[str, list[tuple[str, int]]] = {name: [] for name in names}
+    for part, held in parts.items():
+        for i, label in enumerate(held.targets):
+            rows[names[label]].append((part, i))
+
+    def split(of: str) -> ImageSet:
+        chosen = [(name, *row) for name in sorted(lists[of]) for row in rows[name]]
+        pictures = [to_tensor(Image.fromarray(parts[part].data[i]), size, grayscale) for _, part, i in chosen]
+        classes = sorted(lists[of])
+        return ImageSet(
+            torch.stack(pictures),
+            torch.tensor([classes.index(name) for name, _, _ in chosen]),
+            tuple(classes),
+            tuple(groups[name] for name in classes),
+            tuple(f"{part}/{i}" for _, part, i in chosen),
         )
 
-    return cached(root, config.name, key, build)
+    return Splits(split("train"), split("val"), split("test"), config.name)
 
 
-def _from_torchvision(config: Data, lists: Mapping[str, Sequence[str]]) -> Splits:
-    if config.image_size not in {None, 32} or config.grayscale:
-        raise UserError(
-            "data.image_size and data.grayscale: torchvision's copy of CIFAR-100 is 32×32 in colour; "
-            f"other sizes need the folder {Path(config.root) / 'cifar100'}/{{train,test}}/<class>/"
-        )
+def _torchvision_part(config: Data, part: str) -> Any:
     from torchvision.datasets import CIFAR100
 
+    wanted = f"put its images into {Path(config.root) / 'cifar100'}/{{train,test}}/<class>/"
     try:
-        parts = [CIFAR100(config.root, train=train, download=config.download) for train in (True, False)]
-    except (OSError, RuntimeError) as error:
+        return CIFAR100(config.root, train=part == "train", download=config.download)
+    except Exception as error:  # whatever the network or an unpacker raises
+        if not config.download:
+            raise UserError(
+                f"CIFAR-100 is not below {config.root}, and data.download is off; {wanted}"
+            ) from None
         raise UserError(
-            f"CIFAR-100 is not below {config.root} and could not be downloaded ({error}); put its images into "
-            f"{Path(config.root) / 'cifar100'}/{{train,test}}/<class>/"
+            f"CIFAR-100 is not below {config.root} and could not be downloaded ({error}); {wanted}"
         ) from None
-    images = torch.cat([torch.from_numpy(p.data) for p in parts]).permute(0, 3, 1, 2).contiguous()
-    labels = torch.tensor([label for p in parts for label in p.targets])
-    names = tuple(parts[0].classes)
-    groups = superclass_of()
-    where = tuple(f"{part}/{i}" for part, p in zip(_PARTS, parts, strict=True) for i in range(len(p.targets)))
-    whole = ImageSet(images, labels, names, tuple(groups[n] for n in names), where)
-    return Splits(*(whole.select([names.index(n) for n in c]) for c in lists.values()), name=config.name)

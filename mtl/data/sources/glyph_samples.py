@@ -18,7 +18,8 @@ _STROKE = 0.5  # how much of a picture grown or shrunk by one pixel is mixed in
 
 @lru_cache(maxsize=64)
 def _font(path: str, points: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, points)
+    # the basic engine on every machine: whether Pillow finds the other one is no part of the image set
+    return ImageFont.truetype(path, points, layout_engine=ImageFont.Layout.BASIC)
 
 
 def rendered(codepoint: int, face: Face, side: int) -> Tensor:
@@ -35,7 +36,10 @@ def rendered(codepoint: int, face: Face, side: int) -> Tensor:
 
 
 def reference(codepoint: int, face: Face) -> Tensor:
-    """(32, 32) of 0 and 1: where the ink is, once the letter is scaled to fill the picture; what is compared."""
+    """(32, 32) of 0 and 1: where the ink is, once the letter is scaled to fill the picture.
+
+    It is what letters are compared by.
+    """
     picture = rendered(codepoint, face, 4 * _REFERENCE)
     inked = picture > 0.5
     if not inked.any():
@@ -52,7 +56,10 @@ def reference(codepoint: int, face: Face) -> Tensor:
 
 
 def distorted(canvas: Tensor, random: torch.Generator) -> Tensor:
-    """(B, 1, side/2, side/2) uint8: letters (B, side, side) turned, sheared, scaled, shifted, bent, thinned or thickened."""
+    """(B, 1, side/2, side/2) uint8 of letters (B, side, side).
+
+    Each is turned, sheared, scaled, shifted, bent, and its stroke thinned or thickened.
+    """
     b, side = len(canvas), canvas.shape[-1]
 
     def uniform(*shape: int) -> Tensor:
@@ -70,7 +77,6 @@ def distorted(canvas: Tensor, random: torch.Generator) -> Tensor:
     wave = F.interpolate(uniform(b, 2, 4, 4) * 2 * _WAVE, side, mode="bicubic", align_corners=True)
     picture = F.grid_sample(canvas[:, None], grid + wave.permute(0, 2, 3, 1), align_corners=False)
     stroke = uniform(b)[:, None, None, None] * 2 * _STROKE
-    thick = F.max_pool2d(picture, 3, 1, 1)
-    thin = -F.max_pool2d(-picture, 3, 1, 1)
-    picture = torch.where(stroke > 0, torch.lerp(picture, thick, stroke), torch.lerp(picture, thin, -stroke))
+    sign = torch.where(stroke > 0, 1.0, -1.0)  # the largest neighbour thickens, the smallest thins
+    picture = torch.lerp(picture, sign * F.max_pool2d(sign * picture, 3, 1, 1), stroke.abs())
     return (F.avg_pool2d(picture, 2) * 255).round().to(torch.uint8)

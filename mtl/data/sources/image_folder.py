@@ -36,7 +36,8 @@ def load_folder(folder: Path, root: Path, config: Data, parts: Sequence[Classes]
     key = (size, grayscale, names, fingerprint(every))
 
     def build() -> Splits:
-        return Splits(*(decode_classes(part, size, grayscale, folder) for part in parts), name=config.name)
+        train, val, test = (decode_classes(part, size, grayscale, folder) for part in parts)
+        return Splits(train, val, test, config.name)
 
     return cached(root, config.name, key, build)
 
@@ -46,7 +47,9 @@ def splits_of(root: Path, config: Data, seed: int) -> list[Classes]:
     found = {c.name: c for c in class_folders(root)}
     given = [part for part in PARTS if part in found]
     if len(given) == len(PARTS):
-        parts = [{c.name: image_files(c) for c in class_folders(found[part])} for part in PARTS]
+        parts: list[Classes] = [
+            {c.name: image_files(c) for c in class_folders(found[part])} for part in PARTS
+        ]
         _require_disjoint(root, parts)
         return parts
     if given:

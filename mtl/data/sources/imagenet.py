@@ -23,8 +23,10 @@ def load(config: Data, seed: int) -> Splits:
             raise UserError(f"data.root: {folder} is not there, and data.download is off; {_wanted(folder)}")
         from mtl.data.sources.learn2learn_sets import download
 
-        return download(config.name, root, _wanted(folder))
-    if config.name == "mini_imagenet" and not any((folder / part).is_dir() for part in PARTS):
+        return download(config, _wanted(folder))
+    if any((folder / part).is_dir() for part in PARTS):
+        return load_folder(folder, root, config, splits_of(folder, config, seed))
+    if config.name == "mini_imagenet":
         lists = class_lists("mini_imagenet")
         found = {c.name: c for c in class_folders(folder)}
         missing = [n for names in lists.values() for n in names if n not in found]
@@ -32,7 +34,7 @@ def load(config: Data, seed: int) -> Splits:
             raise UserError(f"{folder}: class {missing[0]} of the split is not there; {_wanted(folder)}")
         parts = [{n: image_files(found[n]) for n in lists[part]} for part in PARTS]
         return load_folder(folder, root, config, parts)
-    return load_folder(folder, root, config, splits_of(folder, config, seed))
+    raise UserError(f"{folder}: has no train, val and test; {_wanted(folder)}")  # a drawn split is not Ren's
 
 
 def _wanted(folder: Path) -> str:

@@ -1,5 +1,7 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al., Science 2015)."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,34 +30,38 @@ def load(config: Data, seed: int) -> Splits:
         for alphabet in class_folders(folder / part)
         for character in class_folders(alphabet)
     }
-    size = config.image_size or 28
-    grayscale = config.grayscale is not False
+    vinyals = class_lists("omniglot_vinyals")
+    missing = [n for names in vinyals.values() for n in names if n not in characters]
+    if missing:  # Lake's split would only shrink
+        raise UserError(f"{folder}: character {missing[0]} is not there; the copy is not complete")
+    lists = vinyals if config.split == "vinyals" else _lake({n: p for n, (p, _) in characters.items()})
+    size, grayscale = config.image_size or 28, config.grayscale is not False
     every = [f for _, files in characters.values() for f in files]
-    key = (size, grayscale, config.split, config.rotations, fingerprint(every))
+    key = (size, grayscale, lists, config.rotations, fingerprint(every))
 
-    def build() -> Splits:
-        if config.split == "vinyals":
-            lists = class_lists("omniglot_vinyals")
-        else:
-            background = sorted(n for n, (part, _) in characters.items() if part == _PARTS[0])
-            alphabets = sorted({n.split("/")[0] for n in background})[_VAL_EVERY - 1 :: _VAL_EVERY]
-            lists = {
-                "train": [n for n in background if n.split("/")[0] not in alphabets],
-                "val": [n for n in background if n.split("/")[0] in alphabets],
-                "test": sorted(n for n, (part, _) in characters.items() if part == _PARTS[1]),
-            }
-        missing = [n for names in lists.values() for n in names if n not in characters]
-        if missing:
-            raise UserError(f"{folder}: {missing[0]} of the {config.split} split is not there")
-        parts = []
-        for names in lists.values():
-            files = {n: characters[n][1] for n in names}
-            part = decode_classes(files, size, grayscale, folder, {n: n.split("/")[0] for n in names})
-            part = ImageSet(255 - part.images, part.labels, part.class_names, part.groups, part.files)
-            parts.append(rotated(part) if config.rotations else part)
-        return Splits(*parts, name="omniglot")
+    def split(part: str) -> ImageSet:
+        files = {n: characters[n][1] for n in lists[part]}
+        images = decode_classes(files, size, grayscale, folder, {n: n.split("/")[0] for n in files})
+        images = replace(images, images=255 - images.images)
+        return rotated(images) if config.rotations else images
 
-    return cached(Path(config.root), "omniglot", key, build)
+    return cached(
+        Path(config.root),
+        "omniglot",
+        key,
+        lambda: Splits(split("train"), split("val"), split("test"), "omniglot"),
+    )
+
+
+def _lake(part_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """Background trains and validates, evaluation tests; whole alphabets each."""
+    background = sorted(n for n, part in part_of.items() if part == _PARTS[0])
+    alphabets = sorted({n.split("/")[0] for n in background})[_VAL_EVERY - 1 :: _VAL_EVERY]
+    return {
+        "train": [n for n in background if n.split("/")[0] not in alphabets],
+        "val": [n for n in background if n.split("/")[0] in alphabets],
+        "test": sorted(n for n, part in part_of.items() if part == _PARTS[1]),
+    }
 
 
 def rotated(images: ImageSet) -> ImageSet:
@@ -94,8 +100,7 @@ def _find(root: Path, download: bool) -> Path:
     try:
         for background in (True, False):
             Omniglot(str(root), background=background, download=True)
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"omniglot could not be downloaded ({error}); put {' and '.join(_PARTS)} below {root / 'omniglot'}"
-        ) from None
+    except Exception as error:  # whatever the network or an unpacker raises
+        wanted = f"put {' and '.join(_PARTS)} below {root / 'omniglot'}"
+        raise UserError(f"omniglot could not be downloaded ({error}); {wanted}") from None
     return candidates[-1]

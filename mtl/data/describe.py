@@ -1,0 +1,126 @@
+"""What an image set holds: in numbers, and as one picture."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, FigureBase
+from torch import Tensor
+
+from mtl.data.image_set import ImageSet, Splits
+from mtl.errors import UserError
+from mtl.runtime.seeds import generator
+
+_CLASSES, _SAMPLES = 10, 8  # of a split on the sheet; samples of a class
+_GAP = 0.08  # between two samples, share of an image's side
+_PAPER = 1.0  # what lies between them, as bright as the sheet
+_LONGEST = 44  # characters of a class name
+_HEAD, _ROW, _FOOT = 0.62, 0.72, 0.16  # inches
+_HEIGHT = _HEAD + _ROW * _CLASSES + _FOOT
+_DPI = 150
+#: Between them they hold every letter of the set `glyphs`: a name shows the letter that it ends with.
+_FONTS = ["DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral"]
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One split in numbers."""
+
+    split: str
+    classes: int
+    images: int
+    fewest: int  # images of a class: the smallest, the middle and the largest count
+    median: float
+    most: int
+    size: int  # pixels a side
+    channels: int
+    groups: int | None  # superclasses, alphabets or scripts; None where the set has none
+
+
+def describe(splits: Splits) -> list[SplitRow]:
+    """One row for each split: train, val, test."""
+    rows = []
+    for name, images in _parts(splits):
+        counts = images.class_counts()
+        groups = None if images.groups is None else len(set(images.groups))
+        rows.append(
+            SplitRow(
+                split=name,
+                classes=images.num_classes,
+                images=len(images),
+                fewest=int(counts.min()),
+                median=float(counts.double().quantile(0.5)),
+                most=int(counts.max()),
+                size=images.size,
+                channels=images.channels,
+                groups=groups,
+            )
+        )
+    return rows
+
+
+def sample_sheet(splits: Splits, path: Path, seed: int) -> None:
+    """Draws one PNG: a column for each split, in it some classes by name, with some images of each.
+
+    Classes and images are drawn from `seed` alone.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    figure = Figure(figsize=(12.6, _HEIGHT), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1, 3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # names in any writing
+        for i, (name, images) in enumerate(_parts(splits)):
+            _draw_split(figure.add_subfigure(grid[0, i]), name, images, generator(seed, "sheet", name))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, format="png")
+        except OSError as error:
+            raise UserError(f"{path}: the sheet cannot be written ({error.strerror})") from None
+
+
+def _parts(splits: Splits) -> Iterator[tuple[str, ImageSet]]:
+    yield from (("train", splits.train), ("val", splits.val), ("test", splits.test))
+
+
+def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.Generator) -> None:
+    top, height = 1 - _HEAD / _HEIGHT, _ROW / _HEIGHT
+    column.text(0.05, top + 0.035, name, fontsize=13, fontweight="bold", va="center")
+    column.text(
+        0.95, top + 0.035, f"{images.num_classes:,} classes", fontsize=9, color="0.4", ha="right", va="center"
+    )
+    chosen = torch.randperm(images.num_classes, generator=random)[:_CLASSES].sort().values.tolist()
+    for row, label in enumerate(chosen):
+        base = top - (row + 1) * height
+        text = _short(images.class_names[label])
+        column.text(  # a $ in a name is a $
+            0.05, base + 0.86 * height, text, fontsize=8, va="center", fontfamily=_FONTS, parse_math=False
+        )
+        axes = column.add_axes((0.05, base + 0.08 * height, 0.9, 0.66 * height))
+        axes.axis("off")
+        members = (images.labels == label).nonzero().flatten()
+        shown = members[torch.randperm(len(members), generator=random)[:_SAMPLES]]
+        axes.set_anchor("W")
+        axes.imshow(_strip(images.images[shown]), vmin=0, vmax=1, interpolation="nearest")
+
+
+def _strip(images: Tensor) -> Tensor:
+    """(size, width, 3) floats in [0, 1]: up to `_SAMPLES` images (n, channels, size, size) side by side."""
+    size = images.shape[-1]
+    step = size + max(1, round(_GAP * size))
+    strip = torch.full((3, size, _SAMPLES * step), _PAPER)
+    for i, image in enumerate(images):
+        strip[:, :, i * step : i * step + size] = image.float() / 255  # one channel becomes three alike
+    return strip.permute(1, 2, 0)
+
+
+def _short(name: str) -> str:
+    """A class name on one line; a long one loses its middle, since names often differ at their ends."""
+    line = "".join(c if c.isprintable() else "�" for c in name)
+    half = (_LONGEST - 1) // 2
+    return line if len(line) <= _LONGEST else f"{line[:half]}…{line[-half:]}"

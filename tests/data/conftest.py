@@ -1,0 +1,72 @@
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mtl.data import ImageSet, Splits
+
+WriteImages = Callable[..., list[Path]]
+
+
+@pytest.fixture
+def write_images() -> WriteImages:
+    """Writes `count` small PNG files of noise into a folder, the same for the same folder name."""
+
+    def write(folder: Path, count: int = 2, size: int = 8, channels: int = 3) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(sum(map(ord, folder.name)))
+        files = [folder / f"{i:02d}.png" for i in range(count)]
+        for file in files:
+            pixels = random.integers(0, 256, (size, size, channels), dtype=np.uint8)
+            Image.fromarray(pixels if channels > 1 else pixels[:, :, 0]).save(file)
+        return files
+
+    return write
+
+
+@pytest.fixture
+def real_set() -> Callable[[str], Path]:
+    """The folder that holds a real image set; the test is skipped where there is none."""
+
+    def find(name: str) -> Path:
+        default = Path(__file__).parents[2] / "data"
+        root = Path(os.environ.get("MTL_DATA_ROOT", default))
+        if not (root / name).is_dir():
+            pytest.skip(f"{name} is not below {root}; MTL_DATA_ROOT names another folder")
+        return root
+
+    return find
+
+
+@pytest.fixture
+def count_only() -> Callable[[pytest.MonkeyPatch, object], None]:
+    """Makes a source list its files without reading them, and without a cache: images are single pixels."""
+
+    def blank(
+        classes: Mapping[str, Sequence[Path]],
+        size: int,
+        grayscale: bool,
+        relative_to: Path,
+        groups: Mapping[str, str] | None = None,
+    ) -> ImageSet:
+        names = sorted(classes)
+        counts = torch.tensor([len(classes[name]) for name in names])
+        return ImageSet(
+            torch.zeros(int(counts.sum()), 1, 1, 1, dtype=torch.uint8),
+            torch.arange(len(names)).repeat_interleave(counts),
+            tuple(names),
+            None if groups is None else tuple(groups[name] for name in names),
+        )
+
+    def uncached(root: Path, name: str, key: object, build: Callable[[], Splits]) -> Splits:
+        return build()
+
+    def patch(monkeypatch: pytest.MonkeyPatch, source: object) -> None:
+        monkeypatch.setattr(source, "decode_classes", blank)
+        monkeypatch.setattr(source, "cached", uncached)
+
+    return patch

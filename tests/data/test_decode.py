@@ -1,0 +1,173 @@
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mtl.data.decode import class_folders, decode, decode_classes, image_files
+from mtl.errors import UserError
+
+WriteImages = Callable[..., list[Path]]
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    return image
+
+
+def test_pixels_of_the_right_size_are_kept_as_they_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert torch.equal(decode(tmp_path / "a.png", 16, False), torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+def test_the_middle_square_is_kept(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 20), RED)
+    image.paste(BLUE, (10, 0, 30, 20))
+    image.save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", 20, False)[:, 10].T.unique(dim=0).tolist() == [list(BLUE)]
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: left is up
+    halves(40, 20).save(tmp_path / "a.png", exif=exif)
+    upright = decode(tmp_path / "a.png", 20, False)
+    assert upright[:, 2, 10].tolist() == list(RED)
+    assert upright[:, 17, 10].tolist() == list(BLUE)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (16, 16), 0).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", 16, False).unique().tolist() == [255]
+
+
+def test_a_transparent_colour_of_a_palette_is_laid_on_white(tmp_path: Path) -> None:
+    image = halves(16, 16).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
+    image.save(tmp_path / "a.gif", transparency=image.getpixel((0, 0)))
+    decoded = decode(tmp_path / "a.gif", 16, False)
+    assert decoded[:, 8, 2].tolist() == [255, 255, 255]
+    assert decoded[:, 8, 13].tolist() == list(BLUE)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("1", 1), ("CMYK", 3), ("L", 3)])
+def test_modes_are_brought_to_grey_or_colour(tmp_path: Path, mode: str, channels: int) -> None:
+    Image.new(mode, (16, 16), 0).save(tmp_path / "a.tif")
+    assert decode(tmp_path / "a.tif", 16, channels == 1).shape == (channels, 16, 16)
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    pixels = np.tile(np.array([0, 257, 32896, 65535], dtype=np.uint16), (16, 4))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", 16, True)[0, 0, :4].tolist() == [0, 1, 128, 255]
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((16, 16), dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif: is not a readable image \(its pixels are floating"):
+        decode(tmp_path / "a.tif", 16, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "cat.png"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"cat\.png: is not a readable image"):
+        decode(file, 16, False)
+
+
+@given(
+    form=st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]),
+    keep=st.floats(0, 1),
+    damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
+)
+@settings(deadline=None)
+def test_a_damaged_file_gives_an_image_or_its_name(
+    form: str, keep: float, damage: list[tuple[float, int]]
+) -> None:
+    stream = io.BytesIO()
+    halves(16, 16).save(stream, form)
+    content = bytearray(stream.getvalue())
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "cat.png")
+        file.write_bytes(content[: round(keep * len(content))])
+        try:
+            decoded = decode(file, 16, False)
+        except UserError as error:
+            told = str(error)
+        else:
+            told = f"{file}: is not a readable image" if decoded.shape == (3, 16, 16) else "another shape"
+        assert told.startswith(f"{file}: is not a readable image")
+
+
+def test_listing_passes_over_what_is_hidden_and_what_is_no_image(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    files = write_images(tmp_path / "cat", 2)
+    (tmp_path / "cat" / "upper.JPG").write_bytes(b"")
+    for other in (".hidden.png", "._00.png", "notes.txt", "Thumbs.db"):
+        (tmp_path / "cat" / other).write_bytes(b"")
+    (tmp_path / "cat" / "folder.png").mkdir()
+    (tmp_path / "cat" / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "a file").write_bytes(b"")
+    assert image_files(tmp_path / "cat") == [*files, tmp_path / "cat" / "upper.JPG"]
+    assert class_folders(tmp_path) == [tmp_path / "cat"]
+
+
+def test_linked_folders_and_files_count(tmp_path: Path, write_images: WriteImages) -> None:
+    (file,) = write_images(tmp_path / "elsewhere" / "cat", 1)
+    root = tmp_path / "root"
+    (root / "dog").mkdir(parents=True)
+    (root / "cat").symlink_to(file.parent)
+    (root / "dog" / "a.png").symlink_to(file)
+    assert [c.name for c in class_folders(root)] == ["cat", "dog"]
+    assert [image_files(c)[0].name for c in class_folders(root)] == ["00.png", "a.png"]
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_class_without_images_is_named(tmp_path: Path, inside: str, write_images: WriteImages) -> None:
+    (tmp_path / "cat").mkdir()
+    if inside:
+        write_images(tmp_path / "cat" / inside)
+    with pytest.raises(UserError, match=r"cat: the class holds no images"):
+        image_files(tmp_path / "cat")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone: cannot be read \(No such file"):
+        class_folders(tmp_path / "gone")
+
+
+def test_classes_are_sorted_and_each_image_keeps_its_file(tmp_path: Path, write_images: WriteImages) -> None:
+    classes = {name: write_images(tmp_path / name, count) for name, count in (("b", 3), ("a", 2))}
+    images = decode_classes(classes, 8, False, tmp_path, {"a": "x", "b": "y"})
+    assert images.class_names == ("a", "b")
+    assert images.groups == ("x", "y")
+    assert images.labels.tolist() == [0, 0, 1, 1, 1]
+    assert images.files == tuple(
+        os.path.join(c, f"{i:02d}.png") for c, n in (("a", 2), ("b", 3)) for i in range(n)
+    )
+    for image, file in zip(images.images, images.files, strict=True):
+        assert torch.equal(image, decode(tmp_path / file, 8, False))
+
+
+def test_the_first_unreadable_file_of_a_set_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+    classes = {name: write_images(tmp_path / name, 4) for name in ("a", "b")}
+    for file in (classes["b"][3], classes["a"][2]):
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match=r"a/02\.png"):
+        decode_classes(classes, 8, False, tmp_path)

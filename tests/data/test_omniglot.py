@@ -1,0 +1,131 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtl.config import Data
+from mtl.data import ImageSet, load_splits
+from mtl.data.decode import decode, image_files
+from mtl.data.sources import omniglot
+from mtl.errors import UserError
+
+WriteImages = Callable[..., list[Path]]
+BACKGROUND = [f"{alphabet}/character0{i}" for alphabet in "ABCDEFG" for i in (1, 2)]
+EVALUATION = [f"{alphabet}/character0{i}" for alphabet in "XY" for i in (1, 2)]
+LISTS = {"train": [*BACKGROUND[:10], "X/character01"], "val": BACKGROUND[10:], "test": EVALUATION[1:]}
+
+
+def data(root: Path, **more: object) -> Data:
+    return Data(name="omniglot", root=str(root), download=False, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tree(tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small set in Omniglot's layout, and a list for it in the place of Vinyals'."""
+    monkeypatch.setattr(omniglot, "class_lists", lambda name: LISTS)
+    for part, characters in (("background", BACKGROUND), ("evaluation", EVALUATION)):
+        for character in characters:
+            write_images(tmp_path / "omniglot" / f"images_{part}" / character, 2, size=28, channels=1)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("more", "sizes"),
+    [
+        ({}, (1028, 172, 423)),
+        ({"split": "lake"}, (806, 158, 659)),
+        ({"rotations": True}, (4112, 688, 1692)),
+    ],
+)
+def test_the_real_set_has_its_characters_with_20_drawings_each(
+    more: dict[str, object],
+    sizes: tuple[int, ...],
+    real_set: Callable[[str], Path],
+    count_only: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = real_set("omniglot")
+    count_only(monkeypatch, omniglot)
+    splits = load_splits(data(root, **more), 0)
+    parts = (splits.train, splits.val, splits.test)
+    assert tuple(part.num_classes for part in parts) == sizes
+    assert all(part.class_counts().unique().tolist() == [20] for part in parts)
+    groups = [set(part.groups or ()) for part in parts]
+    assert len(set().union(*groups)) == 50
+    if "split" in more:
+        assert [len(g) for g in groups] == [25, 5, 20]
+
+
+def test_a_real_drawing_is_thin_ink_on_an_empty_ground(real_set: Callable[[str], Path]) -> None:
+    folder = real_set("omniglot") / "omniglot" / "images_background" / "Greek" / "character01"
+    files = image_files(folder)
+    assert len(files) == 20
+    ink = 255 - torch.stack([decode(f, 28, True) for f in files])
+    assert ink.amax((1, 2, 3)).min() > 100
+    assert ink.float().mean() < 60
+
+
+def test_vinyals_split_is_by_list_and_ink_is_bright(tree: Path) -> None:
+    splits = load_splits(data(tree), 0)
+    assert splits.train.class_names == tuple(LISTS["train"])
+    assert splits.val.groups == ("F", "F", "G", "G")
+    assert splits.test.class_names == tuple(LISTS["test"])
+    file = tree / "omniglot" / splits.test.files[0]
+    assert torch.equal(splits.test.images[0], 255 - decode(file, 28, True))
+
+
+def test_lakes_split_validates_with_every_sixth_alphabet(tree: Path) -> None:
+    splits = load_splits(data(tree, split="lake"), 0)
+    assert set(splits.train.groups or ()) == set("ABCDEG")
+    assert set(splits.val.groups or ()) == {"F"}
+    assert set(splits.test.groups or ()) == set("XY")
+
+
+def test_rotations_are_further_classes_of_the_same_images(tree: Path) -> None:
+    plain, turned = load_splits(data(tree), 0).val, load_splits(data(tree, rotations=True), 0).val
+    assert turned.num_classes == 4 * plain.num_classes
+    assert len(turned) == 4 * len(plain)
+    for c, name in enumerate(plain.class_names):
+        originals = plain.images[plain.labels == c]
+        for quarter in range(4):
+            label = turned.class_names.index(f"{name}@{90 * quarter}" if quarter else name)
+            rows = (turned.labels == label).nonzero().flatten()
+            assert torch.equal(turned.images[rows], torch.rot90(originals, quarter, (2, 3)))
+            assert [turned.files[i] for i in rows] == [
+                plain.files[i] for i in (plain.labels == c).nonzero().flatten()
+            ]
+            assert turned.groups is not None
+            assert turned.groups[label] == name.split("/")[0]
+
+
+def test_rotating_a_set_whose_classes_are_not_contiguous_keeps_labels_and_pictures_together() -> None:
+    images = torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4)
+    turned = omniglot.rotated(ImageSet(images, torch.tensor([1, 0, 1, 0, 0, 1]), ("a", "b")))
+    rows = turned.images[turned.labels == turned.class_names.index("b@180")]
+    assert torch.equal(rows, torch.rot90(images[[0, 2, 5]], 2, (2, 3)))
+
+
+@pytest.mark.parametrize("split", ["vinyals", "lake"])
+def test_a_missing_character_is_named(tree: Path, split: str) -> None:
+    (tree / "omniglot" / "images_evaluation" / "Y").rename(tree / "away")
+    with pytest.raises(UserError, match="character Y/character01 is not there; the copy is not complete"):
+        load_splits(data(tree, split=split), 0)
+
+
+def test_the_parts_may_lie_in_the_root_itself(tree: Path) -> None:
+    assert load_splits(data(tree / "omniglot"), 0).val.num_classes == 4
+
+
+def test_a_set_that_cannot_be_had_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=r"has no images_background and .*, and data\.download is off"):
+        load_splits(data(tmp_path), 0)
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("torchvision.datasets.Omniglot", unreachable)
+    with pytest.raises(UserError, match=r"could not be downloaded \(no route\); put images_background and"):
+        load_splits(Data(name="omniglot", root=str(tmp_path)), 0)

@@ -1,0 +1,95 @@
+"""What is shipped works: every config runs, and every command that README and docs show, on a tiny image set."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mtl.cli import main
+from mtl.config import load_config
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("**/*.yaml"))
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+COMMANDS = [
+    pytest.param(line, id=f"{text.name}: {line}"[:90])
+    for text in TEXTS
+    for line in dict.fromkeys(re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M))
+]
+
+
+@pytest.fixture
+def small(image_root: Path, tmp_path: Path) -> list[str]:
+    """Overrides that make any shipped config a run of seconds."""
+    return [
+        f"checkpoints={tmp_path / 'checkpoints'}",
+        "data.name=image_folder",
+        f"data.root={image_root}",
+        "data.image_size=16",
+        "data.grayscale=true",
+        "data.rotations=false",
+        "backbone.channels=[4,4,8,8]",
+        "pretrain.epochs=1",
+        "pretrain.batch_size=32",
+        "pretrain.validate_tasks=5",
+        "meta.way=3",
+        "meta.queries=3",
+        "meta.tasks=2",
+        "meta.steps=4",
+        "meta.validate_every=2",
+        "meta.validate_tasks=5",
+        "hard_tasks.every=2",
+        "hard_tasks.pool=3",
+        "hard_tasks.share=0.8",
+        "evaluate.settings=[[3,1],[3,2]]",
+        "evaluate.queries=3",
+        "evaluate.tasks=10",
+        "evaluate.resample.rounds=2",
+        "evaluate.resample.tasks=3",
+        "runtime.threads=1",
+    ]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_opens_with_its_command_and_what_to_expect(path: Path):
+    opening = path.read_text("utf-8").split("\nrun:")[0]
+    assert opening.startswith("# python run_meta.py ")
+    assert f"configs/{path.relative_to(ROOT / 'configs')}" in opening.splitlines()[0]
+    assert "Expected time on 2 cores" in opening
+    assert "Expected accuracy" in opening
+    assert load_config(path).run == path.stem
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_runs(path: Path, small: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["run", "--config", str(path), *small]) == 0
+    shown = capsys.readouterr().out
+    assert "3-way 1-shot, 10 test tasks" in shown
+    assert "nearest pixels" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_the_texts_runs(
+    command: str, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    words = [w for w in shlex.split(command, comments=True) if w != "[--resume]"]
+    monkeypatch.chdir(ROOT)
+    if words[0] == "hard-tasks":
+        run = Path(words[1]).name
+        assert main(["run", "--config", "configs/quickstart.yaml", *small, f"run={run}"]) == 0
+        words[1] = str(tmp_path / "checkpoints" / run)
+        assert main(words) == 0
+        return
+    name = next((w for w in words if w.startswith("run=")), None)
+    extra = small if name is None else [*small, name]
+    if words[0] == "data":
+        extra = [*extra, "--sheet", str(tmp_path / "sheet.png")]
+    if words[0] in {"meta-train", "evaluate"}:
+        before = ["pretrain", *words[1 : words.index("--config") + 2]]
+        assert main([*before, *extra]) == 0
+    assert main([*words, *extra]) == 0
+
+
+def test_the_texts_show_commands():
+    assert len(COMMANDS) > 5
