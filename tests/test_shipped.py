@@ -15,7 +15,9 @@ TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT
 COMMANDS = [
     pytest.param(line, id=f"{text.name}: {line}"[:90])
     for text in TEXTS
-    for line in dict.fromkeys(re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M))
+    for line in dict.fromkeys(
+        re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M)
+    )
 ]
 
 

@@ -32,8 +32,14 @@ class ClassIndex:
         return torch.randperm(len(self), generator=generator)[:way]
 
     def draw_images(self, classes: Tensor, per_class: int, generator: torch.Generator) -> Tensor:
-        """(N, per_class) distinct images of each class, every set equally likely, in random order."""
+        """(N, per_class) distinct images of each class, every set equally likely, in random order.
+
+        Raises:
+            ValueError: a class has fewer.
+        """
         members, counts = self.members[classes], self.counts[classes]
+        if int(counts.min()) < per_class:
+            raise ValueError(f"a class has {int(counts.min())} images, fewer than {per_class}")
         keys = torch.rand(members.shape, generator=generator)
         beyond = torch.arange(members.shape[1]) >= counts[:, None]
         rank = keys.masked_fill_(beyond, -1.0).topk(per_class, dim=1).indices

@@ -86,7 +86,7 @@ class MetaBatchSampler(UniformSampler):
         others = torch.ones(len(self.index), dtype=torch.float64)
         others[list(counts)] = 0
         missing = self.way - len(chosen)
-        if missing and int(others.sum()) >= missing:
+        if missing:
             chosen = torch.cat([chosen, torch.multinomial(others, missing, generator=random)])
         return chosen
 

@@ -94,16 +94,22 @@ class RunFolder:
 class Metrics:
     """metrics.jsonl: a line a measurement. A stage that goes on drops those after its checkpoint."""
 
-    def __init__(self, path: Path, keep: int | None) -> None:
-        self.path = path
+    def __init__(self, path: Path, stage: str, keep: int | None) -> None:
+        """`keep` is the size that the checkpoint notes; None starts the stage afresh, without its old lines."""
+        self.path, self.stage = path, stage
         path.touch()
         if keep is not None:
             with path.open("r+b") as file:
                 file.truncate(min(keep, path.stat().st_size))
+        else:
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            others = [line for line in lines if f'"stage": "{stage}"' not in line]
+            if len(others) < len(lines):
+                replace_text(path, "".join(others))
 
-    def write(self, stage: str, **values: Any) -> None:
+    def write(self, **values: Any) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage, **values}) + "\n")
+            file.write(json.dumps({"stage": self.stage, **values}) + "\n")
 
     @property
     def size(self) -> int:

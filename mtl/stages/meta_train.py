@@ -83,7 +83,10 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
             ledger.clear(STAGE)
             register_classes(ledger, "train", train)
         folder.write_config(config)
-        metrics, clock = Metrics(folder.metrics, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
+        metrics, clock = (
+            Metrics(folder.metrics, STAGE, kept),
+            Clock(config.runtime.checkpoint_seconds, elapsed),
+        )
         header = checkpoints.header(config, STAGE, train.class_names)
 
         def state() -> dict[str, Any]:
@@ -140,7 +143,6 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                     validated = solve_episodes(learner, val_pictures, val_episodes)
                     score = float(validated.accuracy.mean())
                     metrics.write(
-                        STAGE,
                         step=step,
                         loss=value,
                         accuracy=float(outcome.accuracy.mean()),

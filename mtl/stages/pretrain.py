@@ -80,7 +80,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
-    metrics, clock = Metrics(folder.metrics, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
+    metrics, clock = Metrics(folder.metrics, STAGE, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
     header = checkpoints.header(config, STAGE, train.class_names)
 
     def state() -> dict[str, Any]:
@@ -122,7 +122,6 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
                 scores = validate(backbone, material, device, how.validate_tasks, config.seed)
                 metrics.write(
-                    STAGE,
                     step=step,
                     epoch=epoch + 1,
                     loss=value,

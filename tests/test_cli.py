@@ -1,0 +1,189 @@
+"""The command line as a person meets it: help, and mistakes told without a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtl import cli
+from mtl.config import Config, load_config
+from mtl.errors import RunStopped
+from mtl.runtime import checkpoints
+from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("run", "pretrain", "meta-train", "evaluate", "data", "hard-tasks")
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A config in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\ncheckpoints: runs\ndata: {root: sets, download: false}\n", encoding="utf-8")
+    return path
+
+
+def _mistake(capsys, *arguments):
+    """The sentences of a command that has to end as a mistake of the user's and write nothing."""
+    before = sorted(Path.cwd().rglob("*"))
+    assert cli.main(arguments) == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told.startswith("error: ")
+    assert "Traceback" not in told
+    assert sorted(Path.cwd().rglob("*")) == before
+    return told
+
+
+def _exit(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    return caught.value.code
+
+
+def test_help_names_every_command_and_where_to_start(capsys):
+    assert _exit("--help") == 0
+    told = capsys.readouterr().out
+    assert all(command in told for command in COMMANDS)
+    assert "run --config configs/quickstart.yaml" in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_one_can_work_from(command, capsys):
+    assert _exit(command, "--help") == 0
+    told = capsys.readouterr().out
+    assert f"run_meta.py {command}" in told
+    assert "key.sub=value" in told
+    assert ("--config FILE" in told) == (command != "hard-tasks")
+    assert ("--resume" in told.split("Any value")[0]) == (command in {"run", "pretrain", "meta-train"})
+
+
+def test_the_script_runs_from_anywhere(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "run_meta.py", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: run_meta.py")
+    assert done.stderr == ""
+
+
+def test_the_script_ends_with_the_exit_code_of_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "run_meta.py", "pretrain", "--config", "none.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none.yaml: there is no such config\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("train",), ("pretrain",), ("hard-tasks",)])
+def test_what_is_no_command_ends_with_usage(arguments, capsys):
+    assert _exit(*arguments) == 2
+    assert "usage: run_meta.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "hard-tasks"])
+def test_mistakes_of_the_config_are_told_before_anything_is_written(command, config, capsys):
+    told = _mistake(capsys, command, "--config", str(config), "meta.wya=5", "seed=-1")
+    assert "mine.yaml: 2 mistake(s)" in told
+    assert "meta.wya: no such key; did you mean meta.way?" in told
+    assert "seed: -1 is not allowed; it must be at least 0" in told
+
+
+@pytest.mark.parametrize("command", ["meta-train", "evaluate"])
+def test_what_needs_a_pretrained_backbone_says_so(command, config, capsys):
+    told = _mistake(capsys, command, "--config", str(config))
+    assert "pretrain.pt: there is no such checkpoint; pretrain comes first" in told
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_hard_tasks_of_a_folder_without_a_ledger_are_refused(folder, config, capsys):
+    told = _mistake(capsys, "hard-tasks", folder)
+    assert str(Path(folder) / "hard_tasks.sqlite") in told
+    assert told.count("\n") == 1
+
+
+def test_an_image_set_that_is_not_there_is_refused(config, capsys):
+    told = _mistake(capsys, "pretrain", "--config", str(config), "data.name=image_folder")
+    assert "sets" in told
+
+
+@pytest.mark.parametrize("command", ["run", "pretrain"])
+def test_a_run_that_exists_is_not_overwritten(command, config, capsys):
+    made = load_config(config)
+    folder = RunFolder.of(made)
+    folder.path.mkdir(parents=True)
+    checkpoints.write(folder.pretrain, checkpoints.header(made, "pretrain", ()))
+    before = folder.pretrain.read_bytes()
+    told = _mistake(capsys, command, "--config", str(config))
+    assert "pretrain has ended there already; --resume goes on with it, run=NAME starts another" in told
+    assert folder.pretrain.read_bytes() == before
+
+
+def test_resume_with_another_config_is_refused_with_the_key(config, capsys):
+    made = load_config(config)
+    folder = RunFolder.of(made)
+    folder.path.mkdir(parents=True)
+    checkpoints.write(folder.pretrain, checkpoints.header(made, "pretrain", ()))
+    told = _mistake(capsys, "pretrain", "--config", str(config), "--resume", "pretrain.epochs=99")
+    assert "was made with pretrain.epochs = 10, but the config now says 99; give pretrain.epochs=10" in told
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that is asked for")
+def test_a_device_that_is_not_there_is_refused(config, capsys):
+    told = _mistake(capsys, "pretrain", "--config", str(config), "runtime.device=cuda")
+    assert told.startswith("error: runtime.device: cuda is not to be had on this machine")
+
+
+def _command_that_raises(monkeypatch, error):
+    def raising(given):
+        raise error
+
+    monkeypatch.setattr(cli, "_pretrain", raising)
+    return cli.main(["pretrain", "--config", "any.yaml"])
+
+
+def test_a_run_that_cannot_go_on_ends_with_1(monkeypatch, capsys):
+    assert _command_that_raises(monkeypatch, RunStopped("pretrain: loss is nan at step 3")) == 1
+    assert capsys.readouterr() == ("", "stopped: pretrain: loss is nan at step 3\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Interrupted("stopped after step 3 of 9"), "stopped after step 3 of 9\n"),
+        (KeyboardInterrupt(), "interrupted\n"),
+    ],
+)
+def test_ctrl_c_ends_with_130(monkeypatch, capsys, error, told):
+    assert _command_that_raises(monkeypatch, error) == 130
+    assert capsys.readouterr() == ("", told)
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        _command_that_raises(monkeypatch, ZeroDivisionError())
+
+
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [("pretrain", "mtl.stages.pretrain.pretrain"), ("meta-train", "mtl.stages.meta_train.meta_train")],
+)
+def test_a_command_hands_config_and_resume_to_its_stage(command, stage, config, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stage, lambda config, resume: seen.append((config, resume)))
+    assert cli.main([command, "--config", str(config), "--resume", "seed=4"]) == 0
+    assert cli.main([command, "seed=5", "--config", str(config)]) == 0
+    assert [(c.seed, c.run, resume) for c, resume in seen] == [(4, "mine", True), (5, "mine", False)]
+    assert isinstance(seen[0][0], Config)
