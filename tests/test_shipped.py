@@ -1,4 +1,4 @@
-"""What is shipped works: every config runs, and every command that README and docs show, on a tiny image set."""
+"""What is shipped works, on a tiny image set: every config, and every command that README and docs show."""
 
 import re
 import shlex

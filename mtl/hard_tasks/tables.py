@@ -12,6 +12,7 @@ from rich.text import Text
 from mtl.hard_tasks.ledger import Phase, Round
 from mtl.hard_tasks.views import ConfusedPair, HardClass, HardTask
 
+_LISTED = 6  # classes of a task that a table names
 _UNKNOWN = "–"
 
 
@@ -57,8 +58,14 @@ def _tasks(rows: list[HardTask]) -> Table:
         cells = [_percent(t.first), _percent(t.last), _percent(t.mean), str(t.seen), str(t.resampled)]
         cells += [_UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighed
         cells += [t.verdict or _UNKNOWN] * judged
-        _add(table, ", ".join(t.classes), *cells)
+        _add(table, _listed(t.classes), *cells)
     return table
+
+
+def _listed(classes: Sequence[str]) -> str:
+    """The classes of a task, of many ways the first few: JSON and CSV have them all."""
+    more = len(classes) - _LISTED
+    return ", ".join(classes) if more <= 1 else f"{', '.join(classes[:_LISTED])} and {more} more"
 
 
 def _classes(rows: list[HardClass]) -> Table:

@@ -95,7 +95,7 @@ class Metrics:
     """metrics.jsonl: a line a measurement. A stage that goes on drops those after its checkpoint."""
 
     def __init__(self, path: Path, stage: str, keep: int | None) -> None:
-        """`keep` is the size that the checkpoint notes; None starts the stage afresh, without its old lines."""
+        """`keep`: the size that the checkpoint notes; None starts the stage afresh, without its old lines."""
         self.path, self.stage = path, stage
         path.touch()
         if keep is not None:

@@ -84,7 +84,7 @@ def show(settings: Sequence[Setting], console: Console) -> None:
     for s in settings:
         title = f"{s.way}-way {s.shot}-shot, {s.tasks} {s.split} tasks, {s.queries} queries a class"
         table = Table(title=title, title_justify="left")
-        for column in ("", "accuracy", "5th percentile", "worst class", "difference"):
+        for column in ("", "accuracy", "5th percentile", "worst class", "to the first"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
         for one in s.scores:
             difference = (

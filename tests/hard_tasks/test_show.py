@@ -135,3 +135,11 @@ def test_an_empty_ledger(tmp_path):
         assert len(render(ledger, format="csv").splitlines()) == 1
         with pytest.raises(UserError, match="round 0: no phase"):
             render(ledger, round=0)
+
+
+def test_tables_name_the_first_classes_of_tasks_of_many_ways():
+    from mtl.hard_tasks.tables import _listed
+
+    names = [f"c{i}" for i in range(60)]
+    assert _listed(names[:7]) == "c0, c1, c2, c3, c4, c5, c6"
+    assert _listed(names) == "c0, c1, c2, c3, c4, c5 and 54 more"

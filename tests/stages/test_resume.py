@@ -1,4 +1,4 @@
-"""Stopping and going on gives what never stopping gives: weights, weights of units, and ledger, bit for bit."""
+"""Stopping and going on gives what never stopping gives: weights and ledger, bit for bit."""
 
 import os
 import signal
