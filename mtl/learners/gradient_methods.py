@@ -60,8 +60,7 @@ class GradientMethod(Learner):
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
         if self.cacheable:
-            flat = self.features(images.flatten(0, 1))
-            return self.solve_features(flat.view(*images.shape[:2], -1), way, shot)
+            return self.solve_at_once(images, way, shot)
         if self.config.batch_norm == "episode":
             with running_statistics_kept(self):
                 return self._solve_each(images, way, shot)

@@ -55,8 +55,7 @@ class MetaTransfer(Learner):
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
         if self.cacheable:
-            flat = self.features(images.flatten(0, 1))
-            return self.solve_features(flat.view(*images.shape[:2], -1), way, shot)
+            return self.solve_at_once(images, way, shot)
         with running_statistics_kept(self.backbone):  # each episode by its own statistics
             return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)
 

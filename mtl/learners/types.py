@@ -27,6 +27,11 @@ class Learner(nn.Module, ABC):
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         """Like `solve`, from the features (T, N·K + N·Q, D). Only where `cacheable`."""
 
+    def solve_at_once(self, images: Tensor, way: int, shot: int) -> Tensor:
+        """`solve` by one pass of all images through the backbone. Only where `cacheable`."""
+        features = self.features(images.flatten(0, 1))
+        return self.solve_features(features.view(*images.shape[:2], -1), way, shot)
+
     @abstractmethod
     def meta_parameters(self) -> list[nn.Parameter]:
         """What meta-training learns."""

@@ -71,8 +71,9 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         weight_decay=how.weight_decay,
         nesterov=how.momentum > 0,
     )
-    batch_size = min(how.batch_size, len(material.pretrain_images))
-    per_epoch = len(material.pretrain_images) // batch_size
+    count = len(material.pretrain_images)
+    batch_size = min(how.batch_size, count)
+    per_epoch = count // batch_size
     steps = how.epochs * per_epoch
 
     step, best, elapsed, kept = 0, None, 0.0, None
@@ -94,14 +95,13 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             "metrics": metrics.size,
         }
 
+    order, shuffled = torch.empty(0), -1
     with Progress(STAGE, steps, step) as progress, StopRequest() as stop:
         while step < steps:
             epoch, place = divmod(step, per_epoch)
-            if place == 0 or saved:
-                order = torch.randperm(
-                    len(material.pretrain_images), generator=generator(config.seed, "order", epoch)
-                )
-                saved = None
+            if epoch != shuffled:
+                order = torch.randperm(count, generator=generator(config.seed, "order", epoch))
+                shuffled = epoch
             rows = material.pretrain_images[order[place * batch_size : (place + 1) * batch_size]]
             labels = train.labels[rows].to(device.torch_device)
             images = augment(train.images[rows], config.data.augment, generator(config.seed, "augment", step))
