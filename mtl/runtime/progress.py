@@ -51,6 +51,11 @@ class Progress:
     def say(self, line: str) -> None:
         """A line of its own, above the bar."""
         if self.bar.disable:
-            print(f"{self.stage}: {line}", file=self.stream, flush=True)
+            tell(f"{self.stage}: {line}", self.stream)
         else:
             self.bar.write(f"{self.stage}: {line}", file=self.stream)
+
+
+def tell(line: str, stream: TextIO | None = None) -> None:
+    """A line for the person who waits, where no bar is shown."""
+    print(line, file=stream or sys.stderr, flush=True)

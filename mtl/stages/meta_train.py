@@ -21,7 +21,7 @@ from mtl.learners.types import episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.interrupt import Interrupted, StopRequest
-from mtl.runtime.progress import Progress
+from mtl.runtime.progress import Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
@@ -53,6 +53,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
         folder.refuse_existing(STAGE)
     if folder.meta.exists():
         checkpoints.require_fit(folder.meta, checkpoints.read(folder.meta), config, DECIDED_BY)
+        tell(f"{STAGE}: {folder.meta} is there, nothing is left to do")
         return
     device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)

@@ -19,7 +19,7 @@ from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.interrupt import Interrupted, StopRequest
-from mtl.runtime.progress import Progress
+from mtl.runtime.progress import Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
@@ -50,6 +50,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         folder.refuse_existing(STAGE)
     if folder.pretrain.exists():
         checkpoints.require_fit(folder.pretrain, checkpoints.read(folder.pretrain), config, DECIDED_BY)
+        tell(f"{STAGE}: {folder.pretrain} is there, nothing is left to do")
         return
     device = choose_device(config.runtime)
     material = material or load_material(config)
