@@ -103,7 +103,20 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 "metrics": metrics.size,
             }
 
+        def validated(best: dict[str, Any] | None, **numbers: float) -> dict[str, Any]:
+            """The best learner so far, the present one included."""
+            solved = solve_episodes(learner, val_pictures, val_episodes)
+            score = float(solved.accuracy.mean())
+            metrics.write(step=step, **numbers, val=score, seconds=clock.elapsed)
+            progress.say(f"step {step}/{steps}: val {how.way}-way {how.shot}-shot {100 * score:.2f}")
+            if best is not None and score <= best["score"]:
+                return best
+            weights = {k: v.detach().cpu().clone() for k, v in learner.state_dict().items()}
+            return {"score": score, "step": step, "learner": weights}
+
         with Progress(STAGE, steps, step) as progress:
+            if best is None:  # training has to beat its start
+                best = validated(best)
             while step < steps:
                 pool = sampler.pool(step)
                 if pool is not None:
@@ -141,19 +154,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 )
 
                 if step % how.validate_every == 0 or step == steps:
-                    validated = solve_episodes(learner, val_pictures, val_episodes)
-                    score = float(validated.accuracy.mean())
-                    metrics.write(
-                        step=step,
-                        loss=value,
-                        accuracy=float(outcome.accuracy.mean()),
-                        val=score,
-                        seconds=clock.elapsed,
-                    )
-                    progress.say(f"step {step}/{steps}: val {how.way}-way {how.shot}-shot {100 * score:.2f}")
-                    if best is None or score > best["score"]:
-                        weights = {k: v.detach().cpu().clone() for k, v in learner.state_dict().items()}
-                        best = {"score": score, "step": step, "learner": weights}
+                    best = validated(best, loss=value, accuracy=float(outcome.accuracy.mean()))
                 if stop.wanted or clock.due():
                     folder.save(state(), ledger)
                 if stop.wanted:
@@ -161,7 +162,6 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                         f"{STAGE}: stopped after step {step} of {steps}; --resume goes on from there"
                     )
         folder.save(state(), ledger)
-    assert best is not None  # the last step validates
     folder.finish(STAGE, {**header, **best, "normalise": pretrained["normalise"], "seconds": clock.elapsed})
 
 
