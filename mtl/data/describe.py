@@ -106,7 +106,7 @@ def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.G
         members = (images.labels == label).nonzero().flatten()
         shown = members[torch.randperm(len(members), generator=random)[:_SAMPLES]]
         axes.set_anchor("W")
-        axes.imshow(_strip(images.images[shown]), vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(_strip(images.images[shown]).numpy(), vmin=0, vmax=1, interpolation="nearest")
 
 
 def _strip(images: Tensor) -> Tensor:
