@@ -17,7 +17,8 @@ def require_episodes(
     """
     if images.num_classes < way:
         raise UserError(
-            f"the {split} split has {images.num_classes} classes, fewer than the {way} ways of an episode"
+            f"the {split} split has {images.num_classes} classes, fewer than the {way} ways of an episode; "
+            "lower meta.way or evaluate.settings, or give the split more classes"
         )
     labels = images.labels if among is None else images.labels[among]
     counts = torch.bincount(labels, minlength=images.num_classes)
