@@ -156,9 +156,11 @@ def _parser() -> argparse.ArgumentParser:
             _evaluate,
             "N-way K-shot accuracy on novel classes",
             "Scores the meta-trained learner, or the\n"
-            "pretrained backbone where there is none yet, beside baselines. Writes results.json.",
+            "pretrained backbone where there is none yet, beside baselines. Writes results.json: a setting\n"
+            "that is scored again replaces itself, with the same numbers. --resume, as on other stages, is\n"
+            "taken and changes nothing: scores are computed in one go.",
         ),
-        resumable=False,
+        resumable=True,
     )
     data = takes_config(
         add(
