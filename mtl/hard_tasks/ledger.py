@@ -37,7 +37,7 @@ _ADD_PAIR = """
     INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
     low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
 _ADD_TASK = """
-    INSERT INTO task_total VALUES (?1, ?2, ?4, ?3, ?3, ?3, 1, ?5, NULL, NULL) ON CONFLICT DO UPDATE SET
+    INSERT INTO task_total VALUES (?, ?, ?, ?, ?, ?, 1, ?, NULL, NULL) ON CONFLICT DO UPDATE SET
     last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
 _ADD_SPAN = """
     INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"""
@@ -125,7 +125,11 @@ class Ledger:
         run(_ADD_CLASS, [(at.id, *row) for row in seen])
         run(_ADD_CLASS_ROUND, [(at.id, round, *row) for row in seen])
         run(_ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
-        run(_ADD_TASK, [(at.id, key, accuracy, round, hard) for key, accuracy, hard in rows.tasks_seen()])
+        tasks = rows.tasks_seen()  # first, last and total accuracy of a task seen for the first time are one
+        run(
+            _ADD_TASK,
+            [(at.id, key, round, accuracy, accuracy, accuracy, hard) for key, accuracy, hard in tasks],
+        )
         last = at.episodes + len(batch) - 1
         self.sql.execute(_ADD_SPAN, (at.id, round, at.episodes, last))
         self.sql.execute("UPDATE phase SET episodes = ? WHERE id = ?", (last + 1, at.id))
