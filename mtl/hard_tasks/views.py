@@ -74,21 +74,22 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
             (at.id,),
         ).fetchall()
     else:
+        first, last = _span(ledger, at, round)
         hard = ", ".join(f"'{origin}'" for origin in sorted(HARD_ORIGINS))
         rows = ledger.sql.execute(
             f"""
             WITH met AS (
                 SELECT classes, total(accuracy) AS total, count(*) AS seen, total(origin IN ({hard})) AS hard,
                        max(id) AS latest
-                FROM episode WHERE id BETWEEN ? AND ? GROUP BY classes {order})
+                FROM episode WHERE id BETWEEN :first AND :last GROUP BY classes {order})
             SELECT met.classes, task.first, episode.accuracy, met.total, met.seen, met.hard,
                    (SELECT weight FROM round_weight AS w
-                    WHERE w.phase = ?3 AND w.round = ?4 AND w.classes = met.classes),
+                    WHERE w.phase = :phase AND w.round = :round AND w.classes = met.classes),
                    task.verdict
             FROM met JOIN episode ON episode.id = met.latest
-                     JOIN task_total AS task ON task.phase = ?3 AND task.classes = met.classes
+                     JOIN task_total AS task ON task.phase = :phase AND task.classes = met.classes
             """,
-            (*_span(ledger, at, round), at.id, round),
+            {"first": first, "last": last, "phase": at.id, "round": round},
         ).fetchall()
     names = _names(ledger, at)
     tasks = [
@@ -104,7 +105,7 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
 def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardClass]:
     """Classes by the upper end of the Wilson interval of their recall: first those that are surely hard."""
     at = _checked(ledger, phase, top, round)
-    where = "class_total WHERE phase = ?1" if round is None else "class_round WHERE phase = ?1 AND round = ?2"
+    where = "class_total WHERE phase = ?" if round is None else "class_round WHERE phase = ? AND round = ?"
     rows = ledger.sql.execute(
         f"SELECT class, queries, correct, draws, hard FROM {where}",
         (at.id,) if round is None else (at.id, round),
@@ -170,7 +171,7 @@ def rounds(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) 
     at = _checked(ledger, phase, top, round)
     rows = ledger.sql.execute(
         "SELECT round, step, unit, pool, epsilon, alpha, accuracy, hard_share FROM round "
-        "WHERE phase = ? AND (?2 IS NULL OR round = ?2) ORDER BY round DESC LIMIT ?",
+        "WHERE phase = ? AND round = coalesce(?, round) ORDER BY round DESC LIMIT ?",
         (at.id, round, top),
     )
     return [Round(*row) for row in rows][::-1]
@@ -194,10 +195,10 @@ def _checked(ledger: Ledger, phase: str, top: int, round: int | None) -> Phase:
 
 def _rounds(ledger: Ledger, at: Phase, updates: bool = False) -> list[int]:
     """Ascending: rounds that have episodes, and with `updates` also those that have none."""
-    sql = "SELECT round FROM round_span WHERE phase = ?1"
+    sql = "SELECT round FROM round_span WHERE phase = :phase"
     if updates:
-        sql += " UNION SELECT round FROM round WHERE phase = ?1"
-    return [row[0] for row in ledger.sql.execute(f"{sql} ORDER BY round", (at.id,))]
+        sql += " UNION SELECT round FROM round WHERE phase = :phase"
+    return [row[0] for row in ledger.sql.execute(f"{sql} ORDER BY round", {"phase": at.id})]
 
 
 def _is_only(ledger: Ledger, at: Phase, round: int) -> bool:
