@@ -33,17 +33,17 @@ def augment(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
 
     What leaves the frame is replaced by black for the crop and by the border's own pixels for the rest.
     """
-    out = images.float()
+    out = images  # uint8 as long as it may be: a quarter of the bytes to move
     if how.rotate or how.translate or how.scale or how.shear:
-        out = _affine(out, how, generator)
+        out = _affine(out.float(), how, generator)
     if how.crop:
         out = _crop(out, how.crop, generator)
     if how.flip:
         mirrored = torch.rand(len(out), generator=generator) < 0.5
         out = torch.where(mirrored.to(out.device)[:, None, None, None], out.flip(-1), out)
     if how.brightness or how.contrast or how.saturation:
-        out = _colour(out, how, generator)
-    return out
+        out = _colour(out.float(), how, generator)
+    return out.float()
 
 
 def _uniform(count: int, width: float, generator: torch.Generator) -> Tensor:
@@ -62,18 +62,24 @@ def _affine(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
         [torch.stack([cos, cos * shear - sin], -1), torch.stack([sin, sin * shear + cos], -1)], 1
     )
     theta = torch.cat([turn, shift[:, :, None]], -1).to(images.device)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    x, y = (_centres(side, images.device) for side in (images.shape[3], images.shape[2]))
+    # Where pixel (y, x) of the result comes from: F.affine_grid's numbers as two outer sums, not B products.
+    along, down, offset = (theta[:, :, i, None, None] for i in range(3))
+    grid = (along * x + offset) + down * y[:, None]
+    return F.grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def _centres(side: int, device: torch.device) -> Tensor:
+    """(side,) centres of pixels, the frame being [-1, 1]."""
+    return (2 * torch.arange(side, device=device) + 1) / side - 1
 
 
 def _crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    b, c, h, w = images.shape
+    b, _, h, w = images.shape
     padded = F.pad(images, (padding,) * 4)
     top, left = torch.randint(0, 2 * padding + 1, (2, b), generator=generator).to(images.device)
-    rows = (top[:, None] + torch.arange(h, device=images.device)).view(b, 1, h, 1)
-    columns = (left[:, None] + torch.arange(w, device=images.device)).view(b, 1, 1, w)
-    channels = torch.arange(c, device=images.device).view(1, c, 1, 1)
-    return padded[torch.arange(b, device=images.device).view(b, 1, 1, 1), channels, rows, columns]
+    windows = padded.unfold(2, h, 1).unfold(3, w, 1)  # (B, C, 2p + 1, 2p + 1, H, W), nothing copied yet
+    return windows[torch.arange(b, device=images.device), :, top, left]
 
 
 def _colour(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
@@ -81,6 +87,9 @@ def _colour(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
         1 + _uniform(len(images), w, generator) for w in (how.brightness, how.contrast, how.saturation)
     ]
     brightness, contrast, saturation = (f.to(images.device).view(-1, 1, 1, 1) for f in factors)
-    out = images * brightness
-    out = torch.lerp(out.mean((1, 2, 3), keepdim=True), out, contrast)
-    return torch.lerp(out.mean(1, keepdim=True), out, saturation).clamp(0, 255)
+    # All three are linear in the image, its grey and its mean, so that one pass over the pixels does.
+    grey = images.mean(1, keepdim=True)
+    mean = grey.mean((2, 3), keepdim=True)
+    stretch = brightness * contrast
+    rest = stretch * (1 - saturation) * grey + brightness * (1 - contrast) * mean
+    return (images * (stretch * saturation)).add_(rest).clamp_(0, 255)
