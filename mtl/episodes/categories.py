@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.stream import EpisodeStream
 from mtl.episodes.types import EpisodeBatch, Outcome, Round
-from mtl.runtime.seeds import generator
 
 
 class CategoriesSampler(Sampler[list[int]]):
@@ -45,6 +45,7 @@ class CategoriesSampler(Sampler[list[int]]):
             have = int(self.index.counts[c])
             raise ValueError(f"class {int(values[c])} has {have} images, fewer than n_per = {n_per}")
         self.n_batch, self.n_cls, self.n_per, self.seed = n_batch, n_cls, n_per, seed
+        self.stream = EpisodeStream(self.index, n_cls, n_per, seed)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -58,7 +59,7 @@ class CategoriesSampler(Sampler[list[int]]):
         first = self.epoch * self.n_batch
         self.epoch += 1
         for i in range(first, first + self.n_batch):
-            _, images = draw_episode(self.index, self.n_cls, self.n_per, self.seed, i)
+            _, images = self.stream[i]
             yield images.T.flatten().tolist()
 
 
@@ -77,6 +78,7 @@ class UniformSampler:
     ) -> None:
         self.index, self.way, self.shot, self.queries, self.seed = index, way, shot, queries, seed
         self.origin = origin
+        self.stream = EpisodeStream(index, way, shot + queries, seed)
         self.drawn = 0
 
     def draw(self, tasks: int) -> EpisodeBatch:
@@ -88,8 +90,7 @@ class UniformSampler:
 
     def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
         """Episode `number`: why it was drawn, its classes (N,) and its images (N, K+Q)."""
-        per_class = self.shot + self.queries
-        return self.origin, *draw_episode(self.index, self.way, per_class, self.seed, number)
+        return self.origin, *self.stream[number]
 
     def pool(self, step: int) -> EpisodeBatch | None:
         """Uniform draws need no meta-test."""
@@ -104,15 +105,6 @@ class UniformSampler:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.drawn = int(state["drawn"])
-
-
-def draw_episode(
-    index: ClassIndex, way: int, per_class: int, seed: int, number: int
-) -> tuple[Tensor, Tensor]:
-    """Episode `number` of the stream of `seed`: classes (N,) and images (N, per_class)."""
-    random = generator(seed, "episode", number)
-    classes = index.draw_classes(way, random)
-    return classes, index.draw_images(classes, per_class, random)
 
 
 def episode_batch(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mtl.episodes.distinct import draw_distinct
+
 
 @dataclass(frozen=True)
 class ClassIndex:
@@ -27,20 +29,17 @@ class ClassIndex:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def draw_classes(self, way: int, generator: torch.Generator) -> Tensor:
-        """(N,) distinct classes, every set equally likely."""
-        return torch.randperm(len(self), generator=generator)[:way]
+    def draw_classes(self, way: int, generator: torch.Generator, tasks: int = 1) -> Tensor:
+        """(tasks · N,) classes, distinct within each run of N, every set equally likely."""
+        return draw_distinct(torch.full((tasks,), len(self)), way, generator).flatten()
 
     def draw_images(self, classes: Tensor, per_class: int, generator: torch.Generator) -> Tensor:
-        """(N, per_class) distinct images of each class, every set equally likely, in random order.
+        """(R, per_class) distinct images of each class (R,), every set equally likely, in random order.
 
         Raises:
             ValueError: a class has fewer.
         """
-        members, counts = self.members[classes], self.counts[classes]
+        counts = self.counts[classes]
         if int(counts.min()) < per_class:
             raise ValueError(f"a class has {int(counts.min())} images, fewer than {per_class}")
-        keys = torch.rand(members.shape, generator=generator)
-        beyond = torch.arange(members.shape[1]) >= counts[:, None]
-        rank = keys.masked_fill_(beyond, -1.0).topk(per_class, dim=1).indices
-        return members.gather(1, rank)
+        return self.members[classes[:, None], draw_distinct(counts, per_class, generator)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtl.episodes.types import EpisodeBatch, Outcome
-from mtl.hard_tasks.draws import PairDraw, draw_units
+from mtl.hard_tasks.draws import PairDraw, UnitDraw
 from mtl.hard_tasks.pairs import pair_count, pair_members
 from mtl.hard_tasks.unit_errors import class_errors, pair_errors, task_errors
 
@@ -38,18 +38,19 @@ class TaskUnits:
 
     def __init__(self, tasks: Tensor) -> None:
         self.tasks = tasks  # (U, N)
+        self.numbers = torch.arange(len(tasks))
 
     def __len__(self) -> int:
         return len(self.tasks)
 
     def set_weights(self, weights: Tensor) -> None:
-        self.weights = weights
+        self.drawing = UnitDraw(weights)
 
     def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
-        return task_errors(torch.arange(len(self)), outcome, len(self))
+        return task_errors(self.numbers, outcome, len(self))
 
     def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        unit = int(draw_units(self.weights, 1, generator))
+        unit = int(self.drawing.draw(1, generator))
         return unit, self.tasks[unit]
 
     def members(self, units: Tensor) -> Tensor:
@@ -66,13 +67,13 @@ class ClassUnits:
         return self.classes
 
     def set_weights(self, weights: Tensor) -> None:
-        self.weights = weights
+        self.drawing = UnitDraw(weights)
 
     def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
         return class_errors(pool.classes, outcome, self.classes)
 
     def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        return None, draw_units(self.weights, way, generator)
+        return None, self.drawing.draw(way, generator)
 
     def members(self, units: Tensor) -> Tensor:
         return units[:, None]
@@ -88,13 +89,13 @@ class PairUnits:
         return pair_count(self.classes)
 
     def set_weights(self, weights: Tensor) -> None:
-        self.pairs = PairDraw(weights)
+        self.drawing = PairDraw(weights)
 
     def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
         return pair_errors(pool.classes, outcome, self.classes)
 
     def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        return None, self.pairs.draw(way, generator)
+        return None, self.drawing.draw(way, generator)
 
     def members(self, units: Tensor) -> Tensor:
         return pair_members(units, self.classes)

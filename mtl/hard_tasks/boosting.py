@@ -7,10 +7,14 @@ carries a weight here is not a training example but a unit: a task, a class or a
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-_TINY = torch.finfo(torch.float64).tiny
+Floats = NDArray[np.float64]
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -79,29 +83,46 @@ def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: BoostRule) -> 
     A unit that is alone in its round has e = ε and so learns nothing but to forget; the floor λ wears off
     the weights of units that are never visited again. If none is visited, nothing is known and the weights
     come back as they were. Computed from logarithms, with the largest taken off: no cap can overflow it.
+    The arithmetic is numpy's, on one thread: the result does not depend on how many threads there are.
 
     Raises ValueError for an error outside [0, 1], nan included.
     """
-    units = weights.numel()
-    seen = visited.nonzero().squeeze(1)
-    if seen.numel() == 0:
-        return BoostStep(weights.double().clone(), math.nan, 0.0)
-    error = errors[seen].double()
-    if not bool(((error >= 0) & (error <= 1)).all()):
+    before: Floats = weights.double().numpy()
+    where: NDArray[np.bool_] = visited.numpy()
+    if not where.any():
+        return BoostStep(torch.from_numpy(before.copy()), math.nan, 0.0)
+    everywhere = bool(where.all())
+    seen = slice(None) if everywhere else where.nonzero()[0]
+    error: Floats = errors.double().numpy()[seen]
+    if not (error.min() >= 0 and error.max() <= 1):  # nan is neither
         raise ValueError("errors of visited units must be between 0 and 1")
 
-    log_old = weights[seen].double().clamp_min(_TINY).log()  # a weight of 0 counts as the least one above it
-    epsilon = min(max(float(log_old.softmax(0) @ error), 0.0), 1.0)
+    heaviest = max(float(before[seen].max()), _TINY)
+    old = before[seen] / heaviest
+    if old.min() < _TINY / heaviest:
+        np.maximum(old, _TINY / heaviest, out=old)  # a weight of 0 counts as the least one above it
+    epsilon = min(max(float(np.einsum("i,i", old, error)) / float(old.sum()), 0.0), 1.0)
     alpha = learner_weight(epsilon, rule)
-    log_uniform = -math.log(units)
-    log_new = log_uniform + rule.forget * (log_old - log_uniform) + alpha * (error - epsilon)
+    log_new: Floats = np.log(old, out=old)
+    log_new *= rule.forget
+    log_new += alpha * error
 
-    new = weights.double().index_fill(0, seen, 0.0)
-    largest = float(log_new.max())
-    largest_unseen = float(new.max())
-    if largest_unseen > 0:
-        largest = max(largest, math.log(max(largest_unseen, _TINY)))
-        new.mul_(math.exp(-largest))
-    new[seen] = (log_new - largest).exp()
-    new.mul_((1 - rule.floor) / float(new.sum())).add_(rule.floor / units)
-    return BoostStep(new, epsilon, alpha)
+    if everywhere:
+        new = _exp(log_new, log_new.max())
+    else:
+        log_uniform = -math.log(before.size)
+        log_new += (1 - rule.forget) * log_uniform + rule.forget * math.log(heaviest) - alpha * epsilon
+        new = before.copy()
+        new[seen] = 0.0
+        largest = max(float(log_new.max()), math.log(max(float(new.max()), _TINY)))
+        new *= math.exp(-largest)
+        new[seen] = _exp(log_new, largest)
+    new *= (1 - rule.floor) / new.sum()
+    new += rule.floor / new.size
+    return BoostStep(torch.from_numpy(new), epsilon, alpha)
+
+
+def _exp(logs: Floats, largest: float) -> Floats:
+    """exp(logs - largest), in the place of `logs`."""
+    logs -= largest
+    return np.exp(logs, out=logs)

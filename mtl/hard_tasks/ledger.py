@@ -12,11 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtl.errors import UserError
-from mtl.hard_tasks.ledger_rows import BatchRows, class_key, episode_id
+from mtl.hard_tasks.ledger_rows import BatchRows, class_key, class_keys, episode_id
 from mtl.hard_tasks.schema import PER_PHASE, connect_reader, connect_writer
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Ledger:
         self.sql = connect_writer(path) if write else connect_reader(path)
         rows = self.sql.execute("SELECT id, name, split, episodes FROM phase ORDER BY id")
         self._phases = {row[1]: Phase(*row) for row in rows}
+        latest = self.sql.execute("SELECT phase, max(round) FROM round_span GROUP BY phase")
+        self._latest: dict[int, int] = dict(latest.fetchall())  # by the phase's id
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -115,8 +118,8 @@ class Ledger:
         them (0 where there was none yet) and may not fall. `split` says whose class ids they hold.
         """
         at = self._begun(phase, split)
-        latest = self.sql.execute("SELECT max(round) FROM round_span WHERE phase = ?", (at.id,)).fetchone()[0]
-        if latest is not None and round < latest:
+        latest = self._latest.get(at.id, round)
+        if round < latest:
             raise ValueError(f'phase "{phase}": episodes of round {round} after those of round {latest}')
         rows = BatchRows(batch, outcome)
         run = self.sql.executemany
@@ -134,6 +137,7 @@ class Ledger:
         self.sql.execute(_ADD_SPAN, (at.id, round, at.episodes, last))
         self.sql.execute("UPDATE phase SET episodes = ? WHERE id = ?", (last + 1, at.id))
         self._phases[phase] = Phase(at.id, at.name, at.split, last + 1)
+        self._latest[at.id] = round
 
     def add_round(
         self,
@@ -155,19 +159,19 @@ class Ledger:
         if members is None:
             raise ValueError("weights without members: no one could tell whose they are")
         units = _heaviest(weights, KEPT_WEIGHTS)
-        kept = zip(members(units).tolist(), weights[units].tolist(), strict=True)
+        kept = zip(class_keys(members(units).numpy()), weights[units].tolist(), strict=True)
         self.sql.executemany(
             "INSERT INTO round_weight VALUES (?, ?, ?, ?, ?)",
-            [(at.id, record.round, rank, class_key(unit), w) for rank, (unit, w) in enumerate(kept)],
+            [(at.id, record.round, rank, key, weight) for rank, (key, weight) in enumerate(kept)],
         )
 
     def set_task_weights(self, phase: str, tasks: Tensor, weights: Tensor) -> None:
         """Gives tasks (U, N) of class ids their weights (U,) as of now; tasks not met are passed over."""
         at = self.phase(phase).id
-        rows = zip(weights.tolist(), tasks.tolist(), strict=True)
+        rows = zip(weights.tolist(), class_keys(tasks.numpy()), strict=True)
         self.sql.executemany(
             "UPDATE task_total SET weight = ? WHERE phase = ? AND classes = ?",
-            [(weight, at, class_key(task)) for weight, task in rows],
+            [(weight, at, key) for weight, key in rows],
         )
 
     def set_verdict(self, phase: str, task: Iterable[int], verdict: str) -> None:
@@ -182,6 +186,7 @@ class Ledger:
         gone = self._phases.pop(phase, None)
         if gone is None:
             return
+        self._latest.pop(gone.id, None)
         for table in PER_PHASE:
             self.sql.execute(f"DELETE FROM {table} WHERE phase = ?", (gone.id,))
         span = (episode_id(gone.id, 0), episode_id(gone.id + 1, 0))
@@ -230,8 +235,9 @@ def _heaviest(weights: Tensor, count: int) -> Tensor:
 
     Unlike topk, which may take any of several equal weights; unlike a stable sort, without sorting them all.
     """
-    least = weights.topk(min(count, weights.numel())).values[-1]
-    above = (weights > least).nonzero().squeeze(1)
-    above = above[weights[above].argsort(descending=True, stable=True)]
-    level = (weights == least).nonzero().squeeze(1)
-    return torch.cat([above, level[: count - above.numel()]])
+    least = float(weights.topk(min(count, weights.numel())).values[-1])
+    values = weights.numpy()
+    above = np.flatnonzero(values > least)
+    above = above[np.argsort(-values[above], kind="stable")]
+    level = np.flatnonzero(values == least)
+    return torch.from_numpy(np.concatenate([above, level[: count - above.size]]))

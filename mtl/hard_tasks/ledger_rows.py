@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl.hard_tasks.pairs import places
+
 if TYPE_CHECKING:  # the samplers of mtl.episodes live beside those that call this package
     from mtl.episodes.types import EpisodeBatch, Outcome
 
@@ -24,6 +26,11 @@ def class_key(classes: Iterable[int]) -> bytes:
     return np.array(sorted(classes), dtype=">i4").tobytes()
 
 
+def class_keys(tasks: NDArray[np.int64]) -> list[bytes]:
+    """The keys of k sets of class ids (k, m)."""
+    return [row.tobytes() for row in np.sort(tasks, axis=1).astype(">i4")]
+
+
 def key_classes(key: bytes) -> tuple[int, ...]:
     """The class ids of a key, ascending."""
     return tuple(np.frombuffer(key, dtype=">i4").tolist())
@@ -37,22 +44,21 @@ class BatchRows:
     """
 
     def __init__(self, batch: "EpisodeBatch", outcome: "Outcome") -> None:
-        order = np.argsort(batch.classes.numpy(), axis=1)
-        self.classes = np.take_along_axis(batch.classes.numpy(), order, 1)  # (T, N)
-        support = np.take_along_axis(batch.support.numpy(), order[:, :, None], 1)
-        query = np.take_along_axis(batch.query.numpy(), order[:, :, None], 1)
-        recall = np.take_along_axis(outcome.recall.numpy(), order, 1)
-        rows = np.take_along_axis(outcome.confusion.numpy(), order[:, :, None], 1)
-        confusion = np.take_along_axis(rows, order[:, None, :], 2)
         tasks = len(batch)
+        classes = batch.classes.numpy()
+        order = classes.argsort(1)
+        task = np.arange(tasks)[:, None]  # [task, order] takes the places of each row in their new order
+        self.classes = classes[task, order]  # (T, N)
+        support, query = batch.support.numpy()[task, order], batch.query.numpy()[task, order]
 
         self._batch = batch
         self._images = np.concatenate([support.reshape(tasks, -1), query.reshape(tasks, -1)], 1)
-        self._recall, self._confusion = recall, confusion
+        self._recall = outcome.recall.numpy()[task, order]
+        self._confusion = outcome.confusion.numpy()[task[:, :, None], order[:, :, None], order[:, None, :]]
         self._loss: list[float] = outcome.loss.double().tolist()
         self._accuracy: list[float] = outcome.accuracy.double().tolist()
         self._hard = [int(origin in HARD_ORIGINS) for origin in batch.origin]
-        self._keys = [row.tobytes() for row in self.classes.astype(">i4")]
+        self._keys = class_keys(self.classes)
 
     def episodes(self, phase: int, first: int, round_: int, step: int) -> list[tuple[Any, ...]]:
         """One row an episode, the first of which has the number `first`."""
@@ -80,10 +86,9 @@ class BatchRows:
 
     def pairs_seen(self) -> Iterable[tuple[int, int, float, float]]:
         """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode."""
-        i, j = np.triu_indices(self._batch.way, 1)
-        confusion = self._confusion.astype(np.float64)
+        i, j = places(self._batch.way)
         columns: Sequence[NDArray[Any]] = (
-            self.classes[:, i], self.classes[:, j], confusion[:, i, j], confusion[:, j, i]
+            self.classes[:, i], self.classes[:, j], self._confusion[:, i, j], self._confusion[:, j, i]
         )  # fmt: skip
         return zip(*(column.ravel().tolist() for column in columns), strict=True)
 

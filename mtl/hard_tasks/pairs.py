@@ -3,9 +3,12 @@
 Pair 0 is (0, 1), pair 1 is (0, 2), ..., pair C-1 is (1, 2), ...: C(C-1)/2 units in all.
 """
 
+import functools
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -22,6 +25,20 @@ def class_count(pairs: int) -> int:
     return classes
 
 
+@functools.cache
+def places(way: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(i, j), each (N(N-1)/2,): the pairs of N places, i < j, row after row; read-only."""
+    i, j = np.triu_indices(way, 1)
+    i.flags.writeable = j.flags.writeable = False
+    return i, j
+
+
+def row_starts(classes: int) -> Tensor:
+    """(C,) int64: the unit {i, i+1} that row i of the triangle begins with; the last row is empty."""
+    i = torch.arange(classes)
+    return i * (2 * classes - i - 1) // 2
+
+
 def pair_index(i: Tensor, j: Tensor, classes: int) -> Tensor:
     """The unit of the pair {i, j}, in either order; any shapes that broadcast, int64. i and j must differ."""
     low, high = torch.minimum(i, j), torch.maximum(i, j)
@@ -30,11 +47,6 @@ def pair_index(i: Tensor, j: Tensor, classes: int) -> Tensor:
 
 def pair_members(index: Tensor, classes: int) -> Tensor:
     """(..., 2) int64: the two classes of each unit, the lower first. The inverse of `pair_index`."""
-    b = 2 * classes - 1
-    low = ((b - (b * b - 8 * index.double()).sqrt()) / 2).long().clamp(0, classes - 2)
-    start = low * (2 * classes - low - 1) // 2
-    # The root is exact to rounding: the row may be off by one, never by more.
-    low = low - (index < start).long()
-    low = low + (index >= (low + 1) * (2 * classes - low - 2) // 2).long()
-    start = low * (2 * classes - low - 1) // 2
-    return torch.stack([low, low + 1 + index - start], dim=-1)
+    starts = row_starts(classes)
+    low = torch.searchsorted(starts, index, right=True) - 1
+    return torch.stack([low, low + 1 + index - starts[low]], dim=-1)

@@ -6,23 +6,27 @@ that was met several times in the round has the mean of its errors.
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl.hard_tasks.pairs import pair_count, pair_index
+from mtl.hard_tasks.pairs import pair_count, pair_index, places
 
 if TYPE_CHECKING:  # the samplers of mtl.episodes call this module
     from mtl.episodes.types import Outcome
 
+Floats = NDArray[np.float64]
+
 
 def task_errors(units: Tensor, outcome: "Outcome", count: int) -> tuple[Tensor, Tensor]:
     """1 - accuracy. `units` (T,) int64: which of `count` tasks each row of the outcome is."""
-    return _means(units, 1 - outcome.accuracy.double(), count)
+    return _means(units, 1 - _double(outcome.accuracy), count)
 
 
 def class_errors(classes: Tensor, outcome: "Outcome", count: int) -> tuple[Tensor, Tensor]:
     """1 - recall. `classes` (T, N) int64: unit numbers 0..C-1 (not ids of the image set); `count`: C."""
-    return _means(classes.flatten(), 1 - outcome.recall.double().flatten(), count)
+    return _means(classes, 1 - _double(outcome.recall), count)
 
 
 def pair_errors(classes: Tensor, outcome: "Outcome", count: int) -> tuple[Tensor, Tensor]:
@@ -31,17 +35,28 @@ def pair_errors(classes: Tensor, outcome: "Outcome", count: int) -> tuple[Tensor
     `classes` (T, N) int64: class numbers 0..C-1 (not ids of the image set); `count`: C. Units are the
     C(C-1)/2 pairs of `mtl.hard_tasks.pairs`. Chance is 1/N here, not 1 - 1/N as for tasks and classes.
     """
-    i, j = torch.triu_indices(classes.shape[1], classes.shape[1], offset=1)
-    confusion = outcome.confusion.double()
+    i, j = places(classes.shape[1])
+    confusion = _double(outcome.confusion)
     either = (confusion[:, i, j] + confusion[:, j, i]) / 2
-    units = pair_index(classes[:, i], classes[:, j], count)
-    return _means(units.flatten(), either.flatten(), pair_count(count))
+    one, other = (torch.from_numpy(classes.numpy()[:, k]) for k in (i, j))
+    return _means(pair_index(one, other, count), either, pair_count(count))
 
 
-def _means(units: Tensor, errors: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The mean error of each unit met. Rounding is trimmed, nan is not: `boost` refuses it."""
-    visits = torch.bincount(units, minlength=count)
-    if visits.numel() != count:
-        raise ValueError(f"unit {visits.numel() - 1} met, but there are only {count}")
-    errors = torch.bincount(units, errors, minlength=count).div_(visits.clamp_min(1)).clamp_(0, 1)
-    return errors, visits > 0
+def _means(units: Tensor, errors: Floats, count: int) -> tuple[Tensor, Tensor]:
+    """The mean error of each unit met; `units` and `errors` of one shape.
+
+    Rounding is trimmed, nan is not: `boost` refuses it.
+    """
+    met = units.flatten().numpy()
+    if np.array_equal(met, np.arange(count)):  # a fixed pool of tasks: nothing to count or to add up
+        return torch.from_numpy(errors.ravel().clip(0, 1)), torch.from_numpy(np.ones(count, dtype=np.bool_))
+    visits = np.bincount(met, minlength=count)
+    if visits.size != count:
+        raise ValueError(f"unit {visits.size - 1} met, but there are only {count}")
+    means = np.bincount(met, errors.ravel(), minlength=count)
+    means[met] = (means[met] / visits[met]).clip(0, 1)  # the right is worked out first: once for each unit
+    return torch.from_numpy(means), torch.from_numpy(visits > 0)
+
+
+def _double(values: Tensor) -> Floats:
+    return values.numpy().astype(np.float64)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl.hard_tasks.boosting import BoostRule, boost, learner_weight
+from mtl.runtime.seeds import generator
 
 
 def rule(**changes: float) -> BoostRule:
@@ -53,6 +54,50 @@ def test_with_every_unit_visited_it_is_the_rule_of_adaboost():
     step = boost(weights, errors, everywhere(4), rule(forget=0.7))
     plain = weights**0.7 * torch.exp(step.alpha * errors)
     torch.testing.assert_close(step.weights, plain / plain.sum(), rtol=1e-12, atol=0)
+
+
+def plainly(
+    weights: torch.Tensor, errors: torch.Tensor, visited: torch.Tensor, how: BoostRule
+) -> tuple[torch.Tensor, float]:
+    """The rule as its docstring has it, without logarithms."""
+    units = len(weights)
+    epsilon = float((weights * errors)[visited].sum() / weights[visited].sum())
+    moved = (units * weights) ** how.forget / units
+    moved = moved * torch.exp(learner_weight(epsilon, how) * (errors - epsilon))
+    new = torch.where(visited, moved, weights)
+    return (1 - how.floor) * new / new.sum() + how.floor / units, epsilon
+
+
+@pytest.mark.parametrize("share", [0.004, 0.5, 1.0])
+@pytest.mark.parametrize("forget", [0.0, 0.9, 1.0])
+def test_many_units_against_the_plain_rule(share, forget):
+    g = generator(0, "rule", str(share), str(forget))
+    weights, errors, chance = (torch.rand(20_000, dtype=torch.float64, generator=g) for _ in range(3))
+    weights = weights**4 / (weights**4).sum()
+    given_rule = rule(forget=forget, floor=0.1)
+    expected, epsilon = plainly(weights, errors, chance <= share, given_rule)
+    step = boost(weights, errors, chance <= share, given_rule)
+    assert step.epsilon == pytest.approx(epsilon, rel=1e-11)
+    torch.testing.assert_close(step.weights, expected, rtol=1e-10, atol=0)
+
+
+def test_visited_units_that_weigh_nothing_count_alike():
+    visited = torch.tensor([True, True, False])
+    step = boost(vector(0.0, 0.0, 1.0), vector(1e-9, 3e-9, math.nan), visited, rule(floor=0.3))
+    assert step.epsilon == pytest.approx(2e-9, rel=1e-12)
+    assert step.weights.tolist() == pytest.approx([0.1, 0.1, 0.8], abs=1e-12)
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads():
+    weights, errors = (torch.rand(100_000, dtype=torch.float64, generator=generator(0, n)) for n in range(2))
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(boost(weights / 50_000, errors, everywhere(100_000), rule()).weights)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
 
 
 def test_a_visit_alone_moves_nothing():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from mtl.hard_tasks.draws import PairDraw, draw_units
+from mtl.hard_tasks import draws
+from mtl.hard_tasks.draws import PairDraw, UnitDraw
 from mtl.hard_tasks.pairs import pair_count, pair_index
 from mtl.runtime.seeds import generator
 
@@ -23,41 +24,80 @@ def by_order(weights: list[float], count: int) -> dict[tuple[int, ...], float]:
     return result
 
 
-def assert_frequencies(draws: list[tuple[int, ...]], exact: dict[tuple[int, ...], float]) -> None:
-    observed = [draws.count(key) for key in exact]
-    assert sum(observed) == len(draws), "something impossible was drawn"
-    assert chisquare(observed, [p * len(draws) for p in exact.values()]).pvalue > P_VALUE
+def assert_frequencies(drawn: list[tuple[int, ...]], exact: dict[tuple[int, ...], float]) -> None:
+    observed = [drawn.count(key) for key in exact]
+    assert sum(observed) == len(drawn), "something impossible was drawn"
+    assert chisquare(observed, [p * len(drawn) for p in exact.values()]).pvalue > P_VALUE
 
 
+@pytest.mark.parametrize("passes", [1, draws._PASSES])  # until what was drawn is struck out
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_units_are_drawn_without_replacement_in_proportion_to_what_is_left(count):
+def test_units_are_drawn_without_replacement_in_proportion_to_what_is_left(count, passes, monkeypatch):
+    monkeypatch.setattr(draws, "_PASSES", passes)
     weights = [0.6, 0.25, 0.1, 0.05]
-    g = generator(1, "units", count)
-    draws = [tuple(draw_units(torch.tensor(weights), count, g).tolist()) for _ in range(3000)]
-    assert_frequencies(draws, by_order(weights, count))
+    g = generator(1, "units", count, passes)
+    draw = UnitDraw(torch.tensor(weights))
+    drawn = [tuple(draw.draw(count, g).tolist()) for _ in range(3000)]
+    assert_frequencies(drawn, by_order(weights, count))
+
+
+def test_what_an_overwhelming_weight_leaves_is_drawn_in_proportion():
+    weights = [3.0, 1e18, 1.0, 2.0]
+    g = generator(1, "overwhelming")
+    draw = UnitDraw(torch.tensor(weights, dtype=torch.float64))
+    drawn = [tuple(draw.draw(3, g).tolist()) for _ in range(3000)]
+    assert {first for first, *_ in drawn} == {1}
+    left = {(1, *(other + (other > 0) for other in order)): p for order, p in by_order([3, 1, 2], 2).items()}
+    assert_frequencies(drawn, left)
 
 
 def test_one_overwhelming_weight_does_not_hold_the_draw_up():
     weights = torch.full((1000,), 1e-200, dtype=torch.float64)
     weights[3] = 1.0
-    drawn = draw_units(weights, 1000, generator(0)).tolist()
+    drawn = UnitDraw(weights).draw(1000, generator(0)).tolist()
     assert drawn[0] == 3
     assert sorted(drawn) == list(range(1000))
 
 
+def test_each_weight_may_overwhelm_the_next():
+    weights = torch.tensor([10.0**-k for k in range(0, 300, 20)], dtype=torch.float64)
+    for _ in range(5):
+        assert UnitDraw(weights).draw(15, generator(0)).tolist() == list(range(15))
+
+
 def test_a_weight_of_nothing_is_never_drawn():
-    weights = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])
+    draw = UnitDraw(torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]))
     g = generator(0)
-    assert {u for _ in range(200) for u in draw_units(weights, 2, g).tolist()} == {1, 3}
+    assert {u for _ in range(200) for u in draw.draw(2, g).tolist()} == {1, 3}
+    assert draw.draw(0, g).tolist() == []
     with pytest.raises(ValueError, match="weight above 0"):
-        draw_units(weights, 3, g)
+        draw.draw(3, g)
+    with pytest.raises(ValueError, match="weight above 0"):
+        UnitDraw(torch.zeros(3)).draw(1, g)
 
 
-def test_a_draw_is_a_function_of_its_generator():
-    weights = torch.rand(100, generator=generator(0))
-    first = draw_units(weights, 10, generator(0, "draw", 1))
-    assert torch.equal(first, draw_units(weights, 10, generator(0, "draw", 1)))
-    assert not torch.equal(first, draw_units(weights, 10, generator(0, "draw", 2)))
+@pytest.mark.parametrize("spread", [1, 100])  # with and without units struck out
+def test_a_draw_is_a_function_of_weights_and_generator(spread):
+    weights = torch.rand(100, dtype=torch.float64, generator=generator(0)) ** spread
+    draw = UnitDraw(weights)
+    first = draw.draw(10, generator(0, "draw", 1))
+    assert not torch.equal(first, draw.draw(10, generator(0, "draw", 2)))
+    assert torch.equal(first, draw.draw(10, generator(0, "draw", 1)))
+    assert torch.equal(first, UnitDraw(weights.clone()).draw(10, generator(0, "draw", 1)))
+
+
+@pytest.mark.parametrize("of", [UnitDraw, PairDraw])
+def test_a_draw_does_not_depend_on_the_number_of_threads(of):
+    weights = torch.rand(pair_count(448), dtype=torch.float64, generator=generator(0)) ** 30
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            draw, g = of(weights), generator(1)
+            found.append([draw.draw(5, g).tolist() for _ in range(50)])
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
 
 
 def greedy(weights: dict[tuple[int, int], float], classes: int, way: int) -> dict[tuple[int, ...], float]:
@@ -84,10 +124,10 @@ def test_classes_by_pairs_against_enumeration(classes, way):
     flat = torch.rand(pair_count(classes), dtype=torch.float64, generator=g) ** 2 + 0.02
     weights = dict(zip(itertools.combinations(range(classes), 2), flat.tolist(), strict=True))
     table = PairDraw(flat)
-    draws = [tuple(table.draw(way, g).tolist()) for _ in range(3000)]
+    drawn = [tuple(table.draw(way, g).tolist()) for _ in range(3000)]
     exact = greedy(weights, classes, way)
     assert sum(exact.values()) == pytest.approx(1)
-    assert_frequencies(draws, exact)
+    assert_frequencies(drawn, exact)
 
 
 def test_every_class_can_be_asked_for_even_where_pairs_weigh_nothing():

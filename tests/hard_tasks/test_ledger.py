@@ -219,6 +219,12 @@ def test_rounds_may_not_fall_and_a_phase_has_one_split(path, solved):
             ledger.append("p", 3, 0, *episode, "train")
         with pytest.raises(ValueError, match="speaks of the split train, not test"):
             ledger.append("p", 4, 0, *episode, "test")
+        ledger.commit("x")
+    with Ledger.open(path) as ledger:
+        with pytest.raises(ValueError, match="round 3 after"):
+            ledger.append("p", 3, 0, *episode, "train")
+        ledger.clear("p")
+        ledger.append("p", 3, 0, *episode, "train")
 
 
 def test_one_writer_at_a_time(path, monkeypatch):
