@@ -61,9 +61,15 @@ def _affine(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
     turn = torch.stack(
         [torch.stack([cos, cos * shear - sin], -1), torch.stack([sin, sin * shear + cos], -1)], 1
     )
-    theta = torch.cat([turn, shift[:, :, None]], -1).to(images.device)
+    return moved(images, torch.cat([turn, shift[:, :, None]], -1).to(images.device))
+
+
+def moved(images: Tensor, theta: Tensor) -> Tensor:
+    """(B, C, H, W): the value at (x, y) is that of the image at theta (B, 2, 3) times (x, y, 1).
+
+    As F.grid_sample on F.affine_grid, in frame coordinates; the grid is two outer sums, not B·H·W products.
+    """
     x, y = (_centres(side, images.device) for side in (images.shape[3], images.shape[2]))
-    # Where pixel (y, x) of the result comes from: F.affine_grid's numbers as two outer sums, not B products.
     along, down, offset = (theta[:, :, i, None, None] for i in range(3))
     grid = (along * x + offset) + down * y[:, None]
     return F.grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)

@@ -51,7 +51,7 @@ class MetaTransfer(Learner):
         set_training(self.backbone, training, self.config.batch_norm)
 
     def features(self, images: Tensor) -> Tensor:
-        return self.device.forward(self.backbone, images)
+        return self.base_learner.embed(self.device.forward(self.backbone, images))
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
         if self.cacheable:
@@ -62,5 +62,4 @@ class MetaTransfer(Learner):
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         support, query = features[:, : way * shot], features[:, way * shot :]
         labels = episode_labels(len(features), way, shot, features.device)
-        logits: Tensor = self.base_learner(support, labels, query, way)
-        return logits
+        return self.base_learner.adapt(support, labels, query, way)

@@ -21,7 +21,10 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, D) of images (B, C, H, W). Only where `cacheable`."""
+        """Features (B, D) of images (B, C, H, W): all that can be known of an image before its episode is.
+
+        Only where `cacheable`.
+        """
 
     @abstractmethod
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mtl.config import Runtime
 from mtl.errors import UserError
+from mtl.runtime.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,15 @@ class Device:
         """The network on this device, its convolutions in the memory layout that is fastest there."""
         return network.to(self.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
+    def hold(self, images: Tensor) -> Tensor:
+        """uint8 images (M, C, H, W) where batches are gathered: on a GPU that has twice the memory free."""
+        if (
+            self.torch_device.type != "cuda"
+            or images.nbytes > torch.cuda.mem_get_info(self.torch_device)[0] // 2
+        ):
+            return images
+        return images.to(self.torch_device)
+
     def forward(self, network: nn.Module, images: Tensor) -> Tensor:
         """Features (B, D) in float32 of normalised images (B, C, H, W)."""
         images = images.to(self.torch_device).contiguous(memory_format=torch.channels_last)
@@ -30,7 +40,7 @@ class Device:
 
 
 def choose_device(config: Runtime) -> Device:
-    """The device that a config names, or for `auto` the best there is; sets the number of threads.
+    """The device that a config names, or for `auto` the best there is; sets threads and memory as it says.
 
     Raises:
         UserError: the config asks for a device that this machine lacks.
@@ -42,5 +52,7 @@ def choose_device(config: Runtime) -> Device:
         raise UserError(f"runtime.device: {name} is not to be had on this machine; there is {there}")
     if config.threads:
         torch.set_num_threads(config.threads)
+    if config.keep_memory:
+        keep_freed_memory()
     precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     return Device(torch.device(name), precision)

@@ -40,7 +40,7 @@ def contenders(
 
     Features of the whole split are computed once for each network, and serve every setting.
     """
-    train, pictures = material.splits.train, material.pictures(config.evaluate.split)
+    train, pictures = material.splits.train, material.pictures(config.evaluate.split, device)
     rows = torch.arange(len(pictures.images))
 
     def network_table(backbone: nn.Module) -> Tensor:
@@ -73,7 +73,7 @@ def _learner(name: str, learner: Learner, pictures: Pictures, rows: Tensor, mirr
     if not learner.cacheable:
         return Contender(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.set_mode(training=False)
-    table = extract(learner.features, pictures, rows, mirror).to(next(learner.parameters()).device)
+    table = extract(learner.features, pictures, rows, mirror)
     return from_table(name, learner.solve_features, table)
 
 

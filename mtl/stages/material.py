@@ -11,6 +11,7 @@ from mtl.data.augment import Normalise
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.types import EpisodeBatch
+from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
 from mtl.stages.solving import Pictures
 
@@ -27,8 +28,8 @@ class Material:
     def split(self, name: str) -> ImageSet:
         return {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}[name]
 
-    def pictures(self, split: str) -> Pictures:
-        return Pictures(self.split(split).images, self.normalise)
+    def pictures(self, split: str, device: Device) -> Pictures:
+        return Pictures(device.hold(self.split(split).images), self.normalise)
 
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
 
 from mtl.config import Augment, Config
 from mtl.data.augment import augment
 from mtl.episodes.samplers import build_sampler, meta_steps
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.ledger import Ledger
-from mtl.learners.types import episode_labels
+from mtl.learners.types import Learner, episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.interrupt import Interrupted, StopRequest
@@ -63,8 +64,8 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
     sampler = build_sampler(config, material.index("train"))
     parameters = learner.meta_parameters()
     optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay)
-    pictures = material.pictures("train")
-    val_pictures = material.pictures("val")
+    pictures = material.pictures("train", device)
+    val_pictures = material.pictures("val", device)
     val_episodes = material.fixed_episodes(
         "val", how.way, how.shot, how.queries, how.validate_tasks, config.seed, "validate"
     )
@@ -131,17 +132,12 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 rate = how.lr * warm_up_cosine(step, steps, warm_up=0.0)
                 set_rate(optimizer, rate)
                 learner.set_mode(training=True)
-                images = episode_images(
-                    batch, pictures, changes, generator(config.seed, "episode images", step)
+                random = generator(config.seed, "episode images", step)
+                outcome = meta_step(
+                    learner, optimizer, episode_images(batch, pictures, changes, random), batch
                 )
-                logits = learner.solve(images, batch.way, batch.shot)
-                loss = query_loss(logits, batch)
-                value = require_finite(loss, STAGE, step, "meta.lr", rate)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                value = require_finite(float(outcome.loss.mean()), STAGE, step, "meta.lr", rate)
 
-                outcome = Outcome.of(logits, batch.way, batch.queries)
                 ended = sampler.update(batch, outcome)
                 ledger.append(STAGE, current_round, step, batch, outcome, "train")
                 if ended is not None:
@@ -174,7 +170,16 @@ def episode_images(
     return pictures.normalise(changed).view(*rows.shape, *changed.shape[1:])
 
 
-def query_loss(logits: Tensor, batch: EpisodeBatch) -> Tensor:
-    """Mean cross-entropy of all queries (T, N·Q, N) of a meta-batch."""
+def meta_step(learner: Learner, optimizer: Optimizer, images: Tensor, batch: EpisodeBatch) -> Outcome:
+    """One update of the meta-parameters by the mean cross-entropy of all queries; how the tasks went.
+
+    Args:
+        images: (T, N·K + N·Q, C, H, W) of the meta-batch, normalised.
+    """
+    logits = learner.solve(images, batch.way, batch.shot)
     labels = episode_labels(len(batch), batch.way, batch.queries, logits.device)
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return Outcome.of(logits, batch.way, batch.queries)

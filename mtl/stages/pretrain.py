@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mtl.config import Config
 from mtl.data.augment import augment
@@ -96,6 +97,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             "metrics": metrics.size,
         }
 
+    pictures = material.pictures("train", device)
     order, shuffled = torch.empty(0), -1
     with Progress(STAGE, steps, step) as progress, StopRequest() as stop:
         while step < steps:
@@ -104,21 +106,17 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
                 order = torch.randperm(count, generator=generator(config.seed, "order", epoch))
                 shuffled = epoch
             rows = material.pretrain_images[order[place * batch_size : (place + 1) * batch_size]]
-            labels = train.labels[rows].to(device.torch_device)
-            images = augment(train.images[rows], config.data.augment, generator(config.seed, "augment", step))
+            random = generator(config.seed, "augment", step)
+            images = material.normalise(augment(pictures.images[rows], config.data.augment, random))
             rate = how.lr * warm_up_cosine(step, steps, how.warm_up)
             set_rate(optimizer, rate)
 
             network.train()
-            logits = classifier(device.forward(backbone, material.normalise(images)), labels)
-            loss = F.cross_entropy(logits, labels, label_smoothing=how.label_smoothing)
+            loss, accuracy = pretrain_step(
+                network, device, optimizer, images, train.labels[rows], how.label_smoothing
+            )
             value = require_finite(loss, STAGE, step, "pretrain.lr", rate)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
             step += 1
-
-            accuracy = float((logits.argmax(-1) == labels).float().mean())
             progress.step(loss=value, accuracy=accuracy, epoch=epoch + 1)
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
                 scores = validate(backbone, material, device, how.validate_tasks, config.seed)
@@ -150,13 +148,39 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     folder.finish(STAGE, {**header, **best, "normalise": normalise, "seconds": clock.elapsed})
 
 
+def pretrain_step(
+    network: nn.ModuleDict,
+    device: Device,
+    optimizer: Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    smoothing: float,
+) -> tuple[float, float]:
+    """One update of backbone and classifier; loss and accuracy of the batch.
+
+    Args:
+        images: (B, C, H, W) normalised.
+        labels: (B,) base classes.
+    """
+    labels = labels.to(device.torch_device)
+    logits = network["classifier"](device.forward(network["backbone"], images), labels)
+    loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    right = (logits.argmax(-1) == labels).float().mean()
+    # read last, and both at once: a GPU is waited for when all of the step is on its way
+    value, accuracy = torch.stack([loss.detach(), right]).tolist()
+    return value, accuracy
+
+
 def validate(
     backbone: nn.Module, material: Material, device: Device, tasks: int, seed: int
 ) -> dict[str, float]:
     """Accuracy of cosine prototypes on fixed tasks of the validation classes, by setting."""
     backbone.eval()
     val = material.splits.val
-    pictures = material.pictures("val")
+    pictures = material.pictures("val", device)
     table = extract(lambda x: device.forward(backbone, x), pictures, torch.arange(len(val.labels)))
     counts = int(val.class_counts().min())
     way = min(5, val.num_classes)

@@ -2,7 +2,6 @@
 
 import math
 
-from torch import Tensor
 from torch.optim import Optimizer
 
 from mtl.errors import RunStopped
@@ -22,12 +21,11 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def require_finite(loss: Tensor, stage: str, step: int, key: str, rate: float) -> float:
-    """The loss as a number. Raises RunStopped where it is not finite, before the optimizer takes it in."""
-    value = loss.item()
-    if not math.isfinite(value):
+def require_finite(loss: float, stage: str, step: int, key: str, rate: float) -> float:
+    """The loss again. Raises RunStopped where it is not finite; to be asked before the step is saved."""
+    if not math.isfinite(loss):
         raise RunStopped(
-            f"{stage}: the loss is {value} at step {step}; the likely cause is too high a learning rate "
+            f"{stage}: the loss is {loss} at step {step}; the likely cause is too high a learning rate "
             f"({key} gave {rate:.3g} here). The last checkpoint is from before it"
         )
-    return value
+    return loss

@@ -11,7 +11,9 @@ from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.learners.types import Learner
 
 _IMAGES_AT_ONCE = 1024
-_FLOATS_AT_ONCE = 32_000_000  # of features gathered for a chunk of episodes: 128 MB
+# Features gathered for a chunk of episodes: 16 MB stay in a processor's cache, a GPU wants larger pieces.
+_FLOATS_AT_ONCE = {"cpu": 4_000_000}
+_FLOATS_ELSEWHERE = 64_000_000
 
 Head = Callable[[Tensor, int, int], Tensor]
 
@@ -32,11 +34,12 @@ class Pictures:
 def extract(
     features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor, mirror: bool = False
 ) -> Tensor:
-    """Features (n, D) of the images (n,); with `mirror` the mean over an image and its mirror image."""
+    """Features (n, D) of the images (n,), where they were computed; with `mirror` the mean over an image and
+    its mirror image."""
 
     def one(images: Tensor) -> Tensor:
         found = features(images)
-        return ((found + features(images.flip(-1))) / 2 if mirror else found).cpu()
+        return (found + features(images.flip(-1))) / 2 if mirror else found
 
     return torch.cat([one(pictures(part)) for part in torch.split(indices, _IMAGES_AT_ONCE)])
 
@@ -47,9 +50,9 @@ def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch)
     learner.set_mode(training=False)
     if learner.cacheable:
         wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)
-        table = extract(learner.features, pictures, wanted)
-        device = next(learner.parameters()).device
-        return solve_table(lambda f, n, k: learner.solve_features(f.to(device), n, k), table, place, episodes)
+        return solve_table(
+            learner.solve_features, extract(learner.features, pictures, wanted), place, episodes
+        )
     per_task = episodes.image_indices().shape[1]
     parts = []
     for first in range(0, len(episodes), max(1, _IMAGES_AT_ONCE // per_task)):
@@ -62,9 +65,10 @@ def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch)
 @torch.no_grad()
 def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) says which row is which image."""
-    per_chunk = max(1, _FLOATS_AT_ONCE // (place.shape[1] * table.shape[1]))
+    floats = _FLOATS_AT_ONCE.get(table.device.type, _FLOATS_ELSEWHERE)
+    per_chunk = max(1, floats // (place.shape[1] * table.shape[1]))
     parts = [
         Outcome.of(head(table[rows], episodes.way, episodes.shot), episodes.way, episodes.queries)
-        for rows in torch.split(place, per_chunk)
+        for rows in torch.split(place.to(table.device), per_chunk)
     ]
     return Outcome.concatenate(parts)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtl.config import Augment
-from mtl.data.augment import Normalise, augment
+from mtl.data.augment import Normalise, augment, moved
 
 EACH = {
     "crop": 3,
@@ -149,6 +149,26 @@ def test_saturation_leaves_grey_as_it_is_and_contrast_the_mean() -> None:
     middling = noise(8) // 4 + 96
     out = augment(middling, Augment(contrast=0.2), seeded())
     torch.testing.assert_close(out.mean((1, 2, 3)), middling.float().mean((1, 2, 3)))
+
+
+def test_affine_grids_are_those_of_torch() -> None:
+    random = torch.Generator().manual_seed(0)
+    images, theta = torch.rand(5, 3, 9, 7, generator=random), torch.randn(5, 2, 3, generator=random)
+    grid = F.affine_grid(theta, [5, 3, 9, 7], align_corners=False)
+    expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(moved(images, theta), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_colours_are_brightness_then_contrast_then_saturation() -> None:
+    how = Augment(brightness=0.3, contrast=0.3, saturation=0.3)
+    random, images = seeded(3), noise(6).float()
+    brightness, contrast, saturation = (
+        (1 + (torch.rand(6, generator=random) * 2 - 1) * 0.3).view(-1, 1, 1, 1) for _ in range(3)
+    )
+    lit = images * brightness
+    stretched = torch.lerp(lit.mean((1, 2, 3), keepdim=True), lit, contrast)
+    expected = torch.lerp(stretched.mean(1, keepdim=True), stretched, saturation).clamp(0, 255)
+    torch.testing.assert_close(augment(noise(6), how, seeded(3)), expected, atol=1e-3, rtol=1e-5)
 
 
 def test_normalise_is_exact_for_each_channel() -> None:

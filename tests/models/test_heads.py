@@ -71,6 +71,24 @@ def test_span_form_is_the_primal_loop(first_order, seed, steps, lr, shot, way):
         )
 
 
+def test_the_backward_pass_by_hand_is_the_derivative():
+    support, labels, query, weight, bias = _task(way=3, shot=2, tasks=2, features=4)
+    rate = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+
+    def answers(x, q, w, b, a):
+        return gradient_descent(x, labels, q, (w, b), steps=6, lr=a)
+
+    assert torch.autograd.gradcheck(answers, (support, query, weight, bias, rate))
+
+
+def test_without_gradients_the_answers_are_the_same():
+    support, labels, query, weight, bias = _task()
+    wanted = gradient_descent(support, labels, query, (weight, bias), steps=7, lr=0.3)
+    with torch.no_grad():
+        found = gradient_descent(support, labels, query, (weight, bias), steps=7, lr=0.3)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_orders_differ():
     support, labels, query, weight, bias = _task()
     grads = [

@@ -38,13 +38,20 @@ class BaseLearner(nn.Module):
 
     def forward(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """(T, S, D), (T, S), (T, Q', D) to logits (T, Q', N)."""
+        return self.adapt(self.embed(support), labels, self.embed(query), way)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What is done to each feature (..., D) on its own: once an image, in however many episodes it is."""
+        features = power_transform(features, self.config.power)
+        if self.config.normalise and self.config.name != "prototype":
+            return F.normalize(features, dim=-1) * self.log_scale.exp()
+        return features
+
+    def adapt(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """Like `forward`, from embedded features."""
         how = self.config
-        support, query = (power_transform(x, how.power) for x in (support, query))
         if how.name == "prototype":
             return self._prototype(support, labels, query, way)
-        if how.normalise:
-            length = self.log_scale.exp()
-            support, query = F.normalize(support, dim=-1) * length, F.normalize(query, dim=-1) * length
         if how.name == "ridge":
             return ridge(support, labels, query, way, how.penalty) * how.scale
         if how.name == "logistic":

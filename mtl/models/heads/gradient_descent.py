@@ -1,10 +1,10 @@
 """Gradient descent on a linear head, in the span of the support features.
 
 All steps of gradient descent on the mean cross-entropy of a support set stay in the span of its features, so
-they are taken on coefficients C (N, S) instead of weights (N, D): W = W0 − C X, b = b0 − C 1. The result is the
-loop over weights to rounding, forwards and backwards, at a cost that does not depend on D once the Gram matrix is
-there, and for all tasks at once. Classes come before images (N, S), not after: small products and softmaxes are
-several times as fast that way round.
+they are taken on coefficients C (N, S) instead of weights (N, D): W = W0 − C X, b = b0 − C 1. The result is
+the loop over weights to rounding, forwards and backwards, at a cost that does not depend on D once the Gram
+matrix is there, and for all tasks at once. Classes come before images (N, S): the other way round, small
+products and softmaxes are several times slower.
 """
 
 from typing import Any
@@ -48,7 +48,8 @@ def gradient_descent(
     inner = (x.detach() if first_order else x for x in (gram, at_start, rate))
     coefficients: Tensor = _InnerLoop.apply(*inner, onehot, steps)
     fixed = support.detach() if first_order else support
-    return query @ w0.mT + b0[..., None, :] - (query @ fixed.mT + 1) @ coefficients.mT
+    weight, bias = w0 - coefficients @ fixed, b0 - coefficients.sum(-1)
+    return query @ weight.mT + bias[..., None, :]
 
 
 class _InnerLoop(torch.autograd.Function):
