@@ -1,0 +1,81 @@
+"""Pretraining's images per second over a bare training loop on random tensors of the same shape."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.harness import Row, paired
+from benchmarks.workload import (
+    CASES,
+    PRECISIONS,
+    TINY,
+    Case,
+    backbone_of,
+    normalise,
+    random_images,
+)
+from mtl.config import Pretrain, Runtime
+from mtl.data.augment import augment
+from mtl.models.classifiers import build_classifier
+from mtl.runtime.devices import Device, choose_device
+from mtl.runtime.seeds import generator
+from mtl.stages.pretrain import pretrain_step
+
+CLASSES, BATCH = 64, 128
+LEAST = 0.95
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Gather, augment, normalise and learn, against learning alone."""
+    for case in TINY if quick else CASES:
+        for precision in PRECISIONS:
+            device = choose_device(Runtime(device="cpu", precision=precision))
+            found = paired(bare_step(case, device), real_step(case, device), 2 * case.pairs)
+            speed = f"{BATCH / found.b:.0f} images/s over {BATCH / found.a:.0f}"
+            yield Row(f"{case}, {precision}", found.ratio, "×", LEAST, False, speed)
+
+
+def real_step(case: Case, device: Device) -> Callable[[], object]:
+    """A step as pretraining takes it, on another batch each time."""
+    network, optimizer = fresh(case, device)
+    images, labels = random_images(case, CLASSES, per_class=40)
+    images, to_floats = device.hold(images), normalise(case)
+    random, step = generator(0, "order"), iter(range(10**9))
+
+    def one() -> object:
+        rows = torch.randint(0, len(images), (BATCH,), generator=random)
+        changed = augment(images[rows], case.augment, generator(0, "augment", next(step)))
+        return pretrain_step(network, device, optimizer, to_floats(changed), labels[rows], 0.0)
+
+    return one
+
+
+def bare_step(case: Case, device: Device) -> Callable[[], object]:
+    """The plainest training loop there is: one batch of noise, the same network and optimizer."""
+    network, optimizer = fresh(case, device)
+    shape = (BATCH, case.channels, case.size, case.size)
+    x = torch.randn(shape, generator=generator(0, "noise")).to(device.torch_device)
+    y = (torch.arange(BATCH) % CLASSES).to(device.torch_device)
+
+    def one() -> object:
+        loss = F.cross_entropy(network["classifier"](device.forward(network["backbone"], x), y), y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss
+
+    return one
+
+
+def fresh(case: Case, device: Device) -> tuple[nn.ModuleDict, torch.optim.Optimizer]:
+    """Backbone, classifier and SGD as pretraining makes them."""
+    backbone = backbone_of(case)
+    features = int(backbone.out_features)  # type: ignore[arg-type]
+    classifier = build_classifier(Pretrain(), features, CLASSES, generator(0, "classifier"))
+    network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
+    device.place(network).train()
+    return network, torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )

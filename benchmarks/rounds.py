@@ -1,0 +1,62 @@
+"""The hard tasks' share of meta-training: rounds, weights, draws and ledger, at the default settings."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import Row, median_seconds, told
+from benchmarks.workload import CASES, TINY, Case, Precision, Workload, workload
+from mtl.episodes.boosted import BoostedSampler
+from mtl.episodes.categories import UniformSampler
+from mtl.hard_tasks.ledger import Ledger
+from mtl.stages.recording import record_round
+from mtl.stages.solving import solve_episodes
+
+MOST = 5.0
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """A round's meta-test every `hard_tasks.every` steps, and at every step draw, update and ledger."""
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    for case in TINY if quick else CASES[:2]:
+        for precision in precisions:
+            yield share(case, precision, runs=1 if quick else 5)
+    if not quick:
+        yield share(CASES[2], "bfloat16", runs=1)
+
+
+def share(case: Case, precision: Precision, runs: int) -> Row:
+    """Seconds for hard tasks in a hundred seconds of meta-training, 5-way 1-shot."""
+    work = workload(case, 1, precision)
+    hard, sampler = work.config.hard_tasks, work.sampler
+    assert isinstance(sampler, BoostedSampler)
+    sampler.drawn = sampler.episodes // 2  # where the share of hard episodes is at its highest
+    plain = UniformSampler(work.index, sampler.way, sampler.shot, sampler.queries, seed=0)
+    tasks = work.config.meta.tasks
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger") as ledger:
+        round_ = median_seconds(lambda: one_round(work, sampler, ledger), runs)
+        batch, outcome = work.whole_step()
+        whole = median_seconds(work.whole_step, 2 * runs)
+        drawing = median_seconds(lambda: sampler.draw(tasks), 50)
+        drawing -= median_seconds(lambda: plain.draw(tasks), 50)
+        noting = median_seconds(
+            lambda: ledger.append("steps", 0, 0, batch, outcome, "train"), 50
+        ) + median_seconds(lambda: sampler.update(batch, outcome), 50)
+    extra = round_ + hard.every * (drawing + noting)
+    percent = 100 * extra / (round_ + hard.every * (whole + noting))
+    figures = (
+        f"every {hard.every} steps of {told(whole)} a round of {told(round_)}; "
+        f"at each step {told(max(drawing, 0.0))} to draw, {told(noting)} to note"
+    )
+    return Row(f"{case}, {precision}: hard tasks' share", percent, "%", MOST, True, figures)
+
+
+def one_round(work: Workload, sampler: BoostedSampler, ledger: Ledger) -> None:
+    """As meta-training takes it: meta-test of the pool, new weights, and what is recorded of both."""
+    pool = sampler.pool(0)
+    assert pool is not None
+    tested = solve_episodes(work.learner, work.pictures, pool)
+    ended = sampler.update(pool, tested)
+    assert ended is not None
+    ledger.append("meta-train", ended.number, 0, pool, tested, "train")
+    record_round(ledger, "meta-train", "train", 0, ended)
