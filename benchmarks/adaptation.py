@@ -106,7 +106,7 @@ def whole_step(case: Case, name: str, order: Order) -> Row:
 
     def step(learner: nn.Module, optimizer: torch.optim.Optimizer) -> object:
         learner.set_mode(training=True)  # type: ignore[operator]
-        return meta_step(learner, optimizer, images, batch)  # type: ignore[arg-type]
+        return meta_step(learner, optimizer, images, batch, ours.pictures.at_once)  # type: ignore[arg-type]
 
     found = paired(
         lambda: step(theirs.learner, theirs.optimizer),

@@ -25,8 +25,8 @@ def rows(quick: bool) -> Iterator[Row]:
     """Drawing and solving the episodes: with the default 20 inner steps and with the published 100."""
     case, per_class, count, looped = (TINY[0], 40, 100, 2) if quick else (CASES[1], 600, 10_000, 60)
     images, labels = random_images(case, classes=20, per_class=per_class)
-    pictures, index = Pictures(images, normalise(case)), ClassIndex.of(labels)
-    device = choose_device(Runtime(device="cpu", precision="bfloat16"))
+    index, device = ClassIndex.of(labels), choose_device(Runtime(device="cpu", precision="bfloat16"))
+    pictures = Pictures(images, normalise(case), device.images_at_once(case.size))
     backbone = device.place(backbone_of(case)).eval()
 
     def feature_pass() -> Tensor:

@@ -1,8 +1,8 @@
 """Resident memory: training on 60,000 images of 84×84, and solving 100-way 20-shot episodes.
 
-Each figure is the peak of a process, imports and all. Images come out of the project's cache, where they are
-mapped: pages that were read count as resident, though the system may take them back at any time. Here all of
-them are read first, as an epoch does.
+Each figure is the peak of a process: imports, and what earlier stages left with it, are included. Images come
+out of the project's cache, where they are mapped: pages that were read count as resident, though the system
+may take them back at any time. Here all of them are read first, as an epoch does.
 """
 
 import contextlib
@@ -29,19 +29,17 @@ from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.learners.types import episode_labels
 from mtl.models.heads import BaseLearner
-from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 from mtl.stages.contenders import logistic_on_unit_features
 from mtl.stages.material import Material
 from mtl.stages.meta_train import meta_train
 from mtl.stages.pretrain import pretrain
 from mtl.stages.solving import Head as Solver
-from mtl.stages.solving import extract, solve_table
-from mtl.stages.trained import fresh_backbone
+from mtl.stages.solving import solve_table
 
 PROJECT = Path(__file__).parents[1]
 TRAINING, SOLVING = 6.0, 4.0  # GB that they may take
-NETWORKS = (("conv4", "float32"), ("resnet12", "bfloat16"))
+NETWORKS = (("conv4", "float32"), ("resnet12", "float32"), ("resnet12", "bfloat16"))
 FEATURES, INNER_STEPS = 640, 100
 
 
@@ -52,8 +50,10 @@ class Size:
     side: int  # of the images, in pixels
     classes: tuple[int, int, int]  # of train, val and test
     per_class: int
-    batch: int  # of pretraining; meta-training takes 4 tasks of 5 ways and 5 shots
-    validated: int  # validation images of each class: at most for Conv4, at least for ResNet-12
+    channels: tuple[int, int, int, int] | None  # of the networks; None: as published
+    batch: int  # of pretraining
+    tasks: int  # of meta-training, 5-way 5-shot
+    validated: int  # images of each validation class: enough to fill what passes the backbone at once
     way: int  # of what is solved
     shot: int
     episodes: int  # that are drawn
@@ -61,8 +61,8 @@ class Size:
 
 
 SIZES = {
-    "full": Size(84, (64, 16, 20), 600, 128, 70, 100, 20, 200, 4),
-    "quick": Size(16, (6, 5, 5), 20, 8, 20, 5, 2, 4, 2),
+    "full": Size(84, (64, 16, 20), 600, None, 128, 4, 20, 100, 20, 200, 2),
+    "quick": Size(16, (6, 5, 5), 20, (4, 4, 8, 8), 8, 1, 20, 5, 2, 4, 2),
 }
 
 
@@ -99,33 +99,18 @@ def in_a_process(*arguments: str) -> dict[str, float]:
 
 
 def train(of: str, folder: str, network: str, precision: str) -> dict[str, float]:
-    """One step of pretraining and one of meta-training, with what comes before and after them.
-
-    ResNet-12 validates on few images, to save time; what many take, its first block shows, whose maps are
-    the largest.
-    """
+    """One step of pretraining and one of meta-training, with the validation that belongs to them."""
     size = SIZES[of]
     splits = noise(Path(folder), size)
     for part in parts(splits):
         part.images.flatten()[::4096].sum()  # reads every page
-    small = network == "conv4"
     config = run_config(size, folder, network, precision)
-    among = few(splits.val, size.classes[1] if small else 5, size.validated if small else 20)
+    among = few(splits.val, size.validated)
     material = prepared(Splits(splits.train, among, splits.test, splits.name), size)
-    found = {
+    return {
         "pretraining": peak_of(lambda: pretrain(config, material=material)),
         "meta-training": peak_of(lambda: meta_train(config, material=material)),
     }
-    if not small:
-        device, pictures = choose_device(config.runtime), prepared(splits, size).pictures
-        first = device.place(fresh_backbone(config, splits.train).get_submodule("blocks.0")).eval()
-        images = torch.arange(size.classes[1] * size.validated)
-
-        def features() -> Tensor:
-            return extract(lambda x: device.forward(first, x).mean((2, 3)), pictures("val", device), images)
-
-        found[f"features of {len(images):,} images"] = peak_of(features)
-    return found
 
 
 def solve(of: str) -> dict[str, float]:
@@ -179,10 +164,12 @@ def parts(splits: Splits) -> tuple[ImageSet, ImageSet, ImageSet]:
     return splits.train, splits.val, splits.test
 
 
-def few(images: ImageSet, classes: int, per_class: int) -> ImageSet:
-    """The first classes alone, and the first images of each."""
-    rows = torch.cat([(images.labels == c).nonzero().flatten()[:per_class] for c in range(classes)])
-    return ImageSet(images.images[rows], images.labels[rows], images.class_names[:classes])
+def few(images: ImageSet, per_class: int) -> ImageSet:
+    """The first images of each class."""
+    rows = torch.cat(
+        [(images.labels == c).nonzero().flatten()[:per_class] for c in range(images.num_classes)]
+    )
+    return ImageSet(images.images[rows], images.labels[rows], images.class_names)
 
 
 def prepared(splits: Splits, size: Size) -> Material:
@@ -194,15 +181,15 @@ def prepared(splits: Splits, size: Size) -> Material:
 
 
 def run_config(size: Size, folder: str, network: str, precision: str) -> Config:
-    """One step of each stage; meta-training 5-way 5-shot with 4 tasks and 15 queries a class."""
+    """One step of each stage."""
     augment = {"crop": 8 if size.side > 16 else 2, "flip": True}
     sections: dict[str, Any] = {
-        "run": network,
+        "run": f"{network}-{precision}",
         "checkpoints": folder,
         "data": {"name": "image_folder", "augment": augment},
-        "backbone": {"name": network},
+        "backbone": {"name": network, "channels": size.channels},
         "pretrain": {"epochs": 1, "batch_size": size.batch, "validate_tasks": 2},
-        "meta": {"way": 5, "shot": 5, "queries": 15, "tasks": 4, "steps": 1, "validate_tasks": 1},
+        "meta": {"way": 5, "shot": 5, "queries": 15, "tasks": size.tasks, "steps": 1, "validate_tasks": 1},
         "hard_tasks": {"sampler": "uniform"},  # no pool to be solved before the step
         "runtime": {"device": "cpu", "precision": precision},
     }
@@ -210,7 +197,7 @@ def run_config(size: Size, folder: str, network: str, precision: str) -> Config:
 
 
 def peak_of(work: Callable[[], object]) -> float:
-    """Most GB that were resident at once while `work` ran, or, but for Linux, since the process started."""
+    """Most GB that were resident at once while `work` ran; but for Linux, since the process started."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     work()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from benchmarks.harness import Row, paired
-from benchmarks.workload import CASES, PRECISIONS, TINY, Workload, backbone_of, workload
+from benchmarks.harness import Row, median_seconds, paired, told
+from benchmarks.workload import CASES, TINY, Workload, backbone_of, workload
 from mtl.hard_tasks.ledger import Ledger
 from mtl.models.batch_norm import set_training
 from mtl.runtime.devices import Device
@@ -19,7 +19,7 @@ MOST_FOR_IMAGES = 3.0
 def rows(quick: bool) -> Iterator[Row]:
     """Draw, gather, augment, solve, update and record over the bare backbone; the images' share of it."""
     for case in TINY if quick else CASES:
-        for precision in PRECISIONS:
+        for precision in case.precisions:
             for shot in (1, 5):
                 work = workload(case, shot, precision)
                 batch = work.draw()
@@ -29,8 +29,9 @@ def rows(quick: bool) -> Iterator[Row]:
                     found = paired(recorded_step(work, ledger), bare, case.pairs)
                 what = f"{case}, {precision}, 5-way {shot}-shot"
                 yield Row(f"{what}: step / bare", found.ratio, "×", MOST_OVER_BARE, True, str(found))
-                share = paired(drawn_images(work), work.whole_step, case.pairs)
-                yield Row(f"{what}: images", 100 * share.ratio, "%", MOST_FOR_IMAGES, True, str(share))
+                drawing = median_seconds(drawn_images(work), 3 * case.pairs)
+                figures = f"{told(drawing)} of {told(found.a)}"
+                yield Row(f"{what}: images", 100 * drawing / found.a, "%", MOST_FOR_IMAGES, True, figures)
 
 
 def recorded_step(work: Workload, ledger: Ledger) -> Callable[[], None]:

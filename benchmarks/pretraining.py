@@ -9,7 +9,6 @@ from torch import nn
 from benchmarks.harness import Row, paired
 from benchmarks.workload import (
     CASES,
-    PRECISIONS,
     TINY,
     Case,
     backbone_of,
@@ -30,7 +29,7 @@ LEAST = 0.95
 def rows(quick: bool) -> Iterator[Row]:
     """Gather, augment, normalise and learn, against learning alone."""
     for case in TINY if quick else CASES:
-        for precision in PRECISIONS:
+        for precision in case.precisions:
             device = choose_device(Runtime(device="cpu", precision=precision))
             found = paired(bare_step(case, device), real_step(case, device), 2 * case.pairs)
             speed = f"{BATCH / found.b:.0f} images/s over {BATCH / found.a:.0f}"

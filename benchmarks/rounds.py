@@ -17,12 +17,9 @@ MOST = 5.0
 
 def rows(quick: bool) -> Iterator[Row]:
     """A round's meta-test every `hard_tasks.every` steps, and at every step draw, update and ledger."""
-    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    for case in TINY if quick else CASES[:2]:
-        for precision in precisions:
-            yield share(case, precision, runs=1 if quick else 5)
-    if not quick:
-        yield share(CASES[2], "bfloat16", runs=1)
+    for case in TINY if quick else CASES:
+        for precision in case.precisions:
+            yield share(case, precision, runs=max(1, case.pairs // 3))
 
 
 def share(case: Case, precision: Precision, runs: int) -> Row:

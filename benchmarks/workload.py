@@ -21,7 +21,6 @@ from mtl.stages.meta_train import episode_images, meta_step
 from mtl.stages.solving import Pictures
 
 Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 INNER_STEPS = 100
 
 
@@ -35,6 +34,7 @@ class Case:
     size: int
     augment: Augment
     pairs: int  # how often it is timed: large networks take long, and their ratios vary little
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
 
     def __str__(self) -> str:
         return f"{self.name} {self.size}×{self.size}"
@@ -43,7 +43,7 @@ class Case:
 CASES = (
     Case("Conv4", "conv4", 1, 28, Augment(rotate=8, translate=0.06, scale=0.1, shear=6), 15),
     Case("Conv4", "conv4", 3, 32, Augment(crop=4, flip=True), 15),
-    Case("ResNet-12", "resnet12", 3, 32, Augment(crop=4, flip=True), 3),
+    Case("ResNet-12", "resnet12", 3, 32, Augment(crop=4, flip=True), 3, ("bfloat16",)),
 )
 TINY = (Case("tiny Conv4", "conv4", 3, 16, Augment(crop=2, flip=True), 1),)
 
@@ -70,7 +70,7 @@ class Workload:
 
     def step(self, batch: EpisodeBatch, images: Tensor) -> Outcome:
         self.learner.set_mode(training=True)
-        return meta_step(self.learner, self.optimizer, images, batch)
+        return meta_step(self.learner, self.optimizer, images, batch, self.pictures.at_once)
 
     def whole_step(self) -> tuple[EpisodeBatch, Outcome]:
         """From the draw to the outcome."""
@@ -108,7 +108,7 @@ def workload(
     return Workload(
         config,
         placed,
-        Pictures(placed.hold(images), normalise(case)),
+        Pictures(placed.hold(images), normalise(case), placed.images_at_once(case.size)),
         index,
         build_sampler(config, index),
         learner,

@@ -25,7 +25,7 @@ class Normalise:
         """(B, C, H, W) uint8, or floats in [0, 255], to float32."""
         mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(-1, 1, 1) * 255
-        return (images.float() - mean) / std
+        return (images - mean).div_(std)
 
 
 def augment(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:

@@ -3,15 +3,18 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mtl.data.decode import EXTENSIONS
 from mtl.data.image_set import ImageSet, Splits
 
-_FORMAT = 2  # raise it when what is stored, or how any source makes its images, changes
+_FORMAT = 3  # raise it when what is stored, or how any source makes its images, changes
+_ENDINGS = tuple(EXTENSIONS)
 _log = logging.getLogger(__name__)
 
 
@@ -19,8 +22,9 @@ def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Spl
     """The splits stored below `<root>/.cache`, or those that `build` makes, stored there for next time.
 
     `key` holds everything that the images depend on: options, and the fingerprint of the files. A damaged
-    file counts as none. Images are mapped, not read: opening is quick, and processes share the memory.
-    Where nothing can be written, the set is used as it was built.
+    file counts as none. Images are mapped, not read, and their mean and deviation are stored beside them:
+    opening is quick, and processes share the memory. Where nothing can be written, the set is used as it
+    was built.
     """
     digest = hashlib.blake2b(repr((_FORMAT, *key)).encode(), digest_size=8).hexdigest()
     path = root / ".cache" / f"{name}-{digest}.pt"
@@ -31,13 +35,28 @@ def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Spl
     return splits
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """Names, sizes and times of files: a changed folder gets another one, and is decoded anew."""
+def fingerprint(folders: Iterable[Path], relative_to: Path) -> str:
+    """Names, sizes and times of the images in class folders: a change gives another one, and a new decoding.
+
+    Every file is looked at, since a file that is overwritten leaves its folder's time as it was. Folders
+    count by their place below `relative_to`: a set that is moved, or named by another path, keeps its own.
+    One that cannot be read counts as empty; what lists it for decoding says so.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(map(os.fspath, files)):
-        stat = os.stat(file)
-        digest.update(os.fsencode(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
+    for name, folder in sorted((os.fspath(f.relative_to(relative_to)), f) for f in folders):
+        digest.update(os.fsencode("\0\0".join([name, *_images(folder), ""])))
     return digest.hexdigest()
+
+
+def _images(folder: Path) -> list[str]:
+    """One text for each file that `image_files` would list, sorted; strings alone, as sets have 100,000s."""
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith(_ENDINGS) and entry.name[0] != "." and entry.is_file():
+                stat = entry.stat()
+                found.append(f"{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}")
+    return sorted(found)
 
 
 def _open(path: Path, name: str) -> Splits | None:
@@ -67,24 +86,35 @@ def _store(path: Path, splits: Splits) -> None:
 
 
 def _pack(images: ImageSet) -> dict[str, Any]:
-    # one string instead of M: the safe unpickler is slow at many small objects; no file name holds a \0
     return {
         "images": images.images.contiguous(),
         "labels": images.labels,
-        "class_names": list(images.class_names),
-        "groups": None if images.groups is None else list(images.groups),
-        "files": "\0".join(images.files),
+        "class_names": _joined(images.class_names),
+        "groups": None if images.groups is None else _joined(images.groups),
+        "files": _joined(images.files),
+        "mean_std": images.mean_std(),
     }
 
 
 def _unpack(packed: dict[str, dict[str, Any]], name: str) -> Splits:
     def unpacked(part: dict[str, Any]) -> ImageSet:
-        return ImageSet(
+        images = ImageSet(
             images=part["images"],
             labels=part["labels"],
-            class_names=tuple(part["class_names"]),
-            groups=None if part["groups"] is None else tuple(part["groups"]),
-            files=tuple(part["files"].split("\0")) if part["files"] else (),
+            class_names=_parted(part["class_names"]),
+            groups=None if part["groups"] is None else _parted(part["groups"]),
+            files=_parted(part["files"]),
         )
+        images.recall_mean_std(part["mean_std"])
+        return images
 
     return Splits(unpacked(packed["train"]), unpacked(packed["val"]), unpacked(packed["test"]), name)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """One string instead of many: the safe unpickler is slow at small objects. No file name holds a \\0."""
+    return "\0".join(names)
+
+
+def _parted(names: str) -> tuple[str, ...]:
+    return tuple(names.split("\0")) if names else ()

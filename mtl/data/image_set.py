@@ -1,7 +1,7 @@
 """Images in memory with their classes, and their split by classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class ImageSet:
     class_names: tuple[str, ...]  # (C,) sorted
     groups: tuple[str, ...] | None = None  # (C,) superclass, alphabet or script; None where there are none
     files: tuple[str, ...] = ()  # (M,) where each image comes from, or none: failures are traced by it
+    _mean_std: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -61,8 +62,18 @@ class ImageSet:
     def mean_std(self) -> tuple[list[float], list[float]]:
         """Mean and deviation of each channel over all pixels, with pixels scaled to [0, 1].
 
-        Exact whatever the size of the set: both follow from how often each of the 256 values occurs.
+        Exact whatever the size of the set: both follow from how often each of the 256 values occurs. Counted
+        once; a set out of the cache has them from there.
         """
+        known = self._mean_std or self._counted()
+        self.recall_mean_std(known)
+        return known
+
+    def recall_mean_std(self, known: tuple[list[float], list[float]]) -> None:
+        """Takes over what `mean_std` found for these very images before."""
+        object.__setattr__(self, "_mean_std", known)  # no part of the set: `replace` leaves it behind
+
+    def _counted(self) -> tuple[list[float], list[float]]:
         values = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in self.images.unbind(1):

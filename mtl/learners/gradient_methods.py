@@ -32,6 +32,7 @@ class GradientMethod(Learner):
         super().__init__()
         self.config, self.device = config, device
         self.cacheable = config.algorithm == "anil" and config.batch_norm != "episode"
+        self.tasks_apart = config.batch_norm != "update"
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = nn.Linear(features, config.way)
         with torch.no_grad():

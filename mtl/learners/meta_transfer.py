@@ -28,6 +28,7 @@ class MetaTransfer(Learner):
         super().__init__()
         self.config, self.device = config, device
         self.cacheable = config.batch_norm != "episode"
+        self.tasks_apart = config.batch_norm != "update"
         features = int(backbone.out_features)  # type: ignore[arg-type]
         self.backbone = backbone.requires_grad_(config.train == "all")
         if config.train != "all":

@@ -14,6 +14,8 @@ class Learner(nn.Module, ABC):
 
     #: Features are the same in every episode, so that they can be computed once for many episodes.
     cacheable: bool
+    #: While training, what one task is answered does not depend on the others of its meta-batch.
+    tasks_apart: bool
 
     @abstractmethod
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:

@@ -9,6 +9,8 @@ from mtl.config import Runtime
 from mtl.errors import UserError
 from mtl.runtime.memory import keep_freed_memory
 
+_PIXELS = 2**20
+
 
 @dataclass(frozen=True)
 class Device:
@@ -29,6 +31,13 @@ class Device:
         ):
             return images
         return images.to(self.torch_device)
+
+    def images_at_once(self, size: int) -> int:
+        """How many images of `size`×`size` pixels may pass a backbone together: memory grows with them.
+
+        On a processor larger batches are not faster, on a GPU they are.
+        """
+        return max(1, (_PIXELS if self.torch_device.type == "cpu" else 4 * _PIXELS) // size**2)
 
     def forward(self, network: nn.Module, images: Tensor) -> Tensor:
         """Features (B, D) in float32 of normalised images (B, C, H, W)."""

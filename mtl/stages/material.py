@@ -29,7 +29,8 @@ class Material:
         return {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}[name]
 
     def pictures(self, split: str, device: Device) -> Pictures:
-        return Pictures(device.hold(self.split(split).images), self.normalise)
+        images = self.split(split)
+        return Pictures(device.hold(images.images), self.normalise, device.images_at_once(images.size))
 
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""

@@ -133,9 +133,8 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 set_rate(optimizer, rate)
                 learner.set_mode(training=True)
                 random = generator(config.seed, "episode images", step)
-                outcome = meta_step(
-                    learner, optimizer, episode_images(batch, pictures, changes, random), batch
-                )
+                images = episode_images(batch, pictures, changes, random)
+                outcome = meta_step(learner, optimizer, images, batch, pictures.at_once)
                 value = require_finite(float(outcome.loss.mean()), STAGE, step, "meta.lr", rate)
 
                 ended = sampler.update(batch, outcome)
@@ -170,16 +169,24 @@ def episode_images(
     return pictures.normalise(changed).view(*rows.shape, *changed.shape[1:])
 
 
-def meta_step(learner: Learner, optimizer: Optimizer, images: Tensor, batch: EpisodeBatch) -> Outcome:
+def meta_step(
+    learner: Learner, optimizer: Optimizer, images: Tensor, batch: EpisodeBatch, at_once: int
+) -> Outcome:
     """One update of the meta-parameters by the mean cross-entropy of all queries; how the tasks went.
 
     Args:
         images: (T, N·K + N·Q, C, H, W) of the meta-batch, normalised.
+        at_once: images that may pass the backbone together. Where more than one task is too many, and tasks
+            are apart, gradients are added up over parts of the meta-batch: the same sum in less memory.
     """
-    logits = learner.solve(images, batch.way, batch.shot)
-    labels = episode_labels(len(batch), batch.way, batch.queries, logits.device)
-    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    tasks = max(1, at_once // images.shape[1]) if learner.tasks_apart else len(batch)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    answers = []
+    for part in torch.split(images, tasks):
+        logits = learner.solve(part, batch.way, batch.shot)
+        labels = episode_labels(len(part), batch.way, batch.queries, logits.device)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten()) * (len(part) / len(batch))
+        loss.backward()  # type: ignore[no-untyped-call]
+        answers.append(logits.detach())
     optimizer.step()
-    return Outcome.of(logits, batch.way, batch.queries)
+    return Outcome.of(torch.cat(answers), batch.way, batch.queries)

@@ -10,7 +10,6 @@ from mtl.data.augment import Normalise
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.learners.types import Learner
 
-_IMAGES_AT_ONCE = 1024
 # Features gathered for a chunk of episodes: 16 MB stay in a processor's cache, a GPU wants larger pieces.
 _FLOATS_AT_ONCE = {"cpu": 4_000_000}
 _FLOATS_ELSEWHERE = 64_000_000
@@ -24,6 +23,7 @@ class Pictures:
 
     images: Tensor  # (M, C, H, W) uint8
     normalise: Normalise
+    at_once: int  # how many may pass the backbone together
 
     def __call__(self, indices: Tensor) -> Tensor:
         """(..., C, H, W) float32, normalised."""
@@ -41,7 +41,7 @@ def extract(
         found = features(images)
         return (found + features(images.flip(-1))) / 2 if mirror else found
 
-    return torch.cat([one(pictures(part)) for part in torch.split(indices, _IMAGES_AT_ONCE)])
+    return torch.cat([one(pictures(part)) for part in torch.split(indices, pictures.at_once)])
 
 
 @torch.no_grad()
@@ -53,10 +53,9 @@ def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch)
         return solve_table(
             learner.solve_features, extract(learner.features, pictures, wanted), place, episodes
         )
-    per_task = episodes.image_indices().shape[1]
-    parts = []
-    for first in range(0, len(episodes), max(1, _IMAGES_AT_ONCE // per_task)):
-        part = episodes[first : first + max(1, _IMAGES_AT_ONCE // per_task)]
+    count, parts = max(1, pictures.at_once // episodes.image_indices().shape[1]), []
+    for first in range(0, len(episodes), count):
+        part = episodes[first : first + count]
         logits = learner.solve(pictures(part.image_indices()), part.way, part.shot)
         parts.append(Outcome.of(logits, part.way, part.queries))
     return Outcome.concatenate(parts)

@@ -1,4 +1,6 @@
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,20 +87,80 @@ def test_the_file_is_whole_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
     assert seen == [(False, ["test", "train", "val"])]
 
 
-@pytest.mark.parametrize("change", ["content", "time", "name", "more"])
-def test_a_changed_folder_has_another_fingerprint(tmp_path: Path, change: str) -> None:
-    file = tmp_path / "a.png"
-    file.write_bytes(b"one")
-    os.utime(file, (1, 1))
-    before = fingerprint(tmp_path.iterdir())
-    assert fingerprint(tmp_path.iterdir()) == before
-    if change == "content":
-        file.write_bytes(b"longer")
-        os.utime(file, (1, 1))
-    elif change == "time":
-        os.utime(file, (2, 2))
-    elif change == "name":
-        file.rename(tmp_path / "b.png")
-    else:
-        (tmp_path / "b.png").write_bytes(b"two")
-    assert fingerprint(tmp_path.iterdir()) != before
+def test_mean_and_deviation_are_stored_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = splits().train.mean_std()
+    cached(tmp_path, "set", (28,), splits)
+    opened = cached(tmp_path, "set", (28,), never).train
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "bincount", None)  # no pixel is counted
+        assert opened.mean_std() == expected
+    other = replace(opened, images=255 - opened.images)
+    assert other.mean_std() == ImageSet(other.images, other.labels, other.class_names).mean_std() != expected
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """`cat/a.png`, `cat/b.png` and `dog/a.png`, all of the same size and time."""
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
+        write(tmp_path / "tree" / name, b"one")
+    return tmp_path / "tree"
+
+
+def write(file: Path, content: bytes, time: int = 1) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    os.utime(file, (time, time))
+
+
+def of_tree(root: Path) -> str:
+    return fingerprint(root.iterdir(), root)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "overwritten by more": lambda root: write(root / "cat" / "a.png", b"longer"),
+    "overwritten by as much": lambda root: write(root / "cat" / "a.png", b"two", time=2),
+    "renamed": lambda root: (root / "cat" / "b.png").rename(root / "cat" / "c.png"),
+    "added": lambda root: write(root / "dog" / "b.JPG", b"one"),
+    "removed": lambda root: (root / "cat" / "b.png").unlink(),
+    "moved to another class": lambda root: (root / "cat" / "b.png").rename(root / "dog" / "b.png"),
+    "class renamed": lambda root: (root / "cat").rename(root / "lion"),
+    "class added": lambda root: (root / "empty").mkdir(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_folder_has_another_fingerprint(tree: Path, change: str) -> None:
+    folder_times = {c: (c.stat().st_atime_ns, c.stat().st_mtime_ns) for c in tree.iterdir()}
+    before = of_tree(tree)
+    assert of_tree(tree) == before
+    CHANGES[change](tree)
+    for c, times in folder_times.items():  # it is the files that tell, not the folders
+        if c.exists():
+            os.utime(c, ns=times)
+    assert of_tree(tree) != before
+
+
+def test_what_is_no_image_of_the_set_does_not_change_the_fingerprint(tree: Path) -> None:
+    before = of_tree(tree)
+    write(tree / "cat" / "notes.txt", b"")
+    write(tree / "cat" / ".hidden.png", b"")
+    write(tree / "cat" / "folder.png" / "a.png", b"")
+    (tree / "cat" / "nowhere.png").symlink_to(tree / "gone")
+    assert of_tree(tree) == before
+    (tree / "cat" / "link.png").symlink_to(tree / "cat" / "a.png")
+    assert of_tree(tree) != before
+
+
+def test_a_moved_set_keeps_its_fingerprint(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of_tree(tree)
+    assert fingerprint(sorted(tree.iterdir(), reverse=True), tree) == before
+    moved = tree.rename(tree.with_name("moved"))
+    assert of_tree(moved) == before
+    monkeypatch.chdir(moved.parent)
+    assert of_tree(Path("moved")) == before
+
+
+def test_a_folder_that_cannot_be_read_is_left_to_the_listing(tree: Path) -> None:
+    folders = sorted(tree.iterdir())
+    before = fingerprint(folders, tree)
+    assert fingerprint([*folders, tree / "gone"], tree) != before

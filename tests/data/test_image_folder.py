@@ -107,6 +107,17 @@ def test_the_second_time_nothing_is_decoded_and_a_changed_folder_is_decoded_anew
     assert load_splits(data(tmp_path), 0).train.class_names == ("a", "b", "f")
 
 
+def test_an_image_that_is_overwritten_is_decoded_anew(tmp_path: Path, write_images: WriteImages) -> None:
+    given_tree(tmp_path, write_images)
+    first = load_splits(data(tmp_path), 0).train
+    file = tmp_path / first.files[4]
+    file.write_bytes((tmp_path / first.files[0]).read_bytes())
+    os.utime(file, (1, 1))
+    images = load_splits(data(tmp_path), 0).train.images
+    assert torch.equal(images[4], first.images[0])
+    assert not torch.equal(images[4], first.images[4])
+
+
 def test_a_corrupt_image_is_named_and_nothing_is_kept(tmp_path: Path, write_images: WriteImages) -> None:
     given_tree(tmp_path, write_images)
     (tmp_path / "val" / "c" / "01.png").write_bytes(b"no image")

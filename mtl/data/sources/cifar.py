@@ -29,22 +29,24 @@ def load(config: Data, seed: int) -> Splits:
     if not all((folder / part).is_dir() for part in _PARTS):
         key: tuple[object, ...] = (size, grayscale, lists, "torchvision")
         return cached(root, config.name, key, lambda: _from_torchvision(config, size, grayscale, lists))
-    classes: dict[str, list[Path]] = {}
+    classes: dict[str, list[Path]] = {}  # each has a folder in train and one in test
     for part in _PARTS:
         for c in class_folders(folder / part):
-            classes.setdefault(c.name, []).extend(image_files(c))
+            classes.setdefault(c.name, []).append(c)
     missing = [n for names in lists.values() for n in names if n not in classes]
     if missing:
         raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is not there")
-    key = (size, grayscale, lists, fingerprint(f for files in classes.values() for f in files))
+    key = (size, grayscale, lists, fingerprint((f for both in classes.values() for f in both), folder))
 
-    def split(part: str) -> ImageSet:
-        files = {n: classes[n] for n in lists[part]}
-        return decode_classes(files, size, grayscale, folder, superclass_of())
+    def build() -> Splits:
+        files = {n: [file for c in both for file in image_files(c)] for n, both in classes.items()}
+        train, val, test = (
+            decode_classes({n: files[n] for n in lists[part]}, size, grayscale, folder, superclass_of())
+            for part in ("train", "val", "test")
+        )
+        return Splits(train, val, test, config.name)
 
-    return cached(
-        root, config.name, key, lambda: Splits(split("train"), split("val"), split("test"), config.name)
-    )
+    return cached(root, config.name, key, build)
 
 
 def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[str, Sequence[str]]) -> Splits:

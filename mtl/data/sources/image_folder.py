@@ -13,7 +13,7 @@ from mtl.errors import UserError
 from mtl.runtime.seeds import generator
 
 PARTS = ("train", "val", "test")
-Classes = Mapping[str, Sequence[Path]]
+Classes = Mapping[str, Path]  # the folder of each
 
 
 def load(config: Data, seed: int) -> Splits:
@@ -31,12 +31,12 @@ def load(config: Data, seed: int) -> Splits:
 def load_folder(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -> Splits:
     """Decodes three splits of classes, or opens them from the cache below `root`."""
     size, grayscale = config.image_size or 84, bool(config.grayscale)
-    every = [f for part in parts for name in sorted(part) for f in part[name]]
     names = [sorted(part) for part in parts]
-    key = (size, grayscale, names, fingerprint(every))
+    key = (size, grayscale, names, fingerprint((f for part in parts for f in part.values()), folder))
 
     def build() -> Splits:
-        train, val, test = (decode_classes(part, size, grayscale, folder) for part in parts)
+        files = [{name: image_files(f) for name, f in part.items()} for part in parts]
+        train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
         return Splits(train, val, test, config.name)
 
     return cached(root, config.name, key, build)
@@ -47,9 +47,7 @@ def splits_of(root: Path, config: Data, seed: int) -> list[Classes]:
     found = {c.name: c for c in class_folders(root)}
     given = [part for part in PARTS if part in found]
     if len(given) == len(PARTS):
-        parts: list[Classes] = [
-            {c.name: image_files(c) for c in class_folders(found[part])} for part in PARTS
-        ]
+        parts: list[Classes] = [{c.name: c for c in class_folders(found[part])} for part in PARTS]
         _require_disjoint(root, parts)
         return parts
     if given:
@@ -65,7 +63,7 @@ def splits_of(root: Path, config: Data, seed: int) -> list[Classes]:
     first = min(max(1, round(train)), len(names) - 2)
     second = min(max(first + 1, round(train + val)), len(names) - 1)
     return [
-        {names[i]: image_files(found[names[i]]) for i in chosen}
+        {names[i]: found[names[i]] for i in chosen}
         for chosen in (order[:first], order[first:second], order[second:])
     ]
 

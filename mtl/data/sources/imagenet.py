@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mtl.config import Data
 from mtl.data.class_lists import class_lists
-from mtl.data.decode import class_folders, image_files
+from mtl.data.decode import class_folders
 from mtl.data.image_set import Splits
 from mtl.data.sources.image_folder import PARTS, load_folder, splits_of
 from mtl.errors import UserError
@@ -32,7 +32,7 @@ def load(config: Data, seed: int) -> Splits:
         missing = [n for names in lists.values() for n in names if n not in found]
         if missing:
             raise UserError(f"{folder}: class {missing[0]} of the split is not there; {_wanted(folder)}")
-        parts = [{n: image_files(found[n]) for n in lists[part]} for part in PARTS]
+        parts = [{n: found[n] for n in lists[part]} for part in PARTS]
         return load_folder(folder, root, config, parts)
     raise UserError(f"{folder}: has no train, val and test; {_wanted(folder)}")  # a drawn split is not Ren's
 

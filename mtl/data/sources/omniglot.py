@@ -25,7 +25,7 @@ def load(config: Data, seed: int) -> Splits:
     """
     folder = _find(Path(config.root), config.download)
     characters = {
-        f"{alphabet.name}/{character.name}": (part, image_files(character))
+        f"{alphabet.name}/{character.name}": (part, character)
         for part in _PARTS
         for alphabet in class_folders(folder / part)
         for character in class_folders(alphabet)
@@ -36,21 +36,20 @@ def load(config: Data, seed: int) -> Splits:
         raise UserError(f"{folder}: character {missing[0]} is not there; the copy is not complete")
     lists = vinyals if config.split == "vinyals" else _lake({n: p for n, (p, _) in characters.items()})
     size, grayscale = config.image_size or 28, config.grayscale is not False
-    every = [f for _, files in characters.values() for f in files]
-    key = (size, grayscale, lists, config.rotations, fingerprint(every))
+    key = (size, grayscale, lists, config.rotations, fingerprint((f for _, f in characters.values()), folder))
 
-    def split(part: str) -> ImageSet:
-        files = {n: characters[n][1] for n in lists[part]}
-        images = decode_classes(files, size, grayscale, folder, {n: n.split("/")[0] for n in files})
-        images = replace(images, images=255 - images.images)
-        return rotated(images) if config.rotations else images
+    def build() -> Splits:
+        files = {n: image_files(f) for n, (_, f) in characters.items()}
 
-    return cached(
-        Path(config.root),
-        "omniglot",
-        key,
-        lambda: Splits(split("train"), split("val"), split("test"), "omniglot"),
-    )
+        def split(part: str) -> ImageSet:
+            chosen = {n: files[n] for n in lists[part]}
+            images = decode_classes(chosen, size, grayscale, folder, {n: n.split("/")[0] for n in chosen})
+            images = replace(images, images=255 - images.images)
+            return rotated(images) if config.rotations else images
+
+        return Splits(split("train"), split("val"), split("test"), "omniglot")
+
+    return cached(Path(config.root), "omniglot", key, build)
 
 
 def _lake(part_of: Mapping[str, str]) -> dict[str, list[str]]:

@@ -91,15 +91,15 @@ class _InnerLoop(torch.autograd.Function):
         """(Ḡ, Z̄_0, r̄, None, None) from C̄ (T, N, S)."""
         gram, rate, onehot, softmaxes = ctx.saved_tensors
         rated, direct = rate * gram, (rate * wanted).contiguous()
-        flow, of_error = torch.zeros_like(direct), torch.empty_like(direct)
-        flows = torch.empty_like(softmaxes)  # Z̄_{m+1}
-        for softmax, after in zip(reversed(softmaxes.unbind()), reversed(flows.unbind()), strict=True):
-            after.copy_(flow)
+        flows, of_error = softmaxes.new_empty(len(softmaxes) + 1, *direct.shape), torch.empty_like(direct)
+        flow = flows[-1].zero_()  # Z̄_M; Z̄_m follows, down to Z̄_0
+        for softmax, before in zip(reversed(softmaxes.unbind()), reversed(flows[:-1].unbind()), strict=True):
             torch.baddbmm(direct, flow, rated, alpha=-1, out=of_error)
-            flow += torch._softmax_backward_data(of_error, softmax, 1, of_error.dtype)
+            through = torch._softmax_backward_data(of_error, softmax, 1, of_error.dtype)
+            flow = torch.add(flow, through, out=before)
         errors = softmaxes - onehot
         # Σ_m E_mᵀ Z̄_{m+1} as one product: steps and classes are summed over alike
-        left, right = (x.transpose(0, 1).flatten(1, 2) for x in (errors, flows))
+        left, right = (x.transpose(0, 1).flatten(1, 2) for x in (errors, flows[1:]))
         crossed = left.mT @ right
         of_rate = (wanted * errors.sum(0)).sum() - (gram * crossed).sum()
-        return -rate * crossed, flow, of_rate, None, None
+        return -rate * crossed, flows[0], of_rate, None, None
