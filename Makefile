@@ -1,15 +1,18 @@
-# make demo · make test · make install. PYTHON picks the interpreter that makes .venv.
+# make demo · make test · make bench · make install. PYTHON picks the interpreter that makes .venv.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test install lint types unit clean
+.PHONY: demo test bench install lint types unit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python run_meta.py run --config configs/quickstart.yaml --resume
 	$(BIN)/python run_meta.py hard-tasks checkpoints/quickstart --top 10
 
 test: lint types unit
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
 
 install: $(VENV)/.installed
 

@@ -39,7 +39,7 @@ from mtl.stages.solving import solve_table
 
 PROJECT = Path(__file__).parents[1]
 TRAINING, SOLVING = 6.0, 4.0  # GB that they may take
-NETWORKS = (("conv4", "float32"), ("resnet12", "float32"), ("resnet12", "bfloat16"))
+NETWORKS = (("conv4", "float32"), ("resnet12", "bfloat16"))
 FEATURES, INNER_STEPS = 640, 100
 
 

@@ -133,7 +133,7 @@ class HardTasks:
 
     sampler: Literal["boosted", "meta_batch", "uniform"] = "boosted"
     unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
-    every: Positive = 50  # boosted: meta-training steps from one round to the next
+    every: Positive = 100  # boosted: meta-training steps from one round to the next
     pool: Positive = 40  # boosted: tasks of one round's meta-test
     share: Share = 0.5  # boosted, ρ: share of hard episodes when fully warmed up
     warm_up: Share = 0.1  # boosted: share of the steps in which ρ climbs from 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -23,9 +24,9 @@ def draw_distinct(below: Tensor, count: int, generator: torch.Generator) -> Tens
     if rows and least.min() < 0:
         raise ValueError(f"{count} different ones asked for, out of {int(below.min())}")
     random = torch.rand(2, count, rows, dtype=torch.float64, generator=generator).numpy()
-    chosen = np.empty((count, rows), dtype=np.int64)
-    for j in range(count):
-        latest = least + j
-        one = (random[0, j] * (latest + 1)).astype(np.int64)
-        chosen[j] = np.where((chosen[:j] == one).any(0), latest, one)
+    latest = least + np.arange(count)[:, None]
+    chosen: NDArray[np.int64] = (random[0] * (latest + 1)).astype(np.int64)  # (count, R), each in 0..latest
+    for j in range(1, count):
+        met = (chosen[:j] == chosen[j]).any(0)
+        np.copyto(chosen[j], latest[j], where=met)
     return torch.from_numpy(np.take_along_axis(chosen, random[1].argsort(0), 0).T.copy())

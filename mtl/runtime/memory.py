@@ -5,7 +5,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h
 _LARGEST = 2**31 - 1
-_MAPPED_ABOVE = 2**30
+_MAPPED_ABOVE = 2**27  # larger buffers are rare, and leave holes that nothing else fits
 
 
 def keep_freed_memory() -> bool:

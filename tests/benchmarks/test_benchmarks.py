@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks import gpu
 from benchmarks.__main__ import NAMES, main
 from benchmarks.harness import Row, paired
 
@@ -52,3 +53,7 @@ def test_a_ratio_is_of_times_taken_in_turn(monkeypatch):
     assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
     with pytest.raises(ValueError, match="0 pairs"):
         paired(work("a", 1.0), work("b", 1.0), pairs=0)
+
+
+def test_that_of_gpus_runs_on_the_processor():
+    assert [row.what for row in gpu.rows(quick=True, name="cpu")][-1] == "100 episodes"

@@ -63,3 +63,15 @@ def test_bfloat16_only_rounds_and_comes_back_as_float32():
     assert features.dtype == torch.float32
     assert not torch.equal(features, plain)
     assert F.cosine_similarity(features, plain).min() > 0.999
+
+
+def test_what_passes_at_once_is_bound_in_pixels():
+    device = choose_device(Runtime(device="cpu"))
+    assert device.images_at_once(32) == 1024
+    assert device.images_at_once(84) == 148
+    assert device.images_at_once(5000) == 1
+
+
+def test_a_processor_gathers_images_where_they_are():
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    assert choose_device(Runtime(device="cpu")).hold(images) is images
