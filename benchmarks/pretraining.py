@@ -76,5 +76,5 @@ def fresh(case: Case, device: Device) -> tuple[nn.ModuleDict, torch.optim.Optimi
     network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
     device.place(network).train()
     return network, torch.optim.SGD(
-        network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
+        network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True
     )

@@ -112,7 +112,7 @@ def workload(
         index,
         build_sampler(config, index),
         learner,
-        torch.optim.Adam(learner.meta_parameters(), lr=1e-3),
+        torch.optim.Adam(learner.meta_parameters(), lr=1e-3, fused=True),
     )
 
 

@@ -63,7 +63,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
     learner = learner_from_pretrained(pretrained, config, train, device)
     sampler = build_sampler(config, material.index("train"))
     parameters = learner.meta_parameters()
-    optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay)
+    optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay, fused=True)
     pictures = material.pictures("train", device)
     val_pictures = material.pictures("val", device)
     val_episodes = material.fixed_episodes(

@@ -72,6 +72,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         momentum=how.momentum,
         weight_decay=how.weight_decay,
         nesterov=how.momentum > 0,
+        fused=True,
     )
     count = len(material.pretrain_images)
     batch_size = min(how.batch_size, count)

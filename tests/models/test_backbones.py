@@ -50,3 +50,29 @@ def test_weights_follow_the_generator_and_leave_the_global_one_alone():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["conv4", "resnet12"])
+def test_norms_that_are_fixed_may_be_taken_into_the_convolutions(name):
+    network = build_backbone(
+        Backbone(name=name, channels=(4, 6, 8, 8)), 3, 16, torch.Generator().manual_seed(0)
+    )
+    x = 1 + torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    network(x)  # moves the statistics
+    network = network.double().eval()
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(2))
+        torch.nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(3))
+    weights = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    apart = network(x.double())
+    wanted = torch.autograd.grad(apart.square().sum(), weights)
+    calls = []
+    for norm in norms:
+        norm.register_forward_hook(lambda *_: calls.append(1))
+        norm.requires_grad_(False)
+    taken_in = network(x.double())
+    assert not calls
+    torch.testing.assert_close(taken_in, apart, rtol=1e-10, atol=1e-12)
+    for one, other in zip(torch.autograd.grad(taken_in.square().sum(), weights), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)

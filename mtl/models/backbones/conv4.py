@@ -5,6 +5,8 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl.models.backbones.conv_norm import conv_norm
+
 
 class Conv4(nn.Module):
     """Four blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling.
@@ -35,5 +37,5 @@ class Conv4(nn.Module):
         x = images
         for conv, norm in zip(self.convs, self.norms, strict=True):
             # Pooling first gives the same result as ReLU first, on a quarter of the values.
-            x = F.relu(F.max_pool2d(norm(conv(x)), 2))
+            x = F.relu(F.max_pool2d(conv_norm(conv, norm, x), 2))
         return x.flatten(1) if self.pool == "flatten" else x.mean((2, 3))

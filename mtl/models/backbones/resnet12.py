@@ -5,6 +5,8 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl.models.backbones.conv_norm import conv_norm
+
 
 class _Block(nn.Module):
     """Three 3×3 convolutions beside a 1×1 shortcut, then 2×2 max pooling."""
@@ -21,11 +23,12 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = x
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            out = norm(conv(out))
+            out = conv_norm(conv, norm, out)
             if i < 2:
                 out = F.leaky_relu(out, 0.1, inplace=True)  # a third less to keep for the backward pass
+        out = out.add_(conv_norm(self.shortcut[0], self.shortcut[1], x))
         # pooling first gives the same as the activation first, on a quarter of the values
-        return F.leaky_relu(F.max_pool2d(out.add_(self.shortcut(x)), 2), 0.1, inplace=True)
+        return F.leaky_relu(F.max_pool2d(out, 2), 0.1, inplace=True)
 
 
 class ResNet12(nn.Module):
