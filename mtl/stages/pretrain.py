@@ -25,7 +25,7 @@ from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
-from mtl.stages.solving import extract, solve_table
+from mtl.stages.solving import Pictures, extract, solve_table
 from mtl.stages.trained import fresh_backbone
 
 STAGE = "pretrain"
@@ -98,7 +98,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             "metrics": metrics.size,
         }
 
-    pictures = material.pictures("train", device)
+    pictures, val_pictures = material.pictures("train", device), material.pictures("val", device)
     order, shuffled = torch.empty(0), -1
     with Progress(STAGE, steps, step) as progress, StopRequest() as stop:
         while step < steps:
@@ -120,7 +120,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             step += 1
             progress.step(loss=value, accuracy=accuracy, epoch=epoch + 1)
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
-                scores = validate(backbone, material, device, how.validate_tasks, config.seed)
+                scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
                 metrics.write(
                     step=step,
                     epoch=epoch + 1,
@@ -176,12 +176,11 @@ def pretrain_step(
 
 
 def validate(
-    backbone: nn.Module, material: Material, device: Device, tasks: int, seed: int
+    backbone: nn.Module, material: Material, pictures: Pictures, device: Device, tasks: int, seed: int
 ) -> dict[str, float]:
     """Accuracy of cosine prototypes on fixed tasks of the validation classes, by setting."""
     backbone.eval()
     val = material.splits.val
-    pictures = material.pictures("val", device)
     table = extract(lambda x: device.forward(backbone, x), pictures, torch.arange(len(val.labels)))
     counts = int(val.class_counts().min())
     way = min(5, val.num_classes)

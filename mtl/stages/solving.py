@@ -11,8 +11,7 @@ from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.learners.types import Learner
 
 # Features gathered for a chunk of episodes: 16 MB stay in a processor's cache, a GPU wants larger pieces.
-_FLOATS_AT_ONCE = {"cpu": 4_000_000}
-_FLOATS_ELSEWHERE = 64_000_000
+_FLOATS_ON_CPU, _FLOATS_ELSEWHERE = 4_000_000, 64_000_000
 
 Head = Callable[[Tensor, int, int], Tensor]
 
@@ -34,8 +33,10 @@ class Pictures:
 def extract(
     features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor, mirror: bool = False
 ) -> Tensor:
-    """Features (n, D) of the images (n,), where they were computed; with `mirror` the mean over an image and
-    its mirror image."""
+    """Features (n, D) of the images (n,), on the device that computes them.
+
+    With `mirror` each is the mean of those of an image and of its mirror image.
+    """
 
     def one(images: Tensor) -> Tensor:
         found = features(images)
@@ -64,7 +65,7 @@ def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch)
 @torch.no_grad()
 def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) says which row is which image."""
-    floats = _FLOATS_AT_ONCE.get(table.device.type, _FLOATS_ELSEWHERE)
+    floats = _FLOATS_ON_CPU if table.device.type == "cpu" else _FLOATS_ELSEWHERE
     per_chunk = max(1, floats // (place.shape[1] * table.shape[1]))
     parts = [
         Outcome.of(head(table[rows], episodes.way, episodes.shot), episodes.way, episodes.queries)
