@@ -56,8 +56,8 @@ class GradientMethod(Learner):
     def set_mode(self, training: bool) -> None:
         set_training(self, training, self.config.batch_norm)
 
-    def features(self, images: Tensor) -> Tensor:
-        return self.device.forward(self.backbone, images)
+    def features(self, images: Tensor, mirror: bool = False) -> Tensor:
+        return self.device.forward(self.backbone, images, mirror)
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
         if self.cacheable:

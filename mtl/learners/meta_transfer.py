@@ -51,8 +51,8 @@ class MetaTransfer(Learner):
     def set_mode(self, training: bool) -> None:
         set_training(self.backbone, training, self.config.batch_norm)
 
-    def features(self, images: Tensor) -> Tensor:
-        return self.base_learner.embed(self.device.forward(self.backbone, images))
+    def features(self, images: Tensor, mirror: bool = False) -> Tensor:
+        return self.base_learner.embed(self.device.forward(self.backbone, images, mirror))
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
         if self.cacheable:

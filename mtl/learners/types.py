@@ -22,10 +22,11 @@ class Learner(nn.Module, ABC):
         """Query logits (T, N·Q, N), class by class; differentiable in `meta_parameters`."""
 
     @abstractmethod
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor, mirror: bool = False) -> Tensor:
         """Features (B, D) of images (B, C, H, W): all that can be known of an image before its episode is.
 
-        Only where `cacheable`.
+        With `mirror` what the backbone makes of an image and of its mirror image is averaged first. Only
+        where `cacheable`.
         """
 
     @abstractmethod

@@ -45,7 +45,7 @@ def contenders(
 
     def network_table(backbone: nn.Module) -> Tensor:
         device.place(backbone).eval()
-        return extract(lambda x: device.forward(backbone, x), pictures, rows, config.evaluate.mirror)
+        return extract(lambda x: device.forward(backbone, x, config.evaluate.mirror), pictures, rows)
 
     found = []
     if meta is not None:
@@ -73,7 +73,7 @@ def _learner(name: str, learner: Learner, pictures: Pictures, rows: Tensor, mirr
     if not learner.cacheable:
         return Contender(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.set_mode(training=False)
-    table = extract(learner.features, pictures, rows, mirror)
+    table = extract(lambda x: learner.features(x, mirror), pictures, rows)
     return from_table(name, learner.solve_features, table)
 
 

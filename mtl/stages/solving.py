@@ -30,19 +30,9 @@ class Pictures:
 
 
 @torch.no_grad()
-def extract(
-    features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor, mirror: bool = False
-) -> Tensor:
-    """Features (n, D) of the images (n,), on the device that computes them.
-
-    With `mirror` each is the mean of those of an image and of its mirror image.
-    """
-
-    def one(images: Tensor) -> Tensor:
-        found = features(images)
-        return (found + features(images.flip(-1))) / 2 if mirror else found
-
-    return torch.cat([one(pictures(part)) for part in torch.split(indices, pictures.at_once)])
+def extract(features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor) -> Tensor:
+    """Features (n, D) of the images (n,), on the device that computes them."""
+    return torch.cat([features(pictures(part)) for part in torch.split(indices, pictures.at_once)])
 
 
 @torch.no_grad()

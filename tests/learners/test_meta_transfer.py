@@ -177,3 +177,12 @@ def test_a_saved_learner_answers_as_before(learner, episodes):
 
 def test_it_is_what_a_config_builds_by_default(backbone, cpu):
     assert isinstance(build_learner(Config(), backbone(), cpu, torch.Generator()), MetaTransfer)
+
+
+def test_mirrored_features_are_averaged_before_they_are_brought_to_length(learner, episodes):
+    images, made = episodes(1, WAY, SHOT, QUERIES)[0], learner(head=Head(power=0.5))
+    made.set_mode(training=False)
+    mean = (made.backbone(images) + made.backbone(images.flip(-1))) / 2
+    torch.testing.assert_close(made.features(images, mirror=True), made.base_learner.embed(mean))
+    length = made.features(images, mirror=True).norm(dim=-1)
+    torch.testing.assert_close(length, made.base_learner.log_scale.exp().expand_as(length))
