@@ -57,7 +57,7 @@ def table(name: str, rows: Sequence[Row]) -> Table:
     for column, justify in (("", "left"), ("measured", "right"), ("target", "right"), ("", "left")):
         drawn.add_column(column, justify=justify)  # type: ignore[arg-type]
     for row in rows:
-        bound = f"{'≤' if row.at_most else '≥'} {row.target:g} {row.unit}"
+        bound = "" if row.target is None else f"{'≤' if row.at_most else '≥'} {row.target:g} {row.unit}"
         missed = "" if row.met else "  missed"
         drawn.add_row(row.what, f"{row.value:.3g} {row.unit}{missed}", bound, row.note)
     return drawn

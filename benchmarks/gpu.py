@@ -49,7 +49,7 @@ def training(case: Case, device: Device, peak: float) -> Iterator[Row]:
     with FlopCounterMode(display=False) as counted:
         bare_step(case, device)()
     share = 100 * counted.get_total_flops() / pretraining.b / peak
-    yield Row(f"{case}: pretraining, of the peak", share, "%", 0.0, False, f"{peak / 1e12:.0f} TFLOP/s")
+    yield Row(f"{case}: pretraining, of the peak", share, "%", None, note=f"{peak / 1e12:.0f} TFLOP/s")
 
     work = workload(case, SHOT, "bfloat16", device.torch_device.type)
     fixed = work.images(work.draw()).flatten(0, 1)
@@ -58,7 +58,7 @@ def training(case: Case, device: Device, peak: float) -> Iterator[Row]:
     speed = f"{work.config.meta.tasks / found.a:.0f} episodes/s, {found}"
     yield Row(f"{case}: meta-training step / bare", found.ratio, "×", 1.15, True, speed)
     for part, taken in parts(case, device).items():
-        yield Row(f"{case}: {part}", 1e3 * taken, "ms", 1e3 * found.a, True, f"of {told(found.a)}")
+        yield Row(f"{case}: {part}", 1e3 * taken, "ms", None, note=f"of {told(found.a)}")
 
 
 def parts(case: Case, device: Device) -> dict[str, float]:

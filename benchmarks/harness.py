@@ -10,17 +10,19 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """One figure and the bound that it is held against."""
+    """One figure, and the bound that it is held against where there is one."""
 
     what: str
     value: float
     unit: str  # "×" a ratio, "%" a share, "ms", "s", "GB"
-    target: float
-    at_most: bool  # whether the target is an upper bound
+    target: float | None
+    at_most: bool = True  # whether the target is an upper bound
     note: str = ""  # the figures behind a ratio
 
     @property
     def met(self) -> bool:
+        if self.target is None:
+            return True
         return self.value <= self.target if self.at_most else self.value >= self.target
 
 

@@ -22,7 +22,7 @@ from mtl.data import ImageSet, load_splits
 
 PROJECT = Path(__file__).parents[1]
 CLASSES = {"train": 64, "val": 16, "test": 20}
-HELP, OPENING, PROCESS = 0.3, 1.0, 5.0  # seconds that they may take
+HELP, OPENING = 0.3, 1.0  # seconds that they may take
 REAL = {  # by the folder that has to be there
     "omniglot": Data(name="omniglot", rotations=True, download=False),
     "cifar100": Data(name="cifar_fs", download=False),
@@ -92,7 +92,7 @@ def fresh(data: Data) -> Row:
     arguments = (OPEN_ONCE, data.name, data.root, str(data.image_size))
     took = median_seconds(lambda: told_by.append(python("-c", *arguments)), 3, warm_up=0)
     imports = told(statistics.median(map(float, told_by)))
-    return Row("the same in a fresh process", took, "s", PROCESS, True, f"{imports} of it imports")
+    return Row("the same in a fresh process", took, "s", None, note=f"{imports} of it imports")
 
 
 def write_files(root: Path, per_class: int) -> int:

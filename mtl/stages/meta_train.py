@@ -135,7 +135,8 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 random = generator(config.seed, "episode images", step)
                 images = episode_images(batch, pictures, changes, random)
                 outcome = meta_step(learner, optimizer, images, batch, pictures.at_once)
-                value = require_finite(float(outcome.loss.mean()), STAGE, step, "meta.lr", rate)
+                loss = float(outcome.loss.mean())
+                require_finite(loss, STAGE, step, "meta.lr", rate)
 
                 ended = sampler.update(batch, outcome)
                 ledger.append(STAGE, current_round, step, batch, outcome, "train")
@@ -145,11 +146,11 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 step += 1
                 hard = sum(origin == "hard" for origin in batch.origin)
                 progress.step(
-                    loss=value, accuracy=float(outcome.accuracy.mean()), hard=hard, round=current_round
+                    loss=loss, accuracy=float(outcome.accuracy.mean()), hard=hard, round=current_round
                 )
 
                 if step % how.validate_every == 0 or step == steps:
-                    best = validated(best, loss=value, accuracy=float(outcome.accuracy.mean()))
+                    best = validated(best, loss=loss, accuracy=float(outcome.accuracy.mean()))
                 if stop.wanted or clock.due():
                     folder.save(state(), ledger)
                 if stop.wanted:

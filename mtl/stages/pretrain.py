@@ -116,21 +116,21 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             loss, accuracy = pretrain_step(
                 network, device, optimizer, images, train.labels[rows], how.label_smoothing
             )
-            value = require_finite(loss, STAGE, step, "pretrain.lr", rate)
+            require_finite(loss, STAGE, step, "pretrain.lr", rate)
             step += 1
-            progress.step(loss=value, accuracy=accuracy, epoch=epoch + 1)
+            progress.step(loss=loss, accuracy=accuracy, epoch=epoch + 1)
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
                 scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
                 metrics.write(
                     step=step,
                     epoch=epoch + 1,
-                    loss=value,
+                    loss=loss,
                     accuracy=accuracy,
                     seconds=clock.elapsed,
                     **scores,
                 )
                 progress.say(
-                    f"epoch {epoch + 1}/{how.epochs}: loss {value:.3f}, base accuracy {accuracy:.3f}, "
+                    f"epoch {epoch + 1}/{how.epochs}: loss {loss:.3f}, base accuracy {accuracy:.3f}, "
                     + told(scores)
                 )
                 mean = sum(scores.values()) / len(scores)

@@ -21,11 +21,10 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def require_finite(loss: float, stage: str, step: int, key: str, rate: float) -> float:
-    """The loss again. Raises RunStopped where it is not finite; to be asked before the step is saved."""
+def require_finite(loss: float, stage: str, step: int, key: str, rate: float) -> None:
+    """Raises RunStopped where the loss is not finite; to be asked before the step is saved."""
     if not math.isfinite(loss):
         raise RunStopped(
             f"{stage}: the loss is {loss} at step {step}; the likely cause is too high a learning rate "
             f"({key} gave {rate:.3g} here). The last checkpoint is from before it"
         )
-    return loss
