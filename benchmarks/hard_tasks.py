@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchmarks.harness import Row, Work, median_seconds, paired
 from mtl.config import HardTasks
+from mtl.episodes.samplers.units import ClassUnits, PairUnits, TaskUnits, Units
 from mtl.episodes.types import EpisodeBatch, Outcome
-from mtl.episodes.units import ClassUnits, PairUnits, TaskUnits, Units
 from mtl.hard_tasks.boosting import BoostRule, boost
 from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.pairs import pair_count

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.harness import Row, median_seconds, told
 from benchmarks.workload import CASES, TINY, Case, Precision, Workload, workload
-from mtl.episodes.boosted import BoostedSampler
 from mtl.episodes.categories import UniformSampler
+from mtl.episodes.samplers.boosted import BoostedSampler
 from mtl.hard_tasks.ledger import Ledger
 from mtl.stages.recording import record_round
 from mtl.stages.solving import solve_episodes

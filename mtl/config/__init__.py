@@ -1,5 +1,6 @@
 """What a run is: frozen dataclasses, read from YAML and `key.sub=value`, checked before anything starts."""
 
+from mtl.config.hard_tasks import HardTasks
 from mtl.config.loading import load_config, read_config, to_dict, to_yaml
 from mtl.config.schema import (
     Augment,
@@ -7,7 +8,6 @@ from mtl.config.schema import (
     Config,
     Data,
     Evaluate,
-    HardTasks,
     Head,
     Meta,
     Pretrain,

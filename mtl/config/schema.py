@@ -3,19 +3,14 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid")
-
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from mtl.config.hard_tasks import HardTasks
+from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Augment:
     """Random changes of training images, drawn for each image on its own."""
 
@@ -30,7 +25,7 @@ class Augment:
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Data:
     """The image set and its split by classes."""
 
@@ -53,7 +48,7 @@ class Data:
     augment: Augment = field(default_factory=Augment)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Backbone:
     """The network that turns an image into a feature."""
 
@@ -68,7 +63,7 @@ class Backbone:
     )
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Pretrain:
     """Ordinary classification of the base classes."""
 
@@ -86,7 +81,7 @@ class Pretrain:
     validate_tasks: Positive = 400
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Head:
     """The base learner that is adapted to an episode's support set."""
 
@@ -104,7 +99,7 @@ class Head:
     penalty: Rate = 1.0  # ridge and logistic: weight of ½‖W‖²
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Meta:
     """Meta-training."""
 
@@ -127,34 +122,7 @@ class Meta:
     validate_tasks: Positive = 400
 
 
-@dataclass(frozen=True, config=_STRICT)
-class HardTasks:
-    """Finding the tasks that the learner fails, and resampling them."""
-
-    sampler: Literal["boosted", "meta_batch", "uniform"] = "boosted"
-    unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
-    every: Positive = 100  # boosted: meta-training steps from one round to the next
-    pool: Positive = 40  # boosted: tasks of one round's meta-test
-    share: Share = 0.5  # boosted, ρ: share of hard episodes when fully warmed up
-    warm_up: Share = 0.1  # boosted: share of the steps in which ρ climbs from 0
-    fade: Share = 0.2  # boosted: share of the steps at the end in which ρ falls to 0
-    rate: NonNegative = 0.5  # boosted, ν: how much of AdaBoost's α is used
-    forget: Share = 0.9  # boosted, τ: power on the old weights
-    floor: Share = 0.1  # boosted, λ: share of the weights spread evenly
-    cap: Rate = 2.0  # boosted: α never exceeds this
-    fresh: bool = True  # resampled tasks of the unit `task` get fresh images
-    collect: Positive = 10  # meta_batch: meta-batches between two hard meta-batches
-    hard: Positive = 10  # meta_batch, K': tasks drawn from the pool of failed classes
-    duplicates: Literal["drop", "keep"] = (
-        "drop"  # meta_batch: a class that failed twice counts once, or twice
-    )
-    few: Literal["fill", "skip"] = "fill"  # meta_batch: fewer failed classes than ways
-    budget: Literal["inside", "extra"] = (
-        "inside"  # meta_batch: hard tasks count towards meta.steps, or come on top
-    )
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Resample:
     """Drawing the worst novel tasks again, with nothing trained."""
 
@@ -162,7 +130,7 @@ class Resample:
     tasks: Positive = 40  # a round
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Evaluate:
     """N-way K-shot accuracy on the novel classes."""
 
@@ -178,7 +146,7 @@ class Evaluate:
     resample: Resample = field(default_factory=Resample)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Runtime:
     """Where and how things run; nothing here changes what is computed, beyond rounding."""
 
@@ -191,7 +159,7 @@ class Runtime:
     checkpoint_seconds: NonNegative = 60.0
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """One run."""
 
@@ -233,6 +201,11 @@ class Config:
             ]
         if self.hard_tasks.warm_up + self.hard_tasks.fade > 1:
             wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
+        if self.hard_tasks.sampler == "neighbours" and self.hard_tasks.neighbours < meta.way - 1:
+            wrong.append(
+                f"hard_tasks.neighbours: {self.hard_tasks.neighbours}; an episode of meta.way = {meta.way} "
+                f"needs at least {meta.way - 1} neighbours of its first class"
+            )
         if wrong:
             raise ValueError("\n".join(wrong))
         return self

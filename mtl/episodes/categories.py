@@ -73,6 +73,8 @@ class UniformSampler:
         origin: the word that the ledger keeps for these episodes.
     """
 
+    weighs = False
+
     def __init__(
         self, index: ClassIndex, way: int, shot: int, queries: int, seed: int, origin: str = "uniform"
     ) -> None:
@@ -99,6 +101,17 @@ class UniformSampler:
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
         """Uniform draws learn nothing."""
         return None
+
+    def survey(self, step: int) -> Tensor | None:
+        """Uniform draws look at no image."""
+        return None
+
+    def take_survey(self, features: Tensor) -> None:
+        """Uniform draws look at no image."""
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """(T,): every task of a meta-batch counts alike."""
+        return torch.ones_like(losses)
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn": self.drawn}

@@ -121,12 +121,27 @@ class TaskSampler(Protocol):
     An episode is a pure function of (seed, index, state): not of workers, ranks or a resume.
     """
 
+    #: Whether `weigh` ever says anything but 1.
+    weighs: bool
+
     def pool(self, step: int) -> EpisodeBatch | None:
         """The episodes to be meta-tested before training step `step`, where a round is due."""
         ...
 
+    def survey(self, step: int) -> Tensor | None:
+        """Images (n,) whose features the sampler wants before training step `step`, where it wants any."""
+        ...
+
+    def take_survey(self, features: Tensor) -> None:
+        """Their features (n, D), as the learner's base learner gets them."""
+        ...
+
     def draw(self, tasks: int) -> EpisodeBatch:
         """The next meta-batch to train on."""
+        ...
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """How much each task of the meta-batch counts (T,), from its loss (T,); 1 is as much as any other."""
         ...
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:

@@ -5,6 +5,8 @@ few of them. The arithmetic is numpy's, on one thread: a draw is a few microseco
 weights and the generator's state alone.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -80,14 +82,7 @@ class PairDraw:
             raise ValueError(f"{way} classes asked for; there are {self.classes}, and a pair is the least")
         pair = _by_cumulative(self._cumulative, 1, generator)[0]
         low = int(self._row.searchsorted(pair, side="right")) - 1
-        chosen = [low, low + 1 + pair - int(self._row[low])]
-        score = self._log_row(chosen[0]) + self._log_row(chosen[1])
-        while len(chosen) < way:
-            cumulative = np.exp(score - score.max()).cumsum()
-            chosen.append(_by_cumulative(cumulative, 1, generator)[0])
-            if len(chosen) < way:
-                score += self._log_row(chosen[-1])
-        return torch.tensor(chosen, dtype=torch.int64)
+        return draw_greedily([low, low + 1 + pair - int(self._row[low])], way, self._log_row, generator)
 
     def _log_row(self, one: int) -> Floats:
         """(C,) ln of the pair weights of class `one` with each other class; -inf with itself."""
@@ -99,6 +94,29 @@ class PairDraw:
         log_row: Floats = np.log(np.maximum(row, _TINY))  # 0 is drawn only where nothing else is left
         log_row[one] = -np.inf
         return log_row
+
+
+def draw_greedily(
+    pair: list[int], way: int, log_row: Callable[[int], Floats], generator: torch.Generator
+) -> Tensor:
+    """(N,) int64: the two classes of a pair, then one after another by its pairs with all those before.
+
+    `log_row` tells ln of the pair weights (C,) of a class with each other, -inf with itself. The sum of the
+    rows of those chosen is the logarithm of the product; it is -inf for each of them.
+    """
+    chosen = list(pair)
+    score = log_row(chosen[0]) + log_row(chosen[1])
+    while len(chosen) < way:
+        cumulative = np.exp(score - score.max()).cumsum()
+        chosen.append(_by_cumulative(cumulative, 1, generator)[0])
+        if len(chosen) < way:
+            score += log_row(chosen[-1])
+    return torch.tensor(chosen, dtype=torch.int64)
+
+
+def draw_by_weight(weights: Floats, generator: torch.Generator) -> int:
+    """One of U in proportion to its weight (U,)."""
+    return _by_cumulative(weights.cumsum(), 1, generator)[0]
 
 
 def _cumulative(weights: Tensor) -> Floats:

@@ -6,6 +6,7 @@ Starts from checkpoints/<run>/pretrain.pt. Writes meta.pt, the learner that did 
 validation classes, and hard_tasks.sqlite, the record of every episode and round.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch.optim import Optimizer
 from mtl.config import Augment, Config
 from mtl.data.augment import augment
 from mtl.episodes.samplers import build_sampler, meta_steps
-from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.episodes.types import EpisodeBatch, Outcome, TaskSampler
 from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.objectives import build_objective
 from mtl.learners.types import Learner, episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
@@ -28,7 +30,7 @@ from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.recording import record_round, register_classes
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
-from mtl.stages.solving import Pictures, solve_episodes
+from mtl.stages.solving import Pictures, extract, solve_episodes
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
 
 STAGE = "meta-train"
@@ -61,7 +63,8 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
     material = material or load_material(config)
     train, how, steps = material.splits.train, config.meta, meta_steps(config)
     learner = learner_from_pretrained(pretrained, config, train, device)
-    sampler = build_sampler(config, material.index("train"))
+    sampler = build_sampler(config, material.index("train"), train.groups)
+    objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
     parameters = learner.meta_parameters()
     optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay, fused=True)
     pictures = material.pictures("train", device)
@@ -79,6 +82,8 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
             learner.load_state_dict(saved["learner"])
             optimizer.load_state_dict(saved["optimizer"])
             sampler.load_state_dict(saved["sampler"])
+            if objective is not None:
+                objective.load_state_dict(saved["objective"])
             step, current_round, best = saved["step"], saved["round"], saved["best"]
             elapsed, kept = saved["elapsed"], saved["metrics"]
         else:
@@ -99,10 +104,16 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 "learner": learner.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "sampler": sampler.state_dict(),
+                "objective": None if objective is None else objective.state_dict(),
                 "best": best,
                 "elapsed": clock.elapsed,
                 "metrics": metrics.size,
             }
+
+        def weigh(losses: Tensor) -> Tensor:
+            """How much each task of a meta-batch counts (T,), from its loss (T,)."""
+            weights = sampler.weigh(losses)
+            return weights if objective is None else weights * objective.weigh(losses)
 
         def validated(best: dict[str, Any] | None, **numbers: float) -> dict[str, Any]:
             """The best learner so far, the present one included."""
@@ -128,13 +139,21 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                     ledger.append(STAGE, current_round, step, pool, tested, "train")
                     record_round(ledger, STAGE, "train", step, ended)
 
+                survey(sampler, step, learner, pictures)
                 batch = sampler.draw(how.tasks)
                 rate = how.lr * warm_up_cosine(step, steps, warm_up=0.0)
                 set_rate(optimizer, rate)
                 learner.set_mode(training=True)
                 random = generator(config.seed, "episode images", step)
                 images = episode_images(batch, pictures, changes, random)
-                outcome = meta_step(learner, optimizer, images, batch, pictures.at_once)
+                outcome = meta_step(
+                    learner,
+                    optimizer,
+                    images,
+                    batch,
+                    pictures.at_once,
+                    weigh if sampler.weighs or objective is not None else None,
+                )
                 loss = float(outcome.loss.mean())
                 require_finite(loss, STAGE, step, "meta.lr", rate)
 
@@ -144,9 +163,9 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                     current_round = ended.number
                     record_round(ledger, STAGE, "train", step, ended)
                 step += 1
-                hard = sum(origin == "hard" for origin in batch.origin)
+                chosen = sum(origin != "uniform" for origin in batch.origin)
                 progress.step(
-                    loss=loss, accuracy=float(outcome.accuracy.mean()), hard=hard, round=current_round
+                    loss=loss, accuracy=float(outcome.accuracy.mean()), hard=chosen, round=current_round
                 )
 
                 if step % how.validate_every == 0 or step == steps:
@@ -161,6 +180,14 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
     folder.finish(STAGE, {**header, **best, "normalise": pretrained["normalise"], "seconds": clock.elapsed})
 
 
+def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: Pictures) -> None:
+    """Shows the sampler the features of the images that it wants to see before this step, if any."""
+    wanted = sampler.survey(step)
+    if wanted is not None:
+        learner.set_mode(training=False)
+        sampler.take_survey(extract(learner.features, pictures, wanted))
+
+
 def episode_images(
     batch: EpisodeBatch, pictures: Pictures, changes: Augment, random: torch.Generator
 ) -> Tensor:
@@ -171,7 +198,12 @@ def episode_images(
 
 
 def meta_step(
-    learner: Learner, optimizer: Optimizer, images: Tensor, batch: EpisodeBatch, at_once: int
+    learner: Learner,
+    optimizer: Optimizer,
+    images: Tensor,
+    batch: EpisodeBatch,
+    at_once: int,
+    weigh: Callable[[Tensor], Tensor] | None = None,
 ) -> Outcome:
     """One update of the meta-parameters by the mean cross-entropy of all queries; how the tasks went.
 
@@ -179,15 +211,32 @@ def meta_step(
         images: (T, N·K + N·Q, C, H, W) of the meta-batch, normalised.
         at_once: images that may pass the backbone together. Where more than one task is too many, and tasks
             are apart, gradients are added up over parts of the meta-batch: the same sum in less memory.
+        weigh: how much each task counts, from the losses (T,) of all of them; None for alike. Where the
+            meta-batch goes in parts, the losses are found out beforehand, by a pass without gradients.
     """
     tasks = max(1, at_once // images.shape[1]) if learner.tasks_apart else len(batch)
+    parts = torch.split(images, tasks)
+    weights = None
+    if weigh is not None and len(parts) > 1:
+        with torch.no_grad():
+            weights = weigh(torch.cat([_losses(learner, part, batch)[1] for part in parts]).cpu())
     optimizer.zero_grad(set_to_none=True)
     answers = []
-    for part in torch.split(images, tasks):
-        logits = learner.solve(part, batch.way, batch.shot)
-        labels = episode_labels(len(part), batch.way, batch.queries, logits.device)
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten()) * (len(part) / len(batch))
+    for i, part in enumerate(parts):
+        logits, losses = _losses(learner, part, batch)
+        if weigh is None:
+            loss = losses.mean() * (len(part) / len(batch))
+        else:
+            weights = weigh(losses.detach().cpu()) if weights is None else weights
+            loss = losses @ weights[i * tasks : i * tasks + len(part)].to(losses) / len(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         answers.append(logits.detach())
     optimizer.step()
     return Outcome.of(torch.cat(answers), batch.way, batch.queries)
+
+
+def _losses(learner: Learner, images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
+    """Query logits (T', N·Q, N) of some of the tasks, and the mean cross-entropy of each (T',)."""
+    logits = learner.solve(images, batch.way, batch.shot)
+    labels = episode_labels(len(images), batch.way, batch.queries, logits.device)
+    return logits, F.cross_entropy(logits.mT, labels, reduction="none").mean(1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtl.episodes.categories import UniformSampler
-from mtl.episodes.units import ClassUnits, PairUnits, TaskUnits, units_of
+from mtl.episodes.samplers.units import ClassUnits, PairUnits, TaskUnits, units_of
 from mtl.runtime.seeds import generator
 
 

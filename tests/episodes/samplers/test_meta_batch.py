@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from mtl.config import HardTasks
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.meta_batch import MetaBatchSampler
+from mtl.episodes.samplers.meta_batch import MetaBatchSampler
 from mtl.episodes.types import Outcome
 
 WAY, SHOT, QUERIES = 3, 1, 2  # with 2 queries most tasks hold ties

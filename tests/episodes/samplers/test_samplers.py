@@ -3,10 +3,10 @@
 import pytest
 
 from mtl.config import Config, HardTasks, Meta, load_config
-from mtl.episodes.boosted import BoostedSampler
 from mtl.episodes.categories import UniformSampler
-from mtl.episodes.meta_batch import MetaBatchSampler
 from mtl.episodes.samplers import build_sampler, meta_steps
+from mtl.episodes.samplers.boosted import BoostedSampler
+from mtl.episodes.samplers.meta_batch import MetaBatchSampler
 
 
 @pytest.mark.parametrize(

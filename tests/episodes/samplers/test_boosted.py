@@ -8,8 +8,8 @@ import torch
 from scipy.stats import binomtest
 
 from mtl.config import HardTasks
-from mtl.episodes.boosted import META_TEST, BoostedSampler
 from mtl.episodes.categories import UniformSampler
+from mtl.episodes.samplers.boosted import META_TEST, BoostedSampler
 
 UNITS = ("task", "class", "pair")
 ALWAYS = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}

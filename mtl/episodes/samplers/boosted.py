@@ -10,56 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks
 from mtl.episodes.categories import UniformSampler, episode_batch
-from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.samplers.mixed import MixedSampler
+from mtl.episodes.samplers.units import units_of
 from mtl.episodes.types import EpisodeBatch, Outcome, Round
-from mtl.episodes.units import units_of
 from mtl.hard_tasks.boosting import BoostRule, boost
 from mtl.runtime.seeds import derive_seed, generator
 
 META_TEST = "meta-test"
 
 
-class BoostedSampler(UniformSampler):
-    """A share ρ of hard episodes, drawn by AdaBoost's weights over tasks, classes or pairs of classes.
+class BoostedSampler(MixedSampler):
+    """Hard episodes drawn by AdaBoost's weights over tasks, classes or pairs of classes.
 
-    ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them,
-    since the test distribution is uniform.
-
-    Args:
-        index: the images to draw from.
-        config: of the boosting.
-        way, shot, queries: N, K, Q.
-        seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
-        episodes: how many the training will draw in all.
+    Args: as of MixedSampler; of the config `every` and all from `unit` to `fresh`.
     """
 
-    def __init__(
-        self,
-        index: ClassIndex,
-        config: HardTasks,
-        way: int,
-        shot: int,
-        queries: int,
-        seed: int,
-        episodes: int,
-    ) -> None:
-        super().__init__(index, way, shot, queries, seed)
-        self.config, self.episodes = config, episodes
-        self.rule = BoostRule(way, config.rate, config.forget, config.floor, config.cap)
-        self.pools = UniformSampler(index, way, shot, queries, derive_seed(seed, META_TEST), META_TEST)
+    def prepare(self) -> None:
+        config, shape = self.config, (self.index, self.way, self.shot, self.queries)
+        self.rule = BoostRule(self.way, config.rate, config.forget, config.floor, config.cap)
+        self.pools = UniformSampler(*shape, derive_seed(self.seed, META_TEST), META_TEST)
         self.fixed = self.pools.draw(config.pool) if config.unit == "task" else None
-        self.units = units_of(config.unit, len(index), self.fixed)
+        self.units = units_of(config.unit, len(self.index), self.fixed)
         self.weights = torch.full((len(self.units),), 1 / len(self.units), dtype=torch.float64)
-        self.rounds = 0
-
-    def share(self, number: int) -> float:
-        """ρ for episode `number`."""
-        progress = number / self.episodes
-        climb = min(1.0, progress / self.config.warm_up) if self.config.warm_up else 1.0
-        fall = min(1.0, (1 - progress) / self.config.fade) if self.config.fade else 1.0
-        return self.config.share * climb * max(0.0, fall)
 
     def pool(self, step: int) -> EpisodeBatch | None:
         """Every `every` steps: new uniform tasks; where tasks carry the weights, those, with fresh images."""
@@ -96,12 +69,12 @@ class BoostedSampler(UniformSampler):
             self.units.members,
         )
 
-    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
-        random = generator(self.seed, "hard", number)
-        if not self.rounds or float(torch.rand((), generator=random)) >= self.share(number):
-            return super().episode(number)
+    def ready(self) -> bool:
+        return self.rounds > 0
+
+    def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         unit, classes = self.units.draw(self.way, random)
-        return "hard", classes, self._images(classes, unit, random)
+        return classes, self._images(classes, unit, random)
 
     def _images(self, classes: Tensor, unit: int | None, random: torch.Generator) -> Tensor:
         """(N, K+Q): fresh ones, or those that the task of the pool had at first."""
@@ -110,15 +83,10 @@ class BoostedSampler(UniformSampler):
         return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "rounds": self.rounds,
-            "weights": self.weights,
-            "pools": self.pools.state_dict(),
-        }
+        return {**super().state_dict(), "weights": self.weights, "pools": self.pools.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.rounds, self.weights = int(state["rounds"]), state["weights"]
+        self.weights = state["weights"]
         self.pools.load_state_dict(state["pools"])
         self.units.set_weights(self.weights)

@@ -34,6 +34,9 @@ class MetaBatchSampler(UniformSampler):
         seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
     """
 
+    #: Why a task of the pool was drawn, in the ledger's words.
+    reason = "hard"
+
     def __init__(
         self, index: ClassIndex, config: HardTasks, way: int, shot: int, queries: int, seed: int
     ) -> None:
@@ -52,7 +55,7 @@ class MetaBatchSampler(UniformSampler):
         self.hard_left -= 1
         random = generator(self.seed, "hard", number)
         classes = self._draw_failed(random)
-        return "hard", classes, self.index.draw_images(classes, self.shot + self.queries, random)
+        return self.reason, classes, self.index.draw_images(classes, self.shot + self.queries, random)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
         """Collects the class that failed of each uniform task; a round ends after `collect` meta-batches."""
@@ -61,8 +64,7 @@ class MetaBatchSampler(UniformSampler):
             return None
         own = outcome.confusion.diagonal(dim1=1, dim2=2)
         for t in uniform:
-            worst = min(range(batch.way), key=lambda j: (float(outcome.recall[t, j]), float(own[t, j])))
-            self.failed.append(int(batch.classes[t, worst]))
+            self.failed.append(int(batch.classes[t, self.picked(outcome.recall[t], own[t])]))
             self.accuracies.append(float(outcome.accuracy[t]))
         self.batches += 1
         if self.batches < self.config.collect:
@@ -70,11 +72,19 @@ class MetaBatchSampler(UniformSampler):
         self.rounds += 1
         mean = sum(self.accuracies) / len(self.accuracies)
         enough = len(set(self.failed)) >= self.way or self.config.few == "fill"
-        self.hard_classes, self.hard_left = self.failed, self.config.hard if enough else 0
+        self.hard_classes, self.hard_left = self.pooled(self.failed), self.config.hard if enough else 0
         share = self.hard_left / (self.hard_left + len(self.accuracies))
         done = Round(self.rounds, "class", len(self.accuracies), mean, share)
         self.failed, self.accuracies, self.batches = [], [], 0
         return done
+
+    def picked(self, recall: Tensor, own: Tensor) -> int:
+        """Which of a task's classes failed, from their recalls (N,) and mean probabilities (N,)."""
+        return min(range(self.way), key=lambda j: (float(recall[j]), float(own[j])))
+
+    def pooled(self, failed: list[int]) -> list[int]:
+        """The pool that hard tasks are drawn from."""
+        return failed
 
     def _draw_failed(self, random: torch.Generator) -> Tensor:
         """(N,) distinct failed classes; where they are too few, others besides."""

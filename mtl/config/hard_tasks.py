@@ -1,0 +1,67 @@
+"""The section `hard_tasks`: which sampler draws the training episodes, and what it takes for hard."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mtl.config.values import STRICT, NonNegative, Positive, Rate, Share
+
+
+@dataclass(frozen=True, config=STRICT)
+class HardTasks:
+    """Finding the tasks that the learner fails, and resampling them.
+
+    The comment behind a key names the samplers that read it.
+    """
+
+    sampler: Literal[
+        "uniform",
+        "boosted",
+        "meta_batch",
+        "random_pool",
+        "easy",
+        "class_pair",
+        "posterior",
+        "learning_progress",
+        "uniform_difficulty",
+        "fisher",
+        "neighbours",
+        "within_group",
+        "self_paced",
+    ] = "boosted"
+    objective: Literal["mean", "ohem", "cvar"] = "mean"  # of a meta-batch's losses, with any sampler
+    tail: Annotated[float, Field(gt=0, le=1)] = 0.5  # ohem, cvar: share of the tasks that count, the worst
+
+    # when, and how often: all but uniform, uniform_difficulty, meta_batch and its two controls
+    share: Share = 0.5  # ρ: share of chosen episodes when fully warmed up
+    warm_up: Share = 0.1  # share of the steps in which ρ climbs from 0
+    fade: Share = 0.2  # share of the steps at the end in which ρ falls to 0
+    every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool, fisher and
+    #   neighbours look at the classes anew, the others write their weights down
+
+    unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
+    pool: Positive = 40  # boosted: tasks of one round's meta-test
+    rate: NonNegative = 0.5  # boosted, ν: how much of AdaBoost's α is used; class_pair, α
+    forget: Share = 0.9  # boosted, class_pair, τ: power on the old weights; posterior, learning_progress,
+    #   within_group, self_paced: what is left of a class's older answers at each visit
+    floor: Share = 0.1  # boosted, posterior, learning_progress, λ: share of the weights spread evenly
+    cap: Rate = 2.0  # boosted: α never exceeds this
+    fresh: bool = True  # boosted: resampled tasks of the unit `task` get fresh images
+
+    draw: Literal["thompson", "softmax"] = "thompson"  # posterior
+    temperature: Rate = 0.1  # posterior with softmax, within_group: of the classes' errors
+    slow: Share = 0.98  # learning_progress: like `forget`, of the estimate that lags behind
+    look: Annotated[int, Field(ge=2)] = 10  # fisher, neighbours: images of each class that are looked at
+    neighbours: Positive = 10  # neighbours: how many nearest classes the others are drawn from
+    within: Literal["uniform", "hard"] = "uniform"  # within_group: which classes of the group
+    candidates: Annotated[int, Field(ge=2)] = 16  # fisher, self_paced: tasks that one is chosen from
+    part: Annotated[float, Field(gt=0, le=1)] = 0.4  # fisher: share of the candidates, the hardest, that it
+    #   is drawn from; self_paced: share, the easiest, at the start
+    pace: Literal["grow", "move"] = "grow"  # self_paced: the share grows to all, or moves to the hardest
+
+    collect: Positive = 10  # meta_batch and its controls: meta-batches between two hard meta-batches
+    hard: Positive = 10  # the same, K': tasks drawn from the pool of classes
+    duplicates: Literal["drop", "keep"] = "drop"  # the same: a class met twice counts once, or twice
+    few: Literal["fill", "skip"] = "fill"  # the same: fewer classes in the pool than ways
+    budget: Literal["inside", "extra"] = "inside"  # the same: hard tasks count towards meta.steps, or not

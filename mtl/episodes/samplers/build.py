@@ -1,0 +1,81 @@
+"""The sampler that a config names."""
+
+from collections.abc import Sequence
+
+from mtl.config import Config
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.samplers.boosted import BoostedSampler
+from mtl.episodes.samplers.class_pair import ClassPairSampler
+from mtl.episodes.samplers.easy import EasySampler
+from mtl.episodes.samplers.fisher import FisherSampler
+from mtl.episodes.samplers.learning_progress import LearningProgressSampler
+from mtl.episodes.samplers.meta_batch import MetaBatchSampler
+from mtl.episodes.samplers.mixed import MixedSampler
+from mtl.episodes.samplers.neighbours import NeighboursSampler
+from mtl.episodes.samplers.posterior import PosteriorSampler
+from mtl.episodes.samplers.random_pool import RandomPoolSampler
+from mtl.episodes.samplers.self_paced import SelfPacedSampler
+from mtl.episodes.samplers.uniform_difficulty import UniformDifficultySampler
+from mtl.episodes.samplers.within_group import WithinGroupSampler
+from mtl.episodes.types import TaskSampler
+from mtl.errors import UserError
+from mtl.runtime.seeds import derive_seed
+
+MIXED: dict[str, type[MixedSampler]] = {
+    "boosted": BoostedSampler,
+    "class_pair": ClassPairSampler,
+    "fisher": FisherSampler,
+    "learning_progress": LearningProgressSampler,
+    "neighbours": NeighboursSampler,
+    "posterior": PosteriorSampler,
+    "self_paced": SelfPacedSampler,
+}
+POOLED: dict[str, type[MetaBatchSampler]] = {
+    "meta_batch": MetaBatchSampler,
+    "random_pool": RandomPoolSampler,
+    "easy": EasySampler,
+}
+
+
+def meta_steps(config: Config) -> int:
+    """Training steps in all: hard meta-batches on top of `meta.steps` are counted in.
+
+    `hard_tasks.budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns
+    out too small; those steps are then uniform.
+    """
+    hard, meta = config.hard_tasks, config.meta
+    if hard.sampler not in POOLED or hard.budget == "inside":
+        return meta.steps
+    return meta.steps + meta.steps // hard.collect * -(-hard.hard // meta.tasks)
+
+
+def build_sampler(config: Config, index: ClassIndex, groups: Sequence[str] | None = None) -> TaskSampler:
+    """The sampler of meta-training; all of them share one stream of uniform episodes.
+
+    Args:
+        config: of the run.
+        index: the base images that episodes may use.
+        groups: of the base classes (C,), where the image set has them.
+
+    Raises:
+        UserError: the sampler needs groups, and the image set has none.
+    """
+    hard, meta = config.hard_tasks, config.meta
+    seed = derive_seed(config.seed, "meta-train")
+    shape = (meta.way, meta.shot, meta.queries, seed)
+    episodes = meta_steps(config) * meta.tasks
+    if hard.sampler == "within_group":
+        if groups is None:
+            raise UserError(
+                f"hard_tasks.sampler: within_group needs classes that are sorted into groups; the image set "
+                f"{config.data.name} has none"
+            )
+        return WithinGroupSampler(index, hard, *shape, episodes, groups)
+    if hard.sampler in MIXED:
+        return MIXED[hard.sampler](index, hard, *shape, episodes)
+    if hard.sampler in POOLED:
+        return POOLED[hard.sampler](index, hard, *shape)
+    if hard.sampler == "uniform_difficulty":
+        return UniformDifficultySampler(index, hard, *shape)
+    return UniformSampler(index, *shape)
