@@ -66,6 +66,18 @@ def _evaluate(given: argparse.Namespace) -> None:
     _show_results(evaluate(_config(given)))
 
 
+def _compare(given: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from mtl.compare.table import table
+    from mtl.stages.compare import compare
+
+    study = compare(_config(given), given.resume, given.seeds)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for name in study.settings:
+        console.print(table(study, name))
+
+
 def _hard_tasks(given: argparse.Namespace) -> None:
     from mtl.hard_tasks.ledger import Ledger
     from mtl.hard_tasks.show import render
@@ -161,6 +173,18 @@ def _parser() -> argparse.ArgumentParser:
             "taken and changes nothing: scores are computed in one go.",
         ),
         resumable=True,
+    )
+    comparison = takes_config(
+        add(
+            "compare",
+            _compare,
+            "hold ways of training against each other",
+            "Arms × seeds (section compare), with equal\nupdates and images. Writes tables and plots.",
+        ),
+        resumable=True,
+    )
+    comparison.add_argument(
+        "--seeds", type=int, nargs="+", metavar="N", help="only these; other processes may do the others"
     )
     data = takes_config(
         add(

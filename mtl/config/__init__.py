@@ -1,7 +1,8 @@
 """What a run is: frozen dataclasses, read from YAML and `key.sub=value`, checked before anything starts."""
 
+from mtl.config.compare import Compare
 from mtl.config.hard_tasks import HardTasks
-from mtl.config.loading import load_config, read_config, to_dict, to_yaml
+from mtl.config.loading import load_config, read_config, to_dict, to_yaml, with_overrides
 from mtl.config.schema import (
     Augment,
     Backbone,
@@ -18,6 +19,7 @@ from mtl.config.schema import (
 __all__ = [
     "Augment",
     "Backbone",
+    "Compare",
     "Config",
     "Data",
     "Evaluate",
@@ -31,4 +33,5 @@ __all__ = [
     "read_config",
     "to_dict",
     "to_yaml",
+    "with_overrides",
 ]

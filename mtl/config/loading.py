@@ -61,6 +61,17 @@ def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ())
     return config
 
 
+def with_overrides(config: Config, overrides: Sequence[str], origin: str) -> Config:
+    """A config with `key.sub=value` laid over it; `origin` says in messages where they came from.
+
+    Raises:
+        UserError: with one line for every mistake in them.
+    """
+    tree = to_dict(config)
+    wrong = [sentence for text in overrides for sentence in _lay_over(tree, text)]
+    return read_config(tree, origin, wrong)
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain containers, tuples as lists: what YAML and checkpoints hold."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mtl.config.compare import Compare
 from mtl.config.hard_tasks import HardTasks
 from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
 
@@ -89,6 +90,8 @@ class Head:
     power: Annotated[float, Field(gt=0, le=1)] = (
         1.0  # taken of the features first; 0.5 helps cosine classifiers
     )
+    map: Literal["none", "linear"] = "none"  # linear: unit features pass a D × D layer, from identity
+    noise: NonNegative = 0.0  # while meta-training: normal noise on each feature, as a share of its length
     normalise: bool = True  # features are brought to length `scale` first
     scale: Rate = 10.0  # learned while meta-training, from here
     metric: Literal["cosine", "euclid"] = "cosine"  # prototype
@@ -111,7 +114,8 @@ class Meta:
     steps: Positive = 1000
     lr: Rate = 1e-3
     weight_decay: NonNegative = 0.0
-    train: Literal["ss", "ss_affine", "all"] = "ss"  # which weights of the backbone learn (mtl)
+    train: Literal["ss", "ss_affine", "all", "head"] = "ss"  # which weights of the backbone learn (mtl);
+    #   head: none, the parameters of `head` alone
     batch_norm: Literal["frozen", "update", "episode"] = "frozen"
     head: Head = field(default_factory=Head)
     inner_lr: Rate = 0.1  # maml, anil, meta_sgd
@@ -172,6 +176,7 @@ class Config:
     meta: Meta = field(default_factory=Meta)
     hard_tasks: HardTasks = field(default_factory=HardTasks)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    compare: Compare = field(default_factory=Compare)
     runtime: Runtime = field(default_factory=Runtime)
 
     @field_validator("run")
@@ -183,7 +188,7 @@ class Config:
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        wrong = []
+        wrong = self.compare.wrong()
         head, meta = self.meta.head, self.meta
         if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
             wrong += [

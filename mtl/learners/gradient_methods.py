@@ -53,7 +53,7 @@ class GradientMethod(Learner):
     def meta_parameters(self) -> list[nn.Parameter]:
         return list(self.parameters())
 
-    def set_mode(self, training: bool) -> None:
+    def set_mode(self, training: bool, random: torch.Generator | None = None) -> None:
         set_training(self, training, self.config.batch_norm)
 
     def features(self, images: Tensor, mirror: bool = False) -> Tensor:

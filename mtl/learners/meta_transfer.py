@@ -20,7 +20,8 @@ class MetaTransfer(Learner):
     Args:
         backbone: pretrained; taken over, and given SS where the config trains it.
         config: `train` says what learns: "ss" (scaling and shifting), "ss_affine" (and batch norm's own
-            scales and shifts), "all" (every weight, no SS); the base learner's parameters always do.
+            scales and shifts), "all" (every weight, no SS), "head" (none); the base learner's parameters
+            always do.
         device: where the backbone runs.
     """
 
@@ -29,15 +30,19 @@ class MetaTransfer(Learner):
         self.config, self.device = config, device
         self.cacheable = config.batch_norm != "episode"
         self.tasks_apart = config.batch_norm != "update"
+        self.backbone_fixed = config.train == "head" and config.batch_norm == "frozen"
+        self.random: torch.Generator | None = None  # of noise on features, while training
         features = int(backbone.out_features)  # type: ignore[arg-type]
         self.backbone = backbone.requires_grad_(config.train == "all")
-        if config.train != "all":
+        if config.train in {"ss", "ss_affine"}:
             add_scale_shift(self.backbone)
         self.base_learner = BaseLearner(config.head, features, config.way)
         device.place(self)
 
     def meta_parameters(self) -> list[nn.Parameter]:
         learned = list(self.base_learner.parameters())
+        if self.config.train == "head":
+            return learned
         if self.config.train == "all":
             return [*self.backbone.parameters(), *learned]
         learned = [*scale_shift_parameters(self.backbone), *learned]
@@ -48,11 +53,18 @@ class MetaTransfer(Learner):
             parameter.requires_grad_()
         return learned
 
-    def set_mode(self, training: bool) -> None:
+    def set_mode(self, training: bool, random: torch.Generator | None = None) -> None:
+        self.random = random if training else None
         set_training(self.backbone, training, self.config.batch_norm)
 
     def features(self, images: Tensor, mirror: bool = False) -> Tensor:
-        return self.base_learner.embed(self.device.forward(self.backbone, images, mirror))
+        return self.embed(self.device.forward(self.backbone, images, mirror))
+
+    def backbone_features(self, images: Tensor) -> Tensor:
+        return self.device.forward(self.backbone, images)
+
+    def embed(self, features: Tensor) -> Tensor:
+        return self.base_learner.embed(features, self.random)
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
         if self.cacheable:

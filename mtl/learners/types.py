@@ -14,6 +14,8 @@ class Learner(nn.Module, ABC):
 
     #: Features are the same in every episode, so that they can be computed once for many episodes.
     cacheable: bool
+    #: The backbone gives an image the same feature all through training.
+    backbone_fixed: bool = False
     #: While training, what one task is answered does not depend on the others of its meta-batch.
     tasks_apart: bool
 
@@ -33,6 +35,14 @@ class Learner(nn.Module, ABC):
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         """Like `solve`, from the features (T, N·K + N·Q, D). Only where `cacheable`."""
 
+    def backbone_features(self, images: Tensor) -> Tensor:
+        """Features (B, D) of images as the backbone gives them. Only where `backbone_fixed`."""
+        raise NotImplementedError
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What `features` makes of those of the backbone (..., D). Only where `backbone_fixed`."""
+        raise NotImplementedError
+
     def solve_at_once(self, images: Tensor, way: int, shot: int) -> Tensor:
         """`solve` by one pass of all images through the backbone. Only where `cacheable`."""
         features = self.features(images.flatten(0, 1))
@@ -43,8 +53,8 @@ class Learner(nn.Module, ABC):
         """What meta-training learns."""
 
     @abstractmethod
-    def set_mode(self, training: bool) -> None:
-        """Meta-training or meta-test."""
+    def set_mode(self, training: bool, random: torch.Generator | None = None) -> None:
+        """Meta-training or meta-test; `random` draws what training adds to features, if anything."""
 
 
 def episode_labels(tasks: int, way: int, per_class: int, device: torch.device) -> Tensor:

@@ -24,6 +24,11 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def here(self, stage: str, step: int, steps: int) -> None:
+        """Raises Interrupted where a stop is wanted; to be called when the checkpoint is written."""
+        if self.wanted:
+            raise Interrupted(f"{stage}: stopped after step {step} of {steps}; --resume goes on from there")
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.wanted:
             raise KeyboardInterrupt

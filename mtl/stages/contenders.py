@@ -40,28 +40,34 @@ def contenders(
 
     Features of the whole split are computed once for each network, and serve every setting.
     """
-    train, pictures = material.splits.train, material.pictures(config.evaluate.split, device)
+    train, split, mirror = material.splits.train, config.evaluate.split, config.evaluate.mirror
+    pictures = material.pictures(split, device)
     rows = torch.arange(len(pictures.images))
-
-    def network_table(backbone: nn.Module) -> Tensor:
-        device.place(backbone).eval()
-        return extract(lambda x: device.forward(backbone, x, config.evaluate.mirror), pictures, rows)
-
     found = []
     if meta is not None:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
         name = f"meta-trained ({config.meta.algorithm})"
-        found.append(_learner(name, learner, pictures, rows, config.evaluate.mirror))
+        found.append(_learner(name, learner, pictures, rows, mirror))
     if meta is None or config.evaluate.baseline:
-        table = network_table(pretrained_backbone(pretrained, config, train))
+        table = table_of(pretrained_backbone(pretrained, config, train), material, split, device, mirror)
         table = power_transform(table, config.meta.head.power)
         found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table))
         found.append(from_table("pretrained, logistic regression", logistic_on_unit_features, table))
     if config.evaluate.baseline:
-        table = network_table(fresh_backbone(config, train))
+        table = table_of(fresh_backbone(config, train), material, split, device, mirror)
         found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table))
         found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures)))
     return found
+
+
+def table_of(
+    backbone: nn.Module, material: Material, split: str, device: Device, mirror: bool = False
+) -> Tensor:
+    """Features (M, D) of every image of a split, by a network as it stands."""
+    device.place(backbone).eval()
+    pictures = material.pictures(split, device)
+    everything = torch.arange(len(pictures.images))
+    return extract(lambda x: device.forward(backbone, x, mirror), pictures, everything)
 
 
 def from_table(name: str, head: Head, table: Tensor) -> Contender:

@@ -23,14 +23,14 @@ from mtl.hard_tasks.objectives import build_objective
 from mtl.learners.types import Learner, episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
-from mtl.runtime.interrupt import Interrupted, StopRequest
+from mtl.runtime.interrupt import StopRequest
 from mtl.runtime.progress import Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.recording import record_round, register_classes
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
-from mtl.stages.solving import Pictures, extract, solve_episodes
+from mtl.stages.solving import Pictures, features_of, solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
 
 STAGE = "meta-train"
@@ -73,6 +73,9 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
         "val", how.way, how.shot, how.queries, how.validate_tasks, config.seed, "validate"
     )
     changes = config.data.augment if how.augment else Augment()
+    if learner.backbone_fixed:
+        val_pictures = with_table(learner, val_pictures)
+        pictures = with_table(learner, pictures) if changes == Augment() else pictures
 
     with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
         saved = folder.unfinished(STAGE, ledger)
@@ -143,7 +146,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 batch = sampler.draw(how.tasks)
                 rate = how.lr * warm_up_cosine(step, steps, warm_up=0.0)
                 set_rate(optimizer, rate)
-                learner.set_mode(training=True)
+                learner.set_mode(training=True, random=generator(config.seed, "noise", step))
                 random = generator(config.seed, "episode images", step)
                 images = episode_images(batch, pictures, changes, random)
                 outcome = meta_step(
@@ -172,10 +175,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                     best = validated(best, loss=loss, accuracy=float(outcome.accuracy.mean()))
                 if stop.wanted or clock.due():
                     folder.save(state(), ledger)
-                if stop.wanted:
-                    raise Interrupted(
-                        f"{STAGE}: stopped after step {step} of {steps}; --resume goes on from there"
-                    )
+                stop.here(STAGE, step, steps)
         folder.save(state(), ledger)
     folder.finish(STAGE, {**header, **best, "normalise": pretrained["normalise"], "seconds": clock.elapsed})
 
@@ -185,14 +185,19 @@ def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: Pictures
     wanted = sampler.survey(step)
     if wanted is not None:
         learner.set_mode(training=False)
-        sampler.take_survey(extract(learner.features, pictures, wanted))
+        sampler.take_survey(features_of(learner, pictures, wanted))
 
 
 def episode_images(
     batch: EpisodeBatch, pictures: Pictures, changes: Augment, random: torch.Generator
 ) -> Tensor:
-    """(T, N·K + N·Q, C, H, W): the images of a meta-batch, each changed on its own, normalised."""
+    """(T, N·K + N·Q, C, H, W): the images of a meta-batch, each changed on its own, normalised.
+
+    Where the backbone is fixed and nothing is changed, their features (T, N·K + N·Q, D).
+    """
     rows = batch.image_indices()
+    if pictures.table is not None:
+        return pictures.table[rows]
     changed = augment(pictures.images[rows.flatten()], changes, random)
     return pictures.normalise(changed).view(*rows.shape, *changed.shape[1:])
 
@@ -208,7 +213,8 @@ def meta_step(
     """One update of the meta-parameters by the mean cross-entropy of all queries; how the tasks went.
 
     Args:
-        images: (T, N·K + N·Q, C, H, W) of the meta-batch, normalised.
+        images: (T, N·K + N·Q, C, H, W) of the meta-batch, normalised; or features (T, N·K + N·Q, D) of the
+            fixed backbone.
         at_once: images that may pass the backbone together. Where more than one task is too many, and tasks
             are apart, gradients are added up over parts of the meta-batch: the same sum in less memory.
         weigh: how much each task counts, from the losses (T,) of all of them; None for alike. Where the
@@ -237,6 +243,9 @@ def meta_step(
 
 def _losses(learner: Learner, images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
     """Query logits (T', N·Q, N) of some of the tasks, and the mean cross-entropy of each (T',)."""
-    logits = learner.solve(images, batch.way, batch.shot)
+    if images.ndim == 3:
+        logits = learner.solve_features(learner.embed(images), batch.way, batch.shot)
+    else:
+        logits = learner.solve(images, batch.way, batch.shot)
     labels = episode_labels(len(images), batch.way, batch.queries, logits.device)
     return logits, F.cross_entropy(logits.mT, labels, reduction="none").mean(1)

@@ -19,7 +19,7 @@ from mtl.models.classifiers import build_classifier
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
-from mtl.runtime.interrupt import Interrupted, StopRequest
+from mtl.runtime.interrupt import StopRequest
 from mtl.runtime.progress import Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
@@ -139,10 +139,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
                     best = {"mean": mean, "step": step, "scores": scores, "backbone": weights}
             if stop.wanted or clock.due():
                 folder.save(state())
-            if stop.wanted:
-                raise Interrupted(
-                    f"{STAGE}: stopped after step {step} of {steps}; --resume goes on from there"
-                )
+            stop.here(STAGE, step, steps)
     folder.save(state())
     assert best is not None  # the last step validates
     normalise = {"mean": list(material.normalise.mean), "std": list(material.normalise.std)}

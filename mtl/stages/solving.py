@@ -1,7 +1,7 @@
 """Meta-test: solving many episodes without training anything."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Pictures:
     images: Tensor  # (M, C, H, W) uint8
     normalise: Normalise
     at_once: int  # how many may pass the backbone together
+    table: Tensor | None = None  # (M, D) features of the images, where the backbone will not change
 
     def __call__(self, indices: Tensor) -> Tensor:
         """(..., C, H, W) float32, normalised."""
@@ -35,15 +36,28 @@ def extract(features: Callable[[Tensor], Tensor], pictures: Pictures, indices: T
     return torch.cat([features(pictures(part)) for part in torch.split(indices, pictures.at_once)])
 
 
+def with_table(learner: Learner, pictures: Pictures) -> Pictures:
+    """The pictures with their features, for a learner whose backbone is fixed."""
+    learner.set_mode(training=False)
+    table = extract(learner.backbone_features, pictures, torch.arange(len(pictures.images)))
+    return replace(pictures, table=table)
+
+
+@torch.no_grad()
+def features_of(learner: Learner, pictures: Pictures, indices: Tensor) -> Tensor:
+    """Features (n, D) of the images (n,), as the learner's base learner gets them."""
+    if pictures.table is not None:
+        return learner.embed(pictures.table[indices])
+    return extract(learner.features, pictures, indices)
+
+
 @torch.no_grad()
 def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch) -> Outcome:
     """The outcome of every episode: each image passes the backbone once where the learner allows it."""
     learner.set_mode(training=False)
     if learner.cacheable:
         wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)
-        return solve_table(
-            learner.solve_features, extract(learner.features, pictures, wanted), place, episodes
-        )
+        return solve_table(learner.solve_features, features_of(learner, pictures, wanted), place, episodes)
     count, parts = max(1, pictures.at_once // episodes.image_indices().shape[1]), []
     for first in range(0, len(episodes), count):
         part = episodes[first : first + count]

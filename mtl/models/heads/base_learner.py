@@ -17,9 +17,10 @@ from mtl.models.heads.ridge import ridge
 class BaseLearner(nn.Module):
     """An N-way classifier that adapts to a support set.
 
-    Meta-learned beside the backbone: the length that features are brought to (`log_scale`, where the config
-    normalises them or compares cosines), the inner rate of gradient descent, its start where the config says
-    `learned`, and a temperature for heads whose outputs are no logits.
+    Meta-learned beside the backbone: a linear map of unit features, where the config asks for it; the length
+    that features are brought to (`log_scale`, where the config normalises them or compares cosines); the
+    inner rate of gradient descent, its start where the config says `learned`; and a temperature for heads
+    whose outputs are no logits.
 
     Args:
         config: which head.
@@ -32,6 +33,10 @@ class BaseLearner(nn.Module):
         self.config = config
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
         self.log_inner_lr = nn.Parameter(torch.tensor(math.log(config.inner_lr)))
+        if config.map == "linear":
+            self.map = nn.Linear(features, features)
+            nn.init.eye_(self.map.weight)
+            nn.init.zeros_(self.map.bias)
         if config.init == "learned" and config.name == "gradient_descent":
             self.weight = nn.Parameter(torch.zeros(way, features))
             self.bias = nn.Parameter(torch.zeros(way))
@@ -40,9 +45,20 @@ class BaseLearner(nn.Module):
         """(T, S, D), (T, S), (T, Q', D) to logits (T, Q', N)."""
         return self.adapt(self.embed(support), labels, self.embed(query), way)
 
-    def embed(self, features: Tensor) -> Tensor:
-        """What is done to each feature (..., D) on its own: once an image, in however many episodes it is."""
+    def embed(self, features: Tensor, random: torch.Generator | None = None) -> Tensor:
+        """What is done to each feature (..., D) on its own: once an image, in however many episodes it is.
+
+        With `random`, noise is added as the config says. Base classes are answered too well by directions
+        that tell them apart by little; under noise of one size in every direction only those count that
+        differ by much, and those are what novel classes differ by.
+        """
         features = power_transform(features, self.config.power)
+        if self.config.map == "linear":
+            features = self.map(F.normalize(features, dim=-1))
+        if random is not None and self.config.noise:
+            noise = torch.randn(features.shape, generator=random).to(features)
+            length = features.norm(dim=-1, keepdim=True)
+            features = features + self.config.noise * length * noise / features.shape[-1] ** 0.5
         if self.config.normalise and self.config.name != "prototype":
             return F.normalize(features, dim=-1) * self.log_scale.exp()
         return features

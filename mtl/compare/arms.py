@@ -1,0 +1,62 @@
+"""The arms of a comparison as configs of runs of their own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mtl.config import Config, with_overrides
+from mtl.config.compare import Arm
+from mtl.episodes.samplers import meta_steps
+from mtl.errors import UserError
+
+_FREE = ("meta", "hard_tasks")  # sections that an arm may change: what comes before is shared by all
+
+
+def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -> Config:
+    """The config that an arm trains with, `trial` laid over it.
+
+    Raises:
+        UserError: an override is wrong, or changes what all arms share.
+    """
+    overrides = (*arm.change, *trial)
+    for text in overrides:
+        section = text.partition("=")[0].partition(".")[0].strip()
+        if section not in _FREE:
+            raise UserError(
+                f"compare.arms: {arm.name}: {text}: an arm may change keys of {' and '.join(_FREE)} alone; "
+                "all arms share image set, backbone and pretraining"
+            )
+    return replace(with_overrides(config, overrides, f"compare.arms: {arm.name}"), seed=seed)
+
+
+def images_seen(config: Config) -> int:
+    """Images that pass the backbone in meta-training, with gradients."""
+    meta = config.meta
+    return meta_steps(config) * meta.tasks * meta.way * (meta.shot + meta.queries)
+
+
+def require_alike(config: Config) -> None:
+    """Every arm gets as many updates and images as the reference, in each of its trials.
+
+    Raises:
+        UserError: an arm does not, or one of its overrides is wrong; before anything is trained.
+    """
+
+    def budget(one: Config) -> tuple[int, int]:
+        return meta_steps(one), images_seen(one)
+
+    reference = config.compare.arm(config.compare.reference)
+    expected = budget(arm_config(config, reference, config.seed))
+    for arm in config.compare.arms:
+        for trial in ((), *arm.trials):
+            found = budget(arm_config(config, arm, config.seed, trial))
+            if found != expected:
+                what = f"{arm.name} ({', '.join(trial)})" if trial else arm.name
+                raise UserError(
+                    f"compare.arms: {what} makes {found[0]} updates on {found[1]} images, {reference.name} "
+                    f"{expected[0]} on {expected[1]}; a comparison gives all arms the same"
+                )
+
+
+def slug(name: str) -> str:
+    """The name of an arm as a folder."""
+    return name.replace(" ", "-")

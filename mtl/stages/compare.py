@@ -1,0 +1,170 @@
+"""Ways of training held against each other: arms × seeds from one pretrained checkpoint a seed.
+
+    python run_meta.py compare --config configs/compare/cifar_fs.yaml
+
+Every arm makes as many updates on as many images and answers the same tasks of the novel classes. Writes
+checkpoints/<run>/comparison.json, comparison.md and plots; --resume goes on where it stopped, --seeds leaves
+some of the seeds to other processes or machines.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mtl.compare import plots, table
+from mtl.compare.answers import Cell, load, save
+from mtl.compare.arms import arm_config, images_seen, require_alike, slug
+from mtl.compare.differences import Study
+from mtl.compare.differences import compare as held_against
+from mtl.config import Config, to_yaml
+from mtl.config.compare import Arm
+from mtl.errors import UserError
+from mtl.runtime.devices import choose_device
+from mtl.runtime.progress import tell
+from mtl.runtime.run_folder import RunFolder, replace_text
+from mtl.stages.cells import arm_cell, judge, pretrained_cell, train_arm
+from mtl.stages.material import Material, load_material
+from mtl.stages.pretrain import pretrain
+
+STAGE = "compare"
+PRETRAINED, LONGER = "pretrained", "pretrained longer"
+
+
+def compare(
+    config: Config, resume: bool = False, seeds: Sequence[int] | None = None, material: Material | None = None
+) -> Study:
+    """Trains what is missing, scores it, and compares all that is there.
+
+    Args:
+        config: of the comparison; its sections are those of every arm, but for what the arm changes.
+        resume: go on with a comparison that was begun.
+        seeds: only these; None for all of `compare.seeds`.
+        material: the image set, where the caller has it already.
+
+    Raises:
+        UserError: arms are not alike in updates and images, or a comparison was begun there already.
+        Interrupted: after Ctrl-C; what has ended is kept.
+    """
+    require_alike(config)
+    home = Path(config.checkpoints) / config.run
+    if home.exists() and not resume:
+        raise UserError(
+            f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
+        )
+    material = material or load_material(config)
+    home.mkdir(parents=True, exist_ok=True)
+    replace_text(home / "config.yaml", to_yaml(config))
+    mine = [s for s in all_seeds(config) if seeds is None or s in seeds]
+    chosen = choose_trials(config, home, material)
+    for number, seed in enumerate(mine):
+        tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}")
+        run_seed(config, home, seed, chosen, material)
+    return report(config, home, chosen)
+
+
+def all_seeds(config: Config) -> list[int]:
+    return [config.seed + i for i in range(config.compare.seeds)]
+
+
+def choose_trials(config: Config, home: Path, material: Material) -> dict[str, int]:
+    """Which trial of each arm has the best validation accuracy with the first seed; the first of equals."""
+    chosen: dict[str, int] = {}
+    told: dict[str, dict[str, object]] = {}
+    for arm in config.compare.arms:
+        if not arm.trials:
+            continue
+        pretrained = pretrained_run(config, home, config.seed, material)
+        scores = []
+        for number, trial in enumerate(arm.trials):
+            tell(f"{STAGE}: {arm.name}, trial {number + 1} of {len(arm.trials)}: {' '.join(trial)}")
+            scores.append(train_arm(arm_run(config, home, arm, config.seed, number), pretrained, material))
+        best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
+        told[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
+    replace_text(home / "trials.json", json.dumps(told, indent=1))
+    return chosen
+
+
+def arm_run(config: Config, home: Path, arm: Arm, seed: int, trial: int | None) -> Config:
+    """The run of an arm: with the first seed that of the trial itself, which need not be trained twice."""
+    if trial is None:
+        return _at(arm_config(config, arm, seed), home / f"seed-{seed}", slug(arm.name))
+    one = arm_config(config, arm, seed, arm.trials[trial])
+    if seed == config.seed:
+        return _at(one, home / "trials" / slug(arm.name), str(trial))
+    return _at(one, home / f"seed-{seed}", slug(arm.name))
+
+
+def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], material: Material) -> None:
+    """Pretrains, trains and scores every arm of one seed, as far as that is not done."""
+    device = choose_device(config.runtime)
+    below = home / f"seed-{seed}"
+    pretrained = pretrained_run(config, home, seed, material)
+    base = _at(replace(config, seed=seed), below, PRETRAINED)
+    judged = judge(base, material, device)
+    if config.compare.longer:
+        reference = config.compare.arm(config.compare.reference)
+        extra = math.ceil(images_seen(arm_config(config, reference, seed)) / _images(material))
+        more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
+        longer = _at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
+        for name, one in ((PRETRAINED, base), (LONGER, longer)):
+            if not _answers(one).exists():
+                pretrain(one, resume=True, material=material)
+                save(_answers(one), pretrained_cell(one, name, material, device, judged))
+    for arm in config.compare.arms:
+        one = arm_run(config, home, arm, seed, chosen.get(arm.name))
+        if _answers(one).exists():
+            continue
+        tell(f"{STAGE}: seed {seed}, {arm.name}")
+        train_arm(one, pretrained, material)
+        save(_answers(one), arm_cell(one, arm.name, material, device, judged))
+        if not config.compare.keep_ledgers:
+            RunFolder.of(one).ledger.unlink(missing_ok=True)
+
+
+def pretrained_run(config: Config, home: Path, seed: int, material: Material) -> Path:
+    """The pretrained checkpoint of a seed, made where it is missing."""
+    one = _at(replace(config, seed=seed), home / f"seed-{seed}", PRETRAINED)
+    pretrain(one, resume=True, material=material)
+    return RunFolder.of(one).pretrain
+
+
+def report(config: Config, home: Path, chosen: dict[str, int]) -> Study:
+    """Compares the cells that are there, and writes tables and plots beside them."""
+    cells = cells_of(config, home, chosen)
+    study = held_against(cells, config.compare.reference, seed=0)
+    replace_text(home / "comparison.json", json.dumps(table.to_dict(study), indent=1))
+    replace_text(home / "comparison.md", "\n".join(table.markdown(study, name) for name in study.settings))
+    for name in study.settings:
+        plots.forest(study, name, home / f"differences {name}.png".replace(" ", "-"))
+    plots.curves([c for c in cells if c.curve], config.compare.reference, home / "curves.png")
+    return study
+
+
+def cells_of(config: Config, home: Path, chosen: dict[str, int]) -> list[Cell]:
+    """The cells that are there: arms in the order of the config, what was only pretrained behind them."""
+    paths = [
+        _answers(arm_run(config, home, arm, seed, chosen.get(arm.name)))
+        for arm in config.compare.arms
+        for seed in all_seeds(config)
+    ]
+    if config.compare.longer:
+        paths += [
+            home / f"seed-{seed}" / slug(name) / "answers.pt"
+            for name in (PRETRAINED, LONGER)
+            for seed in all_seeds(config)
+        ]
+    return [load(path) for path in paths if path.exists()]
+
+
+def _at(config: Config, home: Path, run: str) -> Config:
+    return replace(config, checkpoints=str(home), run=run)
+
+
+def _answers(config: Config) -> Path:
+    return RunFolder.of(config).path / "answers.pt"
+
+
+def _images(material: Material) -> int:
+    return len(material.pretrain_images)
