@@ -89,9 +89,9 @@ def mid_quantile(values: Tensor, counts: Tensor, share: float) -> Tensor:
 
     It inverts the mid-distribution function P(X < x) + P(X = x)/2, with straight lines between the values
     that occur, and is the smallest or largest of them beyond (Ma, Genton and Parzen, 2011). Where all values
-    differ it is Hazen's quantile. Accuracies have few values, k/(NQ), and a plain quantile of 10,000 of them
-    moves in whole steps: all seeds and resamples may agree on a step, and a difference of nothing looks
-    certain.
+    differ it is Hazen's quantile. Accuracies have few values, k/(NQ): their plain quantiles move in whole
+    steps, on which all seeds may agree by chance, and resamples do not tell how far they scatter (Jentsch and
+    Leucht, 2016).
 
     Args:
         values: (K,), strictly increasing.

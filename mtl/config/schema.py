@@ -37,7 +37,10 @@ class Data:
     image_size: Annotated[int, Field(ge=16, le=1024)] | None = None  # None: the set's own
     grayscale: bool | None = None  # None: the set's own
     split: Literal["vinyals", "lake"] = "vinyals"  # omniglot only
-    rotations: bool = False  # omniglot only: each character turned by 90, 180, 270 degrees is a further class
+    rotations: bool = (
+        False  # omniglot only: each character turned by 90, 180, 270 degrees is a further class;
+    )
+    #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
     samples_per_class: Positive = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
     split_seed: Count = (
@@ -90,6 +93,7 @@ class Head:
     power: Annotated[float, Field(gt=0, le=1)] = (
         1.0  # taken of the features first; 0.5 helps cosine classifiers
     )
+    levels: Annotated[int, Field(ge=1, le=4)] = 1  # blocks of conv4 or resnet12 whose output is in a feature
     map: Literal["none", "linear"] = "none"  # linear: unit features pass a D × D layer, from identity
     noise: NonNegative = 0.0  # while meta-training: normal noise on each feature, as a share of its length
     normalise: bool = True  # features are brought to length `scale` first
@@ -145,6 +149,7 @@ class Evaluate:
     queries: Positive = 15
     tasks: Annotated[int, Field(ge=2)] = 2000
     split: Literal["test", "val"] = "test"
+    within_group: bool = False  # all classes of a task from one alphabet, script or superclass
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
     baseline: bool = True  # logistic regression on the pretrained features, and nearest pixels, beside it
     resample: Resample = field(default_factory=Resample)
@@ -204,6 +209,11 @@ class Config:
                 for n, k in self.evaluate.settings
                 if n != meta.way
             ]
+        if head.levels > 1 and self.backbone.name not in {"conv4", "resnet12"}:
+            wrong.append(
+                f"meta.head.levels: {head.levels}, but {self.backbone.name} gives the output of its last "
+                "block alone; conv4 and resnet12 give more"
+            )
         if self.hard_tasks.warm_up + self.hard_tasks.fade > 1:
             wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
         if self.hard_tasks.sampler == "neighbours" and self.hard_tasks.neighbours < meta.way - 1:

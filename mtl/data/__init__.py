@@ -4,9 +4,9 @@ from importlib import import_module
 
 from mtl.config import Data
 from mtl.data.image_set import ImageSet, Splits, hold_out
-from mtl.data.require import require_episodes
+from mtl.data.require import require_episodes, require_group
 
-__all__ = ["ImageSet", "Splits", "hold_out", "load_splits", "require_episodes"]
+__all__ = ["ImageSet", "Splits", "hold_out", "load_splits", "require_episodes", "require_group"]
 
 _SOURCES = {
     "glyphs": "glyphs",

@@ -1,5 +1,7 @@
 """Whether a split can give the episodes that a config asks for; told before any training starts."""
 
+from collections import Counter
+
 import torch
 from torch import Tensor
 
@@ -29,4 +31,23 @@ def require_episodes(
         raise UserError(
             f"class {images.class_names[scarce[0]]} of the {split} split has {int(counts[scarce[0]])} "
             f"images{held}, fewer than shot + queries = {shot} + {queries}{more}"
+        )
+
+
+def require_group(images: ImageSet, split: str, way: int) -> None:
+    """Checks that N classes of one group can be drawn.
+
+    Raises:
+        UserError: the classes are in no groups, or all groups are too small.
+    """
+    if images.groups is None:
+        raise UserError(
+            "evaluate.within_group: the classes of this image set are in no groups; Omniglot (alphabets), "
+            "glyphs (scripts), CIFAR-FS and FC100 (superclasses) have some"
+        )
+    name, most = Counter(images.groups).most_common(1)[0]
+    if most < way:
+        raise UserError(
+            f"evaluate.within_group: {way} ways, but the largest group of the {split} split, {name}, has "
+            f"{most} classes"
         )

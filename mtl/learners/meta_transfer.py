@@ -3,6 +3,8 @@
 Sun et al., "Meta-Transfer Learning for Few-Shot Learning", CVPR 2019.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,10 @@ class MetaTransfer(Learner):
         self.tasks_apart = config.batch_norm != "update"
         self.backbone_fixed = config.train == "head" and config.batch_norm == "frozen"
         self.random: torch.Generator | None = None  # of noise on features, while training
-        features = int(backbone.out_features)  # type: ignore[arg-type]
+        features: Sequence[int] = [int(backbone.out_features)]  # type: ignore[arg-type]
+        if config.head.levels > 1:
+            backbone.levels = config.head.levels  # type: ignore[assignment]
+            features = backbone.level_features[: config.head.levels]  # type: ignore[index, assignment]
         self.backbone = backbone.requires_grad_(config.train == "all")
         if config.train in {"ss", "ss_affine"}:
             add_scale_shift(self.backbone)

@@ -100,7 +100,9 @@ def answer(
     how, found = config.evaluate, {}
     for way, shot in how.settings:
         name = setting_name(way, shot)
-        episodes = material.fixed_episodes(how.split, way, shot, how.queries, how.tasks, 0, "compare")
+        episodes = material.fixed_episodes(
+            how.split, way, shot, how.queries, how.tasks, 0, "compare", how.within_group
+        )
         hard = solve(judged[name]).accuracy if name in judged else torch.empty(0)
         found[name] = Answers(episodes.classes, solve(episodes).recall, hard, how.queries)
     return found

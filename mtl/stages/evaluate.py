@@ -44,7 +44,7 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
         register_classes(ledger, how.split, images)
         for way, shot in how.settings:
             episodes = material.fixed_episodes(
-                how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate"
+                how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate", how.within_group
             )
             outcomes = [c.solve(episodes) for c in against]
             first = outcomes[0]

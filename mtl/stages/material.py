@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.data import ImageSet, Splits, hold_out, load_splits, require_episodes
+from mtl.data import ImageSet, Splits, hold_out, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.grouped import grouped_episodes
 from mtl.episodes.types import EpisodeBatch
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
@@ -38,10 +39,21 @@ class Material:
         return ClassIndex.of(self.split(split).labels, among)
 
     def fixed_episodes(
-        self, split: str, way: int, shot: int, queries: int, tasks: int, seed: int, purpose: str
+        self,
+        split: str,
+        way: int,
+        shot: int,
+        queries: int,
+        tasks: int,
+        seed: int,
+        purpose: str,
+        within_group: bool = False,
     ) -> EpisodeBatch:
         """The same `tasks` episodes at every call: a pure function of the arguments."""
         stream = derive_seed(seed, purpose, split, way, shot)
+        groups = self.split(split).groups
+        if within_group and groups is not None:
+            return grouped_episodes(self.index(split), groups, way, shot, queries, tasks, stream)
         return UniformSampler(self.index(split), way, shot, queries, stream).draw(tasks)
 
 
@@ -64,5 +76,7 @@ def load_material(config: Config) -> Material:
     for way, shot in config.evaluate.settings:
         held = splits.test if config.evaluate.split == "test" else splits.val
         require_episodes(held, config.evaluate.split, way, shot, config.evaluate.queries)
+        if config.evaluate.within_group:
+            require_group(held, config.evaluate.split, way)
     mean, std = train.mean_std()
     return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe)

@@ -36,7 +36,9 @@ def load(config: Data, seed: int) -> Splits:
         raise UserError(f"{folder}: character {missing[0]} is not there; the copy is not complete")
     lists = vinyals if config.split == "vinyals" else _lake({n: p for n, (p, _) in characters.items()})
     size, grayscale = config.image_size or 28, config.grayscale is not False
-    key = (size, grayscale, lists, config.rotations, fingerprint((f for _, f in characters.values()), folder))
+    everything = config.split == "vinyals"
+    turned = (("train", "val", "test") if everything else ("train",)) if config.rotations else ()
+    key = (size, grayscale, lists, turned, fingerprint((f for _, f in characters.values()), folder))
 
     def build() -> Splits:
         files = {n: image_files(f) for n, (_, f) in characters.items()}
@@ -45,7 +47,7 @@ def load(config: Data, seed: int) -> Splits:
             chosen = {n: files[n] for n in lists[part]}
             images = decode_classes(chosen, size, grayscale, folder, {n: n.split("/")[0] for n in chosen})
             images = replace(images, images=255 - images.images)
-            return rotated(images) if config.rotations else images
+            return rotated(images) if part in turned else images
 
         return Splits(split("train"), split("val"), split("test"), "omniglot")
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.models.backbones.conv_norm import conv_norm
+from mtl.models.backbones.read_out import read_out
 
 
 class Conv4(nn.Module):
@@ -30,12 +31,16 @@ class Conv4(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in channels)
         self.pool = pool
-        self.out_features = channels[-1] * ((image_size // 16) ** 2 if pool == "flatten" else 1)
+        places = (image_size // 16) ** 2 if pool == "flatten" else 1
+        self.level_features = tuple(places * c for c in reversed(channels))
+        self.out_features = self.level_features[0]
+        self.levels = 1  # blocks whose maps are in the feature, the last ones
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to features (B, D)."""
-        x = images
+        x, maps = images, []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             # Pooling first gives the same result as ReLU first, on a quarter of the values.
             x = F.relu(F.max_pool2d(conv_norm(conv, norm, x), 2))
-        return x.flatten(1) if self.pool == "flatten" else x.mean((2, 3))
+            maps.append(x)
+        return read_out(maps, self.pool, self.levels)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.models.backbones.conv_norm import conv_norm
+from mtl.models.backbones.read_out import read_out
 
 
 class _Block(nn.Module):
@@ -52,12 +53,18 @@ class ResNet12(nn.Module):
         widths = (in_channels, *channels)
         self.blocks = nn.Sequential(*(_Block(a, b) for a, b in itertools.pairwise(widths)))
         self.pool = pool
-        self.out_features = channels[-1] * ((image_size // 16) ** 2 if pool == "flatten" else 1)
+        places = (image_size // 16) ** 2 if pool == "flatten" else 1
+        self.level_features = tuple(places * c for c in reversed(channels))
+        self.out_features = self.level_features[0]
+        self.levels = 1  # blocks whose maps are in the feature, the last ones
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.1, mode="fan_out", nonlinearity="leaky_relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to features (B, D)."""
-        x: Tensor = self.blocks(images)
-        return x.flatten(1) if self.pool == "flatten" else x.mean((2, 3))
+        x, maps = images, []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x)
+        return read_out(maps, self.pool, self.levels)

@@ -1,6 +1,7 @@
 """The base learner of a config, with the parameters that meta-training learns for it."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +25,15 @@ class BaseLearner(nn.Module):
 
     Args:
         config: which head.
-        features: D.
+        features: D; or those of each level that a feature is made of, one behind the other.
         way: N of meta-training; a learned start serves this N alone.
     """
 
-    def __init__(self, config: Head, features: int, way: int) -> None:
+    def __init__(self, config: Head, features: int | Sequence[int], way: int) -> None:
         super().__init__()
         self.config = config
+        self.sizes = [features] if isinstance(features, int) else list(features)
+        features = sum(self.sizes)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
         self.log_inner_lr = nn.Parameter(torch.tensor(math.log(config.inner_lr)))
         if config.map == "linear":
@@ -53,6 +56,9 @@ class BaseLearner(nn.Module):
         differ by much, and those are what novel classes differ by.
         """
         features = power_transform(features, self.config.power)
+        if len(self.sizes) > 1:  # levels of one length, so that none drowns the others
+            levels = torch.split(features, self.sizes, -1)
+            features = torch.cat([F.normalize(level, dim=-1) for level in levels], -1)
         if self.config.map == "linear":
             features = self.map(F.normalize(features, dim=-1))
         if random is not None and self.config.noise:

@@ -1,0 +1,215 @@
+"""Pictures: whole or not there, nothing over anything else, and lines where the numbers are."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from scipy.optimize import isotonic_regression
+
+from mtl.compare import plots
+from mtl.compare.differences import compare
+from mtl.errors import UserError
+
+NAMES = [
+    "uniform",
+    "boosted",
+    "pairs",
+    "meta-batch, duplicates",
+    "a rather long name for an arm",
+    "$x_1$ of $y",
+]
+
+
+@pytest.fixture
+def cells(answered, cell):
+    """Makes cells of many arms and three seeds; the second arm lacks a seed and the third has but one."""
+
+    def make(arms: int):
+        base = answered(tasks=60)
+        names = [NAMES[i] if i < len(NAMES) else f"arm {i}" for i in range(arms)]
+        made = []
+        for i, name in enumerate(names):
+            for seed in range({1: 2, 2: 1}.get(i, 3)):
+                curve = [(step, 0.5 + step / 3000 + 0.001 * i + 0.01 * seed) for step in range(0, 401, 50)]
+                recall = answered(tasks=60, seed=100 * i + seed).recall
+                changed = type(base)(base.classes, recall, base.judged, base.queries)
+                made.append(cell(name, seed, changed, curve=curve))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """The figure that a call would have written."""
+
+    def make(draw, *args) -> Figure:
+        kept: list[Figure] = []
+        monkeypatch.setattr(plots, "_write", lambda figure, path: kept.append(figure))
+        draw(*args, tmp_path / "a.png")
+        FigureCanvasAgg(kept[0]).draw()
+        return kept[0]
+
+    return make
+
+
+def texts(figure: Figure) -> dict[Text, np.ndarray]:
+    """Every text that is seen, and its box (left, bottom, right, top) in pixels."""
+    hidden = [name for axes in figure.axes[1:] for name in axes.get_yticklabels()]  # the first panel has them
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        hidden += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+    found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    return {t: t.get_window_extent().extents for t in found if t not in hidden}
+
+
+@pytest.mark.parametrize("arms", [2, 4, 20, 26])
+@pytest.mark.parametrize("what", ["forest", "curves"])
+def test_no_text_lies_over_another_or_beyond_the_picture(cells, drawn, arms, what):
+    if what == "forest":
+        figure = drawn(plots.forest, compare(cells(arms), "uniform", 0, count=5), "5-way 1-shot")
+    else:
+        figure = drawn(plots.curves, cells(arms), "uniform")
+    boxes = texts(figure)
+    assert len(boxes) >= arms + 3
+    width, height = figure.get_size_inches() * figure.dpi
+    for text, (left, bottom, right, top) in boxes.items():
+        inside = left >= 0 and bottom >= 0 and right <= width and top <= height
+        assert inside, text.get_text()
+        for other, (l2, b2, r2, t2) in boxes.items():
+            apart = right <= l2 or r2 <= left or top <= b2 + 1 or t2 <= bottom + 1
+            assert text is other or apart, (text.get_text(), other.get_text())
+
+
+def test_a_panel_shows_means_and_both_intervals_in_points(cells, drawn):
+    study = compare(cells(2), "uniform", 0, count=5)
+    found = study.settings["5-way 1-shot"][1].differences
+    figure = drawn(plots.forest, study, "5-way 1-shot")
+    assert [axes.get_title() for axes in figure.axes] == list(found)
+    for axes, d in zip(figure.axes, found.values(), strict=True):
+        lines = [np.asarray(line.get_xdata(), dtype=float) for line in axes.lines]
+        for half in (d.half, d.half_corrected):
+            ends = [100 * (d.mean - half), 100 * (d.mean + half)]
+            assert any(len(x) == 2 and np.allclose(x, ends) for x in lines)
+        assert any(len(x) == 1 and np.allclose(x, 100 * d.mean) for x in lines)
+        assert axes.get_xlabel() == "points"
+        low, high = axes.get_xlim()
+        assert low == -high
+        assert abs(100 * d.mean) < high
+
+
+def test_an_interval_that_few_seeds_made_huge_does_not_set_the_scale(cells, drawn):
+    study = compare(cells(8), "uniform", 0, count=5)
+    results = study.settings["5-way 1-shot"][1:]
+    figure = drawn(plots.forest, study, "5-way 1-shot")
+    two_seeds = results[0].differences["accuracy"]
+    high = figure.axes[0].get_xlim()[1]
+    assert 100 * two_seeds.half_corrected > 3 * high
+    assert high > max(100 * (abs(r.differences["accuracy"].mean)) for r in results)
+    arrows = [line for line in figure.axes[0].lines if line.get_marker() in "<>"]
+    assert {(a.get_marker(), a.get_ydata()[0]) for a in arrows} >= {("<", 0), (">", 0)}
+    labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert labels[:3] == ["boosted (2 of 3 seeds)", "pairs (1 of 3 seeds)", "meta-batch, duplicates"]
+
+
+def test_curves_are_means_with_a_band_of_one_standard_error(cell, answered, drawn):
+    a, step = answered(), (0, 10, 20)
+    values = np.array([[0.5, 0.6, 0.7], [0.52, 0.64, 0.76], [0.57, 0.62, 0.64]])
+    made = [cell("uniform", s, a, curve=list(zip(step, v, strict=True))) for s, v in enumerate(values)]
+    made[1].curve.append((30, 0.9))  # a step that the others lack
+    made.append(cell("other", 0, a, curve=[(0, 0.4), (10, 0.5)]))
+    axes = drawn(plots.curves, made, "uniform").axes[0]
+    uniform, other = (line for line in axes.lines if line.get_linewidth() > 1)
+    assert uniform.get_color() == "black"
+    assert uniform.get_zorder() > other.get_zorder()
+    assert uniform.get_linewidth() > other.get_linewidth()
+    assert np.allclose(uniform.get_xydata(), np.stack([step, 100 * values.mean(0)], axis=1))
+    assert np.allclose(other.get_xydata(), [[0, 40], [10, 50]])
+    band = next(c for c in axes.collections if isinstance(c, PolyCollection)).get_paths()[0].vertices
+    error = 100 * values.std(0, ddof=1) / math.sqrt(3)
+    for x, mean, e in zip(step, 100 * values.mean(0), error, strict=True):
+        heights = band[np.isclose(band[:, 0], x), 1]
+        assert (heights.min(), heights.max()) == pytest.approx((mean - e, mean + e))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "validation accuracy (%)")
+
+
+@settings(max_examples=100, deadline=None)
+@given(at=st.lists(st.floats(-5, 5), min_size=1, max_size=25), gap=st.floats(0.01, 1))
+def test_labels_are_moved_as_little_as_can_be(at, gap):
+    at = sorted(at)
+    found = np.array(plots.spread(at, gap, -1e6, 1e6))
+    offsets = gap * np.arange(len(at))
+    assert np.allclose(found - offsets, isotonic_regression(np.array(at) - offsets).x, atol=1e-9)
+    assert (np.diff(found) >= gap - 1e-9).all()
+
+
+def test_labels_stay_within_the_axes_where_they_fit():
+    assert plots.spread([0.9, 0.95, 1.0], 0.2, 0.0, 1.0) == pytest.approx([0.6, 0.8, 1.0])
+    assert plots.spread([0.0, 0.0, 1.0], 0.2, 0.0, 1.0) == pytest.approx([0.0, 0.2, 1.0])
+
+
+@pytest.mark.parametrize("what", ["forest", "curves"])
+def test_a_picture_is_written_whole_or_not_at_all(cells, tmp_path, monkeypatch, what):
+    study, path = compare(cells(3), "uniform", 0, count=5), tmp_path / "plots" / "a.png"
+
+    def draw():
+        if what == "forest":
+            plots.forest(study, "5-way 1-shot", path)
+        else:
+            plots.curves(cells(3), "uniform", path)
+
+    draw()
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width > 900
+        assert len(image.convert("L").getcolors()) > 20
+    whole = path.read_bytes()
+    draw()
+    assert path.read_bytes() == whole
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+
+    def fail(self, target, **how):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(UserError, match=r"a\.png: the picture cannot be written \(No space left"):
+        draw()
+    assert path.read_bytes() == whole
+
+
+def test_one_seed_alone_is_drawn(cell, answered, tmp_path):
+    made = [cell(arm, 0, answered(judged=0), curve=[(5, 0.5)]) for arm in ("uniform", "词")]
+    plots.forest(compare(made, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")
+    plots.curves(made, "uniform", tmp_path / "b.png")
+    assert (tmp_path / "a.png").exists()
+    assert (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize("name", ["W" * 30, "i", "two\nlines"])
+def test_the_paper_holds_names_of_any_width(cell, answered, tmp_path, name):
+    made = [cell(arm, s, answered()) for s in range(2) for arm in ("uniform", name)]
+    plots.forest(compare(made, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")
+    plots.curves(made, "uniform", tmp_path / "b.png")
+    for path in (tmp_path / "a.png", tmp_path / "b.png"):
+        with Image.open(path) as image:
+            ink = np.asarray(image.convert("L")) < 250
+        assert ink.any()
+        assert ink[9:-9, 9:-9].sum() == ink.sum()  # a white edge all around
+
+
+def test_nothing_to_draw_is_told(cell, answered, tmp_path):
+    alone = [cell("uniform", 0, answered(), curve=[])]
+    with pytest.raises(UserError, match="no arm shares a seed with uniform"):
+        plots.forest(compare(alone, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")
+    with pytest.raises(UserError, match="no curve to draw"):
+        plots.curves(alone, "uniform", tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
