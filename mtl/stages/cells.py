@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from mtl.compare.answers import Answers, Cell
 from mtl.compare.arms import images_seen
@@ -20,12 +20,17 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.stages.contenders import logistic_on_unit_features, table_of
+from mtl.stages.contenders import from_table, logistic_on_unit_features, table_of
 from mtl.stages.material import Material
 from mtl.stages.meta_train import STAGE, meta_train
 from mtl.stages.pretrain import cosine_prototypes
-from mtl.stages.solving import Head, solve_episodes, solve_table
-from mtl.stages.trained import meta_trained_learner, pretrained_backbone, read_pretrained
+from mtl.stages.solving import solve_episodes
+from mtl.stages.trained import (
+    learner_from_pretrained,
+    meta_trained_learner,
+    pretrained_backbone,
+    read_pretrained,
+)
 
 VALIDATION_TASKS = 1000  # that the head of a pretrained backbone is chosen on
 
@@ -78,17 +83,14 @@ def pretrained_cell(
     config: Config, arm: str, material: Material, device: Device, judged: Mapping[str, EpisodeBatch]
 ) -> Cell:
     """What the pretrained backbone answers with the head that does best on validation tasks of a setting."""
-    folder = RunFolder.of(config)
+    folder, split = RunFolder.of(config), config.evaluate.split
     payload = read_pretrained(folder, config)
-    backbone = pretrained_backbone(payload, config, material.splits.train)
-    tables = {split: table_of(backbone, material, split, device) for split in ("val", config.evaluate.split)}
+    heads = {s: heads_of(payload, config, material, s, device) for s in ("val", split)}
     answers: dict[str, Answers] = {}
     for way, shot in config.evaluate.settings:
         one = replace(config, evaluate=replace(config.evaluate, settings=((way, shot),)))
-        head = best_head(tables["val"], one, material)
-        table = tables[config.evaluate.split]
-        solve = _with_head(head, table)
-        answers |= answer(solve, one, material, judged)
+        best = best_head(heads["val"], one, material)
+        answers |= answer(heads[split][best], one, material, judged)
     epochs, images = config.pretrain.epochs, len(material.pretrain_images)
     return Cell(arm, config.seed, answers, [], None, float(payload["seconds"]), epochs * images)
 
@@ -129,31 +131,35 @@ def judge(config: Config, material: Material, device: Device) -> dict[str, Episo
     return found
 
 
-def best_head(table: Tensor, config: Config, material: Material) -> Head:
-    """The head with the best accuracy on validation tasks of the one setting of `config`.
+def heads_of(
+    payload: Mapping[str, Any], config: Config, material: Material, split: str, device: Device
+) -> dict[str, Solve]:
+    """Ways to answer with a pretrained backbone alone, each by its name.
 
-    Cosine prototypes and logistic regression, on the features and on their power `meta.head.power`.
+    Cosine prototypes and logistic regression, on the features and on their power `meta.head.power`; and the
+    learner as meta-training starts with it.
     """
+    train = material.splits.train
+    table = table_of(pretrained_backbone(payload, config, train), material, split, device)
+    bent = power_transform(table, config.meta.head.power)
+    learner = learner_from_pretrained(payload, config, train, device)
+    pictures = material.pictures(split, device)
+    return {
+        "prototypes": from_table("", cosine_prototypes, table).solve,
+        "prototypes, power": from_table("", cosine_prototypes, bent).solve,
+        "logistic regression": from_table("", logistic_on_unit_features, table).solve,
+        "logistic regression, power": from_table("", logistic_on_unit_features, bent).solve,
+        "start of meta-training": lambda episodes: solve_episodes(learner, pictures, episodes),
+    }
+
+
+def best_head(heads: Mapping[str, Solve], config: Config, material: Material) -> str:
+    """The one of the heads with the best accuracy on validation tasks of the one setting of `config`."""
     (way, shot), queries = config.evaluate.settings[0], config.evaluate.queries
-    labels = material.splits.val.class_counts()
-    way = min(way, len(labels))
-    queries = min(queries, int(labels.min()) - shot)
+    counts = material.splits.val.class_counts()
+    way, queries = min(way, len(counts)), min(queries, int(counts.min()) - shot)
     episodes = material.fixed_episodes("val", way, shot, queries, VALIDATION_TASKS, config.seed, "head")
-    place = episodes.image_indices()
-
-    def score(head: Head) -> float:
-        return float(solve_table(head, table, place, episodes).accuracy.mean())
-
-    plain = (cosine_prototypes, logistic_on_unit_features)
-    return max((*plain, *(_bent(head, config.meta.head.power) for head in plain)), key=score)
-
-
-def _bent(head: Head, power: float) -> Head:
-    return lambda features, way, shot: head(power_transform(features, power), way, shot)
-
-
-def _with_head(head: Head, table: Tensor) -> Solve:
-    return lambda episodes: solve_table(head, table, episodes.image_indices(), episodes)
+    return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))
 
 
 def _curve(path: Path) -> list[tuple[int, float]]:

@@ -1,5 +1,6 @@
 """What earlier stages left: the pretrained backbone and the meta-trained learner, out of their files."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -34,7 +35,7 @@ def fresh_backbone(config: Config, train: ImageSet) -> nn.Module:
     return build_backbone(config.backbone, train.channels, train.size, generator(config.seed, "backbone"))
 
 
-def pretrained_backbone(payload: dict[str, Any], config: Config, train: ImageSet) -> nn.Module:
+def pretrained_backbone(payload: Mapping[str, Any], config: Config, train: ImageSet) -> nn.Module:
     """The backbone that pretraining chose.
 
     Raises:
@@ -51,7 +52,7 @@ def pretrained_backbone(payload: dict[str, Any], config: Config, train: ImageSet
 
 
 def learner_from_pretrained(
-    payload: dict[str, Any], config: Config, train: ImageSet, device: Device
+    payload: Mapping[str, Any], config: Config, train: ImageSet, device: Device
 ) -> Learner:
     """The learner as meta-training starts with it."""
     backbone = pretrained_backbone(payload, config, train)
@@ -59,7 +60,7 @@ def learner_from_pretrained(
 
 
 def meta_trained_learner(
-    payload: dict[str, Any], pretrained: dict[str, Any], config: Config, train: ImageSet, device: Device
+    payload: Mapping[str, Any], pretrained: Mapping[str, Any], config: Config, train: ImageSet, device: Device
 ) -> Learner:
     """The learner that meta-training chose."""
     learner = learner_from_pretrained(pretrained, config, train, device)
