@@ -13,7 +13,7 @@ from benchmarks.workload import CASES, INNER_STEPS, TINY, Case, workload
 from mtl.learners.types import episode_labels
 from mtl.models.heads import gradient_descent
 from mtl.runtime.seeds import generator
-from mtl.stages.meta_train import meta_step
+from mtl.stages.meta_step import meta_step
 
 TASKS, WAY, QUERIES, RATE = 4, 5, 15, 0.01
 AT_LEAST = {"first": 5.0, "second": 10.0}

@@ -17,7 +17,7 @@ from mtl.learners.types import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
-from mtl.stages.meta_train import episode_images, meta_step
+from mtl.stages.meta_step import episode_images, meta_step
 from mtl.stages.solving import Pictures
 
 Precision = Literal["float32", "bfloat16"]

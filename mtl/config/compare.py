@@ -25,12 +25,45 @@ class Arm:
         return name
 
 
-_ARMS = (
-    Arm("uniform", ("hard_tasks.sampler=uniform",)),
-    Arm("boosted classes", ("hard_tasks.sampler=boosted", "hard_tasks.unit=class")),
-    Arm("boosted pairs", ("hard_tasks.sampler=boosted", "hard_tasks.unit=pair")),
-    Arm("hard-task meta-batch", ("hard_tasks.sampler=meta_batch",)),
-    Arm("random pool", ("hard_tasks.sampler=random_pool",)),
+def _arm(name: str, change: str, *trials: str) -> Arm:
+    """Short keys, of `hard_tasks` where no section is named, as in `sampler=boosted unit=class`."""
+
+    def keys(text: str) -> Overrides:
+        return tuple(one if "." in one.split("=")[0] else f"hard_tasks.{one}" for one in text.split())
+
+    return Arm(name, keys(change), tuple(keys(trial) for trial in trials))
+
+
+_RATES = ("meta.lr*=0.5", "meta.lr*=1", "meta.lr*=2")
+_SHARES = ("share=0.3", "share=0.6", "share=1.0")
+_POOLS = ("hard=4", "hard=10", "hard=20")
+
+#: Every sampler and objective, each with three trials of what is its own.
+ARMS = (
+    _arm("uniform", "sampler=uniform", *_RATES),
+    _arm("random pool", "sampler=random_pool", *_POOLS),
+    _arm("easy", "sampler=easy", *_POOLS),
+    _arm("hard-task meta-batch", "sampler=meta_batch", *_POOLS),
+    _arm("boosted tasks", "sampler=boosted unit=task", *_SHARES),
+    _arm("boosted classes", "sampler=boosted unit=class", *_SHARES),
+    _arm("boosted pairs", "sampler=boosted unit=pair", *_SHARES),
+    _arm("class pairs", "sampler=class_pair rate=1", *_SHARES),
+    _arm("posterior", "sampler=posterior", *_SHARES),
+    _arm("learning progress", "sampler=learning_progress", *_SHARES),
+    _arm("fisher", "sampler=fisher", *_SHARES),
+    _arm(
+        "neighbours",
+        "sampler=neighbours",
+        "neighbours=10 share=0.5",
+        "neighbours=30 share=0.5",
+        "neighbours=60 share=1.0",
+    ),
+    _arm("within group", "sampler=within_group", "share=0.3", "share=0.6", "share=0.6 within=hard"),
+    _arm("self-paced", "sampler=self_paced share=1.0 fade=0", "part=0.3", "part=0.5", "part=0.7"),
+    _arm("easy to hard", "sampler=self_paced share=1.0 fade=0 pace=move", "part=0.3", "part=0.5", "part=0.7"),
+    _arm("uniform difficulty", "sampler=uniform_difficulty", *_RATES),
+    _arm("ohem", "sampler=uniform objective=ohem", "tail=0.25", "tail=0.5", "tail=0.75"),
+    _arm("cvar", "sampler=uniform objective=cvar", "tail=0.25", "tail=0.5", "tail=0.75"),
 )
 
 
@@ -38,7 +71,7 @@ _ARMS = (
 class Compare:
     """Arms × seeds, from one pretrained checkpoint a seed."""
 
-    arms: tuple[Arm, ...] = Field(default=_ARMS, min_length=1)
+    arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     reference: str = "uniform"  # the arm that the others are held against
     seeds: Positive = 5  # seed, seed + 1, ...
     judged_tasks: Count = 2000  # novel tasks that the pretrained backbone's confusions make hard

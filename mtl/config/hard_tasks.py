@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mtl.config.values import STRICT, NonNegative, Positive, Rate, Share
+from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -40,6 +40,8 @@ class HardTasks:
     every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool, fisher and
     #   neighbours look at the classes anew, the others write their weights down
 
+    snapshots: Count = 0  # networks of so many last rounds that are kept, to vote at evaluation
+
     unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
     pool: Positive = 40  # boosted: tasks of one round's meta-test
     rate: NonNegative = 0.5  # boosted, ν: how much of AdaBoost's α is used; class_pair, α
@@ -53,7 +55,7 @@ class HardTasks:
     temperature: Rate = 0.1  # posterior with softmax, within_group: of the classes' errors
     slow: Share = 0.98  # learning_progress: like `forget`, of the estimate that lags behind
     look: Annotated[int, Field(ge=2)] = 10  # fisher, neighbours: images of each class that are looked at
-    neighbours: Positive = 10  # neighbours: how many nearest classes the others are drawn from
+    neighbours: Positive = 10  # neighbours: the others are drawn from so many nearest, at least N − 1
     within: Literal["uniform", "hard"] = "uniform"  # within_group: which classes of the group
     candidates: Annotated[int, Field(ge=2)] = 16  # fisher, self_paced: tasks that one is chosen from
     part: Annotated[float, Field(gt=0, le=1)] = 0.4  # fisher: share of the candidates, the hardest, that it

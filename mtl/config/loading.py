@@ -62,7 +62,7 @@ def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ())
 
 
 def with_overrides(config: Config, overrides: Sequence[str], origin: str) -> Config:
-    """A config with `key.sub=value` laid over it; `origin` says in messages where they came from.
+    """A config with `key.sub=value` or `key.sub*=factor` laid over it; `origin` says where they came from.
 
     Raises:
         UserError: with one line for every mistake in them.
@@ -111,17 +111,25 @@ def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         return [f"{text!r}: an override is written key.sub=value, for example meta.way=5"]
-    *parents, last = key.strip().split(".")
+    times = key.endswith("*")
+    *parents, last = key.rstrip("*").strip().split(".")
     for parent in parents:
         below = tree.setdefault(parent, {})
         if not isinstance(below, dict):
             return [f"{key}: {parent} is a single value and has no keys below it"]
         tree = below
     try:
-        tree[last] = yaml.safe_load(value)
+        given = yaml.safe_load(value)
+        if times and not (_is_number(given) and _is_number(tree.get(last))):
+            return [f"{text}: *= multiplies a number of the config by a number"]
+        tree[last] = tree[last] * given if times else given
     except yaml.YAMLError:
         return [f"{key}: {value!r} is not a YAML value (numbers, true, words, [lists])"]
     return []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sentences(error: Any) -> Iterator[str]:

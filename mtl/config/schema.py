@@ -209,6 +209,13 @@ class Config:
                 for n, k in self.evaluate.settings
                 if n != meta.way
             ]
+        if self.hard_tasks.snapshots and (
+            meta.batch_norm == "episode" or meta.algorithm not in {"mtl", "anil"}
+        ):
+            wrong.append(
+                "hard_tasks.snapshots: networks vote on features that are the same in every episode, which "
+                "meta.batch_norm = episode and the algorithms maml and meta_sgd do not have"
+            )
         if head.levels > 1 and self.backbone.name not in {"conv4", "resnet12"}:
             wrong.append(
                 f"meta.head.levels: {head.levels}, but {self.backbone.name} gives the output of its last "
@@ -216,11 +223,6 @@ class Config:
             )
         if self.hard_tasks.warm_up + self.hard_tasks.fade > 1:
             wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
-        if self.hard_tasks.sampler == "neighbours" and self.hard_tasks.neighbours < meta.way - 1:
-            wrong.append(
-                f"hard_tasks.neighbours: {self.hard_tasks.neighbours}; an episode of meta.way = {meta.way} "
-                f"needs at least {meta.way - 1} neighbours of its first class"
-            )
         if wrong:
             raise ValueError("\n".join(wrong))
         return self

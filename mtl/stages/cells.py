@@ -20,7 +20,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.stages.contenders import from_table, logistic_on_unit_features, table_of
+from mtl.stages.contenders import from_table, logistic_on_unit_features, table_of, votes
 from mtl.stages.material import Material
 from mtl.stages.meta_train import STAGE, meta_train
 from mtl.stages.pretrain import cosine_prototypes
@@ -31,6 +31,7 @@ from mtl.stages.trained import (
     pretrained_backbone,
     read_pretrained,
 )
+from mtl.stages.vote import voters
 
 VALIDATION_TASKS = 1000  # that the head of a pretrained backbone is chosen on
 
@@ -56,27 +57,32 @@ def train_arm(config: Config, pretrained: Path, material: Material) -> float:
     return float(checkpoints.read(folder.meta)["score"])
 
 
-def arm_cell(
+def arm_cells(
     config: Config, arm: str, material: Material, device: Device, judged: Mapping[str, EpisodeBatch]
-) -> Cell:
-    """What the learner that meta-training chose answers."""
-    folder = RunFolder.of(config)
-    meta = checkpoints.read(folder.meta)
-    learner = meta_trained_learner(
-        meta, read_pretrained(folder, config), config, material.splits.train, device
-    )
+) -> list[Cell]:
+    """What the learner that meta-training chose answers; and the vote of its rounds, where it kept them."""
+    folder, train = RunFolder.of(config), material.splits.train
+    meta, pretrained = checkpoints.read(folder.meta), read_pretrained(folder, config)
+    learner = meta_trained_learner(meta, pretrained, config, train, device)
     pictures = material.pictures(config.evaluate.split, device)
-    answers = answer(lambda episodes: solve_episodes(learner, pictures, episodes), config, material, judged)
     seconds = float(meta["seconds"])
-    return Cell(
-        arm,
-        config.seed,
-        answers,
-        curve=_curve(folder.metrics),
-        seconds_per_step=seconds / meta_steps(config),
-        seconds=seconds,
-        images=images_seen(config),
-    )
+
+    def cell(name: str, solve: Solve) -> Cell:
+        return Cell(
+            name,
+            config.seed,
+            answer(solve, config, material, judged),
+            curve=_curve(folder.metrics) if name == arm else [],
+            seconds_per_step=seconds / meta_steps(config),
+            seconds=seconds,
+            images=images_seen(config),
+        )
+
+    voting = votes(*voters(meta, pretrained, config, train, device), pictures)
+    return [
+        cell(arm, lambda episodes: solve_episodes(learner, pictures, episodes)),
+        *(cell(f"{arm}, {one.name}", one.solve) for one in voting),
+    ]
 
 
 def pretrained_cell(

@@ -24,7 +24,7 @@ from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
-from mtl.stages.cells import arm_cell, judge, pretrained_cell, train_arm
+from mtl.stages.cells import arm_cells, judge, pretrained_cell, train_arm
 from mtl.stages.material import Material, load_material
 from mtl.stages.pretrain import pretrain
 
@@ -54,6 +54,7 @@ def compare(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
         )
     material = material or load_material(config)
+    config = without_groups(config) if material.splits.train.groups is None else config
     home.mkdir(parents=True, exist_ok=True)
     replace_text(home / "config.yaml", to_yaml(config))
     mine = [s for s in all_seeds(config) if seeds is None or s in seeds]
@@ -62,6 +63,20 @@ def compare(
         tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}")
         run_seed(config, home, seed, chosen, material)
     return report(config, home, chosen)
+
+
+def without_groups(config: Config) -> Config:
+    """The comparison without the arms that draw within groups: the image set has none."""
+
+    def draws_within(arm: Arm) -> bool:
+        return arm_config(config, arm, config.seed).hard_tasks.sampler == "within_group"
+
+    left_out = [arm.name for arm in config.compare.arms if draws_within(arm)]
+    if not left_out:
+        return config
+    tell(f"{STAGE}: {config.data.name} has no groups of classes; left out: {', '.join(left_out)}")
+    kept = tuple(arm for arm in config.compare.arms if arm.name not in left_out)
+    return replace(config, compare=replace(config.compare, arms=kept))
 
 
 def all_seeds(config: Config) -> list[int]:
@@ -118,7 +133,10 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
             continue
         tell(f"{STAGE}: seed {seed}, {arm.name}")
         train_arm(one, pretrained, material)
-        save(_answers(one), arm_cell(one, arm.name, material, device, judged))
+        first, *votes = arm_cells(one, arm.name, material, device, judged)
+        for number, cell in enumerate(votes):
+            save(_answers(one).with_name(f"answers-{number}.pt"), cell)
+        save(_answers(one), first)  # last: it says that all are there
         if not config.compare.keep_ledgers:
             RunFolder.of(one).ledger.unlink(missing_ok=True)
 
@@ -155,7 +173,8 @@ def cells_of(config: Config, home: Path, chosen: dict[str, int]) -> list[Cell]:
             for name in (PRETRAINED, LONGER)
             for seed in all_seeds(config)
         ]
-    return [load(path) for path in paths if path.exists()]
+    there = [path for path in paths if path.exists()]
+    return [load(one) for path in there for one in (path, *sorted(path.parent.glob("answers-*.pt")))]
 
 
 def _at(config: Config, home: Path, run: str) -> Config:

@@ -1,7 +1,8 @@
 """Who answers the novel tasks: the meta-trained learner, and what it has to beat, on the same tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from mtl.stages.material import Material
 from mtl.stages.pretrain import cosine_prototypes
 from mtl.stages.solving import Head, Pictures, extract, solve_episodes, solve_table
 from mtl.stages.trained import fresh_backbone, meta_trained_learner, pretrained_backbone
+from mtl.stages.vote import solve_by_vote, voters
 
 _PIXELS = 32  # side to which images are averaged for the comparison of pixels, where they are larger
 
@@ -48,6 +50,7 @@ def contenders(
         learner = meta_trained_learner(meta, pretrained, config, train, device)
         name = f"meta-trained ({config.meta.algorithm})"
         found.append(_learner(name, learner, pictures, rows, mirror))
+        found += votes(*voters(meta, pretrained, config, train, device), pictures)
     if meta is None or config.evaluate.baseline:
         table = table_of(pretrained_backbone(pretrained, config, train), material, split, device, mirror)
         table = power_transform(table, config.meta.head.power)
@@ -58,6 +61,18 @@ def contenders(
         found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table))
         found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures)))
     return found
+
+
+def votes(learners: Sequence[Learner], alphas: Sequence[float], pictures: Pictures) -> list[Contender]:
+    """The vote of the kept networks: by α where the rounds had one, and each alike."""
+    if not learners:
+        return []
+    alike = [1.0] * len(learners)
+    kinds = {"by α": alphas} if sum(alphas) > 0 else {}
+    return [
+        Contender(f"vote of {len(learners)} rounds, {kind}", partial(solve_by_vote, learners, w, pictures))
+        for kind, w in {**kinds, "each alike": alike}.items()
+    ]
 
 
 def table_of(

@@ -6,21 +6,17 @@ Starts from checkpoints/<run>/pretrain.pt. Writes meta.pt, the learner that did 
 validation classes, and hard_tasks.sqlite, the record of every episode and round.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 
 from mtl.config import Augment, Config
-from mtl.data.augment import augment
 from mtl.episodes.samplers import build_sampler, meta_steps
-from mtl.episodes.types import EpisodeBatch, Outcome, TaskSampler
+from mtl.episodes.types import Round
 from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.objectives import build_objective
-from mtl.learners.types import Learner, episode_labels
+from mtl.learners.types import Learner
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.interrupt import StopRequest
@@ -28,9 +24,10 @@ from mtl.runtime.progress import Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
+from mtl.stages.meta_step import episode_images, meta_step, survey
 from mtl.stages.recording import record_round, register_classes
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
-from mtl.stages.solving import Pictures, features_of, solve_episodes, with_table
+from mtl.stages.solving import solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
 
 STAGE = "meta-train"
@@ -80,6 +77,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
     with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
         saved = folder.unfinished(STAGE, ledger)
         step, current_round, best, elapsed, kept = 0, 0, None, 0.0, None
+        snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
         if saved:
             checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
             learner.load_state_dict(saved["learner"])
@@ -88,7 +86,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
             if objective is not None:
                 objective.load_state_dict(saved["objective"])
             step, current_round, best = saved["step"], saved["round"], saved["best"]
-            elapsed, kept = saved["elapsed"], saved["metrics"]
+            elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
         else:
             ledger.clear(STAGE)
             register_classes(ledger, "train", train)
@@ -109,6 +107,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 "sampler": sampler.state_dict(),
                 "objective": None if objective is None else objective.state_dict(),
                 "best": best,
+                "snapshots": snapshots,
                 "elapsed": clock.elapsed,
                 "metrics": metrics.size,
             }
@@ -118,6 +117,15 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
             weights = sampler.weigh(losses)
             return weights if objective is None else weights * objective.weigh(losses)
 
+        def note_round(ended: Round) -> None:
+            """Writes a round down, and keeps the learner as it stands if it may vote later."""
+            nonlocal current_round
+            current_round = ended.number
+            record_round(ledger, STAGE, "train", step, ended)
+            if config.hard_tasks.snapshots:
+                kept = {"step": step, "alpha": ended.alpha, "learner": weights_of(learner)}
+                snapshots[:] = [*snapshots, kept][-config.hard_tasks.snapshots :]
+
         def validated(best: dict[str, Any] | None, **numbers: float) -> dict[str, Any]:
             """The best learner so far, the present one included."""
             solved = solve_episodes(learner, val_pictures, val_episodes)
@@ -126,8 +134,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
             progress.say(f"step {step}/{steps}: val {how.way}-way {how.shot}-shot {100 * score:.2f}")
             if best is not None and score <= best["score"]:
                 return best
-            weights = {k: v.detach().cpu().clone() for k, v in learner.state_dict().items()}
-            return {"score": score, "step": step, "learner": weights}
+            return {"score": score, "step": step, "learner": weights_of(learner)}
 
         with Progress(STAGE, steps, step) as progress:
             if best is None:  # training has to beat its start
@@ -138,9 +145,8 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                     tested = solve_episodes(learner, pictures, pool)
                     ended = sampler.update(pool, tested)
                     assert ended is not None  # a pool ends its round
-                    current_round = ended.number
-                    ledger.append(STAGE, current_round, step, pool, tested, "train")
-                    record_round(ledger, STAGE, "train", step, ended)
+                    ledger.append(STAGE, ended.number, step, pool, tested, "train")
+                    note_round(ended)
 
                 survey(sampler, step, learner, pictures)
                 batch = sampler.draw(how.tasks)
@@ -163,8 +169,7 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                 ended = sampler.update(batch, outcome)
                 ledger.append(STAGE, current_round, step, batch, outcome, "train")
                 if ended is not None:
-                    current_round = ended.number
-                    record_round(ledger, STAGE, "train", step, ended)
+                    note_round(ended)
                 step += 1
                 chosen = sum(origin != "uniform" for origin in batch.origin)
                 progress.step(
@@ -177,75 +182,10 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
                     folder.save(state(), ledger)
                 stop.here(STAGE, step, steps)
         folder.save(state(), ledger)
-    folder.finish(STAGE, {**header, **best, "normalise": pretrained["normalise"], "seconds": clock.elapsed})
+    done = {"snapshots": snapshots, "normalise": pretrained["normalise"], "seconds": clock.elapsed}
+    folder.finish(STAGE, {**header, **best, **done})
 
 
-def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: Pictures) -> None:
-    """Shows the sampler the features of the images that it wants to see before this step, if any."""
-    wanted = sampler.survey(step)
-    if wanted is not None:
-        learner.set_mode(training=False)
-        sampler.take_survey(features_of(learner, pictures, wanted))
-
-
-def episode_images(
-    batch: EpisodeBatch, pictures: Pictures, changes: Augment, random: torch.Generator
-) -> Tensor:
-    """(T, N·K + N·Q, C, H, W): the images of a meta-batch, each changed on its own, normalised.
-
-    Where the backbone is fixed and nothing is changed, their features (T, N·K + N·Q, D).
-    """
-    rows = batch.image_indices()
-    if pictures.table is not None:
-        return pictures.table[rows]
-    changed = augment(pictures.images[rows.flatten()], changes, random)
-    return pictures.normalise(changed).view(*rows.shape, *changed.shape[1:])
-
-
-def meta_step(
-    learner: Learner,
-    optimizer: Optimizer,
-    images: Tensor,
-    batch: EpisodeBatch,
-    at_once: int,
-    weigh: Callable[[Tensor], Tensor] | None = None,
-) -> Outcome:
-    """One update of the meta-parameters by the mean cross-entropy of all queries; how the tasks went.
-
-    Args:
-        images: (T, N·K + N·Q, C, H, W) of the meta-batch, normalised; or features (T, N·K + N·Q, D) of the
-            fixed backbone.
-        at_once: images that may pass the backbone together. Where more than one task is too many, and tasks
-            are apart, gradients are added up over parts of the meta-batch: the same sum in less memory.
-        weigh: how much each task counts, from the losses (T,) of all of them; None for alike. Where the
-            meta-batch goes in parts, the losses are found out beforehand, by a pass without gradients.
-    """
-    tasks = max(1, at_once // images.shape[1]) if learner.tasks_apart else len(batch)
-    parts = torch.split(images, tasks)
-    weights = None
-    if weigh is not None and len(parts) > 1:
-        with torch.no_grad():
-            weights = weigh(torch.cat([_losses(learner, part, batch)[1] for part in parts]).cpu())
-    optimizer.zero_grad(set_to_none=True)
-    answers = []
-    for i, part in enumerate(parts):
-        logits, losses = _losses(learner, part, batch)
-        if weigh is None:
-            loss = losses.mean() * (len(part) / len(batch))
-        else:
-            weights = weigh(losses.detach().cpu()) if weights is None else weights
-            loss = losses @ weights[i * tasks : i * tasks + len(part)].to(losses) / len(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        answers.append(logits.detach())
-    optimizer.step()
-    return Outcome.of(torch.cat(answers), batch.way, batch.queries)
-
-
-def _losses(learner: Learner, images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-    """Query logits (T', N·Q, N) of some of the tasks, and the mean cross-entropy of each (T',)."""
-    if images.ndim == 3:
-        logits = learner.solve_features(learner.embed(images), batch.way, batch.shot)
-    else:
-        logits = learner.solve(images, batch.way, batch.shot)
-    labels = episode_labels(len(images), batch.way, batch.queries, logits.device)
-    return logits, F.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+def weights_of(learner: Learner) -> dict[str, Tensor]:
+    """A copy of the learner's state, on the CPU."""
+    return {k: v.detach().cpu().clone() for k, v in learner.state_dict().items()}

@@ -69,10 +69,14 @@ def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch)
 @torch.no_grad()
 def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) says which row is which image."""
-    floats = _FLOATS_ON_CPU if table.device.type == "cpu" else _FLOATS_ELSEWHERE
-    per_chunk = max(1, floats // (place.shape[1] * table.shape[1]))
     parts = [
         Outcome.of(head(table[rows], episodes.way, episodes.shot), episodes.way, episodes.queries)
-        for rows in torch.split(place.to(table.device), per_chunk)
+        for rows in chunks(place, table)
     ]
     return Outcome.concatenate(parts)
+
+
+def chunks(place: Tensor, table: Tensor) -> tuple[Tensor, ...]:
+    """The rows of episodes (T, images) in pieces whose features are gathered together."""
+    floats = _FLOATS_ON_CPU if table.device.type == "cpu" else _FLOATS_ELSEWHERE
+    return torch.split(place.to(table.device), max(1, floats // (place.shape[1] * table.shape[1])))

@@ -16,7 +16,7 @@ from mtl.episodes.samplers.surveyed import SurveyedSampler
 class NeighboursSampler(SurveyedSampler):
     """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
 
-    Args: as of SurveyedSampler; of the config `neighbours`, M. All other classes where there are fewer.
+    Args: as of SurveyedSampler; of the config `neighbours`, M: at least N − 1, at most all others.
     """
 
     def prepare(self) -> None:
@@ -25,7 +25,7 @@ class NeighboursSampler(SurveyedSampler):
 
     def look(self, features: Tensor) -> None:
         centres = F.normalize(features.mean(1), dim=-1)
-        count = min(self.config.neighbours, len(centres) - 1)
+        count = min(max(self.config.neighbours, self.way - 1), len(centres) - 1)
         rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
         self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
 
