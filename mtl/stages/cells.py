@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mtl.compare.answers import Answers, Cell
 from mtl.compare.arms import images_seen
@@ -42,10 +43,11 @@ def setting_name(way: int, shot: int) -> str:
     return f"{way}-way {shot}-shot"
 
 
-def train_arm(config: Config, pretrained: Path, material: Material) -> float:
+def train_arm(config: Config, pretrained: Path, material: Material, tables: dict[str, Tensor]) -> float:
     """Meta-trains in the run folder of `config` from the checkpoint `pretrained`; goes on where it stopped.
 
-    Returns the best accuracy on the validation tasks.
+    `tables` are as `meta_train` has them, of this checkpoint. Returns the best accuracy on the validation
+    tasks.
     """
     folder = RunFolder.of(config)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def train_arm(config: Config, pretrained: Path, material: Material) -> float:
         temporary = folder.pretrain.with_name("pretrain.pt.tmp")
         shutil.copyfile(pretrained, temporary)
         temporary.rename(folder.pretrain)
-    meta_train(config, resume=True, material=material)
+    meta_train(config, resume=True, material=material, tables=tables)
     return float(checkpoints.read(folder.meta)["score"])
 
 
@@ -75,7 +77,7 @@ def arm_cells(
             curve=_curve(folder.metrics) if name == arm else [],
             seconds_per_step=seconds / meta_steps(config),
             seconds=seconds,
-            images=images_seen(config),
+            images=images_seen(config, len(train)),
         )
 
     voting = votes(*voters(meta, pretrained, config, train, device), pictures)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from mtl.compare import plots, table
 from mtl.compare.answers import Cell, load, save
 from mtl.compare.arms import arm_config, images_seen, require_alike, slug
@@ -47,13 +49,13 @@ def compare(
         UserError: arms are not alike in updates and images, or a comparison was begun there already.
         Interrupted: after Ctrl-C; what has ended is kept.
     """
-    require_alike(config)
     home = Path(config.checkpoints) / config.run
     if home.exists() and not resume:
         raise UserError(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
         )
     material = material or load_material(config)
+    require_alike(config, _images(material))
     config = without_groups(config) if material.splits.train.groups is None else config
     home.mkdir(parents=True, exist_ok=True)
     replace_text(home / "config.yaml", to_yaml(config))
@@ -87,6 +89,7 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
     """Which trial of each arm has the best validation accuracy with the first seed; the first of equals."""
     chosen: dict[str, int] = {}
     told: dict[str, dict[str, object]] = {}
+    tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
         if not arm.trials:
             continue
@@ -94,7 +97,8 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
         scores = []
         for number, trial in enumerate(arm.trials):
             tell(f"{STAGE}: {arm.name}, trial {number + 1} of {len(arm.trials)}: {' '.join(trial)}")
-            scores.append(train_arm(arm_run(config, home, arm, config.seed, number), pretrained, material))
+            one = arm_run(config, home, arm, config.seed, number)
+            scores.append(train_arm(one, pretrained, material, tables))
         best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
         told[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
     replace_text(home / "trials.json", json.dumps(told, indent=1))
@@ -120,19 +124,22 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
     judged = judge(base, material, device)
     if config.compare.longer:
         reference = config.compare.arm(config.compare.reference)
-        extra = math.ceil(images_seen(arm_config(config, reference, seed)) / _images(material))
+        extra = math.ceil(
+            images_seen(arm_config(config, reference, seed), _images(material)) / _images(material)
+        )
         more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
         longer = _at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
         for name, one in ((PRETRAINED, base), (LONGER, longer)):
             if not _answers(one).exists():
                 pretrain(one, resume=True, material=material)
                 save(_answers(one), pretrained_cell(one, name, material, device, judged))
+    tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
         one = arm_run(config, home, arm, seed, chosen.get(arm.name))
         if _answers(one).exists():
             continue
         tell(f"{STAGE}: seed {seed}, {arm.name}")
-        train_arm(one, pretrained, material)
+        train_arm(one, pretrained, material, tables)
         first, *votes = arm_cells(one, arm.name, material, device, judged)
         for number, cell in enumerate(votes):
             save(_answers(one).with_name(f"answers-{number}.pt"), cell)

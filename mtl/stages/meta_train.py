@@ -35,13 +35,20 @@ STAGE = "meta-train"
 DECIDED_BY = ("seed", "data", "backbone", "pretrain", "meta", "hard_tasks")
 
 
-def meta_train(config: Config, resume: bool = False, material: Material | None = None) -> None:
+def meta_train(
+    config: Config,
+    resume: bool = False,
+    material: Material | None = None,
+    tables: dict[str, Tensor] | None = None,
+) -> None:
     """Trains what `meta.train` names, episode by episode, and resamples the tasks that fail.
 
     Args:
         config: of the run.
         resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
         material: the image set, where the caller has it already.
+        tables: features (M, D) of splits by a backbone that no training changes: what is missing is added,
+            for the next call with the same checkpoint.
 
     Raises:
         UserError: before anything is written, for what the user can mend.
@@ -71,8 +78,9 @@ def meta_train(config: Config, resume: bool = False, material: Material | None =
     )
     changes = config.data.augment if how.augment else Augment()
     if learner.backbone_fixed:
-        val_pictures = with_table(learner, val_pictures)
-        pictures = with_table(learner, pictures) if changes == Augment() else pictures
+        tables = {} if tables is None else tables
+        val_pictures = with_table(learner, val_pictures, tables, "val")
+        pictures = with_table(learner, pictures, tables, "train") if changes == Augment() else pictures
 
     with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
         saved = folder.unfinished(STAGE, ledger)

@@ -36,11 +36,13 @@ def extract(features: Callable[[Tensor], Tensor], pictures: Pictures, indices: T
     return torch.cat([features(pictures(part)) for part in torch.split(indices, pictures.at_once)])
 
 
-def with_table(learner: Learner, pictures: Pictures) -> Pictures:
-    """The pictures with their features, for a learner whose backbone is fixed."""
-    learner.set_mode(training=False)
-    table = extract(learner.backbone_features, pictures, torch.arange(len(pictures.images)))
-    return replace(pictures, table=table)
+def with_table(learner: Learner, pictures: Pictures, tables: dict[str, Tensor], split: str) -> Pictures:
+    """The pictures with their features by a fixed backbone, which `tables` has or is given."""
+    if split not in tables:
+        learner.set_mode(training=False)
+        everything = torch.arange(len(pictures.images))
+        tables[split] = extract(learner.backbone_features, pictures, everything)
+    return replace(pictures, table=tables[split])
 
 
 @torch.no_grad()
