@@ -36,6 +36,7 @@ def _arm(name: str, change: str, *trials: str) -> Arm:
 
 _RATES = ("meta.lr*=0.5", "meta.lr*=1", "meta.lr*=2")
 _SHARES = ("share=0.3", "share=0.6", "share=1.0")
+_STRENGTHS = ("rate=1 cap=100 share=0.5", "rate=5 cap=100 share=0.5", "rate=20 cap=100 share=0.5")
 _POOLS = ("hard=4", "hard=10", "hard=20")
 
 #: Every sampler and objective, each with three trials of what is its own.
@@ -46,8 +47,8 @@ ARMS = (
     _arm("hard-task meta-batch", "sampler=meta_batch", *_POOLS),
     _arm("boosted tasks", "sampler=boosted unit=task", *_SHARES),
     _arm("boosted classes", "sampler=boosted unit=class", *_SHARES),
-    _arm("boosted pairs", "sampler=boosted unit=pair", *_SHARES),
-    _arm("class pairs", "sampler=class_pair rate=1", *_SHARES),
+    _arm("boosted pairs", "sampler=boosted unit=pair", *_STRENGTHS),
+    _arm("class pairs", "sampler=class_pair", *_STRENGTHS),
     _arm("posterior", "sampler=posterior", *_SHARES),
     _arm("learning progress", "sampler=learning_progress", *_SHARES),
     _arm("fisher", "sampler=fisher", *_SHARES),

@@ -128,6 +128,7 @@ class Meta:
     augment: bool = True  # data.augment on episodes too
     validate_every: Positive = 100  # steps
     validate_tasks: Positive = 400
+    validate_within_group: bool = False  # like evaluate.within_group, of the validation tasks
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -34,20 +34,19 @@ def require_episodes(
         )
 
 
-def require_group(images: ImageSet, split: str, way: int) -> None:
-    """Checks that N classes of one group can be drawn.
+def require_group(images: ImageSet, split: str, way: int, key: str) -> None:
+    """Checks that N classes of one group can be drawn, as the config's `key` asks.
 
     Raises:
         UserError: the classes are in no groups, or all groups are too small.
     """
     if images.groups is None:
         raise UserError(
-            "evaluate.within_group: the classes of this image set are in no groups; Omniglot (alphabets), "
+            f"{key}: the classes of this image set are in no groups; Omniglot (alphabets), "
             "glyphs (scripts), CIFAR-FS and FC100 (superclasses) have some"
         )
     name, most = Counter(images.groups).most_common(1)[0]
     if most < way:
         raise UserError(
-            f"evaluate.within_group: {way} ways, but the largest group of the {split} split, {name}, has "
-            f"{most} classes"
+            f"{key}: {way} ways, but the largest group of the {split} split, {name}, has {most} classes"
         )

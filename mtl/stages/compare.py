@@ -60,7 +60,10 @@ def compare(
     home.mkdir(parents=True, exist_ok=True)
     replace_text(home / "config.yaml", to_yaml(config))
     mine = [s for s in all_seeds(config) if seeds is None or s in seeds]
-    chosen = choose_trials(config, home, material)
+    if config.seed in mine or not any(arm.trials for arm in config.compare.arms):
+        chosen = choose_trials(config, home, material)
+    else:
+        chosen = chosen_before(config, home)
     for number, seed in enumerate(mine):
         tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}")
         run_seed(config, home, seed, chosen, material)
@@ -103,6 +106,24 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
         told[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
     replace_text(home / "trials.json", json.dumps(told, indent=1))
     return chosen
+
+
+def chosen_before(config: Config, home: Path) -> dict[str, int]:
+    """What `choose_trials` found in the process that has the first seed.
+
+    Raises:
+        UserError: it has not found it yet, or for other trials.
+    """
+    path = home / "trials.json"
+    if not path.exists():
+        raise UserError(
+            f"{path}: is not there yet; trials are made with seed {config.seed}, which comes first"
+        )
+    told = json.loads(path.read_text(encoding="utf-8"))
+    trials = {arm.name: [list(trial) for trial in arm.trials] for arm in config.compare.arms}
+    if {name: one["trials"] for name, one in told.items()} != trials:
+        raise UserError(f"{path}: holds other trials than the config; seed {config.seed} makes them anew")
+    return {name: trials[name].index(one["chosen"]) for name, one in told.items()}
 
 
 def arm_run(config: Config, home: Path, arm: Arm, seed: int, trial: int | None) -> Config:

@@ -73,10 +73,12 @@ def load_material(config: Config) -> Material:
     meta = config.meta
     require_episodes(train, "train", meta.way, meta.shot, meta.queries, among=probe)
     require_episodes(splits.val, "val", meta.way, meta.shot, meta.queries)
+    if meta.validate_within_group:
+        require_group(splits.val, "val", meta.way, "meta.validate_within_group")
     for way, shot in config.evaluate.settings:
         held = splits.test if config.evaluate.split == "test" else splits.val
         require_episodes(held, config.evaluate.split, way, shot, config.evaluate.queries)
         if config.evaluate.within_group:
-            require_group(held, config.evaluate.split, way)
+            require_group(held, config.evaluate.split, way, "evaluate.within_group")
     mean, std = train.mean_std()
     return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe)

@@ -74,7 +74,14 @@ def meta_train(
     pictures = material.pictures("train", device)
     val_pictures = material.pictures("val", device)
     val_episodes = material.fixed_episodes(
-        "val", how.way, how.shot, how.queries, how.validate_tasks, config.seed, "validate"
+        "val",
+        how.way,
+        how.shot,
+        how.queries,
+        how.validate_tasks,
+        config.seed,
+        "validate",
+        how.validate_within_group,
     )
     changes = config.data.augment if how.augment else Augment()
     if learner.backbone_fixed:
