@@ -20,7 +20,7 @@ from mtl.compare.answers import Cell, load, save
 from mtl.compare.arms import arm_config, images_seen, require_alike, slug
 from mtl.compare.differences import Study
 from mtl.compare.differences import compare as held_against
-from mtl.config import Config, to_yaml
+from mtl.config import Config, load_config, to_yaml
 from mtl.config.compare import Arm
 from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
@@ -54,6 +54,7 @@ def compare(
         raise UserError(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
         )
+    require_same_tasks(config, home)
     material = material or load_material(config)
     require_alike(config, _images(material))
     config = without_groups(config) if material.splits.train.groups is None else config
@@ -68,6 +69,23 @@ def compare(
         tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}")
         run_seed(config, home, seed, chosen, material)
     return report(config, home, chosen)
+
+
+def require_same_tasks(config: Config, home: Path) -> None:
+    """Refuses to go on where answers that are there were given to other tasks.
+
+    Raises:
+        UserError: the keys of `evaluate`, or `compare.judged_tasks`, have changed.
+    """
+    path = home / "config.yaml"
+    if path.exists():
+        before = load_config(path)
+        same = before.compare.judged_tasks == config.compare.judged_tasks
+        if before.evaluate != config.evaluate or not same:
+            raise UserError(
+                f"{path}: was begun with other values of evaluate or compare.judged_tasks, so that its "
+                "answers are to other tasks; run=NAME starts another comparison"
+            )
 
 
 def without_groups(config: Config) -> Config:
@@ -102,6 +120,7 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
             tell(f"{STAGE}: {arm.name}, trial {number + 1} of {len(arm.trials)}: {' '.join(trial)}")
             one = arm_run(config, home, arm, config.seed, number)
             scores.append(train_arm(one, pretrained, material, tables))
+            drop_ledger(one)
         best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
         told[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
     replace_text(home / "trials.json", json.dumps(told, indent=1))
@@ -165,8 +184,13 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
         for number, cell in enumerate(votes):
             save(_answers(one).with_name(f"answers-{number}.pt"), cell)
         save(_answers(one), first)  # last: it says that all are there
-        if not config.compare.keep_ledgers:
-            RunFolder.of(one).ledger.unlink(missing_ok=True)
+        drop_ledger(one)
+
+
+def drop_ledger(config: Config) -> None:
+    """Removes the ledger of an arm that has ended, unless the comparison keeps them."""
+    if not config.compare.keep_ledgers:
+        RunFolder.of(config).ledger.unlink(missing_ok=True)
 
 
 def pretrained_run(config: Config, home: Path, seed: int, material: Material) -> Path:
