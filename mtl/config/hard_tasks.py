@@ -7,6 +7,8 @@ from pydantic.dataclasses import dataclass
 
 from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
 
+SURVEYED = frozenset({"fisher", "neighbours"})  # samplers that look at features of the classes
+
 
 @dataclass(frozen=True, config=STRICT)
 class HardTasks:

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from mtl.config.compare import Compare
-from mtl.config.hard_tasks import HardTasks
+from mtl.config.hard_tasks import SURVEYED, HardTasks
 from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
 
 
@@ -210,13 +210,17 @@ class Config:
                 for n, k in self.evaluate.settings
                 if n != meta.way
             ]
-        if self.hard_tasks.snapshots and (
-            meta.batch_norm == "episode" or meta.algorithm not in {"mtl", "anil"}
-        ):
-            wrong.append(
-                "hard_tasks.snapshots: networks vote on features that are the same in every episode, which "
-                "meta.batch_norm = episode and the algorithms maml and meta_sgd do not have"
-            )
+        if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
+            needs_features = {
+                f"hard_tasks.sampler: {self.hard_tasks.sampler}": self.hard_tasks.sampler in SURVEYED,
+                f"hard_tasks.snapshots: {self.hard_tasks.snapshots}": self.hard_tasks.snapshots > 0,
+            }
+            wrong += [
+                f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
+                "and the algorithms maml and meta_sgd do not have"
+                for key, asked in needs_features.items()
+                if asked
+            ]
         if head.levels > 1 and self.backbone.name not in {"conv4", "resnet12"}:
             wrong.append(
                 f"meta.head.levels: {head.levels}, but {self.backbone.name} gives the output of its last "

@@ -16,6 +16,8 @@ from mtl.hard_tasks.pairs import places
 
 Floats = NDArray[np.float64]
 
+_SMALL = 1e-20
+
 
 class PairPotentials:
     """P (C, C), symmetric, 1 at the start: P_ij ← P_ij^τ · exp(α · p_ij) for the pairs of each task.
@@ -49,10 +51,10 @@ class PairPotentials:
         either = ((confusion + confusion.T) / 2).numpy()[i, j]
         new = self.forget * self.logs[c[i], c[j]] + self.rate * either
         self.logs[c[i], c[j]] = self.logs[c[j], c[i]] = new
-        if new.max() > self._peak + 50:  # exponentials near overflow: count from the new peak on
-            self.set_logs(torch.from_numpy(self.logs), float(new.max()))
-        else:
-            self._sums[c] = self._sum(c)
+        self._sums[c] = self._sum(c)
+        largest = float(self._sums.max())
+        if not _SMALL < largest < 1 / _SMALL:  # exponentials near their limits: count from the new peak on
+            self.set_logs(torch.from_numpy(self.logs), float(self.logs.max()))
 
     def draw(self, way: int, generator: torch.Generator) -> Tensor:
         """(N,) int64: a pair in proportion to its potential, then each class by the product of its own."""
@@ -77,5 +79,6 @@ class PairPotentials:
 
     def _sum(self, rows: NDArray[np.intp]) -> Floats:
         """(R,) sums of the rows of P, over exp of the peak."""
-        total: Floats = np.exp(self.logs[rows].astype(np.float64) - self._peak).sum(1)
+        with np.errstate(over="ignore"):  # the sum is then inf, and counted anew
+            total: Floats = np.exp(self.logs[rows].astype(np.float64) - self._peak).sum(1)
         return total

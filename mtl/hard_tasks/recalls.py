@@ -44,6 +44,12 @@ class RecallPosterior:
         mean: Floats = (self.right + 1) / (self.right + self.wrong + 2)
         return mean
 
+    def share(self) -> Floats:
+        """(C,) the share of right answers without the prior; 0 for a class that was never met."""
+        answers = self.right + self.wrong
+        share: Floats = np.divide(self.right, answers, out=np.zeros_like(answers), where=answers > 0)
+        return share
+
     def sample(self, random: torch.Generator) -> Floats:
         """(C,) one recall out of each posterior."""
         seed = int(torch.randint(2**62, (), generator=random))
@@ -57,10 +63,21 @@ class RecallPosterior:
         self.right, self.wrong = state["right"].numpy().copy(), state["wrong"].numpy().copy()
 
 
-def softmax_weights(hardness: Floats, temperature: float) -> Tensor:
-    """(C,) float64 weights exp(h / temperature), sum 1."""
-    weights = np.exp((hardness - hardness.max()) / temperature)
-    return torch.from_numpy(weights / weights.sum())
+def log_softmax(hardness: Floats, temperature: float, floor: float = 0.0) -> Floats:
+    """(C,) ln of (1 − λ) softmax(h / temperature) + λ/C; a share of 0 underflows nowhere."""
+    scaled = (hardness - hardness.max()) / temperature
+    logs: Floats = scaled - np.log(np.exp(scaled).sum())
+    if floor:
+        with np.errstate(divide="ignore"):  # λ = 1 leaves the floor alone
+            logs = np.logaddexp(np.log1p(-floor) + logs, np.log(floor / len(logs)))
+    return logs
+
+
+def draw_by_logs(logs: Floats, count: int, random: torch.Generator) -> Tensor:
+    """(count,) different ones of C, one after another in proportion to exp(logs): Gumbel top-k."""
+    uniform = torch.rand(len(logs), dtype=torch.float64, generator=random).numpy()
+    gumbel = logs - np.log(-np.log(uniform.clip(np.finfo(np.float64).tiny)))
+    return torch.from_numpy((-gumbel).argsort(kind="stable")[:count].copy())
 
 
 def with_floor(weights: Tensor, floor: float) -> Tensor:

@@ -16,7 +16,7 @@ def draw_ranked(
     between two quantiles of difficulty, without the tasks ever being listed.
     """
     count = len(candidates)
-    first = min(int(low * count + 1e-9), count - 1)
+    first = min(round(low * count), count - 1)
     last = max(first + 1, min(count, round(high * count)))
     rank = first + int(torch.randint(last - first, (), generator=random))
     return candidates[difficulty.argsort(stable=True)[rank]]

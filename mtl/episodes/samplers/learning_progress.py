@@ -16,9 +16,10 @@ from mtl.hard_tasks.recalls import RecallPosterior, with_floor
 
 
 class LearningProgressSampler(MixedSampler):
-    """w = (1 − λ) g / Σ g + λ/C, where g = |E_fast[recall] − E_slow[recall]|.
+    """w = (1 − λ) g / Σ g + λ/C, where g = |fast estimate − slow estimate| of the class's recall.
 
-    The two posteriors differ in how much of older answers they keep: `forget` and `slow`.
+    The two differ in how much of older answers they keep: `forget` and `slow`. Both are plain shares: a prior
+    would pull them by different amounts and so show a gain where nothing moves.
 
     Args: as of MixedSampler; of the config `forget`, `slow`, `floor`.
     """
@@ -31,7 +32,7 @@ class LearningProgressSampler(MixedSampler):
         return UnitDraw(self.class_weights()).draw(self.way, random)
 
     def class_weights(self) -> Tensor:
-        gain = np.abs(self.fast.mean() - self.slow.mean())
+        gain = np.abs(self.fast.share() - self.slow.share())
         return with_floor(torch.from_numpy(gain), max(self.config.floor, 1e-6))
 
     def learn(self, batch: EpisodeBatch, outcome: Outcome) -> None:

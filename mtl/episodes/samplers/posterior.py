@@ -5,13 +5,14 @@ lowest of one draw out of each posterior (Thompson, Biometrika 1933), or are dra
 errors. Thompson sampling looks at the classes that it knows little of by itself.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl.episodes.samplers.mixed import MixedSampler
 from mtl.episodes.types import EpisodeBatch, Outcome
-from mtl.hard_tasks.draws import UnitDraw
-from mtl.hard_tasks.recalls import RecallPosterior, softmax_weights, with_floor
+from mtl.hard_tasks.recalls import RecallPosterior, draw_by_logs, log_softmax
 
 
 class PosteriorSampler(MixedSampler):
@@ -27,16 +28,15 @@ class PosteriorSampler(MixedSampler):
         if self.config.draw == "thompson":
             lowest = self.recalls.sample(random).argsort(kind="stable")[: self.way]
             return torch.from_numpy(lowest[torch.randperm(self.way, generator=random).numpy()])
-        return UnitDraw(self.softmax()).draw(self.way, random)
+        return draw_by_logs(self.log_weights(), self.way, random)
 
-    def softmax(self) -> Tensor:
-        """(C,) the weights of softmax draws."""
-        weights = softmax_weights(1 - self.recalls.mean(), self.config.temperature)
-        return with_floor(weights, self.config.floor)
+    def log_weights(self) -> NDArray[np.float64]:
+        """(C,) logarithms of the weights of softmax draws."""
+        return log_softmax(1 - self.recalls.mean(), self.config.temperature, self.config.floor)
 
     def class_weights(self) -> Tensor:
         """Those of softmax draws, for either: how hard each class is believed to be."""
-        return self.softmax()
+        return torch.from_numpy(np.exp(self.log_weights()))
 
     def learn(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         self.recalls.add(batch, outcome)

@@ -21,11 +21,12 @@ _MEMORY = 0.99  # of the running moments, a task at a time
 
 
 class UniformDifficultySampler(UniformSampler):
-    """The episodes of UniformSampler with task weights T · (p/q) / ESS.
+    """The episodes of UniformSampler with task weights T (p/q) / Σ (p/q).
 
     q is the normal distribution of losses seen so far (running moments), p uniform within 2.58 of its
-    deviations, ESS = (Σ p/q)² / Σ (p/q)² the effective number of tasks of the meta-batch. A task outside of
-    p's range counts 0; a meta-batch with no other counts as it is.
+    deviations. Weights are normalised within the meta-batch, where the paper divides by the effective number
+    of tasks: their mean is 1, so that the size of an update does not depend on `meta.tasks`. A task outside
+    of p's range counts 0; a meta-batch with no other counts as it is.
 
     Args: as of UniformSampler; the config has nothing for it.
     """
@@ -52,8 +53,7 @@ class UniformDifficultySampler(UniformSampler):
         ratio = torch.where(z.abs() <= _TAIL, 1 / (2 * _TAIL) / density, 0.0)
         if not ratio.sum() > 0:
             return torch.ones_like(losses)
-        effective = ratio.sum() ** 2 / ratio.square().sum()
-        return (len(losses) * ratio / effective).to(losses.dtype)
+        return (len(losses) * ratio / ratio.sum()).to(losses.dtype)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "seen": self.seen, "mean": self.mean, "square": self.square}

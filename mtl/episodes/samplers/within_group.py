@@ -15,7 +15,7 @@ from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.samplers.mixed import MixedSampler
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.draws import UnitDraw
-from mtl.hard_tasks.recalls import RecallPosterior, softmax_weights
+from mtl.hard_tasks.recalls import RecallPosterior, draw_by_logs, log_softmax
 
 
 class WithinGroupSampler(MixedSampler):
@@ -64,7 +64,7 @@ class WithinGroupSampler(MixedSampler):
         if self.config.within == "uniform":
             return members[torch.randperm(len(members), generator=random)[:count]]
         error = 1 - self.recalls.mean()[members.numpy()]
-        return members[UnitDraw(softmax_weights(error, self.config.temperature)).draw(count, random)]
+        return members[draw_by_logs(log_softmax(error, self.config.temperature), count, random)]
 
     def learn(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         self.recalls.add(batch, outcome)
