@@ -28,28 +28,31 @@ def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -
     return replace(with_overrides(config, overrides, f"compare.arms: {arm.name}"), seed=seed)
 
 
-def images_seen(config: Config, images: int) -> int:
-    """Images that pass the backbone in meta-training, of `images` that there are.
+def episode_images(config: Config) -> int:
+    """Images in all episodes of a meta-training, each as often as it is in one."""
+    meta = config.meta
+    return meta_steps(config) * meta.tasks * meta.way * (meta.shot + meta.queries)
+
+
+def images_passed(config: Config, images: int) -> int:
+    """Images that pass the backbone in meta-training, out of `images` that there are.
 
     Each once where the backbone is fixed and nothing is changed in them: their features are kept.
     """
     meta = config.meta
-    if meta.train == "head" and meta.batch_norm == "frozen" and not meta.augment:
-        return images
-    return meta_steps(config) * meta.tasks * meta.way * (meta.shot + meta.queries)
+    kept = meta.train == "head" and meta.batch_norm == "frozen" and not meta.augment
+    return images if kept else episode_images(config)
 
 
-def require_alike(config: Config, images: int) -> None:
-    """Every arm gets as many updates and images as the reference, in each of its trials.
-
-    `images`: of the training split.
+def require_alike(config: Config) -> None:
+    """Every arm makes as many updates on as many episode images as the reference, in each of its trials.
 
     Raises:
         UserError: an arm does not, or one of its overrides is wrong; before anything is trained.
     """
 
     def budget(one: Config) -> tuple[int, int]:
-        return meta_steps(one), images_seen(one, images)
+        return meta_steps(one), episode_images(one)
 
     reference = config.compare.arm(config.compare.reference)
     expected = budget(arm_config(config, reference, config.seed))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mtl.compare.answers import Answers, Cell
-from mtl.compare.arms import images_seen
+from mtl.compare.arms import images_passed
 from mtl.compare.judge import judged_episodes, pair_confusions
 from mtl.config import Config
 from mtl.episodes.samplers import meta_steps
@@ -77,7 +77,7 @@ def arm_cells(
             curve=_curve(folder.metrics) if name == arm else [],
             seconds_per_step=seconds / meta_steps(config),
             seconds=seconds,
-            images=images_seen(config, len(train)),
+            images=images_passed(config, len(train)),
         )
 
     voting = votes(*voters(meta, pretrained, config, train, device), pictures)

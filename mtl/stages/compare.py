@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mtl.compare import plots, table
 from mtl.compare.answers import Cell, load, save
-from mtl.compare.arms import arm_config, images_seen, require_alike, slug
+from mtl.compare.arms import arm_config, images_passed, require_alike, slug
 from mtl.compare.differences import Study
 from mtl.compare.differences import compare as held_against
 from mtl.config import Config, load_config, to_yaml
@@ -55,8 +55,8 @@ def compare(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
         )
     require_same_tasks(config, home)
+    require_alike(config)
     material = material or load_material(config)
-    require_alike(config, _images(material))
     config = without_groups(config) if material.splits.train.groups is None else config
     home.mkdir(parents=True, exist_ok=True)
     replace_text(home / "config.yaml", to_yaml(config))
@@ -164,9 +164,8 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
     judged = judge(base, material, device)
     if config.compare.longer:
         reference = config.compare.arm(config.compare.reference)
-        extra = math.ceil(
-            images_seen(arm_config(config, reference, seed), _images(material)) / _images(material)
-        )
+        images = len(material.pretrain_images)
+        extra = math.ceil(images_passed(arm_config(config, reference, seed), images) / images)
         more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
         longer = _at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
         for name, one in ((PRETRAINED, base), (LONGER, longer)):
@@ -235,7 +234,3 @@ def _at(config: Config, home: Path, run: str) -> Config:
 
 def _answers(config: Config) -> Path:
     return RunFolder.of(config).path / "answers.pt"
-
-
-def _images(material: Material) -> int:
-    return len(material.pretrain_images)
