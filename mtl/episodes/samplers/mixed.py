@@ -1,6 +1,6 @@
 """What most samplers are: uniform episodes, and among them a share of chosen ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -36,6 +36,7 @@ class MixedSampler(UniformSampler):
         way, shot, queries: N, K, Q.
         seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
         episodes: how many the training will draw in all.
+        groups: of the classes (C,), where a subclass asks for them.
     """
 
     #: Why a chosen episode was drawn, in the ledger's words.
@@ -50,9 +51,10 @@ class MixedSampler(UniformSampler):
         queries: int,
         seed: int,
         episodes: int,
+        groups: Sequence[str] = (),
     ) -> None:
         super().__init__(index, way, shot, queries, seed)
-        self.config, self.episodes = config, episodes
+        self.config, self.episodes, self.groups = config, episodes, groups
         self.rounds = 0
         self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
         self.memories: dict[str, Memory] = {}

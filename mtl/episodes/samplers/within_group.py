@@ -4,14 +4,10 @@ Lake et al. (Science 2015) test one-shot classification within an alphabet, whic
 them; training tasks of the same kind ask for the differences that matter there.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks
-from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.samplers.mixed import MixedSampler
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.draws import UnitDraw
@@ -24,28 +20,14 @@ class WithinGroupSampler(MixedSampler):
     They are drawn uniformly, or (`within: hard`) by softmax((1 − E[recall]) / temperature) over the group.
     A group with fewer than N classes gives them all, and a further group the rest.
 
-    Args: as of MixedSampler, and `groups`: the group of each class (C,). Of the config `within`,
-        `temperature`, `forget`.
+    Args: as of MixedSampler, with the `groups`; of the config `within`, `temperature`, `forget`.
     """
-
-    def __init__(
-        self,
-        index: ClassIndex,
-        config: HardTasks,
-        way: int,
-        shot: int,
-        queries: int,
-        seed: int,
-        episodes: int,
-        groups: Sequence[str],
-    ) -> None:
-        super().__init__(index, config, way, shot, queries, seed, episodes)
-        names = np.array(groups)
-        self.members = [torch.from_numpy((names == name).nonzero()[0]) for name in sorted(set(groups))]
-        self.sizes = torch.tensor([len(m) for m in self.members], dtype=torch.float64)
 
     def prepare(self) -> None:
         self.recalls = self.remember("recalls", RecallPosterior(len(self.index), self.config.forget))
+        names = np.array(self.groups)
+        self.members = [torch.from_numpy((names == name).nonzero()[0]) for name in sorted(set(self.groups))]
+        self.sizes = torch.tensor([len(m) for m in self.members], dtype=torch.float64)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         order = UnitDraw(self.sizes).draw(len(self.members), random)  # one group, and more where it is small
