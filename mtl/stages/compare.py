@@ -54,17 +54,20 @@ def compare(
         raise UserError(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
         )
+    mine = all_seeds(config) if seeds is None else list(seeds)
+    unknown = sorted(set(mine) - set(all_seeds(config)))
+    if unknown:
+        known = ", ".join(map(str, all_seeds(config)))
+        raise UserError(f"--seeds: {unknown[0]} is none of the seeds of this comparison ({known})")
     require_same_tasks(config, home)
     require_alike(config)
     material = material or load_material(config)
     config = without_groups(config) if material.splits.train.groups is None else config
+    apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
+    before = chosen_before(config, home) if apart else None
     home.mkdir(parents=True, exist_ok=True)
     replace_text(home / "config.yaml", to_yaml(config))
-    mine = [s for s in all_seeds(config) if seeds is None or s in seeds]
-    if config.seed in mine or not any(arm.trials for arm in config.compare.arms):
-        chosen = choose_trials(config, home, material)
-    else:
-        chosen = chosen_before(config, home)
+    chosen = choose_trials(config, home, material) if before is None else before
     for number, seed in enumerate(mine):
         tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}")
         run_seed(config, home, seed, chosen, material)
