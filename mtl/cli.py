@@ -184,7 +184,10 @@ def _parser() -> argparse.ArgumentParser:
         resumable=True,
     )
     comparison.add_argument(
-        "--seeds", type=int, nargs="+", metavar="N", help="only these; other processes may do the others"
+        "--seeds",
+        type=lambda text: [int(one) for one in text.split(",")],
+        metavar="N,N",
+        help="only these, as in 0,2; other processes may do the others",
     )
     data = takes_config(
         add(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mtl.config import Config, with_overrides
+from mtl.config import Augment, Config, with_overrides
 from mtl.config.compare import Arm
 from mtl.episodes.samplers import meta_steps
 from mtl.errors import UserError
@@ -40,7 +40,8 @@ def images_passed(config: Config, images: int) -> int:
     Each once where the backbone is fixed and nothing is changed in them: their features are kept.
     """
     meta = config.meta
-    kept = meta.train == "head" and meta.batch_norm == "frozen" and not meta.augment
+    unchanged = not meta.augment or config.data.augment == Augment()
+    kept = meta.train == "head" and meta.batch_norm == "frozen" and unchanged
     return images if kept else episode_images(config)
 
 
@@ -65,8 +66,3 @@ def require_alike(config: Config) -> None:
                     f"compare.arms: {what} makes {found[0]} updates on {found[1]} images, {reference.name} "
                     f"{expected[0]} on {expected[1]}; a comparison gives all arms the same"
                 )
-
-
-def slug(name: str) -> str:
-    """The name of an arm as a folder."""
-    return name.replace(" ", "-")

@@ -8,6 +8,14 @@ from mtl.config.values import STRICT, Count, Positive
 Overrides = tuple[str, ...]  # each as on the command line: "hard_tasks.share=0.3"
 
 
+PRETRAINED, LONGER = "pretrained", "pretrained longer"  # what stands beside the arms
+
+
+def slug(name: str) -> str:
+    """The name of an arm as a folder."""
+    return name.replace(" ", "-")
+
+
 @dataclass(frozen=True, config=STRICT)
 class Arm:
     """One way of training: what it changes in the config."""
@@ -88,6 +96,11 @@ class Compare:
         if self.reference not in names:
             found.append(f"compare.reference: {self.reference!r} is none of the arms ({', '.join(names)})")
         found += [f"compare.arms: two are called {n!r}" for n in sorted(set(names)) if names.count(n) > 1]
+        folders: dict[str, str] = {slug(taken): taken for taken in (PRETRAINED, LONGER)}
+        for name in dict.fromkeys(names):
+            if slug(name) in folders:
+                found.append(f"compare.arms: {name!r} would share a folder with {folders[slug(name)]!r}")
+            folders[slug(name)] = name
         if len({len(arm.trials) for arm in self.arms}) > 1:
             told = ", ".join(f"{arm.name} {len(arm.trials)}" for arm in self.arms)
             found.append(f"compare.arms: every arm gets as many trials as any other, not {told}")

@@ -5,7 +5,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -43,9 +43,13 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     """
     tree = {} if path is None else _read_yaml(Path(path))
     wrong: list[str] = []
+    factors = [text for text in overrides if text.partition("=")[0].endswith("*")]
     for text in overrides:
-        wrong += _lay_over(tree, text)
-    return read_config(tree, str(path or "the overrides"), wrong)
+        if text not in factors:
+            wrong += _lay_over(tree, text)
+    origin = str(path or "the overrides")
+    config = read_config(tree, origin, wrong)
+    return with_overrides(config, factors, origin) if factors else config
 
 
 def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ()) -> Config:
@@ -119,17 +123,15 @@ def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
             return [f"{key}: {parent} is a single value and has no keys below it"]
         tree = below
     try:
-        given = yaml.safe_load(value)
-        if times and not (_is_number(given) and _is_number(tree.get(last))):
-            return [f"{text}: *= multiplies a number of the config by a number"]
-        tree[last] = tree[last] * given if times else given
+        before = tree.get(last)
+        if times and (isinstance(before, bool) or not isinstance(before, int | float)):
+            raise ValueError
+        tree[last] = before * float(value) if times else yaml.safe_load(value)  # type: ignore[operator]
+    except ValueError:
+        return [f"{text}: *= multiplies a number of the config by a number"]
     except yaml.YAMLError:
         return [f"{key}: {value!r} is not a YAML value (numbers, true, words, [lists])"]
     return []
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sentences(error: Any) -> Iterator[str]:
@@ -147,7 +149,9 @@ def _sentences(error: Any) -> Iterator[str]:
         yield f"{'.'.join(location)}: no such key; {hint}(known here: {', '.join(known)})"
         return
     key = _full_key(error["loc"])
-    if kind == "invalid_key":
+    if kind == "missing":
+        yield f"{key}: is missing"
+    elif kind == "invalid_key":
         yield f"{key}: no such key; keys are words"
     elif kind == "dataclass_type":
         found = "is empty" if value is None else f"{value!r} is a single value"
@@ -167,7 +171,9 @@ def _distinct(errors: Sequence[Any]) -> Iterator[Any]:
     lacking = Counter(e["loc"][:-1] for e in errors if e["type"] == "missing")
     for e in errors:
         loc = e["loc"]
-        if e["type"] == "missing":
+        if e["type"] == "missing" and isinstance(loc[-1], str):  # a key, not a place in a list
+            yield e
+        elif e["type"] == "missing":
             have, missing = len(e["input"]), lacking.pop(loc[:-1], 0)
             if missing:
                 lengths = {"actual_length": have, "max_length": have + missing}
@@ -183,7 +189,12 @@ def _full_key(location: Sequence[str | int]) -> str:
 def _section(path: Sequence[str]) -> Any:
     section: Any = Config
     for name in path:
-        section = next(f.type for f in dataclasses.fields(section) if f.name == name)
+        if name.isdigit():  # a place in a list of sections
+            section = get_args(section)[0]
+        else:
+            section = next(f.type for f in dataclasses.fields(section) if f.name == name)
+            while get_origin(section) is Annotated:
+                section = get_args(section)[0]
     return section
 
 

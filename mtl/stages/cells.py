@@ -165,8 +165,12 @@ def best_head(heads: Mapping[str, Solve], config: Config, material: Material) ->
     """The one of the heads with the best accuracy on validation tasks of the one setting of `config`."""
     (way, shot), queries = config.evaluate.settings[0], config.evaluate.queries
     counts = material.splits.val.class_counts()
+    shot = min(shot, int(counts.min()) - 1)  # validation classes may be smaller than the novel ones
     way, queries = min(way, len(counts)), min(queries, int(counts.min()) - shot)
-    episodes = material.fixed_episodes("val", way, shot, queries, VALIDATION_TASKS, config.seed, "head")
+    within = config.meta.validate_within_group
+    episodes = material.fixed_episodes(
+        "val", way, shot, queries, VALIDATION_TASKS, config.seed, "head", within
+    )
     return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))
 
 

@@ -17,21 +17,29 @@ from torch import Tensor
 
 from mtl.compare import plots, table
 from mtl.compare.answers import Cell, load, save
-from mtl.compare.arms import arm_config, images_passed, require_alike, slug
+from mtl.compare.arms import arm_config, images_passed, require_alike
 from mtl.compare.differences import Study
 from mtl.compare.differences import compare as held_against
 from mtl.config import Config, load_config, to_yaml
-from mtl.config.compare import Arm
+from mtl.config.compare import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.cells import arm_cells, judge, pretrained_cell, train_arm
-from mtl.stages.material import Material, load_material
+from mtl.stages.material import Material, load_material, require_served
 from mtl.stages.pretrain import pretrain
+from mtl.stages.trials import (
+    all_seeds,
+    arm_run,
+    choose_trials,
+    chosen_before,
+    drop_ledger,
+    pretrained_run,
+    run_at,
+)
 
 STAGE = "compare"
-PRETRAINED, LONGER = "pretrained", "pretrained longer"
 
 
 def compare(
@@ -63,6 +71,9 @@ def compare(
     require_alike(config)
     material = material or load_material(config)
     config = without_groups(config) if material.splits.train.groups is None else config
+    for arm in config.compare.arms:
+        for trial in arm.trials or ((),):
+            require_served(arm_config(config, arm, config.seed, trial), material.splits)
     apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
     before = chosen_before(config, home) if apart else None
     home.mkdir(parents=True, exist_ok=True)
@@ -92,70 +103,27 @@ def require_same_tasks(config: Config, home: Path) -> None:
 
 
 def without_groups(config: Config) -> Config:
-    """The comparison without the arms that draw within groups: the image set has none."""
+    """The comparison without the arms that draw within groups: the image set has none.
+
+    Raises:
+        UserError: the reference is one of them.
+    """
 
     def draws_within(arm: Arm) -> bool:
-        return arm_config(config, arm, config.seed).hard_tasks.sampler == "within_group"
+        tried = [arm_config(config, arm, config.seed, trial) for trial in arm.trials or ((),)]
+        return any(one.hard_tasks.sampler == "within_group" for one in tried)
 
     left_out = [arm.name for arm in config.compare.arms if draws_within(arm)]
     if not left_out:
         return config
+    if config.compare.reference in left_out:
+        raise UserError(
+            f"compare.reference: {config.compare.reference} draws within groups of classes, and "
+            f"{config.data.name} has none"
+        )
     tell(f"{STAGE}: {config.data.name} has no groups of classes; left out: {', '.join(left_out)}")
     kept = tuple(arm for arm in config.compare.arms if arm.name not in left_out)
     return replace(config, compare=replace(config.compare, arms=kept))
-
-
-def all_seeds(config: Config) -> list[int]:
-    return [config.seed + i for i in range(config.compare.seeds)]
-
-
-def choose_trials(config: Config, home: Path, material: Material) -> dict[str, int]:
-    """Which trial of each arm has the best validation accuracy with the first seed; the first of equals."""
-    chosen: dict[str, int] = {}
-    told: dict[str, dict[str, object]] = {}
-    tables: dict[str, Tensor] = {}
-    for arm in config.compare.arms:
-        if not arm.trials:
-            continue
-        pretrained = pretrained_run(config, home, config.seed, material)
-        scores = []
-        for number, trial in enumerate(arm.trials):
-            tell(f"{STAGE}: {arm.name}, trial {number + 1} of {len(arm.trials)}: {' '.join(trial)}")
-            one = arm_run(config, home, arm, config.seed, number)
-            scores.append(train_arm(one, pretrained, material, tables))
-            drop_ledger(one)
-        best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
-        told[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
-    replace_text(home / "trials.json", json.dumps(told, indent=1))
-    return chosen
-
-
-def chosen_before(config: Config, home: Path) -> dict[str, int]:
-    """What `choose_trials` found in the process that has the first seed.
-
-    Raises:
-        UserError: it has not found it yet, or for other trials.
-    """
-    path = home / "trials.json"
-    if not path.exists():
-        raise UserError(
-            f"{path}: is not there yet; trials are made with seed {config.seed}, which comes first"
-        )
-    told = json.loads(path.read_text(encoding="utf-8"))
-    trials = {arm.name: [list(trial) for trial in arm.trials] for arm in config.compare.arms}
-    if {name: one["trials"] for name, one in told.items()} != trials:
-        raise UserError(f"{path}: holds other trials than the config; seed {config.seed} makes them anew")
-    return {name: trials[name].index(one["chosen"]) for name, one in told.items()}
-
-
-def arm_run(config: Config, home: Path, arm: Arm, seed: int, trial: int | None) -> Config:
-    """The run of an arm: with the first seed that of the trial itself, which need not be trained twice."""
-    if trial is None:
-        return _at(arm_config(config, arm, seed), home / f"seed-{seed}", slug(arm.name))
-    one = arm_config(config, arm, seed, arm.trials[trial])
-    if seed == config.seed:
-        return _at(one, home / "trials" / slug(arm.name), str(trial))
-    return _at(one, home / f"seed-{seed}", slug(arm.name))
 
 
 def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], material: Material) -> None:
@@ -163,43 +131,30 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
     device = choose_device(config.runtime)
     below = home / f"seed-{seed}"
     pretrained = pretrained_run(config, home, seed, material)
-    base = _at(replace(config, seed=seed), below, PRETRAINED)
+    base = run_at(replace(config, seed=seed), below, PRETRAINED)
     judged = judge(base, material, device)
     if config.compare.longer:
         reference = config.compare.arm(config.compare.reference)
         images = len(material.pretrain_images)
         extra = math.ceil(images_passed(arm_config(config, reference, seed), images) / images)
         more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
-        longer = _at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
+        longer = run_at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
         for name, one in ((PRETRAINED, base), (LONGER, longer)):
+            pretrain(one, resume=True, material=material)
             if not _answers(one).exists():
-                pretrain(one, resume=True, material=material)
                 save(_answers(one), pretrained_cell(one, name, material, device, judged))
     tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
         one = arm_run(config, home, arm, seed, chosen.get(arm.name))
+        tell(f"{STAGE}: seed {seed}, {arm.name}")
+        train_arm(one, pretrained, material, tables)  # where it is there already: says whether it fits
         if _answers(one).exists():
             continue
-        tell(f"{STAGE}: seed {seed}, {arm.name}")
-        train_arm(one, pretrained, material, tables)
         first, *votes = arm_cells(one, arm.name, material, device, judged)
         for number, cell in enumerate(votes):
             save(_answers(one).with_name(f"answers-{number}.pt"), cell)
         save(_answers(one), first)  # last: it says that all are there
         drop_ledger(one)
-
-
-def drop_ledger(config: Config) -> None:
-    """Removes the ledger of an arm that has ended, unless the comparison keeps them."""
-    if not config.compare.keep_ledgers:
-        RunFolder.of(config).ledger.unlink(missing_ok=True)
-
-
-def pretrained_run(config: Config, home: Path, seed: int, material: Material) -> Path:
-    """The pretrained checkpoint of a seed, made where it is missing."""
-    one = _at(replace(config, seed=seed), home / f"seed-{seed}", PRETRAINED)
-    pretrain(one, resume=True, material=material)
-    return RunFolder.of(one).pretrain
 
 
 def report(config: Config, home: Path, chosen: dict[str, int]) -> Study:
@@ -208,7 +163,7 @@ def report(config: Config, home: Path, chosen: dict[str, int]) -> Study:
     study = held_against(cells, config.compare.reference, seed=0)
     replace_text(home / "comparison.json", json.dumps(table.to_dict(study), indent=1))
     replace_text(home / "comparison.md", "\n".join(table.markdown(study, name) for name in study.settings))
-    for name in study.settings:
+    for name in (name for name, arms in study.settings.items() if len(arms) > 1):
         plots.forest(study, name, home / f"differences {name}.png".replace(" ", "-"))
     plots.curves([c for c in cells if c.curve], config.compare.reference, home / "curves.png")
     return study
@@ -229,10 +184,6 @@ def cells_of(config: Config, home: Path, chosen: dict[str, int]) -> list[Cell]:
         ]
     there = [path for path in paths if path.exists()]
     return [load(one) for path in there for one in (path, *sorted(path.parent.glob("answers-*.pt")))]
-
-
-def _at(config: Config, home: Path, run: str) -> Config:
-    return replace(config, checkpoints=str(home), run=run)
 
 
 def _answers(config: Config) -> Path:

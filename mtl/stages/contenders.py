@@ -50,7 +50,7 @@ def contenders(
         learner = meta_trained_learner(meta, pretrained, config, train, device)
         name = f"meta-trained ({config.meta.algorithm})"
         found.append(_learner(name, learner, pictures, rows, mirror))
-        found += votes(*voters(meta, pretrained, config, train, device), pictures)
+        found += votes(*voters(meta, pretrained, config, train, device), pictures, mirror)
     if meta is None or config.evaluate.baseline:
         table = table_of(pretrained_backbone(pretrained, config, train), material, split, device, mirror)
         table = power_transform(table, config.meta.head.power)
@@ -63,14 +63,19 @@ def contenders(
     return found
 
 
-def votes(learners: Sequence[Learner], alphas: Sequence[float], pictures: Pictures) -> list[Contender]:
+def votes(
+    learners: Sequence[Learner], alphas: Sequence[float], pictures: Pictures, mirror: bool = False
+) -> list[Contender]:
     """The vote of the kept networks: by α where the rounds had one, and each alike."""
     if not learners:
         return []
     alike = [1.0] * len(learners)
     kinds = {"by α": alphas} if sum(alphas) > 0 else {}
     return [
-        Contender(f"vote of {len(learners)} rounds, {kind}", partial(solve_by_vote, learners, w, pictures))
+        Contender(
+            f"vote of {len(learners)} rounds, {kind}",
+            partial(solve_by_vote, learners, w, pictures, mirror=mirror),
+        )
         for kind, w in {**kinds, "each alike": alike}.items()
     ]
 

@@ -70,8 +70,24 @@ def load_material(config: Config) -> Material:
     kept, probe = everything, everything
     if config.data.probe_fraction:
         kept, probe = hold_out(train, config.data.probe_fraction, config.data.split_seed)
+    require_served(config, splits, probe)
+    mean, std = train.mean_std()
+    return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe)
+
+
+def require_served(config: Config, splits: Splits, probe: Tensor | None = None) -> None:
+    """Checks that the splits can give the episodes that a config asks for.
+
+    Args:
+        config: of a run, or of an arm of a comparison.
+        splits: of its image set.
+        probe: the images of the train split that episodes may use, where not all.
+
+    Raises:
+        UserError: a split is too small, or its classes are in no groups.
+    """
     meta = config.meta
-    require_episodes(train, "train", meta.way, meta.shot, meta.queries, among=probe)
+    require_episodes(splits.train, "train", meta.way, meta.shot, meta.queries, among=probe)
     require_episodes(splits.val, "val", meta.way, meta.shot, meta.queries)
     if meta.validate_within_group:
         require_group(splits.val, "val", meta.way, "meta.validate_within_group")
@@ -80,5 +96,3 @@ def load_material(config: Config) -> Material:
         require_episodes(held, config.evaluate.split, way, shot, config.evaluate.queries)
         if config.evaluate.within_group:
             require_group(held, config.evaluate.split, way, "evaluate.within_group")
-    mean, std = train.mean_std()
-    return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe)

@@ -47,8 +47,8 @@ def meta_train(
         config: of the run.
         resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
         material: the image set, where the caller has it already.
-        tables: features (M, D) of splits by a backbone that no training changes: what is missing is added,
-            for the next call with the same checkpoint.
+        tables: features (M, D) by a backbone that no training changes, by split and levels: what is missing
+            is added, for the next call with the same checkpoint.
 
     Raises:
         UserError: before anything is written, for what the user can mend.
@@ -86,8 +86,9 @@ def meta_train(
     changes = config.data.augment if how.augment else Augment()
     if learner.backbone_fixed:
         tables = {} if tables is None else tables
-        val_pictures = with_table(learner, val_pictures, tables, "val")
-        pictures = with_table(learner, pictures, tables, "train") if changes == Augment() else pictures
+        val_pictures = with_table(learner, val_pictures, tables, f"val {how.head.levels}")
+        key = f"train {how.head.levels}"
+        pictures = with_table(learner, pictures, tables, key) if changes == Augment() else pictures
 
     with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
         saved = folder.unfinished(STAGE, ledger)

@@ -36,21 +36,21 @@ def extract(features: Callable[[Tensor], Tensor], pictures: Pictures, indices: T
     return torch.cat([features(pictures(part)) for part in torch.split(indices, pictures.at_once)])
 
 
-def with_table(learner: Learner, pictures: Pictures, tables: dict[str, Tensor], split: str) -> Pictures:
+def with_table(learner: Learner, pictures: Pictures, tables: dict[str, Tensor], key: str) -> Pictures:
     """The pictures with their features by a fixed backbone, which `tables` has or is given."""
-    if split not in tables:
+    if key not in tables:
         learner.set_mode(training=False)
         everything = torch.arange(len(pictures.images))
-        tables[split] = extract(learner.backbone_features, pictures, everything)
-    return replace(pictures, table=tables[split])
+        tables[key] = extract(learner.backbone_features, pictures, everything)
+    return replace(pictures, table=tables[key])
 
 
 @torch.no_grad()
-def features_of(learner: Learner, pictures: Pictures, indices: Tensor) -> Tensor:
+def features_of(learner: Learner, pictures: Pictures, indices: Tensor, mirror: bool = False) -> Tensor:
     """Features (n, D) of the images (n,), as the learner's base learner gets them."""
     if pictures.table is not None:
         return learner.embed(pictures.table[indices])
-    return extract(learner.features, pictures, indices)
+    return extract(lambda x: learner.features(x, mirror), pictures, indices)
 
 
 @torch.no_grad()

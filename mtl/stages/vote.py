@@ -31,7 +31,11 @@ def voters(
 
 @torch.no_grad()
 def solve_by_vote(
-    learners: Sequence[Learner], weights: Sequence[float], pictures: Pictures, episodes: EpisodeBatch
+    learners: Sequence[Learner],
+    weights: Sequence[float],
+    pictures: Pictures,
+    episodes: EpisodeBatch,
+    mirror: bool = False,
 ) -> Outcome:
     """Outcomes of the mean of the learners' probabilities, each counting as `weights` says.
 
@@ -42,7 +46,7 @@ def solve_by_vote(
     tables = []
     for learner in learners:
         learner.set_mode(training=False)
-        tables.append(features_of(learner, pictures, wanted))
+        tables.append(features_of(learner, pictures, wanted, mirror))
     total, parts = sum(weights), []
     for rows in chunks(place, tables[0]):
         mean = sum(
