@@ -15,7 +15,7 @@ from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("run", "pretrain", "meta-train", "evaluate", "data", "hard-tasks")
+COMMANDS = ("run", "pretrain", "meta-train", "evaluate", "compare", "data", "hard-tasks")
 
 
 @pytest.fixture

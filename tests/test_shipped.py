@@ -1,5 +1,6 @@
 """What is shipped works, on a tiny image set: every config, and every command that README and docs show."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,8 @@ from mtl.cli import main
 from mtl.config import load_config
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("**/*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+COMPARED = sorted((ROOT / "configs" / "compare").glob("*.yaml"))
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 COMMANDS = [
     pytest.param(line, id=f"{text.name}: {line}"[:90])
@@ -53,14 +55,14 @@ def small(image_root: Path, tmp_path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [*CONFIGS, *COMPARED], ids=lambda p: f"{p.parent.name} {p.stem}")
 def test_every_config_opens_with_its_command_and_what_to_expect(path: Path):
     opening = path.read_text("utf-8").split("\nrun:")[0]
     assert opening.startswith("# python run_meta.py ")
     assert f"configs/{path.relative_to(ROOT / 'configs')}" in opening.splitlines()[0]
     assert "Expected time on 2 cores" in opening
     assert "Expected accuracy" in opening
-    assert load_config(path).run == path.stem
+    assert load_config(path).run == ("compare_" if path in COMPARED else "") + path.stem
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -69,6 +71,17 @@ def test_every_config_runs(path: Path, small: list[str], capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "3-way 1-shot, 10 test tasks" in shown
     assert "nearest pixels" in shown
+
+
+@pytest.mark.parametrize("path", COMPARED, ids=lambda p: p.stem)
+def test_every_comparison_runs(path: Path, small: list[str], capsys: pytest.CaptureFixture[str]):
+    arms = [{"name": n, "change": [f"hard_tasks.sampler={n}"]} for n in ("uniform", "neighbours")]
+    fewer = [f"compare.arms={json.dumps(arms)}", "compare.reference=uniform", "evaluate.split=test"]
+    one_way = ["meta.validate_within_group=false", "evaluate.within_group=false", "compare.judged_tasks=10"]
+    assert main(["compare", "--config", str(path), *small, *one_way, "compare.seeds=1", *fewer]) == 0
+    shown = capsys.readouterr().out
+    assert "3-way 1-shot: 10 tasks" in shown
+    assert "pretrained longer" in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)
