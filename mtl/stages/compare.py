@@ -73,7 +73,8 @@ def compare(
     config = without_groups(config) if material.splits.train.groups is None else config
     for arm in config.compare.arms:
         for trial in arm.trials or ((),):
-            require_served(arm_config(config, arm, config.seed, trial), material.splits)
+            one = arm_config(config, arm, config.seed, trial)
+            require_served(one, material.splits, material.episode_images)
     apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
     before = chosen_before(config, home) if apart else None
     home.mkdir(parents=True, exist_ok=True)
