@@ -21,11 +21,11 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.stages.contenders import from_table, logistic_on_unit_features, table_of, votes
+from mtl.stages.contenders import from_learner, from_table, logistic_on_unit_features, table_of, votes
 from mtl.stages.material import Material
 from mtl.stages.meta_train import STAGE, meta_train
 from mtl.stages.pretrain import cosine_prototypes
-from mtl.stages.solving import solve_episodes
+from mtl.stages.solving import with_table
 from mtl.stages.trained import (
     learner_from_pretrained,
     meta_trained_learner,
@@ -60,13 +60,24 @@ def train_arm(config: Config, pretrained: Path, material: Material, tables: dict
 
 
 def arm_cells(
-    config: Config, arm: str, material: Material, device: Device, judged: Mapping[str, EpisodeBatch]
+    config: Config,
+    arm: str,
+    material: Material,
+    device: Device,
+    judged: Mapping[str, EpisodeBatch],
+    tables: dict[str, Tensor] | None = None,
 ) -> list[Cell]:
-    """What the learner that meta-training chose answers; and the vote of its rounds, where it kept them."""
-    folder, train = RunFolder.of(config), material.splits.train
+    """What the learner that meta-training chose answers; and the vote of its rounds, where it kept them.
+
+    `tables` are as `train_arm` has them: features of the scored split are added.
+    """
+    folder, train, split = RunFolder.of(config), material.splits.train, config.evaluate.split
     meta, pretrained = checkpoints.read(folder.meta), read_pretrained(folder, config)
     learner = meta_trained_learner(meta, pretrained, config, train, device)
-    pictures = material.pictures(config.evaluate.split, device)
+    pictures = material.pictures(split, device)
+    if learner.backbone_fixed:
+        key = f"{split} {config.meta.head.levels}"
+        pictures = with_table(learner, pictures, {} if tables is None else tables, key)
     seconds = float(meta["seconds"])
 
     def cell(name: str, solve: Solve) -> Cell:
@@ -82,7 +93,7 @@ def arm_cells(
 
     voting = votes(*voters(meta, pretrained, config, train, device), pictures)
     return [
-        cell(arm, lambda episodes: solve_episodes(learner, pictures, episodes)),
+        cell(arm, from_learner(arm, learner, pictures).solve),
         *(cell(f"{arm}, {one.name}", one.solve) for one in voting),
     ]
 
@@ -157,7 +168,7 @@ def heads_of(
         "prototypes, power": from_table("", cosine_prototypes, bent).solve,
         "logistic regression": from_table("", logistic_on_unit_features, table).solve,
         "logistic regression, power": from_table("", logistic_on_unit_features, bent).solve,
-        "start of meta-training": lambda episodes: solve_episodes(learner, pictures, episodes),
+        "start of meta-training": from_learner("", learner, pictures).solve,
     }
 
 

@@ -151,7 +151,7 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
         train_arm(one, pretrained, material, tables)  # where it is there already: says whether it fits
         if _answers(one).exists():
             continue
-        first, *votes = arm_cells(one, arm.name, material, device, judged)
+        first, *votes = arm_cells(one, arm.name, material, device, judged, tables)
         for number, cell in enumerate(votes):
             save(_answers(one).with_name(f"answers-{number}.pt"), cell)
         save(_answers(one), first)  # last: it says that all are there

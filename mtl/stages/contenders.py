@@ -16,7 +16,7 @@ from mtl.models.heads import logistic, power_transform
 from mtl.runtime.devices import Device
 from mtl.stages.material import Material
 from mtl.stages.pretrain import cosine_prototypes
-from mtl.stages.solving import Head, Pictures, extract, solve_episodes, solve_table
+from mtl.stages.solving import Head, Pictures, extract, features_of, solve_episodes, solve_table
 from mtl.stages.trained import fresh_backbone, meta_trained_learner, pretrained_backbone
 from mtl.stages.vote import solve_by_vote, voters
 
@@ -44,12 +44,11 @@ def contenders(
     """
     train, split, mirror = material.splits.train, config.evaluate.split, config.evaluate.mirror
     pictures = material.pictures(split, device)
-    rows = torch.arange(len(pictures.images))
     found = []
     if meta is not None:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
         name = f"meta-trained ({config.meta.algorithm})"
-        found.append(_learner(name, learner, pictures, rows, mirror))
+        found.append(from_learner(name, learner, pictures, mirror))
         found += votes(*voters(meta, pretrained, config, train, device), pictures, mirror)
     if meta is None or config.evaluate.baseline:
         table = table_of(pretrained_backbone(pretrained, config, train), material, split, device, mirror)
@@ -95,11 +94,12 @@ def from_table(name: str, head: Head, table: Tensor) -> Contender:
     return Contender(name, lambda episodes: solve_table(head, table, episodes.image_indices(), episodes))
 
 
-def _learner(name: str, learner: Learner, pictures: Pictures, rows: Tensor, mirror: bool) -> Contender:
+def from_learner(name: str, learner: Learner, pictures: Pictures, mirror: bool = False) -> Contender:
+    """Answers of a learner, which sees each image of the split once where it allows that."""
     if not learner.cacheable:
         return Contender(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.set_mode(training=False)
-    table = extract(lambda x: learner.features(x, mirror), pictures, rows)
+    table = features_of(learner, pictures, torch.arange(len(pictures.images)), mirror)
     return from_table(name, learner.solve_features, table)
 
 

@@ -212,8 +212,18 @@ def test_a_fixed_backbone_sees_each_image_once(prepared):
     base, material, device = prepared(meta=how)
     config = dataclasses.replace(base, run="arm")
     train_arm(config, RunFolder.of(base).pretrain, material, {})
-    (cell,) = arm_cells(config, "an arm", material, device, {})
+    tables = {}
+    (cell,) = arm_cells(config, "an arm", material, device, {}, tables)
     assert cell.images == 12 * 12
+    assert list(tables) == ["test 1"]  # for the next arm, whose answers must not change by it
+    (again,) = arm_cells(config, "an arm", material, device, {}, tables)
+    meta = checkpoints.read(RunFolder.of(config).meta)
+    payload = read_pretrained(RunFolder.of(config), config)
+    learner = meta_trained_learner(meta, payload, config, material.splits.train, device)
+    episodes = material.fixed_episodes("test", 3, 1, 4, 30, 0, "compare")
+    wanted = solve_episodes(learner, material.pictures("test", device), episodes).recall
+    for one in (cell, again):
+        torch.testing.assert_close(one.answers[ONE].recall, wanted)
 
 
 def test_the_heads_of_a_pretrained_backbone_are_those_that_are_named(prepared):

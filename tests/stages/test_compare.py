@@ -128,9 +128,9 @@ def _spy_on_updates(patch, seen):
 
 
 def _spied(plain, seen):
-    def call(config, arm, material, device, judged):
+    def call(config, arm, material, device, judged, *more):
         seen.append((config.seed, arm, judged))
-        return plain(config, arm, material, device, judged)
+        return plain(config, arm, material, device, judged, *more)
 
     return call
 
