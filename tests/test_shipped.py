@@ -77,7 +77,12 @@ def test_every_config_runs(path: Path, small: list[str], capsys: pytest.CaptureF
 def test_every_comparison_runs(path: Path, small: list[str], capsys: pytest.CaptureFixture[str]):
     arms = [{"name": n, "change": [f"hard_tasks.sampler={n}"]} for n in ("uniform", "neighbours")]
     fewer = [f"compare.arms={json.dumps(arms)}", "compare.reference=uniform", "evaluate.split=test"]
-    one_way = ["meta.validate_within_group=false", "evaluate.within_group=false", "compare.judged_tasks=10"]
+    one_way = [
+        "meta.validate_within_group=false",
+        "evaluate.within_group=false",
+        "compare.judged_tasks=10",
+        "compare.longer=true",
+    ]
     assert main(["compare", "--config", str(path), *small, *one_way, "compare.seeds=1", *fewer]) == 0
     shown = capsys.readouterr().out
     assert "3-way 1-shot: 10 tasks" in shown

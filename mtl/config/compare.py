@@ -56,6 +56,7 @@ ARMS = (
     _arm("boosted tasks", "sampler=boosted unit=task", *_SHARES),
     _arm("boosted classes", "sampler=boosted unit=class", *_SHARES),
     _arm("boosted pairs", "sampler=boosted unit=pair", *_STRENGTHS),
+    _arm("all pairs", "sampler=all_pairs share=1.0", "rate=0.2", "rate=0.5", "rate=2 cap=100"),
     _arm("class pairs", "sampler=class_pair", *_STRENGTHS),
     _arm("posterior", "sampler=posterior", *_SHARES),
     _arm("learning progress", "sampler=learning_progress", *_SHARES),

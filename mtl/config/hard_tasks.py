@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
 
-SURVEYED = frozenset({"fisher", "neighbours"})  # samplers that look at features of the classes
+SURVEYED = frozenset({"all_pairs", "fisher", "neighbours"})  # samplers that look at features of the classes
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -20,6 +20,7 @@ class HardTasks:
     sampler: Literal[
         "uniform",
         "boosted",
+        "all_pairs",
         "meta_batch",
         "random_pool",
         "easy",
@@ -39,24 +40,28 @@ class HardTasks:
     share: Share = 0.5  # ρ: share of chosen episodes when fully warmed up
     warm_up: Share = 0.1  # share of the steps in which ρ climbs from 0
     fade: Share = 0.2  # share of the steps at the end in which ρ falls to 0
-    every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool, fisher and
-    #   neighbours look at the classes anew, the others write their weights down
+    every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool; all_pairs, fisher
+    #   and neighbours look at the classes anew; the others write their weights down
 
     snapshots: Count = 0  # networks of so many last rounds that are kept, to vote at evaluation
 
     unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
     pool: Positive = 40  # boosted: tasks of one round's meta-test
-    rate: NonNegative = 0.5  # boosted, ν: how much of AdaBoost's α is used; class_pair, α
-    forget: Share = 0.9  # boosted, class_pair, τ: power on the old weights; posterior, learning_progress,
+    rate: NonNegative = 0.5  # boosted, all_pairs, ν: how much of AdaBoost's α is used; class_pair, α
+    forget: Share = (
+        0.9  # boosted, all_pairs, class_pair, τ: power on the old weights; posterior, learning_progress,
+    )
     #   within_group, self_paced: what is left of a class's older answers at each visit
-    floor: Share = 0.1  # boosted, posterior, learning_progress, λ: share of the weights spread evenly
-    cap: Rate = 2.0  # boosted: α never exceeds this
+    floor: Share = (
+        0.1  # boosted, all_pairs, posterior, learning_progress, λ: share of the weights spread evenly
+    )
+    cap: Rate = 2.0  # boosted, all_pairs: α never exceeds this
     fresh: bool = True  # boosted: resampled tasks of the unit `task` get fresh images
 
     draw: Literal["thompson", "softmax"] = "thompson"  # posterior
     temperature: Rate = 0.1  # posterior with softmax, within_group: of the classes' errors
     slow: Share = 0.98  # learning_progress: like `forget`, of the estimate that lags behind
-    look: Annotated[int, Field(ge=2)] = 10  # fisher, neighbours: images of each class that are looked at
+    look: Annotated[int, Field(ge=2)] = 10  # all_pairs, fisher, neighbours: images of each class looked at
     neighbours: Positive = 10  # neighbours: the others are drawn from so many nearest, at least N − 1
     within: Literal["uniform", "hard"] = "uniform"  # within_group: which classes of the group
     candidates: Annotated[int, Field(ge=2)] = 16  # fisher, self_paced: tasks that one is chosen from

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mtl.config import Config
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.samplers.all_pairs import AllPairsSampler
 from mtl.episodes.samplers.boosted import BoostedSampler
 from mtl.episodes.samplers.class_pair import ClassPairSampler
 from mtl.episodes.samplers.easy import EasySampler
@@ -23,6 +24,7 @@ from mtl.errors import UserError
 from mtl.runtime.seeds import derive_seed
 
 MIXED: dict[str, type[MixedSampler]] = {
+    "all_pairs": AllPairsSampler,
     "boosted": BoostedSampler,
     "class_pair": ClassPairSampler,
     "fisher": FisherSampler,

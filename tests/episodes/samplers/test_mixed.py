@@ -15,7 +15,7 @@ from mtl.runtime.seeds import generator
 
 SAMPLERS = get_args(HardTasks.__annotations__["sampler"])
 UNIFORM_ALONE = {"uniform", "uniform_difficulty"}
-WITHOUT_POOL = sorted({*MIXED, "within_group"} - {"boosted"})
+WITHOUT_ROUNDS_OF_THEIR_OWN = sorted({*MIXED, "within_group"} - {"all_pairs", "boosted"})
 VARIANTS = [
     *((name, {}) for name in SAMPLERS),
     ("boosted", {"unit": "task"}),
@@ -169,7 +169,7 @@ def test_episodes_do_not_depend_on_how_many_are_drawn_at_once(index, random_outc
 def test_rounds_are_counted_and_their_weights_are_a_distribution(index, random_outcome, name, more):
     rounds = [r for *_, ended in _train(_sampler(index, name, **more), random_outcome) for r in ended]
     assert bool(rounds) == (name not in UNIFORM_ALONE)
-    first = 0 if name == "boosted" else 1
+    first = 0 if name in {"all_pairs", "boosted"} else 1
     assert [r.number for r in rounds] == list(range(first, first + len(rounds)))
     for ended in rounds:
         assert 0 <= ended.accuracy <= 1
@@ -181,7 +181,7 @@ def test_rounds_are_counted_and_their_weights_are_a_distribution(index, random_o
             assert len({frozenset(m) for m in members.tolist()}) == len(ended.weights)
 
 
-@pytest.mark.parametrize("name", WITHOUT_POOL)
+@pytest.mark.parametrize("name", WITHOUT_ROUNDS_OF_THEIR_OWN)
 def test_a_round_ends_after_so_many_meta_batches_and_tells_their_mean_accuracy(index, random_outcome, name):
     sampler = _sampler(index, name, every=3)
     batches, accuracies = 0, []
@@ -196,7 +196,7 @@ def test_a_round_ends_after_so_many_meta_batches_and_tells_their_mean_accuracy(i
             batches, accuracies = 0, []
 
 
-@pytest.mark.parametrize("name", WITHOUT_POOL)
+@pytest.mark.parametrize("name", WITHOUT_ROUNDS_OF_THEIR_OWN)
 def test_the_share_asked_for_is_chosen(index, random_outcome, name):
     sampler = _sampler(index, name, share=0.3, warm_up=0.0, fade=0.0)
     _train(sampler, random_outcome, last=1)
@@ -205,7 +205,7 @@ def test_the_share_asked_for_is_chosen(index, random_outcome, name):
     assert binomtest(origins.count(sampler.reason), 600, 0.3).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("name", ["uniform", *WITHOUT_POOL])
+@pytest.mark.parametrize("name", ["uniform", *WITHOUT_ROUNDS_OF_THEIR_OWN])
 def test_all_but_the_weighing_sampler_count_tasks_alike(index, name):
     sampler = _sampler(index, name)
     assert not sampler.weighs
