@@ -1,32 +1,38 @@
-"""The hard tasks' share of meta-training: rounds, weights, draws and ledger, at the default settings."""
+"""The hard tasks' share of meta-training: rounds, weights, draws and ledger, at the default settings.
+
+A round is a meta-test of a pool, and what is learned of it; or a look at the classes.
+"""
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Row, median_seconds, told
-from benchmarks.workload import CASES, TINY, Case, Precision, Workload, workload
+from benchmarks.workload import CASES, TINY, Case, Precision, Sampler, Workload, workload
 from mtl.episodes.categories import UniformSampler
-from mtl.episodes.samplers.boosted import BoostedSampler
+from mtl.episodes.samplers.mixed import MixedSampler
 from mtl.hard_tasks.ledger import Ledger
+from mtl.stages.meta_step import survey
 from mtl.stages.recording import record_round
 from mtl.stages.solving import solve_episodes
 
 MOST = 5.0
+SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted")
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """A round's meta-test every `hard_tasks.every` steps, and at every step draw, update and ledger."""
+    """A round every `hard_tasks.every` steps, and at every step draw, update and ledger."""
     for case in TINY if quick else CASES:
         for precision in case.precisions:
-            yield share(case, precision, runs=max(1, case.pairs // 3))
+            for name in SAMPLERS:
+                yield share(case, precision, name, runs=max(1, case.pairs // 3))
 
 
-def share(case: Case, precision: Precision, runs: int) -> Row:
+def share(case: Case, precision: Precision, name: Sampler, runs: int) -> Row:
     """Seconds for hard tasks in a hundred seconds of meta-training, 5-way 1-shot."""
-    work = workload(case, 1, precision)
+    work = workload(case, 1, precision, sampler=name)
     hard, sampler = work.config.hard_tasks, work.sampler
-    assert isinstance(sampler, BoostedSampler)
+    assert isinstance(sampler, MixedSampler)
     sampler.drawn = sampler.episodes // 2  # where the share of hard episodes is at its highest
     plain = UniformSampler(work.index, sampler.way, sampler.shot, sampler.queries, seed=0)
     tasks = work.config.meta.tasks
@@ -45,13 +51,15 @@ def share(case: Case, precision: Precision, runs: int) -> Row:
         f"every {hard.every} steps of {told(whole)} a round of {told(round_)}; "
         f"at each step {told(max(drawing, 0.0))} to draw, {told(noting)} to note"
     )
-    return Row(f"{case}, {precision}: hard tasks' share", percent, "%", MOST, True, figures)
+    return Row(f"{case}, {precision}: hard tasks' share, {name}", percent, "%", MOST, True, figures)
 
 
-def one_round(work: Workload, sampler: BoostedSampler, ledger: Ledger) -> None:
+def one_round(work: Workload, sampler: MixedSampler, ledger: Ledger) -> None:
     """As meta-training takes it: meta-test of the pool, new weights, and what is recorded of both."""
+    survey(sampler, 0, work.learner, work.pictures)
     pool = sampler.pool(0)
-    assert pool is not None
+    if pool is None:
+        return
     tested = solve_episodes(work.learner, work.pictures, pool)
     ended = sampler.update(pool, tested)
     assert ended is not None

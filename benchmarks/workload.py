@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mtl.config import Augment, Backbone, Config, Data, Head, Meta, Runtime
+from mtl.config import Augment, Backbone, Config, Data, HardTasks, Head, Meta, Runtime
 from mtl.data.augment import Normalise
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.samplers import build_sampler
@@ -21,6 +21,7 @@ from mtl.stages.meta_step import episode_images, meta_step
 from mtl.stages.solving import Pictures
 
 Precision = Literal["float32", "bfloat16"]
+Sampler = Literal["neighbours", "boosted"]
 INNER_STEPS = 100
 
 
@@ -87,9 +88,11 @@ def workload(
     device: str = "cpu",
     algorithm: Literal["mtl", "anil"] = "mtl",
     order: Literal["first", "second"] = "second",
+    sampler: Sampler = "boosted",
 ) -> Workload:
-    """5-way, 15 queries, 4 tasks, INNER_STEPS inner steps; hard tasks by the defaults."""
+    """5-way, 15 queries, 4 tasks, INNER_STEPS inner steps; hard tasks by the sampler's defaults."""
     config = Config(
+        hard_tasks=HardTasks(sampler=sampler),
         data=Data(augment=case.augment),
         backbone=Backbone(name=case.backbone),
         meta=Meta(

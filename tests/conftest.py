@@ -1,5 +1,7 @@
-"""A tiny image set on disk and a config of a run on it, for tests of whole stages."""
+"""A tiny image set on disk, a config of a run on it, and its pretrained backbone, for tests of stages."""
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from PIL import Image
 
 from mtl.config import Config, read_config
+from mtl.runtime.run_folder import RunFolder
+from mtl.stages.pretrain import pretrain
 
 CLASSES, IMAGES, SIDE = {"train": 12, "val": 5, "test": 6}, 12, 16
 
@@ -27,44 +31,85 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def _tiny(image_root: Path, below: Path, **sections) -> Config:
+    tree = {
+        "run": "tiny",
+        "checkpoints": str(below / "checkpoints"),
+        "data": {
+            "name": "image_folder",
+            "root": str(image_root),
+            "image_size": SIDE,
+            "grayscale": True,
+            "augment": {"flip": True, "rotate": 5},
+        },
+        "backbone": {"channels": [4, 4, 8, 8]},
+        "pretrain": {"epochs": 2, "batch_size": 32, "validate_tasks": 10},
+        "meta": {
+            "way": 3,
+            "queries": 3,
+            "tasks": 2,
+            "steps": 8,
+            "validate_every": 4,
+            "validate_tasks": 10,
+            "batch_norm": "update",
+            "head": {"inner_steps": 3},
+        },
+        "hard_tasks": {
+            "sampler": "boosted",
+            "every": 3,
+            "pool": 4,
+            "warm_up": 0.0,
+            "fade": 0.1,
+            "share": 0.8,
+        },
+        "evaluate": {
+            "settings": [[3, 1], [3, 2]],
+            "queries": 4,
+            "tasks": 30,
+            "resample": {"rounds": 3, "tasks": 5},
+        },
+        "runtime": {"device": "cpu", "threads": 1},
+    }
+    for name, section in sections.items():
+        tree[name] = {**tree[name], **section} if isinstance(section, dict) else section
+    return read_config(tree, "test")
+
+
 @pytest.fixture
 def tiny(image_root: Path, tmp_path: Path):
     """Makes configs of tiny runs: `tiny(meta={"steps": 3})` lays sections over the defaults given here."""
+    return partial(_tiny, image_root, tmp_path)
 
-    def make(**sections) -> Config:
-        tree = {
-            "run": "tiny",
-            "checkpoints": str(tmp_path / "checkpoints"),
-            "data": {
-                "name": "image_folder",
-                "root": str(image_root),
-                "image_size": SIDE,
-                "grayscale": True,
-                "augment": {"flip": True, "rotate": 5},
-            },
-            "backbone": {"channels": [4, 4, 8, 8]},
-            "pretrain": {"epochs": 2, "batch_size": 32, "validate_tasks": 10},
-            "meta": {
-                "way": 3,
-                "queries": 3,
-                "tasks": 2,
-                "steps": 8,
-                "validate_every": 4,
-                "validate_tasks": 10,
-                "batch_norm": "update",
-                "head": {"inner_steps": 3},
-            },
-            "hard_tasks": {"every": 3, "pool": 4, "warm_up": 0.0, "fade": 0.1, "share": 0.8},
-            "evaluate": {
-                "settings": [[3, 1], [3, 2]],
-                "queries": 4,
-                "tasks": 30,
-                "resample": {"rounds": 3, "tasks": 5},
-            },
-            "runtime": {"device": "cpu", "threads": 1},
-        }
-        for name, section in sections.items():
-            tree[name] = {**tree[name], **section} if isinstance(section, dict) else section
-        return read_config(tree, "test")
 
-    return make
+@pytest.fixture(scope="session")
+def pretrained(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of the pretrained backbone that tests of later stages begin with."""
+    config = _tiny(image_root, tmp_path_factory.mktemp("pretrained"))
+    pretrain(config)
+    return RunFolder.of(config).pretrain
+
+
+@pytest.fixture
+def from_pretrained(pretrained: Path):
+    """Puts that checkpoint into the run folder of a config; the folder."""
+
+    def put(config: Config) -> RunFolder:
+        folder = RunFolder.of(config)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(pretrained, folder.pretrain)
+        return folder
+
+    return put
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """What the checkpoints of runs that have not ended held, one after the other."""
+    seen, save = [], RunFolder.save
+
+    def noting(self, payload, record=None):
+        seen.append(payload)
+        save(self, payload, record)
+
+    monkeypatch.setattr(RunFolder, "save", noting)
+    return seen

@@ -32,7 +32,7 @@ class HardTasks:
         "neighbours",
         "within_group",
         "self_paced",
-    ] = "boosted"
+    ] = "boosted"  # goes with every algorithm; shipped configs have neighbours, which gained most
     objective: Literal["mean", "ohem", "cvar"] = "mean"  # of a meta-batch's losses, with any sampler
     tail: Annotated[float, Field(gt=0, le=1)] = 0.5  # ohem, cvar: share of the tasks that count, the worst
 
@@ -62,7 +62,8 @@ class HardTasks:
     temperature: Rate = 0.1  # posterior with softmax, within_group: of the classes' errors
     slow: Share = 0.98  # learning_progress: like `forget`, of the estimate that lags behind
     look: Annotated[int, Field(ge=2)] = 10  # all_pairs, fisher, neighbours: images of each class looked at
-    neighbours: Positive = 10  # neighbours: the others are drawn from so many nearest, at least N − 1
+    neighbours: Positive | None = None  # neighbours: the others are drawn from so many nearest, at least
+    #   N − 1; 3 N where it is null
     within: Literal["uniform", "hard"] = "uniform"  # within_group: which classes of the group
     candidates: Annotated[int, Field(ge=2)] = 16  # fisher, self_paced: tasks that one is chosen from
     part: Annotated[float, Field(gt=0, le=1)] = 0.4  # fisher: share of the candidates, the hardest, that it

@@ -211,14 +211,15 @@ class Config:
                 if n != meta.way
             ]
         if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
+            sampler, snapshots = self.hard_tasks.sampler, self.hard_tasks.snapshots
             needs_features = {
-                f"hard_tasks.sampler: {self.hard_tasks.sampler}": self.hard_tasks.sampler in SURVEYED,
-                f"hard_tasks.snapshots: {self.hard_tasks.snapshots}": self.hard_tasks.snapshots > 0,
+                f"hard_tasks.sampler: {sampler}": (sampler in SURVEYED, "; boosted does without, for one"),
+                f"hard_tasks.snapshots: {snapshots}": (snapshots > 0, ""),
             }
             wrong += [
                 f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
-                "and the algorithms maml and meta_sgd do not have"
-                for key, asked in needs_features.items()
+                f"and the algorithms maml and meta_sgd do not have{way_out}"
+                for key, (asked, way_out) in needs_features.items()
                 if asked
             ]
         if head.levels > 1 and self.backbone.name not in {"conv4", "resnet12"}:

@@ -192,10 +192,23 @@ def test_a_learned_start_serves_no_other_way():
 @pytest.mark.parametrize("algorithm", ["maml", "anil", "meta_sgd"])
 def test_a_classifier_of_fixed_outputs_serves_no_other_way(algorithm):
     told = _sentences(
-        {"meta": {"way": 5, "algorithm": algorithm}, "evaluate": {"settings": [[3, 1], [5, 1], [4, 2]]}}
+        {
+            "meta": {"way": 5, "algorithm": algorithm},
+            "evaluate": {"settings": [[3, 1], [5, 1], [4, 2]]},
+        }
     )
     assert [s.split(" has ")[0] for s in told] == ["evaluate.settings: [3, 1]", "evaluate.settings: [4, 2]"]
     assert all(f"meta.algorithm = {algorithm} has meta.way = 5 outputs" in s for s in told)
+
+
+@pytest.mark.parametrize(
+    "meta", [{"algorithm": "maml"}, {"algorithm": "meta_sgd"}, {"batch_norm": "episode"}]
+)
+def test_where_features_differ_in_every_episode_none_can_be_surveyed(meta):
+    (told,) = _sentences({"meta": meta, "hard_tasks": {"sampler": "neighbours"}})
+    assert told.startswith("hard_tasks.sampler: neighbours needs features that are the same in every episode")
+    assert told.endswith("do not have; boosted does without, for one")
+    read_config({"meta": meta}, "here")
 
 
 def test_a_start_of_the_head_does_not_matter_to_other_heads():

@@ -16,7 +16,6 @@ from mtl.runtime.seeds import derive_seed, generator
 from mtl.stages import meta_train as stage
 from mtl.stages.material import load_material
 from mtl.stages.meta_train import meta_train
-from mtl.stages.pretrain import pretrain
 from mtl.stages.schedules import warm_up_cosine
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
 
@@ -93,27 +92,13 @@ def test_features_are_what_the_head_makes_of_those_of_the_backbone(learner, epis
         assert torch.equal(made.backbone_features(images), kept)
 
 
-@pytest.fixture(scope="module")
-def made():
-    """The bytes of the one pretrain.pt of this file."""
-    return {}
-
-
 @pytest.fixture
-def trained(tiny, made, monkeypatch):
+def trained(tiny, from_pretrained, saved):
     """Meta-trains the head of a tiny run; what its last checkpoint held, its measurements and its config."""
-    saved = []
-    save = RunFolder.save
-    monkeypatch.setattr(RunFolder, "save", lambda self, p, r=None: (saved.append(p), save(self, p, r))[1])
 
     def train(run="run", tables=None, meta=(), **hard_tasks):
         config = tiny(run=run, meta={**FIXED, **dict(meta)}, hard_tasks={"sampler": "uniform", **hard_tasks})
-        folder = RunFolder.of(config)
-        if not made:
-            pretrain(config)
-            made["pt"] = folder.pretrain.read_bytes()
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.pretrain.write_bytes(made["pt"])
+        from_pretrained(config)
         meta_train(config, tables=tables)
         return saved[-1], config
 

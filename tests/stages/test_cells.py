@@ -5,81 +5,28 @@ import json
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mtl.compare.judge import pair_confusions
-from mtl.data import ImageSet
-from mtl.episodes.types import Outcome
 from mtl.errors import UserError
 from mtl.hard_tasks.pairs import pair_index
 from mtl.runtime import checkpoints
-from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
-from mtl.runtime.seeds import generator
-from mtl.stages import cells, meta_train
-from mtl.stages.cells import answer, arm_cells, best_head, heads_of, judge, pretrained_cell, train_arm
-from mtl.stages.material import load_material
-from mtl.stages.pretrain import pretrain
-from mtl.stages.solving import extract, solve_episodes
-from mtl.stages.trained import meta_trained_learner, pretrained_backbone, read_pretrained
+from mtl.stages import meta_train
+from mtl.stages.cells import answer, arm_cells, judge, train_arm
+from mtl.stages.solving import solve_episodes
+from mtl.stages.trained import meta_trained_learner, read_pretrained
+
+pytestmark = pytest.mark.usefixtures("few_validation_tasks")
 
 ONE, TWO = "3-way 1-shot", "3-way 2-shot"
-HEADS = [
-    "prototypes",
-    "prototypes, power",
-    "logistic regression",
-    "logistic regression, power",
-    "start of meta-training",
-]
 
 
-@pytest.fixture(scope="module")
-def made():
-    """The bytes of the one pretrain.pt of this file."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def few_validation_tasks(monkeypatch):
-    monkeypatch.setattr(cells, "VALIDATION_TASKS", 30)
-
-
-@pytest.fixture
-def prepared(tiny, made):
-    """Makes the config of a tiny run whose backbone is pretrained, the image set, and the device."""
-
-    def make(run="base", **sections):
-        config = tiny(run=run, **{"seed": 3, **sections})
-        config = dataclasses.replace(config, compare=dataclasses.replace(config.compare, judged_tasks=25))
-        folder = RunFolder.of(config)
-        if not made:
-            pretrain(config)
-            made["pt"] = folder.pretrain.read_bytes()
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.pretrain.write_bytes(made["pt"])
-        return config, load_material(config), choose_device(config.runtime)
-
-    return make
-
-
-def _guessing(seed=0):
-    """Answers any task at random, and remembers what it was asked."""
-    asked = []
-
-    def solve(episodes):
-        asked.append(episodes)
-        shape = len(episodes), episodes.way * episodes.queries, episodes.way
-        random = generator(seed, "guess", len(asked))
-        return Outcome.of(torch.randn(shape, generator=random), episodes.way, episodes.queries)
-
-    return solve, asked
-
-
-def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepared):
+def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepared, guessing):
+    solve, seen = guessing
     asked = []
     for more in ({"seed": 3}, {"seed": 4}, {"meta": {"shot": 2, "lr": 0.5}}):
         config, material, _ = prepared(**more)
-        solve, seen = _guessing()
+        seen.clear()
         found = answer(solve, config, material, {})
         assert list(found) == [ONE, TWO]
         assert [e.shot for e in seen] == [1, 2]
@@ -89,18 +36,18 @@ def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepar
         assert all(torch.equal(one, other) for other in others)
 
 
-def test_answers_are_to_other_tasks_than_those_of_an_evaluation(prepared):
+def test_answers_are_to_other_tasks_than_those_of_an_evaluation(prepared, guessing):
     config, material, _ = prepared(seed=0)
-    solve, _ = _guessing()
+    solve, _ = guessing
     found = answer(solve, config, material, {})[ONE]
     evaluated = material.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
     assert not torch.equal(found.classes, evaluated.classes)
 
 
-def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared):
+def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared, guessing):
     config, material, device = prepared()
     judged = judge(config, material, device)
-    solve, asked = _guessing()
+    solve, asked = guessing
     answered = {}
 
     def noting(episodes):
@@ -117,29 +64,20 @@ def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared):
         assert found[name].queries == 4
 
 
-def test_without_judged_tasks_there_are_none(prepared):
+def test_without_judged_tasks_there_are_none(prepared, guessing):
     config, material, device = prepared()
     none = dataclasses.replace(config, compare=dataclasses.replace(config.compare, judged_tasks=0))
     assert judge(none, material, device) == {}
-    solve, asked = _guessing()
+    solve, asked = guessing
     found = answer(solve, none, material, {})
     assert [len(found[name].judged) for name in (ONE, TWO)] == [0, 0]
     assert len(asked) == 2
 
 
-def _table(config, material, device, split):
-    backbone = pretrained_backbone(
-        read_pretrained(RunFolder.of(config), config), config, material.splits.train
-    )
-    backbone.eval()
-    pictures = material.pictures(split, device)
-    return extract(backbone, pictures, torch.arange(len(pictures.images)))
-
-
-def test_judged_tasks_are_novel_classes_that_the_pretrained_backbone_confuses(prepared):
+def test_judged_tasks_are_novel_classes_that_the_pretrained_backbone_confuses(prepared, novel_features):
     config, material, device = prepared()
     images = material.splits.test
-    confusions = pair_confusions(_table(config, material, device, "test"), images.labels, 6)
+    confusions = pair_confusions(novel_features(config, material, device), images.labels, 6)
     for name, batch in judge(config, material, device).items():
         assert (len(batch), batch.way, batch.shot, batch.queries) == (25, 3, 1 if name == ONE else 2, 4)
         assert (images.labels[batch.image_indices()].view(25, -1, 1) == batch.classes[:, None]).any(-1).all()
@@ -224,111 +162,3 @@ def test_a_fixed_backbone_sees_each_image_once(prepared):
     wanted = solve_episodes(learner, material.pictures("test", device), episodes).recall
     for one in (cell, again):
         torch.testing.assert_close(one.answers[ONE].recall, wanted)
-
-
-def test_the_heads_of_a_pretrained_backbone_are_those_that_are_named(prepared):
-    config, material, device = prepared(meta={"head": {"power": 0.5}})
-    payload = read_pretrained(RunFolder.of(config), config)
-    heads = heads_of(payload, config, material, "test", device)
-    assert list(heads) == HEADS
-    episodes = material.fixed_episodes("test", 3, 2, 4, 30, 0, "heads")
-    outcomes = {name: solve(episodes) for name, solve in heads.items()}
-    table = _table(config, material, device, "test")
-    bent = table.sign() * ((table.abs() + 1e-4) ** 0.5 - 1e-2)
-    for name, features in (("prototypes", table), ("prototypes, power", bent)):
-        centres = features[episodes.support].mean(2)  # (T, N, D)
-        cosines = F.cosine_similarity(features[episodes.query][:, :, :, None], centres[:, None, None], dim=-1)
-        wanted = Outcome.of(10 * cosines.flatten(1, 2), 3, 4)
-        torch.testing.assert_close(outcomes[name].confusion, wanted.confusion)
-    assert len({str(o.confusion) for o in outcomes.values()}) == 5
-
-
-def _accuracies(heads, episodes):
-    return {name: float(solve(episodes).accuracy.mean()) for name, solve in heads.items()}
-
-
-def test_the_head_is_chosen_by_validation_tasks_of_the_setting(prepared):
-    config, material, _ = prepared(evaluate={"settings": [[4, 2]]})
-    asked = []
-
-    def answering(share):
-        def solve(episodes):
-            asked.append(episodes)
-            logits = torch.zeros(len(episodes), 4 * episodes.queries, 4)
-            own = torch.arange(4).repeat_interleave(episodes.queries)
-            wrong = torch.rand(logits.shape[:2], generator=generator(0, "wrong")) >= share
-            answers = (own + wrong.long()) % 4
-            return Outcome.of(logits.scatter(2, answers[..., None], 5.0), 4, episodes.queries)
-
-        return solve
-
-    heads = {name: answering(share) for name, share in (("poor", 0.3), ("best", 0.9), ("middling", 0.6))}
-    assert best_head(heads, config, material) == "best"
-    assert len(asked) == 3
-    assert all(torch.equal(e.image_indices(), asked[0].image_indices()) for e in asked)
-    assert (asked[0].way, asked[0].shot, asked[0].queries, len(asked[0])) == (4, 2, 4, 30)
-    labels = material.splits.val.labels
-    assert (labels[asked[0].query] == asked[0].classes[..., None]).all()
-
-
-def test_the_head_is_chosen_with_fewer_ways_and_queries_where_validation_has_no_more(prepared):
-    config, material, _ = prepared(evaluate={"settings": [[6, 5]], "queries": 7})
-    solve, asked = _guessing()
-    small = dataclasses.replace(material, splits=_with_val_of(material.splits, per_class=9))
-    assert best_head({"any": solve}, config, small) == "any"
-    assert (asked[0].way, asked[0].shot, asked[0].queries) == (5, 5, 4)
-
-
-@pytest.mark.parametrize("per_class", [4, 5])
-def test_a_head_is_chosen_where_validation_classes_are_too_small_for_the_shots(prepared, per_class):
-    """Meta-training needs no more of a validation class than its own shots and queries."""
-    config, material, device = prepared(evaluate={"settings": [[3, 5]]})
-    small = dataclasses.replace(material, splits=_with_val_of(material.splits, per_class))
-    heads = heads_of(read_pretrained(RunFolder.of(config), config), config, small, "val", device)
-    found = {}
-
-    def noting(name):
-        def solve(episodes):
-            found[name] = float(heads[name](episodes).accuracy.mean())
-            return heads[name](episodes)
-
-        return solve
-
-    chosen = best_head({name: noting(name) for name in heads}, config, small)
-    assert all(0 <= accuracy <= 1 for accuracy in found.values())  # else nothing was compared
-    assert found[chosen] == max(found.values())
-
-
-def _with_val_of(splits, per_class):
-    """The splits, with the first so many images of each validation class."""
-    val = splits.val
-    rows = torch.cat([(val.labels == c).nonzero().flatten()[:per_class] for c in range(val.num_classes)])
-    return dataclasses.replace(splits, val=ImageSet(val.images[rows], val.labels[rows], val.class_names))
-
-
-def test_what_was_only_pretrained_answers_with_the_best_head_of_each_setting(prepared, monkeypatch):
-    config, material, device = prepared()
-    judged = judge(config, material, device)
-    chosen = {1: "logistic regression", 2: "prototypes"}
-    monkeypatch.setattr(cells, "best_head", lambda heads, one, _: chosen[one.evaluate.settings[0][1]])
-    cell = pretrained_cell(config, "pretrained", material, device, judged)
-    heads = heads_of(read_pretrained(RunFolder.of(config), config), config, material, "test", device)
-    for name, shot in ((ONE, 1), (TWO, 2)):
-        episodes = material.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
-        torch.testing.assert_close(cell.answers[name].recall, heads[chosen[shot]](episodes).recall)
-        torch.testing.assert_close(cell.answers[name].judged, heads[chosen[shot]](judged[name]).accuracy)
-        assert torch.equal(cell.answers[name].classes, episodes.classes)
-    assert (cell.arm, cell.seed, cell.curve, cell.seconds_per_step) == ("pretrained", 3, [], None)
-    assert cell.images == 2 * 12 * 12
-    assert cell.seconds == float(checkpoints.read(RunFolder.of(config).pretrain)["seconds"])
-
-
-def test_the_novel_classes_choose_no_head(prepared):
-    """Only validation tasks are asked before the tasks that are answered."""
-    config, material, device = prepared()
-    payload = read_pretrained(RunFolder.of(config), config)
-    heads = heads_of(payload, config, material, "val", device)
-    episodes = material.fixed_episodes("val", 3, 1, 4, 30, config.seed, "head")
-    found = _accuracies(heads, episodes)
-    one = dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, settings=((3, 1),)))
-    assert best_head(heads, one, material) == max(found, key=found.get)

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from mtl.config import to_yaml
 from mtl.errors import UserError
@@ -16,23 +15,11 @@ from mtl.hard_tasks.canonical import dump
 from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.interrupt import Interrupted
-from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.meta_train import meta_train
 from mtl.stages.pretrain import pretrain
 
 ENTRY = Path(__file__).parents[2] / "run_meta.py"
-
-
-def _same(one, other) -> bool:
-    """Equal containers, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
-    return one == other
 
 
 def _result(path: Path) -> dict:
@@ -53,19 +40,6 @@ def _metrics(folder: RunFolder) -> list[str]:
     return [json.dumps({k: v for k, v in row.items() if k != "seconds"}) for row in rows]
 
 
-def _interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Ctrl-C while these steps are under way."""
-    plain = Progress.step
-
-    def step(self, **numbers):
-        plain(self, **numbers)
-        if self.done in steps:
-            steps.discard(self.done)
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "step", step)
-
-
 def _until_done(stage, config) -> int:
     """Runs a stage, resuming after every interruption; how often it was interrupted."""
     interrupted = 0
@@ -79,31 +53,15 @@ def _until_done(stage, config) -> int:
 
 
 @pytest.mark.parametrize("stops", [{1}, {2, 3}, {8}, {1, 2, 3, 4, 5, 6, 7, 8}])
-def test_pretraining_goes_on_exactly(tiny, monkeypatch, stops):
+def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, stops):
     whole, stopped = tiny(run="whole"), tiny(run="stopped")
     pretrain(whole)
-    _interrupt_at(monkeypatch, set(stops))
+    interrupt_at(stops)
     assert _until_done(pretrain, stopped) == len(stops)
     one, other = RunFolder.of(whole), RunFolder.of(stopped)
-    assert _same(_result(one.pretrain), _result(other.pretrain))
+    assert same(_result(one.pretrain), _result(other.pretrain))
     assert _metrics(one) == _metrics(other)
     assert not other.last.exists()
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    """Bytes of a pretrain.pt of the tiny run, made once."""
-    return {}
-
-
-def _pretrain_once(config, pretrained) -> None:
-    folder = RunFolder.of(config)
-    if not pretrained:
-        pretrain(config)
-        pretrained["pt"] = folder.pretrain.read_bytes()
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.pretrain.write_bytes(pretrained["pt"])
-    folder.metrics.unlink(missing_ok=True)
 
 
 SAMPLERS = [
@@ -116,51 +74,48 @@ SAMPLERS = [
 
 
 @pytest.mark.parametrize("hard_tasks", SAMPLERS, ids=lambda h: "-".join(map(str, h.values())))
-def test_meta_training_goes_on_exactly(tiny, monkeypatch, pretrained, hard_tasks):
+def test_meta_training_goes_on_exactly(tiny, from_pretrained, interrupt_at, same, hard_tasks):
     whole, stopped = (tiny(run=r, hard_tasks=hard_tasks) for r in ("whole", "stopped"))
     for config in (whole, stopped):
-        _pretrain_once(config, pretrained)
+        from_pretrained(config)
     meta_train(whole)
-    _interrupt_at(monkeypatch, {1, 3, 4, 7})
+    interrupt_at({1, 3, 4, 7})
     assert _until_done(meta_train, stopped) == 4
     one, other = RunFolder.of(whole), RunFolder.of(stopped)
-    assert _same(_result(one.meta), _result(other.meta))
+    assert same(_result(one.meta), _result(other.meta))
     assert _ledger(one) == _ledger(other)
     assert _metrics(one) == _metrics(other)
 
 
-def test_weights_of_units_go_on_exactly(tiny, monkeypatch, pretrained):
+def test_weights_of_units_go_on_exactly(tiny, from_pretrained, saved, interrupt_at, same):
     whole, stopped = tiny(run="whole"), tiny(run="stopped")
-    saved = []
-    plain = RunFolder.save
-    monkeypatch.setattr(RunFolder, "save", lambda self, p, r=None: (saved.append(p), plain(self, p, r))[1])
     for config in (whole, stopped):
-        _pretrain_once(config, pretrained)
+        from_pretrained(config)
     meta_train(whole)
-    _interrupt_at(monkeypatch, {2, 5})
+    interrupt_at({2, 5})
     _until_done(meta_train, stopped)
     last = [p for p in saved if p["step"] == 8]
     assert len(last) == 2
-    assert _same(last[0]["sampler"], last[1]["sampler"])
-    assert _same(last[0]["optimizer"], last[1]["optimizer"])
+    assert same(last[0]["sampler"], last[1]["sampler"])
+    assert same(last[0]["optimizer"], last[1]["optimizer"])
 
 
 @pytest.mark.parametrize("algorithm", ["maml", "anil", "meta_sgd"])
-def test_other_algorithms_go_on_exactly(tiny, monkeypatch, pretrained, algorithm):
+def test_other_algorithms_go_on_exactly(tiny, from_pretrained, interrupt_at, same, algorithm):
     pytest.importorskip("learn2learn", reason="learn2learn is not installed", exc_type=ImportError)
     meta = {"algorithm": algorithm, "steps": 4, "inner_steps": 2, "batch_norm": "episode"}
     settings = {"settings": [[3, 1]]}
     whole, stopped = (tiny(run=r, meta=meta, evaluate=settings) for r in ("whole", "stopped"))
     for config in (whole, stopped):
-        _pretrain_once(config, pretrained)
+        from_pretrained(config)
     meta_train(whole)
-    _interrupt_at(monkeypatch, {2})
+    interrupt_at({2})
     assert _until_done(meta_train, stopped) == 1
-    assert _same(_result(RunFolder.of(whole).meta), _result(RunFolder.of(stopped).meta))
+    assert same(_result(RunFolder.of(whole).meta), _result(RunFolder.of(stopped).meta))
     assert _ledger(RunFolder.of(whole)) == _ledger(RunFolder.of(stopped))
 
 
-def test_a_run_is_not_overwritten_and_not_resumed_under_another_config(tiny, pretrained, monkeypatch):
+def test_a_run_is_not_overwritten_and_not_resumed_under_another_config(tiny, interrupt_at):
     config = tiny()
     pretrain(config)
     with pytest.raises(UserError, match="pretrain has ended there already; --resume goes on"):
@@ -170,7 +125,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_under_another_config(tiny, pre
     assert RunFolder.of(config).pretrain.read_bytes() == before
     with pytest.raises(UserError, match=r"made with pretrain\.epochs = 2, but the config now says 3"):
         pretrain(tiny(pretrain={"epochs": 3}), resume=True)
-    _interrupt_at(monkeypatch, {2})
+    interrupt_at({2})
     with pytest.raises(Interrupted, match="after step 2 of 8"):
         meta_train(config)
     with pytest.raises(UserError, match="meta-train was begun there already"):
@@ -179,7 +134,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_under_another_config(tiny, pre
         meta_train(tiny(meta={"lr": 0.5}), resume=True)
 
 
-def test_kill_9_at_any_moment_loses_nothing_that_was_saved(tiny, tmp_path):
+def test_kill_9_at_any_moment_loses_nothing_that_was_saved(tiny, tmp_path, same):
     """The run that goes on after kills ends bit-identical to one that was never killed, ledger included."""
     sections = {"pretrain": {"epochs": 6}, "meta": {"steps": 60}, "runtime": {"checkpoint_seconds": 0.05}}
     files = {}
@@ -215,14 +170,14 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_saved(tiny, tmp_path):
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     one, other = RunFolder(tmp_path / "checkpoints" / "whole"), folder
-    assert _same(_result(one.pretrain), _result(other.pretrain))
-    assert _same(_result(one.meta), _result(other.meta))
+    assert same(_result(one.pretrain), _result(other.pretrain))
+    assert same(_result(one.meta), _result(other.meta))
     assert _ledger(one) == _ledger(other)
     assert _metrics(one) == _metrics(other)
     assert not [p for p in os.listdir(other.path) if p.endswith((".tmp", ".next"))]
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_sentence(tiny, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_with_a_sentence(tiny):
     from mtl.errors import RunStopped
 
     config = tiny(pretrain={"lr": 1e30, "warm_up": 0.0})

@@ -16,7 +16,8 @@ from mtl.episodes.samplers.surveyed import SurveyedSampler
 class NeighboursSampler(SurveyedSampler):
     """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
 
-    Args: as of SurveyedSampler; of the config `neighbours`, M: at least N − 1, at most all others.
+    Args: as of SurveyedSampler; of the config `neighbours`, M: at least N − 1, at most all others; 3 N where
+    it is None.
     """
 
     def prepare(self) -> None:
@@ -25,7 +26,8 @@ class NeighboursSampler(SurveyedSampler):
 
     def look(self, features: Tensor) -> None:
         centres = F.normalize(features.mean(1), dim=-1)
-        count = min(max(self.config.neighbours, self.way - 1), len(centres) - 1)
+        wanted = self.config.neighbours or 3 * self.way
+        count = min(max(wanted, self.way - 1), len(centres) - 1)
         rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
         self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
 

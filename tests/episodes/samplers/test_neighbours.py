@@ -44,6 +44,12 @@ def test_neighbours_are_the_nearest_by_the_cosine_of_their_centres(labels, neigh
     assert all(c not in row and len(row) == min(neighbours, 8) for c, row in found.items())
 
 
+def test_where_no_number_is_given_there_are_three_times_as_many_as_ways(labels):
+    sampler = _sampler(ClassIndex.of(labels(20, 10)), 4, neighbours=None)
+    sampler.take_survey(torch.randn(200, 3, generator=generator(0)))
+    assert sampler.nearest.shape == (20, 12)
+
+
 def test_of_more_classes_than_are_looked_at_together_each_has_its_nearest(labels):
     features = torch.randn(1100, 2, 6, generator=generator(0), dtype=torch.float64)
     sampler = _sampler(ClassIndex.of(labels(1100, 10)), 3, neighbours=4)
