@@ -42,8 +42,9 @@ def _rounds(rows: list[Round]) -> Table:
         ("round", "step", "unit", "pool", "ε", "α", "accuracy", "hard share"),
     )
     for r in rows:
+        alpha = None if r.epsilon is None else r.alpha  # without an error there is no weight either
         _add(
-            table, str(r.round), str(r.step), r.unit, str(r.pool), _figure(r.epsilon), _figure(r.alpha),
+            table, str(r.round), str(r.step), r.unit, str(r.pool), _figure(r.epsilon), _figure(alpha),
             _percent(r.accuracy), _percent(r.hard_share),
         )  # fmt: skip
     return table
