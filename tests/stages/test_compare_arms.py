@@ -1,7 +1,5 @@
 """Which arms a comparison takes: odd ones are refused at once, those that need groups are left out."""
 
-from pathlib import Path
-
 import pytest
 from small_comparison import FIRST, SECOND, SETTINGS, UNTRIED, mistake
 
@@ -89,30 +87,18 @@ def test_a_reference_that_would_be_left_out_is_refused_before_anything_is_writte
     assert not list(tmp_path.iterdir())
 
 
-def _refused_at_once_or_uniform_alone(config):
-    """Nothing is written before it is refused; else it ends with a table."""
-    try:
-        study = compare(config)
-    except UserError:
-        assert not list(Path(config.checkpoints).iterdir())
-    else:
-        assert [r.arm for r in study.settings[SETTINGS[0]]] == ["uniform"]
-
-
-def test_an_arm_alone_is_refused_before_anything_is_written_or_ends_in_a_table(
-    config_of, tmp_path, monkeypatch
-):
+def test_an_arm_alone_ends_in_a_table(config_of, tmp_path, monkeypatch):
     monkeypatch.undo()  # plots are drawn
     config = config_of(
         tmp_path, compare={"arms": UNTRIED[:1], "seeds": 1, "longer": False, "judged_tasks": 0}
     )
-    _refused_at_once_or_uniform_alone(config)
+    assert [r.arm for r in compare(config).settings[SETTINGS[0]]] == ["uniform"]
 
 
-def test_a_trial_within_groups_is_left_out_or_refused_before_anything_is_written(config_of, tmp_path):
+def test_an_arm_whose_trial_draws_within_groups_is_left_out_where_there_are_none(config_of, tmp_path):
     arms = [
         {**UNTRIED[0], "trials": [["meta.lr*=1"]]},
         {"name": "in a group", "trials": [["hard_tasks.sampler=within_group"]]},
     ]
     config = config_of(tmp_path, compare={"arms": arms, "seeds": 1, "longer": False})
-    _refused_at_once_or_uniform_alone(config)
+    assert [r.arm for r in compare(config).settings[SETTINGS[0]]] == ["uniform"]
