@@ -48,13 +48,9 @@ class HardTasks:
     unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
     pool: Positive = 40  # boosted: tasks of one round's meta-test
     rate: NonNegative = 0.5  # boosted, all_pairs, ν: how much of AdaBoost's α is used; class_pair, α
-    forget: Share = (
-        0.9  # boosted, all_pairs, class_pair, τ: power on the old weights; posterior, learning_progress,
-    )
-    #   within_group, self_paced: what is left of a class's older answers at each visit
-    floor: Share = (
-        0.1  # boosted, all_pairs, posterior, learning_progress, λ: share of the weights spread evenly
-    )
+    forget: Share = 0.9  # boosted, all_pairs, class_pair, τ: power on the old weights; posterior,
+    #   learning_progress, within_group, self_paced: what is left of a class's older answers at each visit
+    floor: Share = 0.1  # boosted, all_pairs, posterior, learning_progress, λ: share spread evenly
     cap: Rate = 2.0  # boosted, all_pairs: α never exceeds this
     fresh: bool = True  # boosted: resampled tasks of the unit `task` get fresh images
 

@@ -83,10 +83,8 @@ def two_way_errors(features: Tensor, shot: int) -> Tensor:
             are queries; a tie counts half.
     """
     shot = min(shot, features.shape[1] - 1)
-    centres, queries = (
-        F.normalize(features[:, :shot].mean(1), dim=-1),
-        F.normalize(features[:, shot:], dim=-1),
-    )
+    centres = F.normalize(features[:, :shot].mean(1), dim=-1)
+    queries = F.normalize(features[:, shot:], dim=-1)
     rows = torch.split(torch.arange(len(features)), _ROWS)
     mistaken = torch.cat([_mistaken(centres, queries[part], part) for part in rows])
     i, j = torch.triu_indices(len(mistaken), len(mistaken), offset=1)
