@@ -1,0 +1,27 @@
+"""Losses of a classifier's training, for collections that are unbalanced or have wrong labels.
+
+Class-level: CrossEntropy, ClassBalancedLoss, LogitAdjustedLoss. Image-level, on top of one of them:
+FocalLoss, InfluenceBalancedLoss, HardExampleMiner, SelfPacedLoss.
+"""
+
+from mtl.losses.class_balance import ClassBalancedLoss, class_balanced_weights
+from mtl.losses.cross_entropy import CrossEntropy
+from mtl.losses.focal import FocalLoss
+from mtl.losses.hard_examples import HardExampleMiner
+from mtl.losses.influence_balanced import InfluenceBalancedLoss
+from mtl.losses.logit_adjustment import LogitAdjustedLoss
+from mtl.losses.self_paced import SelfPacedLoss, self_paced_weights
+from mtl.losses.types import ImageLoss
+
+__all__ = [
+    "ClassBalancedLoss",
+    "CrossEntropy",
+    "FocalLoss",
+    "HardExampleMiner",
+    "ImageLoss",
+    "InfluenceBalancedLoss",
+    "LogitAdjustedLoss",
+    "SelfPacedLoss",
+    "class_balanced_weights",
+    "self_paced_weights",
+]

@@ -1,0 +1,108 @@
+"""Hard example mining: the images with the largest losses alone count."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mtl.losses.cross_entropy import CrossEntropy
+from mtl.losses.memory import LossMemory, count_of, ranked
+from mtl.losses.types import ImageLoss
+
+Scope = Literal["batch", "class", "memory"]
+
+
+class HardExampleMiner(ImageLoss):
+    """The mean of the base loss over the hardest images, after online hard example mining.
+
+    Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016.
+    Of n images the ceil(part · n) with the largest base losses are chosen, less the floor(cap · n) largest
+    of all: where labels are wrong, these are mostly images of other classes. One image at least is always
+    chosen. Others have no gradient, and the choice is not differentiated through. The n images are
+
+    - "batch": those of the batch,
+    - "class": those of one class in the batch; each class chooses among its own,
+    - "memory": all images of the training set met so far, by their last known losses, those of this batch
+      entered first. Of the batch those count that are among the chosen; if none is, the hardest that is not
+      too hard, and if all are too hard, the least hard. Here equal losses are chosen together.
+
+    Elsewhere the earlier of two equal losses counts as the larger.
+
+    Args:
+        part: share of images, in (0, 1].
+        scope: among which images.
+        cap: share of the very hardest that is left out, below `part`.
+        size: of the training set, for "memory".
+        base: loss that ranks and counts, plain cross-entropy if none is given.
+
+    Raises:
+        ValueError: a part, cap or scope that there is not, or no size for "memory"; when called with
+            "memory", `images` are missing or outside the training set.
+    """
+
+    def __init__(
+        self,
+        part: float,
+        scope: Scope = "batch",
+        cap: float = 0.0,
+        size: int | None = None,
+        base: ImageLoss | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < part <= 1:
+            raise ValueError(f"part: {part}; it must be above 0 and at most 1")
+        if not 0 <= cap < part:
+            raise ValueError(f"cap: {cap}; it must be at least 0 and below part = {part}")
+        if scope not in ("batch", "class", "memory"):
+            raise ValueError(f"scope: {scope}; it must be batch, class or memory")
+        if scope == "memory" and size is None:
+            raise ValueError("scope memory needs `size`, the number of images in the training set")
+        self.part, self.scope, self.cap = part, scope, cap
+        self.base = base or CrossEntropy()
+        self.memory = LossMemory(size) if scope == "memory" and size is not None else None
+
+    def per_image(
+        self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
+    ) -> Tensor:
+        losses = self.base.per_image(logits, labels, features, images)
+        order_by = ranked(losses)
+        if self.memory is not None:
+            chosen = _hardest_of_memory(self.memory, images, order_by, self.part, self.cap)
+        else:
+            groups = labels.to(losses.device) if self.scope == "class" else labels.new_zeros(len(losses))
+            chosen = hardest(order_by, groups.to(losses.device), self.part, self.cap)
+        # where, not a product: the loss of an image left out may be infinite
+        return torch.where(chosen, losses, 0.0) * (len(losses) / chosen.sum())
+
+
+def hardest(losses: Tensor, groups: Tensor, part: float, cap: float = 0.0) -> Tensor:
+    """(B,) bool: the hardest of each group, by losses (B,) and groups (B,) of any integers."""
+    place = torch.arange(len(losses), device=losses.device)
+    same = groups[:, None] == groups
+    before = (losses > losses[:, None]) | ((losses == losses[:, None]) & (place < place[:, None]))
+    rank, count = (before & same).sum(1), same.sum(1)
+    ranks = [_ranks(n, part, cap) for n in range(1, len(losses) + 1)]
+    first, last = torch.tensor(ranks, device=losses.device)[count - 1].unbind(1)
+    return (first <= rank) & (rank < last)
+
+
+def _ranks(images: int, part: float, cap: float) -> tuple[int, int]:
+    """Of so many images, the hardest first, these are chosen: from the first rank up to below the last."""
+    last = count_of(part, images)
+    return min(math.floor(cap * images + 1e-9), last - 1), last
+
+
+def _hardest_of_memory(
+    memory: LossMemory, images: Tensor | None, losses: Tensor, part: float, cap: float
+) -> Tensor:
+    mine = memory.enter(images, losses)
+    known = memory.known()
+    first, last = _ranks(len(known), part, cap)
+    least, most = known[-last], known[-1 - first]
+    chosen = (least <= mine) & (mine <= most)
+    if not chosen.any():
+        below = mine < least
+        pick = mine.where(below, -math.inf).argmax() if below.any() else mine.argmin()
+        chosen[pick] = True
+    return chosen
