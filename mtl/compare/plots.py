@@ -1,8 +1,6 @@
 """Pictures of a study: how arms differ from the reference, and how they learned."""
 
 import math
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -12,12 +10,13 @@ from mtl.compare.answers import Cell
 from mtl.compare.differences import LEVEL, Difference, Study
 from mtl.compare.measures import MEASURES
 from mtl.errors import UserError
+from mtl.runtime.pictures import DPI, save_png, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_DPI = 150
+# widths of names are guessed: the paper grows where letters are wide
+_TIGHT: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12}
 _SHOWN, _PROVEN, _FAINT = "0.45", "#c2410c", "0.85"
 #: Ten colours that are told apart; a second ten arms repeat them with dashes.
 _COLOURS = (
@@ -48,7 +47,7 @@ def forest(study: Study, setting: str, path: Path) -> None:
     # inches: names and margins, then 0.28 a row
     left, width = 0.35 + 0.075 * max(map(len, names)), 2.1
     size = left + width * len(measures) + 0.1, 1.75 + 0.28 * len(arms)
-    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white")
     edges = {"left": left / size[0], "right": 1 - 0.12 / size[0]}
     edges |= {"top": 1 - 0.75 / size[1], "bottom": 0.95 / size[1], "wspace": 0.08}
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False, gridspec_kw=edges)[0]
@@ -56,7 +55,7 @@ def forest(study: Study, setting: str, path: Path) -> None:
         _panel(panel, name, [r.differences[name] for r in arms])
     panels[0].set_yticks(range(len(arms)), names, fontsize=9, parse_math=False)
     panels[0].set_ylim(len(arms) - 0.4, -0.6)
-    _text(
+    text(
         figure,
         0.12,
         size[1] - 0.25,
@@ -68,8 +67,8 @@ def forest(study: Study, setting: str, path: Path) -> None:
         f"Thick: {100 * LEVEL:g} % interval over seeds and tasks. "
         f"Thin: corrected for the number of arms, {study.compared}. Orange: beyond 0 after the correction."
     )
-    _text(figure, 0.12, 0.2, note, fontsize=8, color="0.35")
-    _write(figure, path)
+    text(figure, 0.12, 0.2, note, fontsize=8, color="0.35")
+    save_png(figure, path, **_TIGHT)
 
 
 def _named(arm: str, seeds: int, of: int) -> str:
@@ -141,7 +140,7 @@ def curves(cells: Sequence[Cell], reference: str, path: Path) -> None:
     others = [arm for arm in drawn if arm != reference]
     label = 0.4 + 0.08 * max(map(len, names.values()))  # inches
     size = 7.6 + label, max(5.0, 1.3 + 0.17 * len(drawn))
-    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white")
     axes = figure.add_axes((0.75 / size[0], 0.6 / size[1], 6.75 / size[0], 1 - 1.15 / size[1]))
     colours = {arm: _COLOURS[i % len(_COLOURS)] for i, arm in enumerate(others)} | {reference: "black"}
     dashes = {arm: _DASHES[i // len(_COLOURS) % len(_DASHES)] for i, arm in enumerate(others)}
@@ -163,8 +162,8 @@ def curves(cells: Sequence[Cell], reference: str, path: Path) -> None:
     ends = {arm: points[-1][:2] for arm, points in drawn.items()}
     _name_lines(axes, names, ends, colours, dashes, size[1] - 1.15)
     title = "Validation accuracy while training: mean of the seeds ± one standard error"
-    _text(figure, 0.12, size[1] - 0.25, title, fontsize=12, weight="bold")
-    _write(figure, path)
+    text(figure, 0.12, size[1] - 0.25, title, fontsize=12, weight="bold")
+    save_png(figure, path, **_TIGHT)
 
 
 def _mean_curve(cells: Sequence[Cell]) -> list[tuple[int, float, float]]:
@@ -218,26 +217,3 @@ def spread(at: Sequence[float], gap: float, low: float, high: float) -> list[flo
     bases = [mean for mean, n in pools for _ in range(n)]
     top = high - (len(at) - 1) * gap
     return [max(low, min(base, top)) + i * gap for i, base in enumerate(bases)]
-
-
-def _text(figure: "Figure", x: float, y: float, text: str, **how: Any) -> None:
-    """Text at `x`, `y` inches from the lower left corner; a $ in it is a $."""
-    width, height = figure.get_size_inches()
-    figure.text(x / width, y / height, text, va="center", parse_math=False, **how)
-
-
-def _write(figure: "Figure", path: Path) -> None:
-    """Draws beside `path`, then renames: the picture is whole or not there."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # names in any writing
-            # widths of names are guessed above: the paper grows where letters are wide
-            figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.12)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: the picture cannot be written ({error.strerror})") from None

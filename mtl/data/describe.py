@@ -1,17 +1,16 @@
 """What an image set holds: in numbers, and as one picture."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
 from mtl.data.image_set import ImageSet, Splits
-from mtl.errors import UserError
+from mtl.runtime.pictures import DPI, FONTS, save_png, short
 from mtl.runtime.seeds import generator
 
 _CLASSES, _SAMPLES = 10, 8  # of a split on the sheet; samples of a class
@@ -20,9 +19,6 @@ _PAPER = 1.0  # what lies between them, as bright as the sheet
 _LONGEST = 44  # characters of a class name
 _HEAD, _ROW, _FOOT = 0.62, 0.72, 0.16  # inches
 _HEIGHT = _HEAD + _ROW * _CLASSES + _FOOT
-_DPI = 150
-#: Between them they hold every letter of the set `glyphs`: a name shows the letter that it ends with.
-_FONTS = ["DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral"]
 
 
 @dataclass(frozen=True)
@@ -70,18 +66,11 @@ def sample_sheet(splits: Splits, path: Path, seed: int) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    figure = Figure(figsize=(12.6, _HEIGHT), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(12.6, _HEIGHT), dpi=DPI, facecolor="white")
     grid = figure.add_gridspec(1, 3)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # names in any writing
-        for i, (name, images) in enumerate(_parts(splits)):
-            _draw_split(figure.add_subfigure(grid[0, i]), name, images, generator(seed, "sheet", name))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, format="png")
-        except OSError as error:
-            raise UserError(f"{path}: the sheet cannot be written ({error.strerror})") from None
+    for i, (name, images) in enumerate(_parts(splits)):
+        _draw_split(figure.add_subfigure(grid[0, i]), name, images, generator(seed, "sheet", name))
+    save_png(figure, path)
 
 
 def _parts(splits: Splits) -> Iterator[tuple[str, ImageSet]]:
@@ -97,10 +86,9 @@ def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.G
     chosen = torch.randperm(images.num_classes, generator=random)[:_CLASSES].sort().values.tolist()
     for row, label in enumerate(chosen):
         base = top - (row + 1) * height
-        text = _short(images.class_names[label])
-        column.text(  # a $ in a name is a $
-            0.05, base + 0.86 * height, text, fontsize=8, va="center", fontfamily=_FONTS, parse_math=False
-        )
+        name = short(images.class_names[label], _LONGEST)
+        how: dict[str, Any] = {"va": "center", "fontfamily": list(FONTS), "parse_math": False}  # a $ is a $
+        column.text(0.05, base + 0.86 * height, name, fontsize=8, **how)
         axes = column.add_axes((0.05, base + 0.08 * height, 0.9, 0.66 * height))
         axes.axis("off")
         members = (images.labels == label).nonzero().flatten()
@@ -117,10 +105,3 @@ def _strip(images: Tensor) -> Tensor:
     for i, image in enumerate(images):
         strip[:, :, i * step : i * step + size] = image.float() / 255  # one channel becomes three alike
     return strip.permute(1, 2, 0)
-
-
-def _short(name: str) -> str:
-    """A class name on one line; a long one loses its middle, since names often differ at their ends."""
-    line = "".join(c if c.isprintable() else "�" for c in name)
-    half = (_LONGEST - 1) // 2
-    return line if len(line) <= _LONGEST else f"{line[:half]}…{line[-half:]}"

@@ -52,7 +52,7 @@ def drawn(monkeypatch, tmp_path):
 
     def make(draw, *args) -> Figure:
         kept: list[Figure] = []
-        monkeypatch.setattr(plots, "_write", lambda figure, path: kept.append(figure))
+        monkeypatch.setattr(plots, "save_png", lambda figure, path, **how: kept.append(figure))
         draw(*args, tmp_path / "a.png")
         FigureCanvasAgg(kept[0]).draw()
         return kept[0]

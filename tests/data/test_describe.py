@@ -47,5 +47,5 @@ def test_the_sheet_is_one_picture_that_follows_from_the_seed(tmp_path: Path, cha
 
 def test_a_sheet_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"one\.png: the sheet cannot be written \("):
+    with pytest.raises(UserError, match=r"one\.png: the picture cannot be written \("):
         sample_sheet(splits(), tmp_path / "file" / "one.png", 0)

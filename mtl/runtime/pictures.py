@@ -1,0 +1,59 @@
+"""Figures into files: whole or not there, with names in any writing."""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtl.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 150
+#: Between them they hold most writings, and every letter of the set `glyphs`.
+FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral")
+
+
+def save_png(figure: "Figure", path: Path, **how: Any) -> None:
+    """Draws a figure into a file; `how` as of `Figure.savefig`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        write(path, lambda temporary: figure.savefig(temporary, format="png", **how))
+
+
+def write(path: Path, save: Callable[[Path], object]) -> None:
+    """Has a file written beside `path`, then renames it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: the picture cannot be written ({error.strerror})") from None
+
+
+def text(figure: "Figure", x: float, y: float, words: str, **how: Any) -> Any:
+    """Text at `x`, `y` inches from the lower left corner; a $ in it is a $."""
+    width, height = figure.get_size_inches()
+    plain = {"va": "center", "fontfamily": list(FONTS), "parse_math": False}
+    return figure.text(x / width, y / height, words, **{**plain, **how})
+
+
+def short(name: str, most: int) -> str:
+    """A name on one line of at most `most` characters; a long one loses its middle."""
+    line = "".join(c if c.isprintable() else "�" for c in name)
+    half = (most - 1) // 2
+    return line if len(line) <= most else f"{line[:half]}…{line[-half:]}"

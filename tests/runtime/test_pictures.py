@@ -1,0 +1,41 @@
+"""Figures come into files whole or not at all, and names stay on one line."""
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mtl.errors import UserError
+from mtl.runtime.pictures import save_png, short, text, write
+
+
+def test_a_figure_with_names_that_no_font_has_becomes_a_png(tmp_path):
+    figure = Figure(figsize=(2, 1), dpi=50)
+    text(figure, 0.5, 0.5, "𐎀 $x_1$")
+    save_png(figure, tmp_path / "new" / "a.png")
+    with Image.open(tmp_path / "new" / "a.png") as image:
+        assert (image.format, image.size) == ("PNG", (100, 50))
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.png"
+    write(path, lambda target: target.write_bytes(b"whole"))
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+
+    def fail(target):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"a\.png: the picture cannot be written \(No space left on device\)"):
+        write(path, fail)
+    assert path.read_bytes() == b"whole"
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"b\.png: the picture cannot be written \("):
+        write(tmp_path / "file" / "b.png", lambda target: target.touch())
+
+
+def test_a_long_name_loses_its_middle():
+    assert short("exactly ten", 11) == "exactly ten"
+    assert short("one too many", 11) == "one t… many"
+    assert short("a\nb", 9) == "a�b"
+    assert all(len(short("n" * 50, most)) <= most for most in range(3, 60))
