@@ -177,7 +177,8 @@ def prepared(splits: Splits, size: Size) -> Material:
     everything = torch.arange(len(splits.train))
     batch = torch.randperm(len(everything), generator=generator(0, "batch"))[: size.batch]
     mean, std = splits.train.mean_std()
-    return Material(splits, Normalise(tuple(mean), tuple(std)), batch, everything)
+    right = torch.zeros(len(everything), dtype=torch.bool)
+    return Material(splits, Normalise(tuple(mean), tuple(std)), batch, everything, everything[:0], right)
 
 
 def run_config(size: Size, folder: str, network: str, precision: str) -> Config:

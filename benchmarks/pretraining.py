@@ -17,6 +17,7 @@ from benchmarks.workload import (
 )
 from mtl.config import Pretrain, Runtime
 from mtl.data.augment import augment
+from mtl.losses import CrossEntropy
 from mtl.models.classifiers import build_classifier
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
@@ -46,7 +47,8 @@ def real_step(case: Case, device: Device) -> Callable[[], object]:
     def one() -> object:
         rows = torch.randint(0, len(images), (BATCH,), generator=random)
         changed = augment(images[rows], case.augment, generator(0, "augment", next(step)))
-        return pretrain_step(network, device, optimizer, to_floats(changed), labels[rows], 0.0)
+        batch = to_floats(changed), labels[rows], rows
+        return pretrain_step(network, device, optimizer, CrossEntropy(), *batch, domains=None)
 
     return one
 

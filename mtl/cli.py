@@ -93,6 +93,12 @@ def _data(given: argparse.Namespace) -> None:
     show_data(_config(given), Path(given.sheet) if given.sheet else None)
 
 
+def _curriculum(given: argparse.Namespace) -> None:
+    from mtl.stages.draw_curriculum import draw_curriculum
+
+    draw_curriculum(Path(given.folder), Path(given.out) if given.out else None)
+
+
 def _show_results(settings: "Sequence[Setting]") -> None:
     from rich.console import Console
 
@@ -131,7 +137,6 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}. {more}",
-            epilog=_OVERRIDES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -139,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
+        sub.epilog = _OVERRIDES
         sub.add_argument("--config", metavar="FILE", required=True, help="YAML file; configs/ holds some")
         sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
         if resumable:
@@ -208,4 +214,12 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument("--top", type=int, default=20, help="rows a table (default 20)")
     views.add_argument("--round", type=int, help="as it stood in this round")
     views.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    paces = add(
+        "curriculum",
+        _curriculum,
+        "which images of a self-paced pretraining counted when",
+        "Draws the record of a run as\ncurriculum.png and curriculum.gif.",
+    )
+    paces.add_argument("folder", help="of the run, e.g. checkpoints/omniglot")
+    paces.add_argument("--out", metavar="DIR", help="where the pictures go (default: the folder of the run)")
     return parser

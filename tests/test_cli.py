@@ -15,7 +15,8 @@ from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("run", "pretrain", "meta-train", "evaluate", "compare", "data", "hard-tasks")
+COMMANDS = ("run", "pretrain", "meta-train", "evaluate", "compare", "data", "hard-tasks", "curriculum")
+OF_A_RUN = ("hard-tasks", "curriculum")  # these take its folder, not a config
 
 
 @pytest.fixture
@@ -57,9 +58,9 @@ def test_every_command_has_help_that_one_can_work_from(command, capsys):
     assert _exit(command, "--help") == 0
     told = capsys.readouterr().out
     assert f"run_meta.py {command}" in told
-    assert "key.sub=value" in told
-    assert ("--config FILE" in told) == (command != "hard-tasks")
-    assert ("--resume" in told.split("Any value")[0]) == (command not in {"hard-tasks", "data"})
+    assert ("key.sub=value" in told) == (command not in OF_A_RUN)
+    assert ("--config FILE" in told) == (command not in OF_A_RUN)
+    assert ("--resume" in told.split("Any value")[0]) == (command not in {*OF_A_RUN, "data"})
 
 
 def test_the_script_runs_from_anywhere(tmp_path):
@@ -87,13 +88,13 @@ def test_the_script_ends_with_the_exit_code_of_the_command(tmp_path):
     assert done.stderr == "error: none.yaml: there is no such config\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("train",), ("pretrain",), ("hard-tasks",)])
+@pytest.mark.parametrize("arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("curriculum",)])
 def test_what_is_no_command_ends_with_usage(arguments, capsys):
     assert _exit(*arguments) == 2
     assert "usage: run_meta.py" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "hard-tasks"])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in OF_A_RUN])
 def test_mistakes_of_the_config_are_told_before_anything_is_written(command, config, capsys):
     told = _mistake(capsys, command, "--config", str(config), "meta.wya=5", "seed=-1")
     assert "mine.yaml: 2 mistake(s)" in told
@@ -108,9 +109,12 @@ def test_what_needs_a_pretrained_backbone_says_so(command, config, capsys):
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_hard_tasks_of_a_folder_without_a_ledger_are_refused(folder, config, capsys):
-    told = _mistake(capsys, "hard-tasks", folder)
-    assert str(Path(folder) / "hard_tasks.sqlite") in told
+@pytest.mark.parametrize(
+    ("command", "record"), [("hard-tasks", "hard_tasks.sqlite"), ("curriculum", "curriculum.pt")]
+)
+def test_a_folder_without_the_record_that_a_command_reads_is_refused(command, record, folder, config, capsys):
+    told = _mistake(capsys, command, folder)
+    assert str(Path(folder) / record) in told
     assert told.count("\n") == 1
 
 
@@ -187,3 +191,11 @@ def test_a_command_hands_config_and_resume_to_its_stage(command, stage, config, 
     assert cli.main([command, "seed=5", "--config", str(config)]) == 0
     assert [(c.seed, c.run, resume) for c, resume in seen] == [(4, "mine", True), (5, "mine", False)]
     assert isinstance(seen[0][0], Config)
+
+
+def test_curriculum_hands_on_where_to_read_and_where_to_draw(monkeypatch):
+    seen = []
+    monkeypatch.setattr("mtl.stages.draw_curriculum.draw_curriculum", lambda *given: seen.append(given))
+    assert cli.main(["curriculum", "runs/mine"]) == 0
+    assert cli.main(["curriculum", "runs/mine", "--out", "pictures"]) == 0
+    assert seen == [(Path("runs/mine"), None), (Path("runs/mine"), Path("pictures"))]

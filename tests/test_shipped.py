@@ -29,6 +29,9 @@ def small(image_root: Path, tmp_path: Path) -> list[str]:
     return [
         f"checkpoints={tmp_path / 'checkpoints'}",
         "data.name=image_folder",
+        "data.sets=[]",
+        "data.probe_fraction=0",
+        "data.imbalance.type=none",
         f"data.root={image_root}",
         "data.image_size=16",
         "data.grayscale=true",
@@ -75,18 +78,24 @@ def test_every_config_runs(path: Path, small: list[str], capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("path", COMPARED, ids=lambda p: p.stem)
 def test_every_comparison_runs(path: Path, small: list[str], capsys: pytest.CaptureFixture[str]):
-    arms = [{"name": n, "change": [f"hard_tasks.sampler={n}"]} for n in ("uniform", "neighbours")]
-    fewer = [f"compare.arms={json.dumps(arms)}", "compare.reference=uniform", "evaluate.split=test"]
+    pretrains = load_config(path).compare.stage == "pretrain"
+    ways = {
+        "hard_tasks.sampler": ("uniform", "neighbours"),
+        "pretrain.examples.by": ("all", "self_paced"),
+    }
+    key = list(ways)[pretrains]
+    arms = [{"name": way, "change": [f"{key}={way}"]} for way in ways[key]]
+    fewer = [f"compare.arms={json.dumps(arms)}", f"compare.reference={ways[key][0]}", "evaluate.split=test"]
     one_way = [
         "meta.validate_within_group=false",
         "evaluate.within_group=false",
-        "compare.judged_tasks=10",
-        "compare.longer=true",
+        f"compare.judged_tasks={0 if pretrains else 10}",
+        f"compare.longer={str(not pretrains).lower()}",
     ]
     assert main(["compare", "--config", str(path), *small, *one_way, "compare.seeds=1", *fewer]) == 0
     shown = capsys.readouterr().out
     assert "3-way 1-shot: 10 tasks" in shown
-    assert "pretrained longer" in shown
+    assert ("pretrained longer" in shown) == (not pretrains)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -95,9 +104,10 @@ def test_every_command_in_the_texts_runs(
 ):
     words = [w for w in shlex.split(command, comments=True) if w != "[--resume]"]
     monkeypatch.chdir(ROOT)
-    if words[0] == "hard-tasks":
-        run = Path(words[1]).name
-        assert main(["run", "--config", "configs/quickstart.yaml", *small, f"run={run}"]) == 0
+    if words[0] in {"hard-tasks", "curriculum"}:
+        run = Path(words[1]).name.strip("<>")
+        recorded = [f"run={run}", "pretrain.examples.by=self_paced"]
+        assert main(["run", "--config", "configs/quickstart.yaml", *small, *recorded]) == 0
         words[1] = str(tmp_path / "checkpoints" / run)
         assert main(words) == 0
         return

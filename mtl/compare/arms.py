@@ -8,7 +8,8 @@ from mtl.config.compare import Arm
 from mtl.episodes.samplers import meta_steps
 from mtl.errors import UserError
 
-_FREE = ("meta", "hard_tasks")  # sections that an arm may change: what comes before is shared by all
+#: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
+_FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}
 
 
 def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -> Config:
@@ -17,13 +18,13 @@ def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -
     Raises:
         UserError: an override is wrong, or changes what all arms share.
     """
-    overrides = (*arm.change, *trial)
+    overrides, stage = (*arm.change, *trial), config.compare.stage
     for text in overrides:
         section = text.partition("=")[0].partition(".")[0].strip()
-        if section not in _FREE:
+        if section not in _FREE[stage]:
             raise UserError(
-                f"compare.arms: {arm.name}: {text}: an arm may change keys of {' and '.join(_FREE)} alone; "
-                "all arms share image set, backbone and pretraining"
+                f"compare.arms: {arm.name}: {text}: an arm may change keys of {' and '.join(_FREE[stage])} "
+                f"alone (compare.stage = {stage}); all arms share the rest"
             )
     return replace(with_overrides(config, overrides, f"compare.arms: {arm.name}"), seed=seed)
 
@@ -46,15 +47,19 @@ def images_passed(config: Config, images: int) -> int:
 
 
 def require_alike(config: Config) -> None:
-    """Every arm makes as many updates on as many episode images as the reference, in each of its trials.
+    """Every arm makes as many updates on as many images as the reference, in each of its trials.
 
     Raises:
         UserError: an arm does not, or one of its overrides is wrong; before anything is trained.
     """
 
     def budget(one: Config) -> tuple[int, int]:
+        if config.compare.stage == "pretrain":
+            return one.pretrain.epochs, one.pretrain.batch_size
         return meta_steps(one), episode_images(one)
 
+    pretrains = config.compare.stage == "pretrain"
+    steps, of = ("epochs", "in batches of") if pretrains else ("updates", "on")
     reference = config.compare.arm(config.compare.reference)
     expected = budget(arm_config(config, reference, config.seed))
     for arm in config.compare.arms:
@@ -63,6 +68,6 @@ def require_alike(config: Config) -> None:
             if found != expected:
                 what = f"{arm.name} ({', '.join(trial)})" if trial else arm.name
                 raise UserError(
-                    f"compare.arms: {what} makes {found[0]} updates on {found[1]} images, {reference.name} "
-                    f"{expected[0]} on {expected[1]}; a comparison gives all arms the same"
+                    f"compare.arms: {what} makes {found[0]} {steps} {of} {found[1]} images, {reference.name} "
+                    f"{expected[0]} {of} {expected[1]}; a comparison gives all arms the same"
                 )

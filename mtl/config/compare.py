@@ -1,5 +1,7 @@
 """The section `compare`: which ways of training are held against each other."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
@@ -79,8 +81,9 @@ ARMS = (
 
 @dataclass(frozen=True, config=STRICT)
 class Compare:
-    """Arms × seeds, from one pretrained checkpoint a seed."""
+    """Arms × seeds, from one pretrained checkpoint a seed; or each with a pretraining of its own."""
 
+    stage: Literal["meta_train", "pretrain"] = "meta_train"  # in what the arms differ
     arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     reference: str = "uniform"  # the arm that the others are held against
     seeds: Positive = 5  # seed, seed + 1, ...
@@ -102,6 +105,11 @@ class Compare:
             if slug(name) in folders:
                 found.append(f"compare.arms: {name!r} would share a folder with {folders[slug(name)]!r}")
             folders[slug(name)] = name
+        if self.stage == "pretrain" and (self.judged_tasks or self.longer):
+            found.append(
+                "compare.stage: pretrain leaves no backbone that belongs to no arm; it goes with "
+                "compare.judged_tasks: 0 and compare.longer: false"
+            )
         if len({len(arm.trials) for arm in self.arms}) > 1:
             told = ", ".join(f"{arm.name} {len(arm.trials)}" for arm in self.arms)
             found.append(f"compare.arms: every arm gets as many trials as any other, not {told}")

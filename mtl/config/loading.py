@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -157,7 +158,7 @@ def _sentences(error: Any) -> Iterator[str]:
         found = "is empty" if value is None else f"{value!r} is a single value"
         yield f"{key}: {found}, but {key} is a section with keys of its own"
     elif kind == "literal_error":
-        allowed = _literals(location)
+        allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = difflib.get_close_matches(str(value), allowed, 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield f"{key}: {value!r} is not allowed; allowed are {error['ctx']['expected']}{hint}"
@@ -196,8 +197,3 @@ def _section(path: Sequence[str]) -> Any:
             while get_origin(section) is Annotated:
                 section = get_args(section)[0]
     return section
-
-
-def _literals(path: Sequence[str]) -> list[str]:
-    hint = next(f.type for f in dataclasses.fields(_section(path[:-1])) if f.name == path[-1])
-    return [str(a) for arg in (hint, *get_args(hint)) for a in get_args(arg)]

@@ -7,8 +7,10 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from mtl.config.compare import Compare
-from mtl.config.hard_tasks import SURVEYED, HardTasks
+from mtl.config.fit import misfits
+from mtl.config.hard_tasks import HardTasks
 from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
+from mtl.config.weighting import Balance, Examples, Sets
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,13 +28,26 @@ class Augment:
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+SetName = Literal[
+    "glyphs", "omniglot", "cifar_fs", "fc100", "mini_imagenet", "tiered_imagenet", "image_folder"
+]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Imbalance:
+    """Base classes made unequal, to measure what helps then. Which are small follows from data.split_seed."""
+
+    type: Literal["none", "exponential", "step"] = "none"  # shares fall geometrically from class to class, or
+    #   half of the classes is small
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 100.0  # the largest share over the smallest
+
+
 @dataclass(frozen=True, config=STRICT)
 class Data:
     """The image set and its split by classes."""
 
-    name: Literal[
-        "glyphs", "omniglot", "cifar_fs", "fc100", "mini_imagenet", "tiered_imagenet", "image_folder"
-    ] = "glyphs"
+    name: Literal[SetName, "several"] = "glyphs"
+    sets: tuple[SetName, ...] = ()  # several only: these as one, brought to one size and number of channels
     root: str = "data"  # where the set lies, and where its decoded copy is kept
     image_size: Annotated[int, Field(ge=16, le=1024)] | None = None  # None: the set's own
     grayscale: bool | None = None  # None: the set's own
@@ -49,6 +64,10 @@ class Data:
     download: bool = True  # fetch a set that is not below root
     probe_fraction: Annotated[float, Field(ge=0, le=0.8)] = 0.0  # base images that pretraining never sees;
     #   meta-training then draws its episodes and rounds from these alone
+    imbalance: Imbalance = field(default_factory=Imbalance)  # of the base images that pretraining sees
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # share of those that get the label of another class
+    )
     augment: Augment = field(default_factory=Augment)
 
 
@@ -83,6 +102,9 @@ class Pretrain:
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0  # cosine classifier: taken off the own class's cosine
     validate_every: Positive = 1  # epochs
     validate_tasks: Positive = 400
+    balance: Balance = field(default_factory=Balance)
+    examples: Examples = field(default_factory=Examples)
+    sets: Sets = field(default_factory=Sets)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -126,6 +148,8 @@ class Meta:
     inner_steps: Positive = 5  # maml, anil, meta_sgd
     order: Literal["first", "second"] = "second"  # maml, anil, meta_sgd
     augment: bool = True  # data.augment on episodes too
+    sets: Literal["uniform", "size", "boosted"] = "uniform"  # data.name several: which set an episode is from
+    examples: Examples = field(default_factory=Examples)  # which queries count: all, focal or hardest
     validate_every: Positive = 100  # steps
     validate_tasks: Positive = 400
     validate_within_group: bool = False  # like evaluate.within_group, of the validation tasks
@@ -150,6 +174,7 @@ class Evaluate:
     queries: Positive = 15
     tasks: Annotated[int, Field(ge=2)] = 2000
     split: Literal["test", "val"] = "test"
+    sets: tuple[SetName, ...] = ()  # novel classes of these image sets, instead of the run's own
     within_group: bool = False  # all classes of a task from one alphabet, script or superclass
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
     baseline: bool = True  # logistic regression on the pretrained features, and nearest pixels, beside it
@@ -194,41 +219,6 @@ class Config:
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        wrong = self.compare.wrong()
-        head, meta = self.meta.head, self.meta
-        if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
-            wrong += [
-                f"evaluate.settings: [{n}, {k}] has {n} ways, but a learned start of the head "
-                f"(meta.head.init) serves meta.way = {meta.way} alone; use init prototype or zero"
-                for n, k in self.evaluate.settings
-                if n != meta.way
-            ]
-        if meta.algorithm != "mtl":
-            wrong += [
-                f"evaluate.settings: [{n}, {k}] has {n} ways, but the classifier of meta.algorithm = "
-                f"{meta.algorithm} has meta.way = {meta.way} outputs"
-                for n, k in self.evaluate.settings
-                if n != meta.way
-            ]
-        if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
-            sampler, snapshots = self.hard_tasks.sampler, self.hard_tasks.snapshots
-            needs_features = {
-                f"hard_tasks.sampler: {sampler}": (sampler in SURVEYED, "; boosted does without, for one"),
-                f"hard_tasks.snapshots: {snapshots}": (snapshots > 0, ""),
-            }
-            wrong += [
-                f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
-                f"and the algorithms maml and meta_sgd do not have{way_out}"
-                for key, (asked, way_out) in needs_features.items()
-                if asked
-            ]
-        if head.levels > 1 and self.backbone.name not in {"conv4", "resnet12"}:
-            wrong.append(
-                f"meta.head.levels: {head.levels}, but {self.backbone.name} gives the output of its last "
-                "block alone; conv4 and resnet12 give more"
-            )
-        if self.hard_tasks.warm_up + self.hard_tasks.fade > 1:
-            wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
-        if wrong:
+        if wrong := misfits(self):
             raise ValueError("\n".join(wrong))
         return self

@@ -3,10 +3,21 @@
 from importlib import import_module
 
 from mtl.config import Data
+from mtl.data.batch_schedule import BatchScheduleSampler
 from mtl.data.image_set import ImageSet, Splits, hold_out
+from mtl.data.imbalanced import ImbalancedSampler
 from mtl.data.require import require_episodes, require_group
 
-__all__ = ["ImageSet", "Splits", "hold_out", "load_splits", "require_episodes", "require_group"]
+__all__ = [
+    "BatchScheduleSampler",
+    "ImageSet",
+    "ImbalancedSampler",
+    "Splits",
+    "hold_out",
+    "load_splits",
+    "require_episodes",
+    "require_group",
+]
 
 _SOURCES = {
     "glyphs": "glyphs",
@@ -16,6 +27,7 @@ _SOURCES = {
     "mini_imagenet": "imagenet",
     "tiered_imagenet": "imagenet",
     "image_folder": "image_folder",
+    "several": "several",
 }
 
 

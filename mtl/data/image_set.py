@@ -1,7 +1,7 @@
 """Images in memory with their classes, and their split by classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class ImageSet:
     class_names: tuple[str, ...]  # (C,) sorted
     groups: tuple[str, ...] | None = None  # (C,) superclass, alphabet or script; None where there are none
     files: tuple[str, ...] = ()  # (M,) where each image comes from, or none: failures are traced by it
+    domains: tuple[str, ...] | None = None  # (C,) the image set of each class, where several are one
     _mean_std: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -36,6 +37,8 @@ class ImageSet:
             raise ValueError("class names must be sorted and distinct")
         if self.groups is not None and len(self.groups) != self.num_classes:
             raise ValueError("there must be one group for each class")
+        if self.domains is not None and len(self.domains) != self.num_classes:
+            raise ValueError("there must be one domain for each class")
         if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.num_classes:
             raise ValueError("labels must be indices into class_names")
 
@@ -99,7 +102,23 @@ class ImageSet:
             tuple(self.class_names[c] for c in chosen),
             None if self.groups is None else tuple(self.groups[c] for c in chosen),
             tuple(self.files[i] for i in rows.tolist()) if self.files else (),
+            None if self.domains is None else tuple(self.domains[c] for c in chosen),
         )
+
+    def domain_ids(self) -> Tensor:
+        """(C,) int64: which image set each class is from, sets counted by name; all 0 where there is one."""
+        if self.domains is None:
+            return torch.zeros(self.num_classes, dtype=torch.int64)
+        names = sorted(set(self.domains))
+        return torch.tensor([names.index(domain) for domain in self.domains], dtype=torch.int64)
+
+    def by_domain(self) -> "dict[str, ImageSet]":
+        """Each of several image sets by itself, by its name; empty where there is one."""
+        domains, found = self.domains or (), {}
+        for name in sorted(set(domains)):
+            alone = self.select([c for c, domain in enumerate(domains) if domain == name])
+            found[name] = replace(alone, domains=None)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

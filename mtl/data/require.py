@@ -26,7 +26,7 @@ def require_episodes(
     counts = torch.bincount(labels, minlength=images.num_classes)
     scarce = (counts < shot + queries).nonzero().flatten().tolist()
     if scarce:
-        held = "" if among is None or len(among) == len(images.labels) else " held out of pretraining"
+        held = "" if among is None or len(among) == len(images.labels) else " that episodes may use"
         more = f" (and {len(scarce) - 1} more classes are too small)" if len(scarce) > 1 else ""
         raise UserError(
             f"class {images.class_names[scarce[0]]} of the {split} split has {int(counts[scarce[0]])} "

@@ -32,6 +32,7 @@ class RunFolder:
         self.next = path / "last.pt.next"
         self.metrics = path / "metrics.jsonl"
         self.ledger = path / "hard_tasks.sqlite"
+        self.curriculum = path / "curriculum.pt"
         self.results = path / "results.json"
 
     @staticmethod

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,9 +22,11 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+from mtl.stages.base_accuracy import base_answers, pretrained_network
 from mtl.stages.contenders import from_learner, from_table, logistic_on_unit_features, table_of, votes
 from mtl.stages.material import Material
 from mtl.stages.meta_train import STAGE, meta_train
+from mtl.stages.pretrain import STAGE as PRETRAIN
 from mtl.stages.pretrain import cosine_prototypes
 from mtl.stages.solving import with_table
 from mtl.stages.trained import (
@@ -114,6 +117,20 @@ def pretrained_cell(
     return Cell(arm, config.seed, answers, [], None, float(payload["seconds"]), epochs * images)
 
 
+def pretraining_cell(config: Config, arm: str, material: Material, device: Device) -> Cell:
+    """What a pretraining comes to: as `pretrained_cell`, and the held-out images of its base classes."""
+    cell = pretrained_cell(config, arm, material, device, {})
+    folder = RunFolder.of(config)
+    payload = read_pretrained(folder, config)
+    answers = dict(cell.answers)
+    if len(material.held_out):
+        network = pretrained_network(payload, config, material)
+        device.place(network)
+        answers |= base_answers(network, material, device)
+    curve = _pretraining_curve(folder.metrics)
+    return replace(cell, answers=answers, curve=curve, seconds_per_step=cell.seconds / curve[-1][0])
+
+
 def answer(
     solve: Solve, config: Config, material: Material, judged: Mapping[str, EpisodeBatch]
 ) -> dict[str, Answers]:
@@ -177,7 +194,8 @@ def best_head(heads: Mapping[str, Solve], config: Config, material: Material) ->
     (way, shot), queries = config.evaluate.settings[0], config.evaluate.queries
     counts = material.splits.val.class_counts()
     shot = min(shot, int(counts.min()) - 1)  # validation classes may be smaller than the novel ones
-    way, queries = min(way, len(counts)), min(queries, int(counts.min()) - shot)
+    largest = int(torch.bincount(material.splits.val.domain_ids()).max())  # a task is of one set
+    way, queries = min(way, largest), min(queries, int(counts.min()) - shot)
     within = config.meta.validate_within_group
     episodes = material.fixed_episodes(
         "val", way, shot, queries, VALIDATION_TASKS, config.seed, "head", within
@@ -187,5 +205,15 @@ def best_head(heads: Mapping[str, Solve], config: Config, material: Material) ->
 
 def _curve(path: Path) -> list[tuple[int, float]]:
     """(step, validation accuracy) of meta-training, out of metrics.jsonl."""
+    return [(int(line["step"]), float(line["val"])) for line in _lines(path, STAGE)]
+
+
+def _pretraining_curve(path: Path) -> list[tuple[int, float]]:
+    """(step, mean validation accuracy over its settings) of pretraining, out of metrics.jsonl."""
+    lines = _lines(path, PRETRAIN)
+    return [(int(x["step"]), fmean(v for k, v in x.items() if k.startswith("val_"))) for x in lines]
+
+
+def _lines(path: Path, stage: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(int(line["step"]), float(line["val"])) for line in lines if line["stage"] == STAGE]
+    return [line for line in lines if line["stage"] == stage]

@@ -26,7 +26,7 @@ from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
-from mtl.stages.cells import arm_cells, judge, pretrained_cell, train_arm
+from mtl.stages.cells import arm_cells, judge, pretrained_cell, pretraining_cell, train_arm
 from mtl.stages.material import Material, load_material, require_served
 from mtl.stages.pretrain import pretrain
 from mtl.stages.trials import (
@@ -67,6 +67,10 @@ def compare(
     if unknown:
         known = ", ".join(map(str, all_seeds(config)))
         raise UserError(f"--seeds: {unknown[0]} is none of the seeds of this comparison ({known})")
+    if config.evaluate.sets:
+        raise UserError(
+            "evaluate.sets: a comparison scores the novel classes of its own image set; leave it out"
+        )
     require_same_tasks(config, home)
     require_alike(config)
     material = material or load_material(config)
@@ -130,6 +134,14 @@ def without_groups(config: Config) -> Config:
 def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], material: Material) -> None:
     """Pretrains, trains and scores every arm of one seed, as far as that is not done."""
     device = choose_device(config.runtime)
+    if config.compare.stage == "pretrain":
+        for arm in config.compare.arms:
+            one = arm_run(config, home, arm, seed, chosen.get(arm.name))
+            tell(f"{STAGE}: seed {seed}, {arm.name}")
+            pretrain(one, resume=True, material=material)
+            if not _answers(one).exists():
+                save(_answers(one), pretraining_cell(one, arm.name, material, device))
+        return
     below = home / f"seed-{seed}"
     pretrained = pretrained_run(config, home, seed, material)
     base = run_at(replace(config, seed=seed), below, PRETRAINED)

@@ -6,16 +6,21 @@ Scores the checkpoint that validation chose, and baselines beside it, on the sam
 results.json, and the tasks and what became of the worst of them into hard_tasks.sqlite.
 """
 
+from collections.abc import Sequence
+
 from mtl.config import Config
 from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
+from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
-from mtl.stages.contenders import contenders
+from mtl.stages.base_accuracy import base_accuracy, pretrained_network
+from mtl.stages.contenders import Contender, contenders
 from mtl.stages.material import Material, load_material
 from mtl.stages.recording import register_classes
 from mtl.stages.resample import resample_worst
 from mtl.stages.results import Setting, score, write_results
+from mtl.stages.scored_sets import scored_sets
 from mtl.stages.trained import read_pretrained
 
 
@@ -37,37 +42,66 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
         meta = checkpoints.read(folder.meta)
         checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
     material = material or load_material(config)
-    images = material.split(how.split)
-    against = contenders(config, material, device, pretrained, meta)
     found = []
     with Ledger.open(folder.ledger) as ledger:
-        register_classes(ledger, how.split, images)
-        for way, shot in how.settings:
-            episodes = material.fixed_episodes(
-                how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate", how.within_group
-            )
-            outcomes = [c.solve(episodes) for c in against]
-            first = outcomes[0]
-            scores = [
-                score(c.name, episodes, o, None if o is first else first, images.class_names)
-                for c, o in zip(against, outcomes, strict=True)
+        for name, scored in scored_sets(config, material):
+            against = contenders(config, scored, device, pretrained, meta)
+            split = how.split if name is None else f"{how.split} {name}"  # as the ledger calls it
+            register_classes(ledger, split, scored.split(how.split))
+            found += [
+                score_setting(config, scored, against, way, shot, ledger, split, name)
+                for way, shot in how.settings
             ]
-            phase = f"evaluate {how.split} {way}-way {shot}-shot"
-            ledger.clear(phase)
-            ledger.append(phase, 0, 0, episodes, first, how.split)
-            again = resample_worst(
-                against[0],
-                episodes,
-                first,
-                material.index(how.split),
-                how.resample,
-                config.hard_tasks,
-                config.seed,
-                ledger,
-                phase,
-                how.split,
-            )
-            found.append(Setting(how.split, way, shot, how.queries, how.tasks, scores, again))
         ledger.commit(ledger.token() or "evaluate")
-    write_results(folder.results, config.run, found)
+    base = None
+    if len(material.held_out) and "classifier" in pretrained:  # which older checkpoints lack
+        network = pretrained_network(pretrained, config, material)
+        device.place(network)
+        base = base_accuracy(network, material, device)
+        tell(f"base classes, {base}")
+    write_results(folder.results, config.run, found, base)
     return found
+
+
+def score_setting(
+    config: Config,
+    material: Material,
+    against: Sequence[Contender],
+    way: int,
+    shot: int,
+    ledger: Ledger,
+    split: str,
+    name: str | None,
+) -> Setting:
+    """All contenders on the fixed tasks of one setting, and what becomes of the worst tasks of the first.
+
+    Args:
+        split: what the ledger calls the split.
+        name: of the image set, where not the run's own.
+    """
+    how = config.evaluate
+    episodes = material.fixed_episodes(
+        how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate", how.within_group
+    )
+    outcomes = [c.solve(episodes) for c in against]
+    first, class_names = outcomes[0], material.split(how.split).class_names
+    scores = [
+        score(c.name, episodes, o, None if o is first else first, class_names)
+        for c, o in zip(against, outcomes, strict=True)
+    ]
+    phase = f"evaluate {split} {way}-way {shot}-shot"
+    ledger.clear(phase)
+    ledger.append(phase, 0, 0, episodes, first, split)
+    again = resample_worst(
+        against[0],
+        episodes,
+        first,
+        material.index(how.split),
+        how.resample,
+        config.hard_tasks,
+        config.seed,
+        ledger,
+        phase,
+        split,
+    )
+    return Setting(how.split, way, shot, how.queries, how.tasks, scores, again, name)

@@ -1,6 +1,7 @@
 """What every stage works on: the image set of a config, ready for the backbone and for episodes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,10 +9,13 @@ from torch import Tensor
 from mtl.config import Config
 from mtl.data import ImageSet, Splits, hold_out, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
+from mtl.data.label_noise import with_label_noise
+from mtl.data.long_tail import long_tailed
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.grouped import grouped_episodes
 from mtl.episodes.types import EpisodeBatch
+from mtl.errors import UserError
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
 from mtl.stages.solving import Pictures
@@ -23,8 +27,10 @@ class Material:
 
     splits: Splits
     normalise: Normalise
-    pretrain_images: Tensor  # (M',) indices into the train split: all, or without the held-out ones
-    episode_images: Tensor  # (M'',) indices into the train split that meta-training draws from
+    pretrain_images: Tensor  # (P,) indices into the train split: all, or without those held or left out
+    episode_images: Tensor  # (E,) indices into the train split that meta-training draws from
+    held_out: Tensor  # (H,) indices into the train split that pretraining never sees; may be empty
+    mislabelled: Tensor  # (M,) bool, of the train split: labels that `data.label_noise` made wrong
 
     def split(self, name: str) -> ImageSet:
         return {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}[name]
@@ -51,9 +57,10 @@ class Material:
     ) -> EpisodeBatch:
         """The same `tasks` episodes at every call: a pure function of the arguments."""
         stream = derive_seed(seed, purpose, split, way, shot)
-        groups = self.split(split).groups
-        if within_group and groups is not None:
-            return grouped_episodes(self.index(split), groups, way, shot, queries, tasks, stream)
+        images = self.split(split)
+        together = images.groups if within_group else images.domains  # a task is never of several sets
+        if together is not None:
+            return grouped_episodes(self.index(split), together, way, shot, queries, tasks, stream)
         return UniformSampler(self.index(split), way, shot, queries, stream).draw(tasks)
 
 
@@ -64,15 +71,39 @@ def load_material(config: Config) -> Material:
         UserError: the set cannot be had, or a split is too small for what the config asks of it; told before
             any training starts.
     """
-    splits = load_splits(config.data, config.data.split_seed)
+    data, seed = config.data, config.data.split_seed
+    splits = load_splits(data, seed)
     train = splits.train
-    everything = torch.arange(len(train.labels))
-    kept, probe = everything, everything
-    if config.data.probe_fraction:
-        kept, probe = hold_out(train, config.data.probe_fraction, config.data.split_seed)
-    require_served(config, splits, probe)
     mean, std = train.mean_std()
-    return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe)
+    everything = torch.arange(len(train.labels))
+    kept, held_out = everything, everything[:0]
+    if data.probe_fraction:
+        kept, held_out = hold_out(train, data.probe_fraction, seed)
+    kept = long_tailed(train.labels, kept, train.class_names, data.imbalance, seed)
+    labels, mislabelled = with_label_noise(train.labels, kept, train.domain_ids(), data.label_noise, seed)
+    splits = replace(splits, train=replace(train, labels=labels)) if data.label_noise else splits
+    probe = held_out if data.probe_fraction else kept
+    if len(kept) < len(everything) and not data.probe_fraction:
+        require_large_enough(config, labels[kept], train.class_names)
+    require_served(config, splits, probe)
+    return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe, held_out, mislabelled)
+
+
+def require_large_enough(config: Config, labels: Tensor, class_names: Sequence[str]) -> None:
+    """Checks that classes which `data.imbalance` has made small still do for episodes.
+
+    Raises:
+        UserError: one does not.
+    """
+    counts = torch.bincount(labels, minlength=len(class_names))
+    wanted = config.meta.shot + config.meta.queries
+    if int(counts.min()) < wanted:
+        name = class_names[int(counts.argmin())]
+        raise UserError(
+            f"data.imbalance: leaves {int(counts.min())} images of class {name}, fewer than meta.shot + "
+            f"meta.queries = {wanted}; with data.probe_fraction episodes are drawn from held-out images, of "
+            "all classes alike"
+        )
 
 
 def require_served(config: Config, splits: Splits, probe: Tensor | None = None) -> None:
@@ -89,10 +120,37 @@ def require_served(config: Config, splits: Splits, probe: Tensor | None = None) 
     meta = config.meta
     require_episodes(splits.train, "train", meta.way, meta.shot, meta.queries, among=probe)
     require_episodes(splits.val, "val", meta.way, meta.shot, meta.queries)
+    for images, split in ((splits.train, "train"), (splits.val, "val")):
+        require_each_set(images, split, meta.way, "meta.way")
     if meta.validate_within_group:
         require_group(splits.val, "val", meta.way, "meta.validate_within_group")
-    for way, shot in config.evaluate.settings:
-        held = splits.test if config.evaluate.split == "test" else splits.val
-        require_episodes(held, config.evaluate.split, way, shot, config.evaluate.queries)
-        if config.evaluate.within_group:
-            require_group(held, config.evaluate.split, way, "evaluate.within_group")
+    if not config.evaluate.sets:  # else it scores those
+        require_scored(config, splits)
+
+
+def require_scored(config: Config, splits: Splits) -> None:
+    """The same of the split that `evaluate` scores."""
+    how = config.evaluate
+    for way, shot in how.settings:
+        held = splits.test if how.split == "test" else splits.val
+        require_episodes(held, how.split, way, shot, how.queries)
+        require_each_set(held, how.split, way, "evaluate.settings", how.within_group)
+        if how.within_group:
+            require_group(held, how.split, way, "evaluate.within_group")
+
+
+def require_each_set(images: ImageSet, split: str, way: int, key: str, within_group: bool = False) -> None:
+    """Checks that each of several image sets has N classes, or a group of N: a task is never of two sets.
+
+    Raises:
+        UserError: one has not.
+    """
+    classes = replace(images, images=images.images[:0], labels=images.labels[:0], files=())
+    for name, part in classes.by_domain().items():
+        if part.num_classes < way:
+            raise UserError(
+                f"{key}: {way} ways, but {name} has {part.num_classes} classes in its {split} split, and a "
+                "task is of one image set"
+            )
+        if within_group:
+            require_group(part, f"{name} {split}", way, "evaluate.within_group")

@@ -11,6 +11,7 @@ from mtl.config import Augment
 from mtl.data.augment import augment
 from mtl.episodes.types import EpisodeBatch, Outcome, TaskSampler
 from mtl.learners.types import Learner, episode_labels
+from mtl.losses import ImageLoss
 from mtl.stages.solving import Pictures, features_of
 
 
@@ -43,6 +44,7 @@ def meta_step(
     batch: EpisodeBatch,
     at_once: int,
     weigh: Callable[[Tensor], Tensor] | None = None,
+    queries: ImageLoss | None = None,
 ) -> Outcome:
     """One update of the meta-parameters by the mean cross-entropy of all queries; how the tasks went.
 
@@ -53,17 +55,19 @@ def meta_step(
             are apart, gradients are added up over parts of the meta-batch: the same sum in less memory.
         weigh: how much each task counts, from the losses (T,) of all of them; None for alike. Where the
             meta-batch goes in parts, the losses are found out beforehand, by a pass without gradients.
+        queries: what each query contributes; None for its cross-entropy. Where the meta-batch goes in parts,
+            queries are told apart within a part.
     """
     tasks = max(1, at_once // images.shape[1]) if learner.tasks_apart else len(batch)
     parts = torch.split(images, tasks)
     weights = None
     if weigh is not None and len(parts) > 1:
         with torch.no_grad():
-            weights = weigh(torch.cat([_losses(learner, part, batch)[1] for part in parts]).cpu())
+            weights = weigh(torch.cat([_losses(learner, part, batch, queries)[1] for part in parts]).cpu())
     optimizer.zero_grad(set_to_none=True)
     answers = []
     for i, part in enumerate(parts):
-        logits, losses = _losses(learner, part, batch)
+        logits, losses = _losses(learner, part, batch, queries)
         if weigh is None:
             loss = losses.mean() * (len(part) / len(batch))
         else:
@@ -75,11 +79,16 @@ def meta_step(
     return Outcome.of(torch.cat(answers), batch.way, batch.queries)
 
 
-def _losses(learner: Learner, images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-    """Query logits (T', N·Q, N) of some of the tasks, and the mean cross-entropy of each (T',)."""
+def _losses(
+    learner: Learner, images: Tensor, batch: EpisodeBatch, queries: ImageLoss | None
+) -> tuple[Tensor, Tensor]:
+    """Query logits (T', N·Q, N) of some of the tasks, and the mean loss of each (T',)."""
     if images.ndim == 3:
         logits = learner.solve_features(learner.embed(images), batch.way, batch.shot)
     else:
         logits = learner.solve(images, batch.way, batch.shot)
     labels = episode_labels(len(images), batch.way, batch.queries, logits.device)
-    return logits, F.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+    if queries is None:
+        return logits, F.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+    losses = queries.per_image(logits.flatten(0, 1), labels.flatten())
+    return logits, losses.view(labels.shape).mean(1)

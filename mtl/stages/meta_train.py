@@ -17,6 +17,7 @@ from mtl.episodes.types import Round
 from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.objectives import build_objective
 from mtl.learners.types import Learner
+from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.interrupt import StopRequest
@@ -29,6 +30,7 @@ from mtl.stages.recording import record_round, register_classes
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
+from mtl.stages.weighting import image_level
 
 STAGE = "meta-train"
 #: Keys of the config that decide what meta-training computes: a checkpoint goes on only under the same.
@@ -67,8 +69,9 @@ def meta_train(
     material = material or load_material(config)
     train, how, steps = material.splits.train, config.meta, meta_steps(config)
     learner = learner_from_pretrained(pretrained, config, train, device)
-    sampler = build_sampler(config, material.index("train"), train.groups)
+    sampler = build_sampler(config, material.index("train"), train.groups, train.domain_ids())
     objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
+    queries = None if how.examples.by == "all" else image_level(how.examples, CrossEntropy(), 1, None)
     parameters = learner.meta_parameters()
     optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay, fused=True)
     pictures = material.pictures("train", device)
@@ -178,6 +181,7 @@ def meta_train(
                     batch,
                     pictures.at_once,
                     weigh if sampler.weighs or objective is not None else None,
+                    queries,
                 )
                 loss = float(outcome.loss.mean())
                 require_finite(loss, STAGE, step, "meta.lr", rate)

@@ -8,13 +8,13 @@ Writes checkpoints/<run>/pretrain.pt: the backbone whose few-shot accuracy on th
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mtl.config import Config
 from mtl.data.augment import augment
 from mtl.learners.types import episode_labels
+from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.classifiers import build_classifier
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
@@ -23,10 +23,13 @@ from mtl.runtime.interrupt import StopRequest
 from mtl.runtime.progress import Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
+from mtl.stages import curriculum
+from mtl.stages.base_accuracy import within_domain
 from mtl.stages.material import Material, load_material
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import Pictures, extract, solve_table
 from mtl.stages.trained import fresh_backbone
+from mtl.stages.weighting import Batches, pretraining_loss
 
 STAGE = "pretrain"
 #: Keys of the config that decide what pretraining computes: a checkpoint goes on only under the same.
@@ -74,16 +77,21 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         nesterov=how.momentum > 0,
         fused=True,
     )
-    count = len(material.pretrain_images)
-    batch_size = min(how.batch_size, count)
-    per_epoch = count // batch_size
+    batches = Batches(config, material)
+    per_epoch = batches.per_epoch
     steps = how.epochs * per_epoch
+    counts = torch.bincount(train.labels[material.pretrain_images], minlength=train.num_classes)
+    criterion = pretraining_loss(how, counts, len(train)).to(device.torch_device)
+    domains = train.domain_ids() if how.sets.heads == "per_set" and train.domains else None
 
     step, best, elapsed, kept = 0, None, 0.0, None
+    admitted: list[Tensor] = []  # of self-paced learning, what each image weighed in each epoch
     if saved:
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
+        criterion.load_state_dict(saved["loss"])
         step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
+        admitted = saved["admitted"]
     metrics, clock = Metrics(folder.metrics, STAGE, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
     header = checkpoints.header(config, STAGE, train.class_names)
 
@@ -93,20 +101,19 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             "step": step,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "loss": criterion.state_dict(),
+            "admitted": admitted,
             "best": best,
             "elapsed": clock.elapsed,
             "metrics": metrics.size,
         }
 
     pictures, val_pictures = material.pictures("train", device), material.pictures("val", device)
-    order, shuffled = torch.empty(0), -1
     with Progress(STAGE, steps, step) as progress, StopRequest() as stop:
         while step < steps:
-            epoch, place = divmod(step, per_epoch)
-            if epoch != shuffled:
-                order = torch.randperm(count, generator=generator(config.seed, "order", epoch))
-                shuffled = epoch
-            rows = material.pretrain_images[order[place * batch_size : (place + 1) * batch_size]]
+            epoch = step // per_epoch
+            criterion.begin_epoch(epoch)
+            rows = batches.at(step)
             random = generator(config.seed, "augment", step)
             images = material.normalise(augment(pictures.images[rows], config.data.augment, random))
             rate = how.lr * warm_up_cosine(step, steps, how.warm_up)
@@ -114,11 +121,13 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
 
             network.train()
             loss, accuracy = pretrain_step(
-                network, device, optimizer, images, train.labels[rows], how.label_smoothing
+                network, device, optimizer, criterion, images, train.labels[rows], rows, domains
             )
             require_finite(loss, STAGE, step, "pretrain.lr", rate)
             step += 1
             progress.step(loss=loss, accuracy=accuracy, epoch=epoch + 1)
+            if step % per_epoch == 0 and isinstance(criterion, SelfPacedLoss):
+                admitted.append(curriculum.percent(criterion.weights_now[material.pretrain_images]))
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
                 scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
                 metrics.write(
@@ -135,13 +144,15 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
                 )
                 mean = sum(scores.values()) / len(scores)
                 if best is None or mean >= best["mean"]:
-                    weights = {k: v.detach().cpu().clone() for k, v in backbone.state_dict().items()}
-                    best = {"mean": mean, "step": step, "scores": scores, "backbone": weights}
+                    weights = {name: copy_of(part) for name, part in network.items()}
+                    best = {"mean": mean, "step": step, "scores": scores, **weights}
             if stop.wanted or clock.due():
                 folder.save(state())
             stop.here(STAGE, step, steps)
     folder.save(state())
     assert best is not None  # the last step validates
+    if admitted:
+        curriculum.write(folder.curriculum, header, material, admitted)
     normalise = {"mean": list(material.normalise.mean), "std": list(material.normalise.std)}
     folder.finish(STAGE, {**header, **best, "normalise": normalise, "seconds": clock.elapsed})
 
@@ -150,26 +161,38 @@ def pretrain_step(
     network: nn.ModuleDict,
     device: Device,
     optimizer: Optimizer,
+    criterion: ImageLoss,
     images: Tensor,
     labels: Tensor,
-    smoothing: float,
+    rows: Tensor,
+    domains: Tensor | None,
 ) -> tuple[float, float]:
     """One update of backbone and classifier; loss and accuracy of the batch.
 
     Args:
         images: (B, C, H, W) normalised.
         labels: (B,) base classes.
+        rows: (B,) indices of the images into the train split.
+        domains: (C,) the image set of each class, where each set has a head of its own.
     """
     labels = labels.to(device.torch_device)
-    logits = network["classifier"](device.forward(network["backbone"], images), labels)
-    loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    features = device.forward(network["backbone"], images)
+    logits = network["classifier"](features, labels)
+    if domains is not None:
+        logits = within_domain(logits, labels, domains)
+    loss = criterion(logits, labels, features, rows)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     right = (logits.argmax(-1) == labels).float().mean()
     # read last, and both at once: a GPU is waited for when all of the step is on its way
     value, accuracy = torch.stack([loss.detach(), right]).tolist()
     return value, accuracy
+
+
+def copy_of(network: nn.Module) -> dict[str, Tensor]:
+    """The state of a network, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
 def validate(
@@ -180,7 +203,7 @@ def validate(
     val = material.splits.val
     table = extract(lambda x: device.forward(backbone, x), pictures, torch.arange(len(val.labels)))
     counts = int(val.class_counts().min())
-    way = min(5, val.num_classes)
+    way = min(5, int(torch.bincount(val.domain_ids()).max()))  # a task is of one set
     scores = {}
     for shot in (1, 5):
         queries = min(15, counts - shot)

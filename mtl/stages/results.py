@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.intervals import mean_interval, wilson
+from mtl.stages.base_accuracy import BaseAccuracy
 from mtl.stages.resample import Resampled
 
 
@@ -42,6 +43,7 @@ class Setting:
     tasks: int
     scores: list[Score]
     resampled: Resampled | None
+    set: str | None = None  # whose novel classes, where not those of the run's own image set alone
 
 
 def score(
@@ -65,24 +67,31 @@ def score(
     return Score(name, mean, half, fifth, gap, gap_half, recall, tasks)
 
 
-def write_results(path: Path, run: str, settings: Sequence[Setting]) -> None:
-    """results.json: settings scored now replace earlier ones of the same split, way and shot."""
+def write_results(
+    path: Path, run: str, settings: Sequence[Setting], base: BaseAccuracy | None = None
+) -> None:
+    """results.json: settings scored now replace earlier ones of the same set, split, way and shot.
+
+    `base` is the accuracy on held-out images of the base classes, where there are any.
+    """
 
     def key(setting: dict[str, Any]) -> tuple[Any, ...]:
-        return setting["split"], setting["way"], setting["shot"]
+        return setting.get("set"), setting["split"], setting["way"], setting["shot"]
 
     new = [dataclasses.asdict(s) for s in settings]
     old = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else []
     kept = [s for s in old if key(s) not in {key(n) for n in new}]
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps({"run": run, "settings": kept + new}, indent=1), encoding="utf-8")
+    whole = {"run": run, "settings": kept + new, "base": None if base is None else dataclasses.asdict(base)}
+    temporary.write_text(json.dumps(whole, indent=1), encoding="utf-8")
     os.replace(temporary, path)
 
 
 def show(settings: Sequence[Setting], console: Console) -> None:
     """A table for each setting, and what became of its worst tasks."""
     for s in settings:
-        title = f"{s.way}-way {s.shot}-shot, {s.tasks} {s.split} tasks, {s.queries} queries a class"
+        of = f" of {s.set}" if s.set else ""
+        title = f"{s.way}-way {s.shot}-shot, {s.tasks} {s.split} tasks{of}, {s.queries} queries a class"
         table = Table(title=title, title_justify="left")
         for column in ("", "accuracy", "5th percentile", "worst class", "to the first"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
@@ -109,3 +118,19 @@ def show(settings: Sequence[Setting], console: Console) -> None:
                 f"(all tasks: {100 * r.accuracy_all:.1f}). Verdicts: {told}.\n",
                 highlight=False,
             )
+    if len({s.set for s in settings}) > 1:
+        console.print(_across_sets(settings))
+
+
+def _across_sets(settings: Sequence[Setting]) -> Table:
+    """The first contender on each set, a row, at each setting, a column."""
+    table = Table(title=f"{settings[0].scores[0].name}, by image set", title_justify="left")
+    shapes = list(dict.fromkeys((s.way, s.shot) for s in settings))
+    table.add_column("")
+    for way, shot in shapes:
+        table.add_column(f"{way}-way {shot}-shot", justify="right", no_wrap=True)
+    for name in dict.fromkeys(s.set for s in settings):
+        first = {(s.way, s.shot): s.scores[0] for s in settings if s.set == name}
+        figures = [f"{100 * first[at].accuracy:.2f} ± {100 * first[at].interval:.2f}" for at in shapes]
+        table.add_row(name or "", *figures)
+    return table

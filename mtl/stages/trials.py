@@ -10,6 +10,7 @@ from mtl.compare.arms import arm_config
 from mtl.config import Config
 from mtl.config.compare import PRETRAINED, Arm, slug
 from mtl.errors import UserError
+from mtl.runtime import checkpoints
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.cells import train_arm
@@ -29,11 +30,15 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
     for arm in config.compare.arms:
         if not arm.trials:
             continue
-        pretrained = pretrained_run(config, home, config.seed, material)
         scores = []
         for number, trial in enumerate(arm.trials):
             tell(f"compare: {arm.name}, trial {number + 1} of {len(arm.trials)}: {' '.join(trial)}")
             one = arm_run(config, home, arm, config.seed, number)
+            if config.compare.stage == "pretrain":
+                pretrain(one, resume=True, material=material)
+                scores.append(float(checkpoints.read(RunFolder.of(one).pretrain)["mean"]))
+                continue
+            pretrained = pretrained_run(config, home, config.seed, material)
             scores.append(train_arm(one, pretrained, material, tables))
             drop_ledger(one)
         best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -39,6 +41,7 @@ def test_select_relabels_in_sorted_order_and_keeps_each_picture_with_its_class()
         ({"labels": torch.tensor([0, 2])}, "indices into class_names"),
         ({"class_names": ("b", "a")}, "sorted"),
         ({"groups": ("x",)}, "one group"),
+        ({"domains": ("x",)}, "one domain"),
         ({"files": ("one",)}, "as many files"),
     ],
 )
@@ -73,3 +76,31 @@ def test_hold_out_of_small_classes_leaves_something_on_both_sides() -> None:
     kept, probe = hold_out(make(("a", "b"), per_class=1), 0.8, seed=0)
     assert (len(kept), len(probe)) == (2, 0)
     assert len(hold_out(make(("a",)), 0.0, seed=0)[1]) == 0
+
+
+def test_image_sets_that_are_one_are_counted_by_name() -> None:
+    images = replace(make(("a", "b", "c", "d")), domains=("two", "one", "two", "three"))
+    assert images.domain_ids().tolist() == [2, 0, 2, 1]
+    assert make(("a", "b")).domain_ids().tolist() == [0, 0]
+    nothing = ImageSet(torch.zeros(0, 1, 5, 5, dtype=torch.uint8), torch.empty(0).long(), (), domains=())
+    assert nothing.domain_ids().dtype == torch.int64
+
+
+def test_classes_that_are_selected_stay_in_their_image_set() -> None:
+    images = replace(make(("a", "b", "c", "d")), domains=("two", "one", "two", "three"))
+    assert images.select([3, 1]).domains == ("one", "three")
+    assert make(("a", "b")).select([1]).domains is None
+
+
+def test_each_image_set_can_be_had_by_itself() -> None:
+    images = replace(make(("a", "b", "c"), groups=("x", "y", "z")), domains=("two", "one", "two"))
+    parts = images.by_domain()
+    assert list(parts) == ["one", "two"]
+    assert (parts["one"].class_names, parts["two"].class_names) == (("b",), ("a", "c"))
+    assert parts["two"].groups == ("x", "z")
+    assert parts["two"].domains is None
+    for part in parts.values():
+        for row, file in enumerate(part.files):
+            assert torch.equal(part.images[row], images.images[images.files.index(file)])
+            assert file.split("/")[0] == part.class_names[int(part.labels[row])]
+    assert make(("a", "b")).by_domain() == {}

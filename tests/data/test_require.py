@@ -31,5 +31,5 @@ def test_a_class_with_too_few_images_is_named_with_its_numbers() -> None:
 def test_images_that_may_not_be_used_do_not_count() -> None:
     images = make(6, 6)
     require_episodes(images, "train", 2, 1, 5, among=torch.arange(12))
-    with pytest.raises(UserError, match="class class 0 of the train split has 4 images held out of pretr"):
+    with pytest.raises(UserError, match="class class 0 of the train split has 4 images that episodes may"):
         require_episodes(images, "train", 2, 1, 5, among=torch.arange(2, 12))

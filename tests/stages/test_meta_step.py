@@ -11,6 +11,7 @@ from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.learners import build_learner
 from mtl.learners.types import episode_labels
+from mtl.losses import CrossEntropy, HardExampleMiner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
@@ -39,10 +40,10 @@ def _learner(batch_norm="frozen"):
     return learner
 
 
-def _step(learner, images, batch, at_once=10**9, weigh=None):
+def _step(learner, images, batch, at_once=10**9, weigh=None, queries=None):
     """The outcome of a step of rate 1, and the gradients that it went by."""
     optimizer = torch.optim.SGD(learner.meta_parameters(), lr=1.0)
-    outcome = meta_step(learner, optimizer, images, batch, at_once, weigh)
+    outcome = meta_step(learner, optimizer, images, batch, at_once, weigh, queries)
     return outcome, [p.grad for p in learner.meta_parameters()]
 
 
@@ -169,3 +170,18 @@ def test_a_survey_shows_features_as_at_meta_test_and_leaves_the_learner_as_it_is
     assert all(torch.equal(now, buffers[name]) for name, now in learner.named_buffers())
     learner.set_mode(training=False)
     torch.testing.assert_close(sampler.seen, learner.features(pictures(sampler.survey(2))).detach())
+
+
+def test_queries_that_count_alike_are_plain_cross_entropy(batch, images):
+    plain, same = (_step(_learner(), images, batch, queries=q)[1] for q in (None, CrossEntropy()))
+    _assert_close(same, plain)
+
+
+def test_the_hardest_queries_of_a_meta_batch_alone_give_gradients(batch, images):
+    learner = _learner()
+    logits = learner.solve(images, WAY, SHOT)
+    labels = episode_labels(TASKS, WAY, QUERIES, images.device)
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    count = TASKS * WAY * QUERIES // 4
+    wanted = torch.autograd.grad(losses.topk(count).values.mean(), learner.meta_parameters())
+    _assert_close(_step(learner, images, batch, queries=HardExampleMiner(0.25))[1], wanted)

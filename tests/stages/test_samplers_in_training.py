@@ -125,12 +125,12 @@ def test_looking_at_features_is_refused_where_they_depend_on_the_episode(tiny, s
 def test_weights_of_sampler_and_objective_are_multiplied(trained, monkeypatch, index):
     seen = []
 
-    def spied(learner, optimizer, images, batch, at_once, weigh):
+    def spied(learner, optimizer, images, batch, at_once, weigh, queries):
         def told(losses):
             seen.append((losses, weigh(losses)))
             return seen[-1][1]
 
-        return meta_step(learner, optimizer, images, batch, at_once, told)
+        return meta_step(learner, optimizer, images, batch, at_once, told, queries)
 
     monkeypatch.setattr("mtl.stages.meta_train.meta_step", spied)
     trained("run", sampler="uniform_difficulty", objective="cvar", tail=0.3)
@@ -145,9 +145,9 @@ def test_weights_of_sampler_and_objective_are_multiplied(trained, monkeypatch, i
 def test_where_all_tasks_count_alike_no_losses_are_found_out_beforehand(trained, monkeypatch):
     seen = []
 
-    def spied(learner, optimizer, images, batch, at_once, weigh):
+    def spied(learner, optimizer, images, batch, at_once, weigh, queries):
         seen.append(weigh)
-        return meta_step(learner, optimizer, images, batch, at_once, weigh)
+        return meta_step(learner, optimizer, images, batch, at_once, weigh, queries)
 
     monkeypatch.setattr("mtl.stages.meta_train.meta_step", spied)
     trained("run", sampler="posterior")

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from mtl.config import Config
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
@@ -17,10 +19,12 @@ from mtl.episodes.samplers.neighbours import NeighboursSampler
 from mtl.episodes.samplers.posterior import PosteriorSampler
 from mtl.episodes.samplers.random_pool import RandomPoolSampler
 from mtl.episodes.samplers.self_paced import SelfPacedSampler
+from mtl.episodes.samplers.several import Part, SeveralSetsSampler
 from mtl.episodes.samplers.uniform_difficulty import UniformDifficultySampler
 from mtl.episodes.samplers.within_group import WithinGroupSampler
 from mtl.episodes.types import TaskSampler
 from mtl.errors import UserError
+from mtl.hard_tasks.boosting import BoostRule
 from mtl.runtime.seeds import derive_seed
 
 MIXED: dict[str, type[MixedSampler]] = {
@@ -52,19 +56,40 @@ def meta_steps(config: Config) -> int:
     return meta.steps + meta.steps // hard.collect * -(-hard.hard // meta.tasks)
 
 
-def build_sampler(config: Config, index: ClassIndex, groups: Sequence[str] | None = None) -> TaskSampler:
+def build_sampler(
+    config: Config,
+    index: ClassIndex,
+    groups: Sequence[str] | None = None,
+    domains: Tensor | None = None,
+) -> TaskSampler:
     """The sampler of meta-training; all of them share one stream of uniform episodes.
 
     Args:
         config: of the run.
         index: the base images that episodes may use.
         groups: of the base classes (C,), where the image set has them.
+        domains: the image set of each base class (C,) int64, where there are several.
 
     Raises:
         UserError: the sampler needs groups, and the image set has none.
     """
     hard, meta = config.hard_tasks, config.meta
     seed = derive_seed(config.seed, "meta-train")
+    if domains is None or int(domains.max()) == 0:
+        return _of_one_set(config, index, groups, seed)
+    parts = []
+    for number in range(int(domains.max()) + 1):
+        classes = (domains == number).nonzero().flatten()
+        own = ClassIndex(index.members[classes], index.counts[classes])
+        named = None if groups is None else [groups[c] for c in classes.tolist()]
+        sampler = _of_one_set(config, own, named, derive_seed(seed, "set", number))
+        parts.append(Part(sampler, classes, int(own.counts.sum())))
+    rule = BoostRule(meta.way, hard.rate, hard.forget, hard.floor, hard.cap)
+    return SeveralSetsSampler(parts, meta.sets, rule, hard.every, seed)
+
+
+def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> UniformSampler:
+    hard, meta = config.hard_tasks, config.meta
     shape = (meta.way, meta.shot, meta.queries, seed)
     episodes = meta_steps(config) * meta.tasks
     if hard.sampler == "within_group":

@@ -1,0 +1,109 @@
+"""Which keys of a config do not fit together, each on its own being allowed."""
+
+from typing import TYPE_CHECKING
+
+from mtl.config.hard_tasks import SURVEYED
+
+if TYPE_CHECKING:
+    from mtl.config.schema import Config
+
+
+def misfits(config: "Config") -> list[str]:
+    """A sentence for each: which keys, what is wrong, what is allowed."""
+    wrong = (
+        config.compare.wrong() + _of_meta_training(config) + _of_weighting(config) + _of_several_sets(config)
+    )
+    if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
+        wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
+    return wrong
+
+
+def _of_meta_training(config: "Config") -> list[str]:
+    wrong: list[str] = []
+    head, meta = config.meta.head, config.meta
+    if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
+        wrong += [
+            f"evaluate.settings: [{n}, {k}] has {n} ways, but a learned start of the head "
+            f"(meta.head.init) serves meta.way = {meta.way} alone; use init prototype or zero"
+            for n, k in config.evaluate.settings
+            if n != meta.way
+        ]
+    if meta.algorithm != "mtl":
+        wrong += [
+            f"evaluate.settings: [{n}, {k}] has {n} ways, but the classifier of meta.algorithm = "
+            f"{meta.algorithm} has meta.way = {meta.way} outputs"
+            for n, k in config.evaluate.settings
+            if n != meta.way
+        ]
+    if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
+        sampler, snapshots = config.hard_tasks.sampler, config.hard_tasks.snapshots
+        needs_features = {
+            f"hard_tasks.sampler: {sampler}": (sampler in SURVEYED, "; boosted does without, for one"),
+            f"hard_tasks.snapshots: {snapshots}": (snapshots > 0, ""),
+        }
+        wrong += [
+            f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
+            f"and the algorithms maml and meta_sgd do not have{way_out}"
+            for key, (asked, way_out) in needs_features.items()
+            if asked
+        ]
+    if head.levels > 1 and config.backbone.name not in {"conv4", "resnet12"}:
+        wrong.append(
+            f"meta.head.levels: {head.levels}, but {config.backbone.name} gives the output of its last "
+            "block alone; conv4 and resnet12 give more"
+        )
+    allowed = {"all", "focal", "hardest"}
+    if meta.examples.by not in allowed or meta.examples.scope != "batch" or meta.examples.start:
+        wrong.append(
+            f"meta.examples: for queries of episodes by may be {', '.join(sorted(allowed))}, with "
+            "scope = batch and start = 0"
+        )
+    return wrong
+
+
+def _of_weighting(config: "Config") -> list[str]:
+    """Two corrections at one level do the same thing twice: small classes would come to dominate."""
+    wrong = []
+    balance, examples = config.pretrain.balance, config.pretrain.examples
+    if examples.by == "influence" and balance.by in {"sampling", "logits"}:
+        wrong.append(
+            f"pretrain.balance.by: {balance.by}, but pretrain.examples.by = influence corrects for the "
+            "size of classes as well; beside it none and weights are allowed"
+        )
+    if balance.by == "logits" and config.pretrain.label_smoothing:
+        wrong.append(
+            "pretrain.label_smoothing: does not go with adjusted logits (pretrain.balance.by = logits); take "
+            "one of the two"
+        )
+    wrong += [
+        f"{section}.examples.cap: leaves out {given.cap:g} at the top, which is all of the hardest "
+        f"part = {given.part:g}; it must be smaller"
+        for section, given in (("pretrain", examples), ("meta", config.meta.examples))
+        if given.by == "hardest" and given.part <= given.cap
+    ]
+    return wrong
+
+
+def _of_several_sets(config: "Config") -> list[str]:
+    wrong, data, sets = [], config.data, config.pretrain.sets
+    if len(set(config.evaluate.sets)) < len(config.evaluate.sets):
+        wrong.append("evaluate.sets: names an image set twice")
+    if data.name != "several":
+        given = {"data.sets": data.sets, "pretrain.sets.samples": sets.samples}
+        wrong += [f"{key}: is for data.name = several, not {data.name}" for key, v in given.items() if v]
+        return wrong
+    if len(set(data.sets)) < max(len(data.sets), 2):
+        wrong.append("data.sets: needs two image sets or more, all different, as in [glyphs, omniglot]")
+    if sets.samples is not None and sets.schedule != "round_robin":
+        wrong.append(
+            f"pretrain.sets.schedule: {sets.schedule}, but with pretrain.sets.samples every batch is of all "
+            "sets; leave one of the two out"
+        )
+    if sets.samples is not None and len(sets.samples) != len(data.sets):
+        wrong.append(f"pretrain.sets.samples: {len(sets.samples)} numbers for {len(data.sets)} sets")
+    if sets.samples is not None and sum(sets.samples) != config.pretrain.batch_size:
+        wrong.append(
+            f"pretrain.sets.samples: make {sum(sets.samples)} images, but pretrain.batch_size is "
+            f"{config.pretrain.batch_size}"
+        )
+    return wrong
