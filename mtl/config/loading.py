@@ -161,6 +161,7 @@ def _sentences(error: Any) -> Iterator[str]:
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = difflib.get_close_matches(str(value), allowed, 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
+        hint = "; one of them, they do not go together" if isinstance(value, list | tuple) else hint
         yield f"{key}: {value!r} is not allowed; allowed are {error['ctx']['expected']}{hint}"
     else:
         words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**error.get("ctx", {}))

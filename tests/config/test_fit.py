@@ -138,3 +138,11 @@ def test_all_that_does_not_fit_is_told_at_once():
         "meta.examples",
         "meta.head.levels",
     ]
+
+
+@pytest.mark.parametrize("key", ["balance", "examples"])
+def test_two_corrections_at_one_level_are_refused(key):
+    two = {"balance": ["sampling", "weights"], "examples": ["focal", "hardest"]}[key]
+    (told,) = _told({"pretrain": {key: {"by": two}}})
+    assert told.startswith(f"pretrain.{key}.by: {two!r} is not allowed; allowed are ")
+    assert told.endswith("one of them, they do not go together")
