@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 from mtl.cli import main
 from mtl.config import load_config
@@ -123,3 +125,18 @@ def test_every_command_in_the_texts_runs(
 
 def test_the_texts_show_commands():
     assert len(COMMANDS) > 5
+
+
+def test_the_python_that_the_texts_show_runs():
+    """Image sets that the reader would have stand in as tensors."""
+    blocks = [b for text in TEXTS for b in re.findall(r"```python\n(.*?)```", text.read_text("utf-8"), re.S)]
+    assert blocks
+    for block in blocks:
+        photos, drawings = (TensorDataset(torch.zeros(n, 3, 8, 8), torch.arange(n) % 3) for n in (40, 90))
+        names = {"photos": photos, "drawings": drawings}
+        exec(block, names)
+        loss, loader = names["loss"], names["loader"]
+        loss.begin_epoch(0)
+        images, labels = next(iter(loader))
+        assert len(images) == 64
+        assert loss(torch.zeros(64, 3), labels, images=torch.arange(64) % len(photos)).isfinite()
