@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mtl.losses.cross_entropy import CrossEntropy
-from mtl.losses.memory import LossMemory, count_of, ranked
+from mtl.losses.memory import LossMemory, count_of, ranked, ranks
 from mtl.losses.types import ImageLoss
 
 Scope = Literal["batch", "class", "memory"]
@@ -99,7 +99,7 @@ def _hardest_of_memory(
     mine = memory.enter(images, losses)
     known = memory.known()
     first, last = _ranks(len(known), part, cap)
-    least, most = known[-last], known[-1 - first]
+    least, most = ranks(known, len(known) - last, len(known) - 1 - first)
     chosen = (least <= mine) & (mine <= most)
     if not chosen.any():
         below = mine < least

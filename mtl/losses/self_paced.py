@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mtl.losses.cross_entropy import CrossEntropy
-from mtl.losses.memory import LossMemory, count_of, put, ranked
+from mtl.losses.memory import LossMemory, count_of, put, ranked, ranks
 from mtl.losses.types import ImageLoss
 
 Regulariser = Literal["hard", "linear", "logarithmic", "mixture"]
@@ -136,7 +136,7 @@ class SelfPacedLoss(ImageLoss):
         losses = self.base.per_image(logits, labels, features, images)
         if self.memory is None or images is None:
             mine = ranked(losses)
-            weights = self._weigh(mine, mine.sort().values)
+            weights = self._weigh(mine, mine)
         else:
             mine = self.memory.enter(images, ranked(losses))
             weights = self._weigh(mine, self.memory.known())
@@ -146,7 +146,7 @@ class SelfPacedLoss(ImageLoss):
         return torch.where(weights > 0, weights * losses, 0.0) * (len(losses) / weights.sum())
 
     def _weigh(self, losses: Tensor, known: Tensor) -> Tensor:
-        """(B,) from the batch's losses (B,) and all that are known, the least first."""
+        """(B,) from the batch's losses (B,) and all that are known (n,), in any order."""
         level = self._level(known)
         if self.regulariser == "logarithmic":
             weights = self_paced_weights(losses / level * _BEND, _BEND, "logarithmic")
@@ -163,7 +163,7 @@ class SelfPacedLoss(ImageLoss):
             exponent = math.log(self.start) + self.epoch * math.log(self.growth)
             return self.start * self.growth**self.epoch if exponent < math.log(largest) else largest
         share = min(1.0, self.start + self.growth * self.epoch)
-        admitted = known[count_of(share, len(known)) - 1]
-        beyond = known[known > admitted]
-        level = float(beyond[0]) if len(beyond) else float(admitted) * (1 + 2**-10)
+        (admitted,) = ranks(known, count_of(share, len(known)) - 1)
+        beyond = float(known.where(known > admitted, math.inf).min())
+        level = beyond if beyond < math.inf else float(admitted) * (1 + 2**-10)
         return min(max(level, least), largest)
