@@ -1,17 +1,16 @@
 """What holds for every sampler that a config can name: its episodes, rounds and state."""
 
 import copy
-import io
 from typing import get_args
 
 import pytest
 import torch
+from driven import STEPS, TASKS, plain, stored, told, train
 from scipy.stats import binomtest
 
 from mtl.config import Config, HardTasks, Meta
 from mtl.episodes.samplers import build_sampler
 from mtl.episodes.samplers.build import MIXED
-from mtl.runtime.seeds import generator
 
 SAMPLERS = get_args(HardTasks.__annotations__["sampler"])
 UNIFORM_ALONE = {"uniform", "uniform_difficulty"}
@@ -27,7 +26,7 @@ VARIANTS = [
     ("easy", {"few": "skip"}),
 ]
 NAMES = [" ".join([name, *map(str, more.values())]) for name, more in VARIANTS]
-WAY, SHOT, QUERIES, TASKS, STEPS = 3, 1, 3, 4, 22
+WAY, SHOT, QUERIES = 3, 1, 3
 GROUPS = ["a"] * 8 + ["b"] * 6 + ["c"] * 4 + ["d"] * 2
 
 
@@ -37,90 +36,46 @@ def _sampler(index, name, seed=0, **more):
     return build_sampler(Config(seed=seed, meta=meta, hard_tasks=HardTasks(name, **hard)), index, GROUPS)
 
 
-def _features(images, step):
-    return torch.randn(240, 6, generator=generator(step, "features"))[images]
-
-
-def _train(sampler, random_outcome, first=0, last=STEPS):
-    """What each step of meta-training sees of the sampler: pool, survey, meta-batch, weights and rounds."""
-    seen = []
-    for step in range(first, last):
-        pool, rounds = sampler.pool(step), []
-        if pool is not None:
-            rounds.append(sampler.update(pool, random_outcome(pool, 1000 + step)))
-        survey = sampler.survey(step)
-        if survey is not None:
-            sampler.take_survey(_features(survey, step))
-        batch = sampler.draw(TASKS)
-        outcome = random_outcome(batch, step)
-        weights = sampler.weigh(outcome.loss)
-        rounds.append(sampler.update(batch, outcome))
-        seen.append((pool, survey, batch, weights, [r for r in rounds if r is not None]))
-    return seen
-
-
-def _plain(value):
-    """Containers of plain values, for comparison with ==."""
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _told(ended):
-    """A round as plain values, the classes of its units included."""
-    units = None if ended.weights is None else ended.members(torch.arange(len(ended.weights)))
-    return _plain({**vars(ended), "members": units})
-
-
-def _stored(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
     index, random_outcome, assert_same, name, more
 ):
     never_stopped = _sampler(index, name, **more)
-    whole = _train(never_stopped, random_outcome)
+    whole = train(never_stopped, random_outcome)
     for stop in (1, 4, 5, 14):
         first = _sampler(index, name, **more)
-        _train(first, random_outcome, last=stop)
+        train(first, random_outcome, last=stop)
         second = _sampler(index, name, **more)
-        second.load_state_dict(_stored(first.state_dict()))
-        for then, now in zip(whole[stop:], _train(second, random_outcome, first=stop), strict=True):
+        second.load_state_dict(stored(first.state_dict()))
+        for then, now in zip(whole[stop:], train(second, random_outcome, first=stop), strict=True):
             assert_same(then[2], now[2])
             assert (then[0] is None) == (now[0] is None)
             if then[0] is not None:
                 assert_same(then[0], now[0])
-            assert _plain([then[1], then[3]]) == _plain([now[1], now[3]])
-            assert [_told(r) for r in then[4]] == [_told(r) for r in now[4]]
-        assert _plain(second.state_dict()) == _plain(never_stopped.state_dict())
+            assert plain([then[1], then[3]]) == plain([now[1], now[3]])
+            assert [told(r) for r in then[4]] == [told(r) for r in now[4]]
+        assert plain(second.state_dict()) == plain(never_stopped.state_dict())
 
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_a_state_does_not_change_behind_the_back_of_its_checkpoint(index, random_outcome, name, more):
     sampler = _sampler(index, name, **more)
-    _train(sampler, random_outcome, last=6)
+    train(sampler, random_outcome, last=6)
     state = sampler.state_dict()
     noted = copy.deepcopy(state)
-    _train(sampler, random_outcome, first=6)
-    assert _plain(state) == _plain(noted)
+    train(sampler, random_outcome, first=6)
+    assert plain(state) == plain(noted)
     loaded = _sampler(index, name, **more)
     loaded.load_state_dict(state)
-    _train(loaded, random_outcome, first=6)
-    assert _plain(state) == _plain(noted)
+    train(loaded, random_outcome, first=6)
+    assert plain(state) == plain(noted)
 
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_uniform_episodes_are_those_of_the_uniform_sampler(index, random_outcome, name, more):
     plain = _sampler(index, "uniform").draw(TASKS * STEPS)
     uniform, chosen = 0, 0
-    for _, _, batch, _, _ in _train(_sampler(index, name, **more), random_outcome):
+    for _, _, batch, _, _ in train(_sampler(index, name, **more), random_outcome):
         for t, number in enumerate(batch.index):
             same = torch.equal(batch.image_indices()[t], plain.image_indices()[number])
             assert same == (batch.origin[t] == "uniform")
@@ -131,7 +86,7 @@ def test_uniform_episodes_are_those_of_the_uniform_sampler(index, random_outcome
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_classes_are_distinct_and_images_distinct_and_of_their_classes(index, random_outcome, name, more):
-    for pool, _, batch, _, _ in _train(_sampler(index, name, **more), random_outcome):
+    for pool, _, batch, _, _ in train(_sampler(index, name, **more), random_outcome):
         for episodes in (batch,) if pool is None else (batch, pool):
             assert (episodes.way, episodes.shot, episodes.queries) == (WAY, SHOT, QUERIES)
             assert (episodes.support % 20 == episodes.classes[..., None]).all()
@@ -143,7 +98,7 @@ def test_classes_are_distinct_and_images_distinct_and_of_their_classes(index, ra
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_other_seeds_draw_other_episodes(index, random_outcome, name, more):
-    drawn = [_train(_sampler(index, name, seed, **more), random_outcome) for seed in (0, 1)]
+    drawn = [train(_sampler(index, name, seed, **more), random_outcome) for seed in (0, 1)]
     one, other = (torch.cat([batch.image_indices() for _, _, batch, _, _ in seen]) for seen in drawn)
     assert not (one == other).all(1).any()
     for step, (then, now) in enumerate(zip(*drawn, strict=True)):
@@ -159,7 +114,7 @@ def test_other_seeds_draw_other_episodes(index, random_outcome, name, more):
 def test_episodes_do_not_depend_on_how_many_are_drawn_at_once(index, random_outcome, assert_same, name, more):
     one, other = _sampler(index, name, **more), _sampler(index, name, **more)
     for sampler in (one, other):
-        _train(sampler, random_outcome, last=10)
+        train(sampler, random_outcome, last=10)
     whole = one.draw(9)
     parts = [other.draw(count) for count in (1, 5, 3)]
     assert_same(whole, type(whole).concatenate(parts))
@@ -167,7 +122,7 @@ def test_episodes_do_not_depend_on_how_many_are_drawn_at_once(index, random_outc
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_rounds_are_counted_and_their_weights_are_a_distribution(index, random_outcome, name, more):
-    rounds = [r for *_, ended in _train(_sampler(index, name, **more), random_outcome) for r in ended]
+    rounds = [r for *_, ended in train(_sampler(index, name, **more), random_outcome) for r in ended]
     assert bool(rounds) == (name not in UNIFORM_ALONE)
     first = 0 if name in {"all_pairs", "boosted"} else 1
     assert [r.number for r in rounds] == list(range(first, first + len(rounds)))
@@ -185,7 +140,7 @@ def test_rounds_are_counted_and_their_weights_are_a_distribution(index, random_o
 def test_a_round_ends_after_so_many_meta_batches_and_tells_their_mean_accuracy(index, random_outcome, name):
     sampler = _sampler(index, name, every=3)
     batches, accuracies = 0, []
-    for step, (_, _, batch, _, ended) in enumerate(_train(sampler, random_outcome)):
+    for step, (_, _, batch, _, ended) in enumerate(train(sampler, random_outcome)):
         batches += 1
         accuracies += random_outcome(batch, step).accuracy.tolist()
         assert bool(ended) == (batches == 3)
@@ -199,7 +154,7 @@ def test_a_round_ends_after_so_many_meta_batches_and_tells_their_mean_accuracy(i
 @pytest.mark.parametrize("name", WITHOUT_ROUNDS_OF_THEIR_OWN)
 def test_the_share_asked_for_is_chosen(index, random_outcome, name):
     sampler = _sampler(index, name, share=0.3, warm_up=0.0, fade=0.0)
-    _train(sampler, random_outcome, last=1)
+    train(sampler, random_outcome, last=1)
     origins = sampler.draw(600).origin
     assert set(origins) == {"uniform", sampler.reason}
     assert binomtest(origins.count(sampler.reason), 600, 0.3).pvalue > 1e-4

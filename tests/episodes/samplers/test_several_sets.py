@@ -1,11 +1,11 @@
 """Every sampler among several image sets: whose turn it is, whose episodes, and going on after a stop."""
 
 import copy
-import io
 from dataclasses import replace
 
 import pytest
 import torch
+from driven import TASKS, plain, stored, told, train
 from scipy.stats import chisquare
 
 from mtl.config import Config, HardTasks, Meta
@@ -15,9 +15,9 @@ from mtl.episodes.samplers import build_sampler
 from mtl.episodes.samplers.build import MIXED, POOLED
 from mtl.episodes.samplers.several import Part, SeveralSetsSampler
 from mtl.hard_tasks.boosting import BoostRule, boost
-from mtl.runtime.seeds import derive_seed, generator
+from mtl.runtime.seeds import derive_seed
 
-WAY, SHOT, QUERIES, TASKS, STEPS = 3, 1, 3, 4, 30
+WAY, SHOT, QUERIES, STEPS = 3, 1, 3, 30
 DOMAINS = torch.tensor(
     [0, 1, 1, 0, 2] * 4
 )  # 20 classes: 8, 8 and 4 of three sets that lie between each other
@@ -42,49 +42,16 @@ def _sampler(index, name="uniform", choice="boosted", seed=0, **more):
 
 
 def _train(sampler, random_outcome, first=0, last=STEPS):
-    """What each step of meta-training sees: pool, survey, meta-batch, weights, rounds, and the set."""
+    """As `train`, a step at a time, with the set whose turn it was."""
     seen = []
     for step in range(first, last):
-        turn, rounds = sampler.turn, []
-        pool = sampler.pool(step)
-        if pool is not None:
-            rounds.append(sampler.update(pool, random_outcome(pool, 1000 + step)))
-        survey = sampler.survey(step)
-        if survey is not None:
-            sampler.take_survey(torch.randn(240, 6, generator=generator(step, "features"))[survey])
-        batch = sampler.draw(TASKS)
-        outcome = random_outcome(batch, step)
-        weights = sampler.weigh(outcome.loss)
-        assert sampler.turn == turn  # until the meta-batch is taken in
-        rounds.append(sampler.update(batch, outcome))
-        seen.append((pool, survey, batch, weights, [r for r in rounds if r is not None], turn))
+        turn = sampler.turn
+        seen += [(*step_seen, turn) for step_seen in train(sampler, random_outcome, step, step + 1)]
     return seen
 
 
-def _plain(value):
-    """Containers of plain values, for comparison with ==."""
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _told(ended):
-    """A round as plain values, the classes of its units included."""
-    units = None if ended.weights is None else ended.members(torch.arange(len(ended.weights)))
-    return _plain({**vars(ended), "members": units})
-
-
 def _batch(batch):
-    return None if batch is None else _plain(vars(batch))
-
-
-def _stored(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
+    return None if batch is None else plain(vars(batch))
 
 
 @EVERY_SAMPLER
@@ -109,12 +76,12 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(index, random
         first = _sampler(index, name, **more)
         _train(first, random_outcome, last=stop)
         second = _sampler(index, name, **more)
-        second.load_state_dict(_stored(first.state_dict()))
+        second.load_state_dict(stored(first.state_dict()))
         for then, now in zip(whole[stop:], _train(second, random_outcome, first=stop), strict=True):
             assert (_batch(then[0]), _batch(then[2])) == (_batch(now[0]), _batch(now[2]))
-            assert _plain([then[1], then[3], then[5]]) == _plain([now[1], now[3], now[5]])
-            assert [_told(r) for r in then[4]] == [_told(r) for r in now[4]]
-        assert _plain(second.state_dict()) == _plain(never_stopped.state_dict())
+            assert plain([then[1], then[3], then[5]]) == plain([now[1], now[3], now[5]])
+            assert [told(r) for r in then[4]] == [told(r) for r in now[4]]
+        assert plain(second.state_dict()) == plain(never_stopped.state_dict())
 
 
 @EVERY_SAMPLER
@@ -127,7 +94,7 @@ def test_a_state_does_not_change_behind_the_back_of_its_checkpoint(index, random
     loaded = _sampler(index, name, **more)
     loaded.load_state_dict(state)
     _train(loaded, random_outcome, first=6)
-    assert _plain(state) == _plain(noted)
+    assert plain(state) == plain(noted)
 
 
 @EVERY_SAMPLER

@@ -1,0 +1,54 @@
+"""A sampler driven as meta-training drives it, and what it did as plain values."""
+
+import io
+
+import torch
+
+from mtl.runtime.seeds import generator
+
+IMAGES, TASKS, STEPS = 240, 4, 22
+
+
+def features(images, step):
+    """(n, 6): those of the images that a survey asks for before a step."""
+    return torch.randn(IMAGES, 6, generator=generator(step, "features"))[images]
+
+
+def train(sampler, random_outcome, first=0, last=STEPS):
+    """What each step of meta-training sees of the sampler: pool, survey, meta-batch, weights and rounds."""
+    seen = []
+    for step in range(first, last):
+        pool, rounds = sampler.pool(step), []
+        if pool is not None:
+            rounds.append(sampler.update(pool, random_outcome(pool, 1000 + step)))
+        survey = sampler.survey(step)
+        if survey is not None:
+            sampler.take_survey(features(survey, step))
+        batch = sampler.draw(TASKS)
+        outcome = random_outcome(batch, step)
+        weights = sampler.weigh(outcome.loss)
+        rounds.append(sampler.update(batch, outcome))
+        seen.append((pool, survey, batch, weights, [r for r in rounds if r is not None]))
+    return seen
+
+
+def plain(value):
+    """Containers of plain values, for comparison with ==."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def told(ended):
+    """A round as plain values, the classes of its units included."""
+    units = None if ended.weights is None else ended.members(torch.arange(len(ended.weights)))
+    return plain({**vars(ended), "members": units})
+
+
+def stored(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
