@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.data import ImageSet, Splits, hold_out, load_splits, require_episodes, require_group
+from mtl.data import ImageSet, Splits, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
-from mtl.data.label_noise import with_label_noise
-from mtl.data.long_tail import long_tailed
+from mtl.data.shares import share_out
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.grouped import grouped_episodes
@@ -71,22 +70,18 @@ def load_material(config: Config) -> Material:
         UserError: the set cannot be had, or a split is too small for what the config asks of it; told before
             any training starts.
     """
-    data, seed = config.data, config.data.split_seed
-    splits = load_splits(data, seed)
+    data = config.data
+    splits = load_splits(data, data.split_seed)
     train = splits.train
     mean, std = train.mean_std()
-    everything = torch.arange(len(train.labels))
-    kept, held_out = everything, everything[:0]
-    if data.probe_fraction:
-        kept, held_out = hold_out(train, data.probe_fraction, seed)
-    kept = long_tailed(train.labels, kept, train.class_names, data.imbalance, seed)
-    labels, mislabelled = with_label_noise(train.labels, kept, train.domain_ids(), data.label_noise, seed)
-    splits = replace(splits, train=replace(train, labels=labels)) if data.label_noise else splits
-    probe = held_out if data.probe_fraction else kept
-    if len(kept) < len(everything) and not data.probe_fraction:
-        require_large_enough(config, labels[kept], train.class_names)
-    require_served(config, splits, probe)
-    return Material(splits, Normalise(tuple(mean), tuple(std)), kept, probe, held_out, mislabelled)
+    shares = share_out(train, data)
+    splits = replace(splits, train=replace(train, labels=shares.labels)) if data.label_noise else splits
+    episodes = shares.held_out if data.probe_fraction else shares.seen
+    if len(episodes) < len(train) and not data.probe_fraction:
+        require_large_enough(config, shares.labels[episodes], train.class_names)
+    require_served(config, splits, episodes)
+    normalise = Normalise(tuple(mean), tuple(std))
+    return Material(splits, normalise, shares.seen, episodes, shares.held_out, shares.mislabelled)
 
 
 def require_large_enough(config: Config, labels: Tensor, class_names: Sequence[str]) -> None:

@@ -3,13 +3,15 @@
 import sys
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mtl.config import Config
-from mtl.data import load_splits
+from mtl.config import Config, Data
+from mtl.data import Splits, load_splits
 from mtl.data.describe import SplitRow, describe, sample_sheet
+from mtl.data.shares import share_out
 
 _COLOURS = {1: "grey", 3: "colour"}
 
@@ -26,9 +28,27 @@ def show_data(config: Config, sheet: Path | None) -> None:
     splits = load_splits(config.data, config.data.split_seed)
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(_table(splits.name, describe(splits)))
+    if told := _changes(splits, config.data):
+        console.print(told, highlight=False, soft_wrap=True)
     path = sheet or Path(config.data.root) / f"{config.data.name}.png"
     sample_sheet(splits, path, config.data.split_seed)
     console.print(f"Samples: {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def _changes(splits: Splits, data: Data) -> str:
+    """What becomes of the training images; nothing where pretraining sees all of them as they are."""
+    shares, train = share_out(splits.train, data), splits.train
+    parts = []
+    if len(shares.held_out):
+        parts.append(f"{len(shares.held_out):,} held out")
+    if len(shares.seen) + len(shares.held_out) < len(train):
+        counts = torch.bincount(train.labels[shares.seen], minlength=train.num_classes)
+        parts.append(f"{int(counts.min())} to {int(counts.max())} a class")
+    if wrong := int(shares.mislabelled.sum()):
+        parts.append(f"{wrong:,} of them mislabelled")
+    return (
+        f"Pretraining sees {len(shares.seen):,} of the training images: {', '.join(parts)}." if parts else ""
+    )
 
 
 def _table(name: str, rows: list[SplitRow]) -> Table:

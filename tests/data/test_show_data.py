@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from mtl.config import Config, Data
+from mtl.config import Config, Data, Imbalance
 from mtl.errors import UserError
 from mtl.stages.show_data import show_data
 
@@ -53,3 +54,19 @@ def test_a_sheet_beside_the_classes_is_no_class(tiny: Path, capsys: pytest.Captu
 def test_mistakes_stay_sentences(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no folder"):
         show_data(config(tmp_path / "gone"), None)
+
+
+def test_what_becomes_of_the_training_images_is_told(
+    tmp_path: Path, write_images: Callable[..., list[Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, classes in (("train", 4), ("val", 1), ("test", 1)):
+        for i in range(classes):
+            write_images(tmp_path / part / f"{part} {i}", 10)
+    plain = config(tmp_path)
+    show_data(plain, tmp_path / "a.png")
+    assert "Pretraining" not in capsys.readouterr().out
+    changed = {"probe_fraction": 0.2, "imbalance": Imbalance("step", 8), "label_noise": 0.1}
+    show_data(replace(plain, data=replace(plain.data, **changed)), tmp_path / "a.png")
+    assert (  # 2 of each class are held out, and of two classes a single image stays
+        "Pretraining sees 18 of the training images: 8 held out, 1 to 8 a class, 2 of them mislabelled."
+    ) in capsys.readouterr().out
