@@ -1,5 +1,6 @@
 """A sampler driven as meta-training drives it, and what it did as plain values."""
 
+import copy
 import io
 
 import torch
@@ -52,3 +53,16 @@ def stored(state):
     torch.save(state, file)
     file.seek(0)
     return torch.load(file, weights_only=True)
+
+
+def assert_states_stand_still(make, random_outcome):
+    """A state stays as it was while the sampler that gave it, and one that took it, go on."""
+    first, second = make(), make()
+    train(first, random_outcome, last=6)
+    state = first.state_dict()
+    noted = copy.deepcopy(state)
+    train(first, random_outcome, first=6)
+    assert plain(state) == plain(noted)
+    second.load_state_dict(state)
+    train(second, random_outcome, first=6)
+    assert plain(state) == plain(noted)

@@ -1,11 +1,10 @@
 """What holds for every sampler that a config can name: its episodes, rounds and state."""
 
-import copy
 from typing import get_args
 
 import pytest
 import torch
-from driven import STEPS, TASKS, plain, stored, told, train
+from driven import STEPS, TASKS, assert_states_stand_still, plain, stored, told, train
 from scipy.stats import binomtest
 
 from mtl.config import Config, HardTasks, Meta
@@ -59,16 +58,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def test_a_state_does_not_change_behind_the_back_of_its_checkpoint(index, random_outcome, name, more):
-    sampler = _sampler(index, name, **more)
-    train(sampler, random_outcome, last=6)
-    state = sampler.state_dict()
-    noted = copy.deepcopy(state)
-    train(sampler, random_outcome, first=6)
-    assert plain(state) == plain(noted)
-    loaded = _sampler(index, name, **more)
-    loaded.load_state_dict(state)
-    train(loaded, random_outcome, first=6)
-    assert plain(state) == plain(noted)
+    assert_states_stand_still(lambda: _sampler(index, name, **more), random_outcome)
 
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)

@@ -1,11 +1,10 @@
 """Every sampler among several image sets: whose turn it is, whose episodes, and going on after a stop."""
 
-import copy
 from dataclasses import replace
 
 import pytest
 import torch
-from driven import TASKS, plain, stored, told, train
+from driven import TASKS, assert_states_stand_still, plain, stored, told, train
 from scipy.stats import chisquare
 
 from mtl.config import Config, HardTasks, Meta
@@ -86,15 +85,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(index, random
 
 @EVERY_SAMPLER
 def test_a_state_does_not_change_behind_the_back_of_its_checkpoint(index, random_outcome, name, more):
-    sampler = _sampler(index, name, **more)
-    _train(sampler, random_outcome, last=6)
-    state = sampler.state_dict()
-    noted = copy.deepcopy(state)
-    _train(sampler, random_outcome, first=6)
-    loaded = _sampler(index, name, **more)
-    loaded.load_state_dict(state)
-    _train(loaded, random_outcome, first=6)
-    assert plain(state) == plain(noted)
+    assert_states_stand_still(lambda: _sampler(index, name, **more), random_outcome)
 
 
 @EVERY_SAMPLER
