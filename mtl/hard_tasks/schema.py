@@ -6,6 +6,8 @@ by row (three digits, of which a view shows two).
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mtl.errors import UserError
@@ -82,7 +84,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     except sqlite3.OperationalError as error:
         raise UserError(f"{path}: the ledger cannot be opened ({error})") from None
-    try:
+    with _closed_unless_ready(connection, path):
         new = _is_blank(connection)
         if not new:
             _check(connection, path)
@@ -102,11 +104,6 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.DatabaseError):
-            raise UserError(_told(path, error)) from None
-        raise
     return connection
 
 
@@ -121,35 +118,41 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         connection = _open_to_read(path)
     except sqlite3.DatabaseError as error:
         raise UserError(_told(path, error)) from None
-    try:
+    with _closed_unless_ready(connection, path):
         if _is_blank(connection):
             raise UserError(f"{path}: the ledger is empty; a stage that solves episodes fills it")
         _check(connection, path)
         connection.execute("BEGIN")
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.DatabaseError):
-            raise UserError(_told(path, error)) from None
-        raise
     return connection
+
+
+@contextmanager
+def _closed_unless_ready(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Closes the connection where getting it ready fails, and says of a damaged file what it is."""
+    with ExitStack() as unless_ready:
+        unless_ready.callback(connection.close)
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise UserError(_told(path, error)) from None
+        unless_ready.pop_all()
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
     address = path.absolute().as_uri()
     # Not mode=ro, which would leave the log's files behind: the last to close, if it may, tidies them away.
     connection = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-    try:
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        # A folder that may not be written has no room for the log's index. Without a log there is no writer.
-        return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
-    except BaseException:
-        connection.close()
-        raise
+    with ExitStack() as unless_ready:
+        unless_ready.callback(connection.close)
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            if path.with_name(path.name + "-wal").exists():
+                raise
+            # A folder that may not be written has no room for the log's index; without a log, no writer.
+            return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+        unless_ready.pop_all()
     return connection
 
 
