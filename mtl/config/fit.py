@@ -94,6 +94,11 @@ def _of_several_sets(config: "Config") -> list[str]:
         return wrong
     if len(set(data.sets)) < max(len(data.sets), 2):
         wrong.append("data.sets: needs two image sets or more, all different, as in [glyphs, omniglot]")
+    if config.pretrain.balance.by == "sampling" and config.pretrain.balance.start:
+        wrong.append(
+            "pretrain.balance.start: small sets go through their images several times an epoch, so that "
+            "sampling cannot be put off for several sets; leave it at 0, or take weights or logits"
+        )
     if sets.samples is not None and sets.schedule != "round_robin":
         wrong.append(
             f"pretrain.sets.schedule: {sets.schedule}, but with pretrain.sets.samples every batch is of all "

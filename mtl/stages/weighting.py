@@ -80,7 +80,10 @@ def require_samples(train: ImageSet, own: Sequence[Tensor], samples: Sequence[in
 
 
 class Deferred:
-    """One order up to an epoch, another from it on (deferred re-sampling, Cao et al., NeurIPS 2019)."""
+    """One order up to an epoch, another from it on (deferred re-sampling, Cao et al., NeurIPS 2019).
+
+    A pass of the order has to be an epoch.
+    """
 
     def __init__(self, before: Order, after: Order, start_epoch: int) -> None:
         self.before, self.after, self.start_epoch, self.size = before, after, start_epoch, before.size

@@ -47,6 +47,11 @@ def _told(tree):
             "pretrain.sets.samples: make 24 images, but pretrain.batch_size is 32",
         ),
         (
+            {"data": TWO, "pretrain": {"balance": {"by": "sampling", "start": 0.5}}},
+            "pretrain.balance.start: small sets go through their images several times an epoch, so that "
+            "sampling cannot be put off for several sets; leave it at 0, or take weights or logits",
+        ),
+        (
             {"pretrain": {"sets": {"samples": [64, 64]}}},
             "pretrain.sets.samples: is for data.name = several, not glyphs",
         ),
