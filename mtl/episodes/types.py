@@ -75,6 +75,9 @@ class Outcome:
     accuracy: Tensor  # (T,) in [0, 1]
     recall: Tensor  # (T, N) share of each class's queries answered rightly
     confusion: Tensor  # (T, N, N) mean probability that queries of class i get for class j; rows sum to 1
+    # Every single answer, where whoever made this outcome knows it.
+    taken: Tensor | None = None  # (T, N, Q) int16: for which class of the task each query was taken
+    sure: Tensor | None = None  # (T, N, Q) probability of that class
 
     @staticmethod
     def of(logits: Tensor, way: int, queries: int) -> "Outcome":
@@ -82,13 +85,22 @@ class Outcome:
         t = logits.shape[0]
         logp = logits.detach().float().log_softmax(-1).view(t, way, queries, way)
         own = torch.arange(way, device=logits.device)
-        correct = (logp.argmax(-1) == own[None, :, None]).float()
+        best, taken = logp.max(-1)
+        correct = (taken == own[None, :, None]).float()
         loss = -logp[:, own, :, own].mean((0, 2))
         recall = correct.mean(2)
         confusion = logp.exp().mean(2)
-        told = torch.cat([loss[:, None], recall, confusion.flatten(1)], 1).cpu()  # one copy, one wait
-        loss, recall, confusion = told[:, 0], told[:, 1 : way + 1], told[:, way + 1 :].view(t, way, way)
-        return Outcome(loss, recall.mean(1), recall, confusion)
+        parts = loss[:, None], recall, confusion.flatten(1), best.exp().flatten(1), taken.float().flatten(1)
+        told = torch.cat(parts, 1).cpu()  # one copy, one wait
+        loss, recall, confusion, sure, answers = torch.split(told, [p.shape[1] for p in parts], 1)
+        return Outcome(
+            loss[:, 0],
+            recall.mean(1),
+            recall,
+            confusion.reshape(t, way, way),
+            answers.reshape(t, way, queries).short(),
+            sure.reshape(t, way, queries),
+        )
 
     @staticmethod
     def concatenate(parts: "list[Outcome]") -> "Outcome":
@@ -97,7 +109,14 @@ class Outcome:
             torch.cat([p.accuracy for p in parts]),
             torch.cat([p.recall for p in parts]),
             torch.cat([p.confusion for p in parts]),
+            _all_or_none([p.taken for p in parts]),
+            _all_or_none([p.sure for p in parts]),
         )
+
+
+def _all_or_none(parts: "list[Tensor | None]") -> Tensor | None:
+    known = [p for p in parts if p is not None]
+    return torch.cat(known) if len(known) == len(parts) else None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KEPT_WEIGHTS = 1000  # units of a round whose weights are kept: the heaviest; the checkpoint has them all
 
-_ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_CLASS = """
     INSERT INTO class_total VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET
     queries = queries + excluded.queries, correct = correct + excluded.correct,

@@ -36,6 +36,10 @@ def key_classes(key: bytes) -> tuple[int, ...]:
     return tuple(np.frombuffer(key, dtype=">i4").tolist())
 
 
+#: One wrong answer: which query of the task, as which class of it, with what probability.
+WRONG = np.dtype([("query", "<u2"), ("taken", "<u2"), ("sure", "<f2")])
+
+
 class BatchRows:
     """The rows that one meta-batch adds, each episode's classes brought into ascending order.
 
@@ -57,6 +61,7 @@ class BatchRows:
         self._confusion = outcome.confusion.numpy()[task[:, :, None], order[:, :, None], order[:, None, :]]
         self._loss: list[float] = outcome.loss.double().tolist()
         self._accuracy: list[float] = outcome.accuracy.double().tolist()
+        self._wrong = _wrong_answers(outcome, order)
         self._hard = [int(origin in HARD_ORIGINS) for origin in batch.origin]
         self._keys = class_keys(self.classes)
 
@@ -70,6 +75,7 @@ class BatchRows:
             (
                 episode_id(phase, first + t), round_, step, batch.origin[t], batch.index[t], batch.shot,
                 self._keys[t], images[t], self._loss[t], self._accuracy[t], recall[t], confusion[t],
+                self._wrong[t],
             )
             for t in range(len(batch))
         ]  # fmt: skip
@@ -95,3 +101,23 @@ class BatchRows:
     def tasks_seen(self) -> list[tuple[bytes, float, int]]:
         """(key, accuracy, hard) for each episode."""
         return list(zip(self._keys, self._accuracy, self._hard, strict=True))
+
+
+def _wrong_answers(outcome: "Outcome", order: NDArray[np.int64]) -> list[bytes | None]:
+    """WRONG records of each task, its classes in their new `order` (T, N); None where not known."""
+    if outcome.taken is None or outcome.sure is None:
+        return [None] * len(order)
+    task = np.arange(len(order))[:, None]
+    place = order.argsort(1)  # where each class has gone
+    taken = np.take_along_axis(place, outcome.taken.numpy().reshape(len(order), -1).astype(np.int64), 1)
+    queries = outcome.taken.shape[2]
+    taken = taken.reshape(len(order), -1, queries)[task, order]
+    sure = outcome.sure.numpy()[task, order]
+    found: list[bytes | None] = []
+    for answers, surely in zip(taken, sure, strict=True):
+        own, query = (answers != np.arange(len(answers))[:, None]).nonzero()
+        records = np.empty(len(own), WRONG)
+        records["query"], records["taken"] = own * queries + query, answers[own, query]
+        records["sure"] = surely[own, query]
+        found.append(records.tobytes())
+    return found

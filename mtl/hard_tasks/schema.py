@@ -2,7 +2,7 @@
 
 Numbers of small sets lie in BLOBs: classes as big-endian int32 in ascending order, so that BLOBs compare as
 the class ids do; images as little-endian int32; recall as little-endian float32; confusion as float16, row
-by row (three digits, of which a view shows two).
+by row (three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
 """
 
 import sqlite3
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mtl.errors import UserError
 
-VERSION = 1  # in PRAGMA user_version
+VERSION = 2  # in PRAGMA user_version
+_WITHOUT_ANSWERS = 1  # the format before `wrong` was kept: read as it is, and brought up to date by a writer
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
 
@@ -26,7 +27,8 @@ TABLES = {
     "episode": """(
         id INTEGER PRIMARY KEY, round INTEGER NOT NULL, step INTEGER NOT NULL, origin TEXT NOT NULL,
         stream INTEGER NOT NULL, shot INTEGER NOT NULL, classes BLOB NOT NULL, images BLOB NOT NULL,
-        loss REAL, accuracy REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL)""",
+        loss REAL, accuracy REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL,
+        wrong BLOB)""",
     # first and last span the episodes of the round: numbers within the phase
     "round_span": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -104,6 +106,11 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
+        elif _pragma(connection, "user_version") == _WITHOUT_ANSWERS:
+            connection.execute("ALTER TABLE episode ADD COLUMN wrong BLOB")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
     return connection
 
 
@@ -169,7 +176,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "application_id") != _APPLICATION:
         raise UserError(f"{path}: this SQLite file is no ledger of hard tasks")
     found = _pragma(connection, "user_version")
-    if found != VERSION:
+    if found not in {_WITHOUT_ANSWERS, VERSION}:
         raise UserError(f"{path}: the ledger has format {found}, and this program reads format {VERSION}")
 
 

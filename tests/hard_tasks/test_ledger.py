@@ -38,7 +38,7 @@ def test_an_episode_is_kept_whole_and_in_the_order_of_its_classes(path, solved):
     with Ledger.open(path) as ledger:
         ledger.append("meta-train", 3, 17, batch, outcome, "train")
         (row,) = ledger.sql.execute("SELECT * FROM episode").fetchall()
-    _, round_, step, origin, stream, shot, classes, images, loss, accuracy, recall, confusion = row
+    _, round_, step, origin, stream, shot, classes, images, loss, accuracy, recall, confusion, wrong = row
     assert (round_, step, origin, stream, shot) == (3, 17, "uniform", 12, 1)
     assert key_classes(classes) == (2, 5, 7)
     images = np.frombuffer(images, "<i4")
@@ -49,6 +49,7 @@ def test_an_episode_is_kept_whole_and_in_the_order_of_its_classes(path, solved):
     assert np.frombuffer(confusion, "<f2").reshape(3, 3).tolist() == expected
     assert accuracy == pytest.approx(1.75 / 3)
     assert loss == pytest.approx(1 - 1.75 / 3)
+    assert wrong is None  # this outcome does not know single answers
 
 
 def test_sums_are_those_of_the_episodes(path, random_solved):
@@ -279,7 +280,7 @@ def test_a_ledger_of_another_version_is_refused(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for way in (Ledger.read, Ledger.open):
-        with pytest.raises(UserError, match="format 99, and this program reads format 1"):
+        with pytest.raises(UserError, match="format 99, and this program reads format 2"):
             way(path)
 
 
