@@ -1,7 +1,9 @@
 """Drawing the worst novel tasks again: are their classes hard, or was the support set unlucky?
 
 The same AdaBoost rounds as in training, with nothing trained: the pool is the worst of the tasks that were
-just scored, and every round tests each of them with fresh support and query images of the same classes.
+just scored, and every round tests each of them with fresh support and query images of the same classes. As a
+control, as many of the other tasks, drawn at random, are tested again in the same way: what the worst tasks
+win over them when nothing was learned in between is regression to the mean.
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from mtl.stages.contenders import Contender
 from mtl.stages.recording import record_round
 
 HARD, UNLUCKY, UNDECIDED = "hard classes", "unlucky support", "undecided"
+PICKED, CONTROL = "resampled", "control"  # origins of their episodes in the ledger
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Resampled:
     accuracy_fresh: float  # mean of the same tasks with fresh images
     accuracy_all: float  # mean of all scored tasks
     verdicts: dict[str, int]
+    control: int  # tasks drawn at random from the others and tested again as well
+    control_first: float | None  # their mean as first scored; None where there are no others
+    control_fresh: float | None  # ... and with fresh images
 
 
 def resample_worst(
@@ -54,13 +60,17 @@ def resample_worst(
     if not config.rounds:
         return None
     worst = outcome.accuracy.argsort(stable=True)[: config.tasks]
+    others = outcome.accuracy.argsort(stable=True)[config.tasks :]
+    drawn = torch.randperm(len(others), generator=generator(seed, "control", scored.way, scored.shot))
+    control = others[drawn[: len(worst)]]
     classes, first = scored.classes[worst], outcome.accuracy[worst]
     everything = float(outcome.accuracy.mean())
     boosting = BoostRule(scored.way, rule.rate, rule.forget, rule.floor, rule.cap)
     weights = torch.full((len(worst),), 1 / len(worst), dtype=torch.float64)
     fresh: list[Tensor] = []
+    controlled: list[Tensor] = []
     for number in range(1, config.rounds + 1):
-        pool = _fresh_images(classes, scored, index, seed, number)
+        pool = _fresh_images(classes, PICKED, scored, index, seed, number)
         tested = contender.solve(pool)
         step = boost(weights, 1 - tested.accuracy, torch.ones(len(worst), dtype=torch.bool), boosting)
         weights = step.weights
@@ -70,12 +80,27 @@ def resample_worst(
         members = classes.__getitem__
         ended = Round(number, "task", len(pool), mean, 0.0, step.epsilon, step.alpha, weights, members)
         record_round(ledger, phase, split, 0, ended)
+        if len(control):
+            beside = _fresh_images(scored.classes[control], CONTROL, scored, index, seed, number)
+            tested = contender.solve(beside)
+            controlled.append(tested.accuracy)
+            ledger.append(phase, number, 0, beside, tested, split)
     again = torch.stack(fresh, 1)  # (tasks, rounds)
     verdicts = [verdict(float(f), a, everything) for f, a in zip(first, again, strict=True)]
     for task, word in zip(classes, verdicts, strict=True):
         ledger.set_verdict(phase, task.tolist(), word)
     counts = {word: verdicts.count(word) for word in (HARD, UNLUCKY, UNDECIDED)}
-    return Resampled(len(worst), config.rounds, float(first.mean()), float(again.mean()), everything, counts)
+    return Resampled(
+        len(worst),
+        config.rounds,
+        float(first.mean()),
+        float(again.mean()),
+        everything,
+        counts,
+        len(control),
+        float(outcome.accuracy[control].mean()) if len(control) else None,
+        float(torch.stack(controlled).mean()) if controlled else None,
+    )
 
 
 def verdict(first: float, again: Tensor, everything: float) -> str:
@@ -93,12 +118,13 @@ def verdict(first: float, again: Tensor, everything: float) -> str:
 
 
 def _fresh_images(
-    classes: Tensor, scored: EpisodeBatch, index: ClassIndex, seed: int, number: int
+    classes: Tensor, origin: str, scored: EpisodeBatch, index: ClassIndex, seed: int, number: int
 ) -> EpisodeBatch:
-    per_class = scored.shot + scored.queries
+    per_class, purpose = scored.shot + scored.queries, "resample" if origin == PICKED else origin
     images = [
-        index.draw_images(c, per_class, generator(seed, "resample", scored.way, scored.shot, number, task))
+        index.draw_images(c, per_class, generator(seed, purpose, scored.way, scored.shot, number, task))
         for task, c in enumerate(classes)
     ]
-    origin = ("resampled",) * len(classes)
-    return episode_batch(classes, torch.stack(images), scored.shot, origin, tuple(range(len(classes))))
+    return episode_batch(
+        classes, torch.stack(images), scored.shot, (origin,) * len(classes), tuple(range(len(classes)))
+    )

@@ -112,10 +112,16 @@ def show(settings: Sequence[Setting], console: Console) -> None:
         if s.resampled is not None:
             r = s.resampled
             told = ", ".join(f"{n} {word}" for word, n in r.verdicts.items())
+            beside = ""
+            if r.control_first is not None and r.control_fresh is not None:
+                beside = (
+                    f" Of the others {r.control} drawn at random: {100 * r.control_first:.1f}, "
+                    f"then {100 * r.control_fresh:.1f}."
+                )
             console.print(
                 f"The {r.tasks} worst tasks: {100 * r.accuracy_picked:.1f} when picked, "
                 f"{100 * r.accuracy_fresh:.1f} in {r.rounds} rounds of fresh images "
-                f"(all tasks: {100 * r.accuracy_all:.1f}). Verdicts: {told}.\n",
+                f"(all tasks: {100 * r.accuracy_all:.1f}).{beside} Verdicts: {told}.\n",
                 highlight=False,
             )
     if len({s.set for s in settings}) > 1:

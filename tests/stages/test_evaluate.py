@@ -64,7 +64,7 @@ def test_all_stages_leave_results_and_a_ledger(tiny):
     assert len(kept["settings"][0]["scores"][0]["task_accuracy"]) == 30
     with Ledger.read(folder.ledger) as ledger:
         phases = {p.name: p.episodes for p in ledger.phases()}
-        assert phases["evaluate test 3-way 1-shot"] == 30 + 3 * 5
+        assert phases["evaluate test 3-way 1-shot"] == 30 + 3 * 2 * 5
         worst = hardest_tasks(ledger, "evaluate test 3-way 1-shot", 30)
     judged = [t for t in worst if t.verdict]
     assert sum(settings[0].resampled.verdicts.values()) == 5
@@ -80,7 +80,7 @@ def test_evaluating_again_replaces_its_own_setting_alone(tiny):
     repeated = evaluate(tiny(evaluate={"settings": [[4, 2]], "tasks": 20}))
     assert repeated[0].scores[0].task_accuracy == again[0].scores[0].task_accuracy
     with Ledger.read(RunFolder.of(config).ledger) as ledger:
-        assert {p.name: p.episodes for p in ledger.phases()}["evaluate test 4-way 2-shot"] == 20 + 3 * 5
+        assert {p.name: p.episodes for p in ledger.phases()}["evaluate test 4-way 2-shot"] == 20 + 3 * 2 * 5
 
 
 def test_without_meta_training_the_pretrained_backbone_is_scored(tiny):
