@@ -74,7 +74,7 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
             (at.id,),
         ).fetchall()
     else:
-        first, last = _span(ledger, at, round)
+        first, last = episode_span(ledger, at, round)
         hard = ", ".join(f"'{origin}'" for origin in sorted(HARD_ORIGINS))
         rows = ledger.sql.execute(
             f"""
@@ -91,7 +91,7 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
             """,
             {"first": first, "last": last, "phase": at.id, "round": round},
         ).fetchall()
-    names = _names(ledger, at)
+    names = class_names(ledger, at)
     tasks = [
         HardTask(
             tuple(names.get(c, str(c)) for c in key_classes(key)),
@@ -110,11 +110,11 @@ def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None
         f"SELECT class, queries, correct, draws, hard FROM {where}",
         (at.id,) if round is None else (at.id, round),
     ).fetchall()
-    names, groups = _names(ledger, at), _groups(ledger, at)
+    names, groups = class_names(ledger, at), class_groups(ledger, at)
     intervals = {c: wilson(correct, queries) for c, queries, correct, _, _ in rows}
     rows.sort(key=lambda row: (intervals[row[0]][1], names.get(row[0], str(row[0]))))
 
-    measured = _rounds(ledger, at)
+    measured = measured_rounds(ledger, at)
     quarter = max(1, len(measured) // _TREND_SHARE)
     early, late = measured[:quarter], measured[-quarter:] if round is None else [round]
     apart = early[-1] < late[0] if measured else False
@@ -136,15 +136,13 @@ def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None 
     """Pairs by Σ confusion / (n + 1), most confused first; confusion is the mean of both directions."""
     at = _checked(ledger, phase, top, round)
     if round is None or _is_only(ledger, at, round):
-        rows = _pairs(ledger, at, top, f"INDEXED BY pair_hot WHERE {HOT_PAIR} AND")
-        if len(rows) < top:
-            rows = _pairs(ledger, at, top, "WHERE")
+        rows = pair_sums(ledger, at, top)
     else:
         blobs = ledger.sql.execute(
-            "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", _span(ledger, at, round)
+            "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", episode_span(ledger, at, round)
         )
         rows = sum_pairs(blobs, top)
-    names = _names(ledger, at)
+    names = class_names(ledger, at)
     pairs = [
         (
             -(there + back) / (n + 1),
@@ -155,6 +153,12 @@ def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None 
         for i, j, there, back, n in rows
     ]
     return [pair for _, pair in sorted(pairs, key=lambda row: (row[0], row[1].classes))]
+
+
+def pair_sums(ledger: Ledger, at: Phase, top: int) -> list[PairSum]:
+    """The phase's sums of the `top` most confused pairs, in that order."""
+    rows = _pairs(ledger, at, top, f"INDEXED BY pair_hot WHERE {HOT_PAIR} AND")
+    return rows if len(rows) == top else _pairs(ledger, at, top, "WHERE")
 
 
 def _pairs(ledger: Ledger, at: Phase, top: int, where: str) -> list[PairSum]:
@@ -179,21 +183,21 @@ def rounds(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) 
 
 def has_round(ledger: Ledger, phase: str, round: int) -> bool:
     """Whether the phase has episodes or an update of that round."""
-    return round in _rounds(ledger, ledger.phase(phase), updates=True)
+    return round in measured_rounds(ledger, ledger.phase(phase), updates=True)
 
 
 def _checked(ledger: Ledger, phase: str, top: int, round: int | None) -> Phase:
     if top < 1:
         raise UserError(f"top: {top}; at least 1 row must be asked for")
     at = ledger.phase(phase)
-    known = _rounds(ledger, at, updates=True)
+    known = measured_rounds(ledger, at, updates=True)
     if round is not None and round not in known:
         span = f"{known[0]} to {known[-1]}" if known else "none"
         raise UserError(f'round {round}: not in phase "{phase}" of {ledger.path}; its rounds: {span}')
     return at
 
 
-def _rounds(ledger: Ledger, at: Phase, updates: bool = False) -> list[int]:
+def measured_rounds(ledger: Ledger, at: Phase, updates: bool = False) -> list[int]:
     """Ascending: rounds that have episodes, and with `updates` also those that have none."""
     sql = "SELECT round FROM round_span WHERE phase = :phase"
     if updates:
@@ -203,10 +207,10 @@ def _rounds(ledger: Ledger, at: Phase, updates: bool = False) -> list[int]:
 
 def _is_only(ledger: Ledger, at: Phase, round: int) -> bool:
     """Whether no other round has episodes: the phase's own sums then tell of this one, at once."""
-    return _rounds(ledger, at) == [round]
+    return measured_rounds(ledger, at) == [round]
 
 
-def _span(ledger: Ledger, at: Phase, round: int) -> tuple[int, int]:
+def episode_span(ledger: Ledger, at: Phase, round: int) -> tuple[int, int]:
     """The ids of the round's first and last episode; an empty span if it has none."""
     row = ledger.sql.execute(
         "SELECT first, last FROM round_span WHERE phase = ? AND round = ?", (at.id, round)
@@ -215,11 +219,19 @@ def _span(ledger: Ledger, at: Phase, round: int) -> tuple[int, int]:
     return episode_id(at.id, first), episode_id(at.id, 0) + last
 
 
-def _names(ledger: Ledger, at: Phase) -> dict[int, str]:
+def class_names(ledger: Ledger, at: Phase) -> dict[int, str]:
+    """What the classes of the phase's split are called; one without a name goes by its number."""
     return dict(ledger.sql.execute("SELECT class, name FROM class_name WHERE split = ?", (at.split,)))
 
 
-def _groups(ledger: Ledger, at: Phase) -> dict[int, str | None]:
+def classes_met(ledger: Ledger, at: Phase) -> int:
+    """How many classes the phase's episodes had."""
+    row = ledger.sql.execute("SELECT count(*) FROM class_total WHERE phase = ?", (at.id,)).fetchone()
+    return int(row[0])
+
+
+def class_groups(ledger: Ledger, at: Phase) -> dict[int, str | None]:
+    """The group of each class that has a name; None where it is in none."""
     return dict(ledger.sql.execute("SELECT class, class_group FROM class_name WHERE split = ?", (at.split,)))
 
 

@@ -1,0 +1,116 @@
+"""A phase's confusions as a matrix, laid out so that what is confused stands together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl.hard_tasks.columns import episode_columns
+from mtl.hard_tasks.grouping import whole_groups
+from mtl.hard_tasks.leaf_order import leaf_order
+from mtl.hard_tasks.ledger import Ledger, Phase
+from mtl.hard_tasks.ledger_rows import episode_id
+from mtl.hard_tasks.pairs import pair_count
+from mtl.hard_tasks.views import class_names, pair_sums
+
+Floats = NDArray[np.float64]
+
+_LEAST = 3  # classes; the confusion of two is one number
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """How n classes or groups were taken for each other."""
+
+    names: tuple[str, ...]  # neighbours are much confused
+    by_group: bool
+    # (n, n): mean probability that a query of the row got for a class of the column that was in its task;
+    # nan where the two never met, and on the diagonal of classes; that of groups is confusion within them
+    matrix: Floats
+    left_out: int  # classes met in the phase that are not shown
+
+
+def confusions(ledger: Ledger, phase: str, most: int = 40, fewest_groups: int = 8) -> Confusions | None:
+    """Of all classes met if they are at most `most`; else of their groups, or of the most confused classes.
+
+    Groups stand for their classes where every class is in one and there are `fewest_groups` to `most` of
+    them: fewer say less than single classes do. Otherwise the first `most` classes are taken that stand in
+    the most confused pairs.
+
+    The order is that of `leaf_order` for the distance 1 − mean of both confusions, 1 for two that never met;
+    equals are ordered by name.
+
+    Returns:
+        None where fewer than 3 classes were met.
+
+    Raises:
+        UserError: there is no such phase.
+        ValueError: `most` is below 3.
+    """
+    if most < _LEAST:
+        raise ValueError(f"most: {most}; a matrix of fewer than {_LEAST} classes shows nothing")
+    at = ledger.phase(phase)
+    met = [row[0] for row in ledger.sql.execute("SELECT class FROM class_total WHERE phase = ?", (at.id,))]
+    if len(met) < _LEAST:
+        return None
+    groups = whole_groups(ledger, at, met, most, fewest_groups) if len(met) > most else None
+    if groups is not None:
+        names, matrix = _between_groups(ledger, at, groups)
+    else:
+        chosen = met if len(met) <= most else _most_confused(ledger, at, most)
+        names, matrix = _between_classes(ledger, at, chosen)
+    confusion: Floats = np.nan_to_num((matrix + matrix.T) / 2)
+    order = leaf_order(1 - confusion)
+    left_out = 0 if groups is not None else len(met) - len(names)
+    return Confusions(
+        tuple(names[k] for k in order), groups is not None, matrix[np.ix_(order, order)], left_out
+    )
+
+
+def _most_confused(ledger: Ledger, at: Phase, most: int) -> set[int]:
+    """The first `most` classes in the most confused pairs."""
+    chosen: set[int] = set()
+    for low, high, *_ in pair_sums(ledger, at, pair_count(most - 1) + 1):  # so many have `most` classes
+        for c in (low, high):
+            if len(chosen) < most:
+                chosen.add(c)
+    return chosen
+
+
+def _between_classes(ledger: Ledger, at: Phase, classes: Iterable[int]) -> tuple[list[str], Floats]:
+    """Names in order, and the matrix of classes, from the sums over pairs."""
+    names = class_names(ledger, at)
+    ordered = sorted((names.get(c, str(c)), c) for c in classes)
+    row = {c: number for number, (_, c) in enumerate(ordered)}
+    listed = ", ".join(map(str, row))
+    matrix = np.full((len(row), len(row)), np.nan)
+    for low, high, there, back, n in ledger.sql.execute(
+        "SELECT low, high, low_high, high_low, n FROM pair_total "
+        f"WHERE phase = ? AND low IN ({listed}) AND high IN ({listed})",
+        (at.id,),
+    ):
+        i, j = row[low], row[high]
+        matrix[i, j], matrix[j, i] = there / n, back / n
+    return [name for name, _ in ordered], matrix
+
+
+def _between_groups(ledger: Ledger, at: Phase, groups: dict[int, str]) -> tuple[list[str], Floats]:
+    """Names in order, and the matrix of groups, from the episodes: of pairs there may be many more."""
+    names = sorted(set(groups.values()))
+    n = len(names)
+    row = np.zeros(max(groups) + 1, dtype=np.int64)
+    row[list(groups)] = [names.index(group) for group in groups.values()]
+    total, count = np.zeros(n * n), np.zeros(n * n)
+    rows = ledger.sql.execute(
+        "SELECT classes, confusion FROM episode WHERE id >= ? AND id < ?",
+        (episode_id(at.id, 0), episode_id(at.id + 1, 0)),
+    )
+    for classes, confusion, _ in episode_columns(rows, "<f2"):
+        of = row[classes]
+        others = ~np.eye(of.shape[1], dtype=bool).ravel()
+        place = (of[:, :, None] * n + of[:, None, :]).reshape(len(of), -1)[:, others].ravel()
+        total += np.bincount(place, confusion[:, others].ravel(), n * n)
+        count += np.bincount(place, minlength=n * n)
+    mean: Floats = np.divide(total, count, out=np.full(n * n, np.nan), where=count > 0)
+    return names, mean.reshape(n, n)
