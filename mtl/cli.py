@@ -1,8 +1,10 @@
 """The command line: one subcommand a stage, no logic of its own."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from mtl.errors import RunStopped, UserError
 if TYPE_CHECKING:
     from mtl.stages.results import Setting
 
+_DAY = 86400  # seconds
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
@@ -82,15 +85,35 @@ def _hard_tasks(given: argparse.Namespace) -> None:
     from mtl.hard_tasks.ledger import Ledger
     from mtl.hard_tasks.show import render
     from mtl.runtime.run_folder import RunFolder
+    from mtl.stages.follow import follow
 
-    with Ledger.read(RunFolder(Path(given.folder)).ledger) as ledger:
-        print(render(ledger, given.top, given.round, given.format), end="")
+    path = RunFolder(Path(given.folder)).ledger
+    if given.follow:
+        if given.format == "csv":
+            raise UserError("--format csv: does not go with --follow; table and json do")
+        if given.round is not None:
+            raise UserError("--round: does not go with --follow, which shows the run as it stands")
+        follow(path, given.top, given.format, given.every or 2.0)
+        return
+    if given.every is not None:
+        raise UserError("--every: says how often --follow looks, and does not go without it")
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    with Ledger.read(path) as ledger:
+        print(render(ledger, given.top, given.round, given.format, min(max(80, columns), 140)), end="")
 
 
 def _data(given: argparse.Namespace) -> None:
     from mtl.stages.show_data import show_data
 
     show_data(_config(given), Path(given.sheet) if given.sheet else None)
+
+
+def _report(given: argparse.Namespace) -> None:
+    from mtl.stages.report import report
+
+    folders = [Path(folder) for folder in given.folders]
+    path = report(folders, Path(given.out) if given.out else None, Path(given.png) if given.png else None)
+    print(f"Report: {path}" + (f", figures: {given.png}" if given.png else ""))
 
 
 def _curriculum(given: argparse.Namespace) -> None:
@@ -107,8 +130,16 @@ def _show_results(settings: "Sequence[Setting]") -> None:
     show(settings, Console(width=None if sys.stdout.isatty() else 110))
 
 
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) <= _DAY:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be seconds, over 0 and up to {_DAY}")
+
+
 def _config(given: argparse.Namespace) -> Config:
-    return load_config(given.config, given.overrides)
+    quiet = ["log.quiet=true"] if given.quiet else []
+    return load_config(given.config, [*given.overrides, *quiet])
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -147,9 +178,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.epilog = _OVERRIDES
         sub.add_argument("--config", metavar="FILE", required=True, help="YAML file; configs/ holds some")
         sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
+        sub.set_defaults(quiet=False)
         if resumable:
             text = "go on where the files of the run say it stopped; starts afresh where there are none"
             sub.add_argument("--resume", action="store_true", help=text)
+            text = "no progress, results and errors alone; the same as log.quiet=true"
+            sub.add_argument("-q", "--quiet", action="store_true", help=text)
         return sub
 
     takes_config(
@@ -214,6 +248,19 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument("--top", type=int, default=20, help="rows a table (default 20)")
     views.add_argument("--round", type=int, help="as it stood in this round")
     views.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    views.add_argument(
+        "--follow", action="store_true", help="show them while the run goes on, till Ctrl-C, and what is new"
+    )
+    views.add_argument("--every", type=_seconds, metavar="SECONDS", help="how often to look (default 2)")
+    page = add(
+        "report",
+        _report,
+        "one page that shows what was hard, with pictures",
+        "Reads one run, or several, held\nagainst the first. Writes report.html, which needs no network.",
+    )
+    page.add_argument("folders", nargs="+", metavar="folder", help="of a run, e.g. checkpoints/omniglot")
+    page.add_argument("--out", metavar="HTML", help="the page (default: report.html in the first folder)")
+    page.add_argument("--png", metavar="DIR", help="each figure as PNG and SVG too, for papers")
     paces = add(
         "curriculum",
         _curriculum,

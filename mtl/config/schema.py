@@ -195,6 +195,16 @@ class Runtime:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Log:
+    """What is shown and written while a stage runs; nothing here changes what is computed."""
+
+    every_seconds: NonNegative = 20.0  # between two lines of progress, where the output is no terminal
+    quiet: bool = False  # no progress: results and errors alone
+    tensorboard: bool = False  # also event files for TensorBoard, in <checkpoints>/<run>/tensorboard/; needs
+    #   its package: pip install tensorboard
+
+
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """One run."""
 
@@ -209,6 +219,7 @@ class Config:
     evaluate: Evaluate = field(default_factory=Evaluate)
     compare: Compare = field(default_factory=Compare)
     runtime: Runtime = field(default_factory=Runtime)
+    log: Log = field(default_factory=Log)
 
     @field_validator("run")
     @classmethod

@@ -1,7 +1,9 @@
 """The views of a ledger as text: tables for a person, JSON or CSV for a program.
 
 JSON is one object: {"ledger", "round", "phases": [{"phase", "split", "episodes", "rounds", "hardest_tasks",
-"hardest_classes", "most_confused_pairs"}]}, the last four lists of objects.
+"hardest_classes", "most_confused_pairs"}]}, the last four lists of objects. Beside what CSV has of it, a task
+has its `history`, the accuracy at each visit, and a class its `trend_over_rounds`, the recall in each stretch
+of the phase's rounds (null: not drawn there); both are of the whole phase, whatever the round.
 
 CSV is one table with one header. The columns `phase`, `view` (rounds, hardest_tasks, hardest_classes or
 most_confused_pairs) and `rank` (from 1) say what a row is; a cell is empty where the view has no such column.
@@ -12,12 +14,14 @@ import csv
 import io
 import json
 import math
+from bisect import bisect_right
 from dataclasses import asdict, fields
 from typing import Any, Literal
 
 from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger, Phase, Round
-from mtl.hard_tasks.tables import phase_tables
+from mtl.hard_tasks.tables import Course, phase_tables
+from mtl.hard_tasks.trends import class_trends
 from mtl.hard_tasks.views import (
     ConfusedPair,
     HardClass,
@@ -28,8 +32,12 @@ from mtl.hard_tasks.views import (
     has_round,
     rounds,
 )
+from mtl.hard_tasks.visits import histories
 
-Format = Literal["table", "json", "csv"]
+Format = Literal["table", "json", "json line", "csv"]  # a json line is the JSON without line ends
+
+_STRETCHES = 12  # of a phase's rounds
+_ALL_ROUNDS = 1 << 40
 
 
 def render(
@@ -43,13 +51,31 @@ def render(
     if round is not None and not phases:
         raise UserError(f"round {round}: no phase of {ledger.path} has it")
     views = [(phase, phase_views(ledger, phase, top, round)) for phase in phases]
-    if format == "json":
-        return _json(ledger, round, views)
     if format == "csv":
         return _csv(views)
+    courses = [phase_course(ledger, phase, rows) for phase, rows in views]
+    if format != "table":
+        return _json(ledger, round, views, courses, None if format == "json line" else 2)
     if not views:
-        return f"{ledger.path}: the ledger holds no episodes yet.\n"
-    return "\n".join(phase_tables(phase, rows, round, width) for phase, rows in views)
+        return _nothing(ledger)
+    shown = zip(views, courses, strict=True)
+    return "\n".join(phase_tables(phase, rows, course, round, width) for (phase, rows), course in shown)
+
+
+def latest_tables(ledger: Ledger, top: int, width: int, height: int) -> str:
+    """The tables of the phase that was begun last, with as many rows as `height` lines hold: 1 to `top`."""
+    if not ledger.phases():
+        return _nothing(ledger)
+    phase = ledger.phases()[-1]
+    views = phase_views(ledger, phase, top, None)
+    course = phase_course(ledger, phase, views)
+
+    def tables(rows: int) -> str:
+        fewer = {name: all_[-rows:] if name == "rounds" else all_[:rows] for name, all_ in views.items()}
+        return phase_tables(phase, fewer, course, None, width)
+
+    heights = range(1, min(top, max(1, height)) + 1)
+    return tables(max(1, bisect_right(heights, height, key=lambda rows: tables(rows).count("\n"))))
 
 
 def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None) -> dict[str, list[Any]]:
@@ -62,14 +88,35 @@ def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None) -> di
     }
 
 
-def _json(ledger: Ledger, round: int | None, views: list[tuple[Phase, dict[str, list[Any]]]]) -> str:
-    phases = [
-        {"phase": phase.name, "split": phase.split, "episodes": phase.episodes}
-        | {view: [_plain(row) for row in rows] for view, rows in by_view.items()}
-        for phase, by_view in views
-    ]
+def phase_course(ledger: Ledger, phase: Phase, views: dict[str, list[Any]]) -> Course:
+    """What became of the tasks and classes of these views in the course of the phase."""
+    visits = histories(ledger, phase.name, [task.classes for task in views["hardest_tasks"]])
+    recalls = class_trends(ledger, phase.name, [c.name for c in views["hardest_classes"]], _STRETCHES)
+    of_tasks = [[visit.accuracy for visit in task] for task in visits]
+    return Course(rounds(ledger, phase.name, _ALL_ROUNDS), of_tasks, recalls)
+
+
+def _nothing(ledger: Ledger) -> str:
+    return f"{ledger.path}: the ledger holds no episodes yet.\n"
+
+
+def _json(
+    ledger: Ledger,
+    round: int | None,
+    views: list[tuple[Phase, dict[str, list[Any]]]],
+    courses: list[Course],
+    indent: int | None,
+) -> str:
+    phases = []
+    for (phase, by_view), course in zip(views, courses, strict=True):
+        plain = {view: [_plain(row) for row in rows] for view, rows in by_view.items()}
+        for task, visits in zip(plain["hardest_tasks"], course.visits, strict=True):
+            task["history"] = visits
+        for one, recalls in zip(plain["hardest_classes"], course.recalls, strict=True):
+            one["trend_over_rounds"] = recalls
+        phases.append({"phase": phase.name, "split": phase.split, "episodes": phase.episodes} | plain)
     whole = {"ledger": str(ledger.path), "round": round, "phases": phases}
-    return json.dumps(whole, indent=2, allow_nan=False) + "\n"
+    return json.dumps(whole, indent=indent, allow_nan=False) + "\n"
 
 
 def _csv(views: list[tuple[Phase, dict[str, list[Any]]]]) -> str:

@@ -24,6 +24,7 @@ from mtl.config import Config, load_config, to_yaml
 from mtl.config.compare import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
+from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.cells import arm_cells, judge, pretrained_cell, pretraining_cell, train_arm
@@ -73,6 +74,7 @@ def compare(
         )
     require_same_tasks(config, home)
     require_alike(config)
+    require_tensorboard(config.log)
     material = material or load_material(config)
     config = without_groups(config) if material.splits.train.groups is None else config
     for arm in config.compare.arms:
@@ -85,7 +87,7 @@ def compare(
     replace_text(home / "config.yaml", to_yaml(config))
     chosen = choose_trials(config, home, material) if before is None else before
     for number, seed in enumerate(mine):
-        tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}")
+        tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}", config.log)
         run_seed(config, home, seed, chosen, material)
     return report(config, home, chosen)
 
@@ -126,7 +128,7 @@ def without_groups(config: Config) -> Config:
             f"compare.reference: {config.compare.reference} draws within groups of classes, and "
             f"{config.data.name} has none"
         )
-    tell(f"{STAGE}: {config.data.name} has no groups of classes; left out: {', '.join(left_out)}")
+    tell(f"{STAGE}: {config.data.name} has no groups of classes; left out: {', '.join(left_out)}", config.log)
     kept = tuple(arm for arm in config.compare.arms if arm.name not in left_out)
     return replace(config, compare=replace(config.compare, arms=kept))
 
@@ -137,7 +139,7 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
     if config.compare.stage == "pretrain":
         for arm in config.compare.arms:
             one = arm_run(config, home, arm, seed, chosen.get(arm.name))
-            tell(f"{STAGE}: seed {seed}, {arm.name}")
+            tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
             pretrain(one, resume=True, material=material)
             if not _answers(one).exists():
                 save(_answers(one), pretraining_cell(one, arm.name, material, device))
@@ -159,7 +161,7 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
     tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
         one = arm_run(config, home, arm, seed, chosen.get(arm.name))
-        tell(f"{STAGE}: seed {seed}, {arm.name}")
+        tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
         train_arm(one, pretrained, material, tables)  # where it is there already: says whether it fits
         if _answers(one).exists():
             continue

@@ -15,18 +15,20 @@ from mtl.config import Augment, Config
 from mtl.episodes.samplers import build_sampler, meta_steps
 from mtl.episodes.types import Round
 from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.ledger_rows import HARD_ORIGINS
 from mtl.hard_tasks.objectives import build_objective
 from mtl.learners.types import Learner
 from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
+from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
-from mtl.runtime.progress import Progress, tell
+from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.meta_step import episode_images, meta_step, survey
-from mtl.stages.recording import record_round, register_classes
+from mtl.stages.recording import record_round, register_classes, round_numbers
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
@@ -62,8 +64,9 @@ def meta_train(
         folder.refuse_existing(STAGE)
     if folder.meta.exists():
         checkpoints.require_fit(folder.meta, checkpoints.read(folder.meta), config, DECIDED_BY)
-        tell(f"{STAGE}: {folder.meta} is there, nothing is left to do")
+        tell(f"{STAGE}: {folder.meta} is there, nothing is left to do", config.log)
         return
+    require_tensorboard(config.log)
     device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
     material = material or load_material(config)
@@ -97,6 +100,7 @@ def meta_train(
         saved = folder.unfinished(STAGE, ledger)
         step, current_round, best, elapsed, kept = 0, 0, None, 0.0, None
         snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
+        means, hard = Means(), 0  # for the next line of metrics.jsonl; hard episodes so far
         if saved:
             checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
             learner.load_state_dict(saved["learner"])
@@ -106,6 +110,7 @@ def meta_train(
                 objective.load_state_dict(saved["objective"])
             step, current_round, best = saved["step"], saved["round"], saved["best"]
             elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
+            means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
         else:
             ledger.clear(STAGE)
             register_classes(ledger, "train", train)
@@ -129,6 +134,8 @@ def meta_train(
                 "snapshots": snapshots,
                 "elapsed": clock.elapsed,
                 "metrics": metrics.size,
+                "means": means.state_dict(),
+                "hard": hard,
             }
 
         def weigh(losses: Tensor) -> Tensor:
@@ -141,6 +148,7 @@ def meta_train(
             nonlocal current_round
             current_round = ended.number
             record_round(ledger, STAGE, "train", step, ended)
+            events.write(step + 1, round_numbers(ended))  # of the update under way, as the round is
             if config.hard_tasks.snapshots:
                 kept = {"step": step, "alpha": ended.alpha, "learner": weights_of(learner)}
                 snapshots[:] = [*snapshots, kept][-config.hard_tasks.snapshots :]
@@ -149,13 +157,18 @@ def meta_train(
             """The best learner so far, the present one included."""
             solved = solve_episodes(learner, val_pictures, val_episodes)
             score = float(solved.accuracy.mean())
-            metrics.write(step=step, **numbers, val=score, seconds=clock.elapsed)
+            line = {**numbers, "val": score, "seconds": clock.elapsed}
+            metrics.write(step=step, **line)
+            events.write(step, line)
             progress.say(f"step {step}/{steps}: val {how.way}-way {how.shot}-shot {100 * score:.2f}")
             if best is not None and score <= best["score"]:
                 return best
             return {"score": score, "step": step, "learner": weights_of(learner)}
 
-        with Progress(STAGE, steps, step) as progress:
+        with (
+            Progress(STAGE, steps, step, config.log) as progress,
+            Events(folder.path, STAGE, step, config.log) as events,
+        ):
             if best is None:  # training has to beat its start
                 best = validated(best)
             while step < steps:
@@ -183,7 +196,7 @@ def meta_train(
                     weigh if sampler.weighs or objective is not None else None,
                     queries,
                 )
-                loss = float(outcome.loss.mean())
+                loss, accuracy = float(outcome.loss.mean()), float(outcome.accuracy.mean())
                 require_finite(loss, STAGE, step, "meta.lr", rate)
 
                 ended = sampler.update(batch, outcome)
@@ -191,13 +204,19 @@ def meta_train(
                 if ended is not None:
                     note_round(ended)
                 step += 1
-                chosen = sum(origin != "uniform" for origin in batch.origin)
+                chosen = sum(origin in HARD_ORIGINS for origin in batch.origin)
+                hard += chosen
+                means.add(loss=loss, accuracy=accuracy)
                 progress.step(
-                    loss=loss, accuracy=float(outcome.accuracy.mean()), hard=chosen, round=current_round
+                    images=batch.image_indices().numel(),
+                    loss=loss,
+                    accuracy=accuracy,
+                    hard=f"{hard} (+{chosen})",
+                    round=current_round,
                 )
 
                 if step % how.validate_every == 0 or step == steps:
-                    best = validated(best, loss=loss, accuracy=float(outcome.accuracy.mean()))
+                    best = validated(best, **means.take())
                 if stop.wanted or clock.due():
                     folder.save(state(), ledger)
                 stop.here(STAGE, step, steps)

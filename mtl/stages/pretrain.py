@@ -19,8 +19,9 @@ from mtl.models.classifiers import build_classifier
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
+from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
-from mtl.runtime.progress import Progress, tell
+from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages import curriculum
@@ -54,8 +55,9 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         folder.refuse_existing(STAGE)
     if folder.pretrain.exists():
         checkpoints.require_fit(folder.pretrain, checkpoints.read(folder.pretrain), config, DECIDED_BY)
-        tell(f"{STAGE}: {folder.pretrain} is there, nothing is left to do")
+        tell(f"{STAGE}: {folder.pretrain} is there, nothing is left to do", config.log)
         return
+    require_tensorboard(config.log)
     device = choose_device(config.runtime)
     material = material or load_material(config)
     saved = folder.unfinished(STAGE)
@@ -85,13 +87,14 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     domains = train.domain_ids() if how.sets.heads == "per_set" and train.domains else None
 
     step, best, elapsed, kept = 0, None, 0.0, None
+    means = Means()  # of loss and accuracy, for the next line of metrics.jsonl
     admitted: list[Tensor] = []  # of self-paced learning, what each image weighed in each epoch
     if saved:
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         criterion.load_state_dict(saved["loss"])
         step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
-        admitted = saved["admitted"]
+        admitted, means = saved["admitted"], Means(saved.get("means"))  # which older checkpoints lack
     metrics, clock = Metrics(folder.metrics, STAGE, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
     header = checkpoints.header(config, STAGE, train.class_names)
 
@@ -106,10 +109,15 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             "best": best,
             "elapsed": clock.elapsed,
             "metrics": metrics.size,
+            "means": means.state_dict(),
         }
 
     pictures, val_pictures = material.pictures("train", device), material.pictures("val", device)
-    with Progress(STAGE, steps, step) as progress, StopRequest() as stop:
+    with (
+        Progress(STAGE, steps, step, config.log) as progress,
+        Events(folder.path, STAGE, step, config.log) as events,
+        StopRequest() as stop,
+    ):
         while step < steps:
             epoch = step // per_epoch
             criterion.begin_epoch(epoch)
@@ -125,27 +133,24 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             )
             require_finite(loss, STAGE, step, "pretrain.lr", rate)
             step += 1
-            progress.step(loss=loss, accuracy=accuracy, epoch=epoch + 1)
+            means.add(loss=loss, accuracy=accuracy)
+            progress.step(images=len(rows), loss=loss, accuracy=accuracy, epoch=epoch + 1)
             if step % per_epoch == 0 and isinstance(criterion, SelfPacedLoss):
                 admitted.append(curriculum.percent(criterion.weights_now[material.pretrain_images]))
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
                 scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
-                metrics.write(
-                    step=step,
-                    epoch=epoch + 1,
-                    loss=loss,
-                    accuracy=accuracy,
-                    seconds=clock.elapsed,
-                    **scores,
-                )
+                mean = means.take()
+                line = {"epoch": epoch + 1, **mean, "seconds": clock.elapsed, **scores}
+                metrics.write(step=step, **line)
+                events.write(step, line)
                 progress.say(
-                    f"epoch {epoch + 1}/{how.epochs}: loss {loss:.3f}, base accuracy {accuracy:.3f}, "
-                    + told(scores)
+                    f"epoch {epoch + 1}/{how.epochs}: loss {mean['loss']:.3f}, "
+                    f"base accuracy {mean['accuracy']:.3f}, {told(scores)}"
                 )
-                mean = sum(scores.values()) / len(scores)
-                if best is None or mean >= best["mean"]:
+                score = sum(scores.values()) / len(scores)
+                if best is None or score >= best["mean"]:
                     weights = {name: copy_of(part) for name, part in network.items()}
-                    best = {"mean": mean, "step": step, "scores": scores, **weights}
+                    best = {"mean": score, "step": step, "scores": scores, **weights}
             if stop.wanted or clock.due():
                 folder.save(state())
             stop.here(STAGE, step, steps)

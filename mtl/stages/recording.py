@@ -13,6 +13,16 @@ def register_classes(ledger: ledgers.Ledger, split: str, images: ImageSet) -> No
     ledger.register_classes(split, dict(enumerate(images.class_names)), groups)
 
 
+def round_numbers(ended: Round) -> dict[str, float | None]:
+    """What can be drawn of a round over the training; None where the sampler's rule knows no error."""
+    return {
+        "epsilon": ended.epsilon,
+        "alpha": None if ended.epsilon is None else ended.alpha,
+        "pool_accuracy": ended.accuracy,
+        "hard_share": ended.hard_share,
+    }
+
+
 def record_round(ledger: ledgers.Ledger, phase: str, split: str, step: int, ended: Round) -> None:
     """Writes down a round, its weights, and where units are tasks the weight that each task has now."""
     row = ledgers.Round(

@@ -4,6 +4,7 @@ python run_meta.py run --config configs/quickstart.yaml
 """
 
 from mtl.config import Config
+from mtl.runtime.events import require_tensorboard
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.evaluate import evaluate
 from mtl.stages.material import load_material
@@ -24,6 +25,7 @@ def run(config: Config, resume: bool = False) -> list[Setting]:
     if not resume:
         for stage in (PRETRAIN, META_TRAIN):
             folder.refuse_existing(stage)
+    require_tensorboard(config.log)
     material = load_material(config)
     pretrain(config, resume, material)
     meta_train(config, resume, material)

@@ -32,7 +32,8 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
             continue
         scores = []
         for number, trial in enumerate(arm.trials):
-            tell(f"compare: {arm.name}, trial {number + 1} of {len(arm.trials)}: {' '.join(trial)}")
+            told_of = f"compare: {arm.name}, trial {number + 1} of {len(arm.trials)}"
+            tell(f"{told_of}: {' '.join(trial)}", config.log)
             one = arm_run(config, home, arm, config.seed, number)
             if config.compare.stage == "pretrain":
                 pretrain(one, resume=True, material=material)

@@ -63,6 +63,16 @@ def test_mistakes_of_overrides_stand_beside_those_of_values():
         ),
         ({"meta": {"lr": "fast"}}, "meta.lr: 'fast' is not allowed; it must be a number"),
         ({"meta": {"lr": "nan"}}, "meta.lr: 'nan' is not allowed; it must be a finite number"),
+        (
+            {"log": {"every_seconds": -1}},
+            "log.every_seconds: -1 is not allowed; it must be at least 0",
+        ),
+        ({"log": {"quiet": "very"}}, "log.quiet: 'very' is not allowed; it must be true or false"),
+        (
+            {"log": {"tensorbord": True}},
+            "log.tensorbord: no such key; did you mean log.tensorboard? "
+            "(known here: every_seconds, quiet, tensorboard)",
+        ),
         ({"data": {"download": "maybe"}}, "data.download: 'maybe' is not allowed; it must be true or false"),
         (
             {"run": 2020},

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mtl.errors import UserError
+from mtl.hard_tasks import tables
 from mtl.hard_tasks.ledger import Ledger, Round
-from mtl.hard_tasks.show import render
+from mtl.hard_tasks.show import latest_tables, render
 
 HOSTILE = {
     0: "<script>alert(1)</script>",
@@ -143,3 +144,143 @@ def test_tables_name_the_first_classes_of_tasks_of_many_ways():
     names = [f"c{i}" for i in range(60)]
     assert _listed(names[:7]) == "c0, c1, c2, c3, c4, c5, c6"
     assert _listed(names) == "c0, c1, c2, c3, c4, c5 and 54 more"
+
+
+@pytest.fixture
+def watched(tmp_path, solved):
+    """Four rounds: a task of ant, bee and cat in each, one of cat, dog and eel in the first alone."""
+    names = {0: "ant", 1: "bee", 2: "cat", 3: "dog", 4: "eel"}
+    recall = [[0.0, 0.5, 0.25], [0.5, 0.5, 0.5], [0.75, 0.5, 0.25], [1.0, 0.75, 0.5]]
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        ledger.register_classes("train", names)
+        for number, row in enumerate(recall):
+            ledger.append("p", number, number, *solved([[0, 1, 2]], [row]), "train")
+            if number == 0:
+                ledger.append("p", 0, 0, *solved([[2, 3, 4]], [[0.25, 1.0, 1.0]]), "train")
+            ledger.add_round("p", "train", Round(number, number, "task", 1, None, 0.0, sum(row) / 3, 0.5))
+        yield ledger
+
+
+def test_json_has_each_visit_of_a_task_and_the_recall_of_a_class_over_the_rounds(watched):
+    (phase,) = json.loads(render(watched, format="json"))["phases"]
+    first, second = phase["hardest_tasks"]
+    assert first["classes"] == ["ant", "bee", "cat"]
+    assert first["history"] == pytest.approx([0.25, 0.5, 0.5, 0.75])
+    assert second["history"] == pytest.approx([0.75])
+    recalls = {c["name"]: c["trend_over_rounds"] for c in phase["hardest_classes"]}
+    assert recalls["ant"] == [0.0, 0.5, 0.75, 1.0]
+    assert recalls["cat"] == [0.25, 0.5, 0.25, 0.5]
+    assert recalls["dog"] == [1.0, None, None, None]
+
+
+def test_a_round_keeps_the_course_of_the_whole_phase(watched):
+    (phase,) = json.loads(render(watched, round=2, format="json"))["phases"]
+    (task,) = phase["hardest_tasks"]
+    assert task["history"] == pytest.approx([0.25, 0.5, 0.5, 0.75])
+    assert "All 4 rounds" in render(watched, round=2)
+
+
+def test_csv_has_its_documented_columns_alone(watched):
+    header = render(watched, format="csv").splitlines()[0]
+    assert "history" not in header
+    assert "trend_over_rounds" not in header
+
+
+def test_a_json_line_is_the_json_on_one_line(watched):
+    line = render(watched, format="json line")
+    assert line.count("\n") == 1
+    assert json.loads(line) == json.loads(render(watched, format="json"))
+
+
+def test_tables_draw_every_visit_and_every_round(watched):
+    text = render(watched, width=80)
+    assert "Hardest tasks (accuracy in %; ▁ is 20, █ is 80)" in text
+    assert "Hardest classes (recall in %; ▁ is 0, █ is 100)" in text
+    drawn = text[: text.index("Most confused pairs")].splitlines()
+    rows = {line.split("  ")[0].strip(): line.split("  ")[-1].strip() for line in drawn}
+    assert rows["ant, bee, cat"] == "▁▅▅█"
+    assert rows["cat, dog, eel"] == "█"
+    assert rows["ant"] == "▁▅▇█"
+    assert rows["bee"] == "▅▅▅▇"
+    assert rows["dog"] == "█"
+    assert "All 4 rounds, from the first to the last" in text
+    assert "accuracy  ▁▅▅█  25.0 to 75.0, at last 75.0" in text
+    assert "\nε " not in text  # no round has one
+
+
+def test_tables_of_one_round_and_one_visit_draw_nothing(tmp_path, solved):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        ledger.append("p", 0, 0, *solved([[0, 1]], [[0.5, 0.25]]), "train")
+        ledger.add_round("p", "train", Round(0, 0, "task", 1, 0.5, 0.0, 0.375, 0.5))
+        text = render(ledger, width=80)
+    assert "by visit" not in text
+    assert "by round" not in text
+    assert "▁" not in text
+    assert "rounds, from" not in text
+
+
+@pytest.mark.parametrize(
+    ("shares", "scale", "line"),
+    [
+        ([1.0, 1.0], "▁ is 90, █ is 100", "██"),
+        ([0.0, 0.0], "▁ is 0, █ is 10", "▁▁"),
+        ([0.3, 0.7], "▁ is 30, █ is 70", "▁█"),
+        ([0.29, 0.71], "▁ is 20, █ is 80", "▂▇"),
+        ([None, 0.5, 0.6, None], "▁ is 50, █ is 60", " ▁█ "),
+    ],
+)
+def test_the_scale_goes_from_tenth_to_tenth(shares, scale, line):
+    lines, told = tables._lines([shares])
+    assert (lines, told) == ([line], f"; {scale}")
+
+
+def test_long_courses_are_drawn_short(tmp_path, solved):
+    """With all that a table may have, at 80 columns: a weight, a verdict, 60 visits, 60 rounds, a group."""
+    names = {c: f"Alphabet_of_the_Magi/character{c:02d}" for c in range(5)}
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        ledger.register_classes("train", names, dict.fromkeys(range(5), "Alphabet_of_the_Magi"))
+        for number in range(60):
+            share = float(number >= 30)
+            recall = [share, share, share, 1 - share, 0.5]
+            ledger.append("p", number, number, *solved([[0, 1, 2, 3, 4]], [recall], "hard"), "train")
+            epsilon = 1.0 - share / 2
+            record = Round(number, 10**6 + number, "class", 1000, epsilon, 1.5, 1.0, 1.0)
+            ledger.add_round("p", "train", record, torch.rand(5), lambda u: u[:, None])
+        ledger.set_task_weights("p", torch.tensor([[0, 1, 2, 3, 4]]), torch.tensor([0.123]))
+        ledger.set_verdict("p", range(5), "unlucky support")
+        text = render(ledger, width=80)
+        whole = json.loads(render(ledger, format="json"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "accuracy  " + "▄" * 36 + "  100.0 to 100.0, at last 100.0" in text
+    assert "ε         " + "█" * 18 + "▁" * 18 + "  0.500 to 1.000, at last 0.500" in text
+    assert "▁▁▁▁▁▁██████" in text  # classes 0 to 2
+    assert "██████▁▁▁▁▁▁" in text  # class 3
+    joined = "".join(text.split())
+    assert "unlucky" in joined
+    assert "support" in joined
+    assert len(whole["phases"][0]["hardest_tasks"][0]["history"]) == 60
+    assert len(whole["phases"][0]["hardest_classes"][0]["trend_over_rounds"]) == 12
+
+
+@pytest.mark.parametrize(("height", "rows"), [(1, 1), (33, 1), (34, 2), (41, 3), (1000, 5)])
+def test_the_latest_phase_is_cut_to_the_height_of_a_terminal(tmp_path, random_solved, height, rows):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        for phase in ("meta-train", "evaluate"):
+            ledger.append(phase, 0, 0, *random_solved(30, 3, 20, seed=3), phase)
+            for number in range(8):
+                record = Round(number, number, "class", 4, 0.1 * number, 0.5, 0.5, 0.5)
+                ledger.add_round(phase, phase, record)
+        text = latest_tables(ledger, 5, 100, height)
+    assert text.startswith("evaluate: 30 episodes, evaluate classes\n")
+    assert "meta-train" not in text
+    shown = [line.split() for line in text.splitlines()]
+    steps = [int(words[0]) for words in shown if len(words) == 8 and words[2] == "class"]
+    assert steps == list(range(8))[-rows:]
+    fits = text.count("\n") <= height
+    assert fits or rows == 1
+
+
+def test_an_empty_ledger_has_no_latest_phase(tmp_path):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        assert latest_tables(ledger, 5, 80, 24).endswith("the ledger holds no episodes yet.\n")

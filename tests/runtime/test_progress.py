@@ -1,9 +1,17 @@
-"""What is shown of a stage: lines in a log file, a bar in a terminal."""
+"""What is shown of a stage: lines in a log file, a bar in a terminal; and the numbers that are shown."""
 
 import io
 
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl.config import Log
 from mtl.runtime import progress as module
-from mtl.runtime.progress import Progress
+from mtl.runtime.progress import Means, Progress, Smoothed, duration, tell
+
+SOME = st.floats(-1e3, 1e3)
 
 
 class Terminal(io.StringIO):
@@ -11,30 +19,70 @@ class Terminal(io.StringIO):
         return True
 
 
-def _clock(monkeypatch):
+@pytest.fixture
+def now(monkeypatch):
+    """The clock, in a list of one."""
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_a_log_file_gets_a_plain_line_now_and_then_and_one_at_the_end(monkeypatch):
-    now, log = _clock(monkeypatch), io.StringIO()
-    with Progress("pretrain", 100, seconds=20, stream=log) as progress:
-        for _ in range(100):
-            now[0] += 0.5
-            progress.step(loss=1 / 3, best="none")
+def _steps(progress, now, count, seconds, **numbers):
+    for _ in range(count):
+        now[0] += seconds
+        progress.step(**{"images": 32, "loss": 1 / 3, "accuracy": 0.5, **numbers})
+
+
+def test_a_log_file_gets_a_plain_line_now_and_then_and_one_at_the_end(now):
+    log = io.StringIO()
+    with Progress("pretrain", 100, stream=log) as progress:
+        _steps(progress, now, 100, 0.5, hard="7 (+2)", epoch=1)
     assert log.getvalue().splitlines() == [
-        "pretrain: 41/100 loss 0.333 best none",
-        "pretrain: 82/100 loss 0.333 best none",
-        "pretrain: 100/100 loss 0.333 best none",
+        "pretrain: 40/100, loss 0.333, accuracy 0.500, 0:30 left, hard 7 (+2), epoch 1, 64 images/s",
+        "pretrain: 80/100, loss 0.333, accuracy 0.500, 0:10 left, hard 7 (+2), epoch 1, 64 images/s",
+        "pretrain: 100/100, loss 0.333, accuracy 0.500, hard 7 (+2), epoch 1, 64 images/s",
     ]
 
 
-def test_a_stage_that_goes_on_counts_from_where_it_was():
+@pytest.mark.parametrize(("every", "lines"), [(0.0, 6), (2.0, 3), (5.0, 2), (60.0, 1)])
+def test_the_config_says_how_often_a_line_comes(now, every, lines):
     log = io.StringIO()
-    with Progress("pretrain", 5, start=4, stream=log) as progress:
-        progress.step(loss=1.0)
-    assert log.getvalue() == "pretrain: 5/5 loss 1.000\n"
+    with Progress("pretrain", 6, log=Log(every_seconds=every), stream=log) as progress:
+        _steps(progress, now, 6, 1.0)
+    assert len(log.getvalue().splitlines()) == lines
+
+
+def test_a_stage_that_goes_on_tells_time_and_speed_of_this_sitting_alone(now):
+    log = io.StringIO()
+    with Progress("pretrain", 1000, start=900, log=Log(every_seconds=0), stream=log) as progress:
+        _steps(progress, now, 2, 10.0, images=50)
+    assert log.getvalue().splitlines()[-1] == (
+        "pretrain: 902/1000, loss 0.333, accuracy 0.500, 16:20 left, 5 images/s"
+    )
+
+
+def test_a_step_that_took_no_time_has_no_speed(now):
+    log = io.StringIO()
+    with Progress("pretrain", 1, stream=log) as progress:
+        _steps(progress, now, 1, 0.0)
+    assert log.getvalue() == "pretrain: 1/1, loss 0.333, accuracy 0.500\n"
+
+
+def test_images_of_all_steps_count_towards_the_speed(now):
+    log = io.StringIO()
+    with Progress("pretrain", 2, stream=log) as progress:
+        _steps(progress, now, 1, 1.0, images=3000)
+        _steps(progress, now, 1, 1.0, images=0)
+    assert "1,500 images/s" in log.getvalue()
+
+
+def test_what_is_shown_is_smoothed(now):
+    log = io.StringIO()
+    with Progress("pretrain", 2, stream=log) as progress:
+        _steps(progress, now, 1, 1.0, loss=1.0, accuracy=0.0)
+        _steps(progress, now, 1, 1.0, loss=3.0, accuracy=1.0)
+    loss = (0.98 * 1 + 3) / 1.98
+    assert f"loss {loss:.3f}, accuracy {1 / 1.98:.3f}" in log.getvalue()
 
 
 def test_a_line_of_its_own_names_the_stage():
@@ -44,15 +92,110 @@ def test_a_line_of_its_own_names_the_stage():
     assert log.getvalue() == "pretrain: val 61.20\n"
 
 
-def test_a_terminal_gets_a_bar_with_the_numbers_beside_it():
+def test_a_terminal_gets_a_bar_with_the_numbers_beside_it(now):
     screen = Terminal()
     with Progress("pretrain", 4, start=1, stream=screen) as progress:
-        for _ in range(3):
-            progress.bar.mininterval = 0
-            progress.step(loss=0.25)
+        progress.bar.mininterval = 0
+        _steps(progress, now, 3, 2.0)
         progress.say("val 61.20")
     shown = screen.getvalue()
     assert "\r" in shown
-    assert "4/4" in shown
-    assert "loss=0.250" in shown
+    assert "3/4, loss 0.333, accuracy 0.500, 0:02 left, 16 images/s" in shown
+    assert "4/4, loss 0.333, accuracy 0.500, 16 images/s" in shown
     assert "pretrain: val 61.20\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (85, "loss 0.333, accuracy 0.500, 0:30 left, hard 7 (+2), 32 images/s"),
+        (84, "loss 0.333, accuracy 0.500, 0:30 left, hard 7 (+2)"),
+        (60, "loss 0.333, accuracy 0.500, 0:30 left"),
+        (20, ""),
+    ],
+)
+def test_a_narrow_terminal_gets_what_matters_most(now, monkeypatch, columns, told):
+    with Progress("meta-train", 31, stream=Terminal()) as progress:
+        monkeypatch.setattr(progress.bar, "dynamic_ncols", lambda file: (columns, 24))
+        _steps(progress, now, 1, 1.0, hard="7 (+2)")
+        assert progress.bar.postfix == told
+        assert len(str(progress.bar)) <= columns
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_quiet_shows_nothing(now, stream):
+    shown = stream()
+    with Progress("pretrain", 3, log=Log(every_seconds=0, quiet=True), stream=shown) as progress:
+        _steps(progress, now, 3, 1.0)
+        progress.say("val 61.20")
+    tell("seed 3", Log(quiet=True), shown)
+    assert shown.getvalue() == ""
+    tell("seed 3", Log(), shown)
+    assert shown.getvalue() == "seed 3\n"
+
+
+@given(st.lists(SOME, min_size=1, max_size=40), st.sampled_from([0.0, 0.5, 0.9, 0.98]))
+def test_smoothed_is_the_weighted_mean_of_all_values(values, keep):
+    smoothed = Smoothed(keep)
+    means = [smoothed.add(v) for v in values]
+    for t in range(1, len(values) + 1):
+        weights = keep ** np.arange(t)[::-1].astype(float)
+        assert means[t - 1] == pytest.approx(np.average(values[:t], weights=weights), abs=1e-9)
+
+
+def test_smoothed_is_not_drawn_to_nought_at_the_start():
+    """As m = β m + (1 - β) x from m = 0 would be."""
+    smoothed, biased = Smoothed(0.98), 0.0
+    for _ in range(5):
+        biased = 0.98 * biased + 0.02 * 4.0
+        assert smoothed.add(4.0) == pytest.approx(4.0)
+    assert biased < 0.5
+
+
+@pytest.mark.parametrize("keep", [-0.1, 1.0])
+def test_smoothing_that_keeps_everything_or_less_than_nothing_is_refused(keep):
+    with pytest.raises(ValueError, match="at least 0 and less than 1"):
+        Smoothed(keep)
+
+
+@given(st.lists(st.tuples(SOME, SOME), min_size=1, max_size=20))
+def test_means_are_of_all_steps_since_they_were_taken(pairs):
+    means = Means()
+    for _ in range(2):  # the second time they begin anew
+        for loss, accuracy in pairs:
+            means.add(loss=loss, accuracy=accuracy)
+        expected = np.mean(pairs, axis=0)
+        assert list(means.take().values()) == pytest.approx(expected, abs=1e-9)
+    assert means.take() == {}
+
+
+@given(st.lists(SOME, min_size=1, max_size=20), st.data())
+def test_means_go_on_from_a_checkpoint_to_the_bit(values, data):
+    stops = data.draw(st.sets(st.integers(0, len(values) - 1)))
+    whole, stopped = Means(), Means()
+    for number, value in enumerate(values):
+        if number in stops:
+            stopped = Means(stopped.state_dict())
+        whole.add(loss=value)
+        stopped.add(loss=value)
+    assert stopped.take() == whole.take()
+
+
+def test_what_a_checkpoint_has_of_means_does_not_change_with_them():
+    means = Means()
+    means.add(loss=1.0)
+    kept = means.state_dict()
+    means.add(loss=5.0)
+    assert Means(kept).take() == {"loss": 1.0}
+
+
+def test_a_checkpoint_without_means_starts_afresh():
+    assert Means(None).take() == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
+)
+def test_durations_read_like_a_clock(seconds, told):
+    assert duration(seconds) == told
