@@ -10,7 +10,7 @@ from mtl.compare.answers import Cell
 from mtl.compare.differences import LEVEL, Difference, Study
 from mtl.compare.measures import MEASURES
 from mtl.errors import UserError
-from mtl.runtime.pictures import DPI, save_png, text
+from mtl.runtime.pictures import DPI, save_png, spread, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,20 +200,3 @@ def _name_lines(
         axes.text(
             1.045, place, names[arm], transform=across, fontsize=9, va="center", parse_math=False, **how
         )  # fmt: skip
-
-
-def spread(at: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places for labels that want to stand at `at` (ascending): `gap` apart, moved as little as can be.
-
-    They stay within [low, high] where they fit. Least squares under an order, by pooling neighbours that
-    collide (Ayer et al., 1955).
-    """
-    pools: list[tuple[float, int]] = []  # (mean, labels) of each run of touching labels, less the gaps
-    for i, value in enumerate(at):
-        pools.append((value - i * gap, 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (one, n), (other, m) = pools[-2:]
-            pools[-2:] = [((one * n + other * m) / (n + m), n + m)]
-    bases = [mean for mean, n in pools for _ in range(n)]
-    top = high - (len(at) - 1) * gap
-    return [max(low, min(base, top)) + i * gap for i, base in enumerate(bases)]

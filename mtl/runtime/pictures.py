@@ -1,8 +1,8 @@
-"""Figures into files: whole or not there, with names in any writing."""
+"""Figures into files: whole or not there, with names in any writing, and labels that keep apart."""
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,3 +57,20 @@ def short(name: str, most: int) -> str:
     line = "".join(c if c.isprintable() else "�" for c in name)
     half = (most - 1) // 2
     return line if len(line) <= most else f"{line[:half]}…{line[-half:]}"
+
+
+def spread(at: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places for labels that want to stand at `at` (ascending): `gap` apart, moved as little as can be.
+
+    They stay within [low, high] where they fit. Least squares under an order, by pooling neighbours that
+    collide (Ayer et al., 1955).
+    """
+    pools: list[tuple[float, int]] = []  # (mean, labels) of each run of touching labels, less the gaps
+    for i, value in enumerate(at):
+        pools.append((value - i * gap, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (one, n), (other, m) = pools[-2:]
+            pools[-2:] = [((one * n + other * m) / (n + m), n + m)]
+    bases = [mean for mean, n in pools for _ in range(n)]
+    top = high - (len(at) - 1) * gap
+    return [max(low, min(base, top)) + i * gap for i, base in enumerate(bases)]

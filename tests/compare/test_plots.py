@@ -4,14 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from scipy.optimize import isotonic_regression
 
 from mtl.compare import plots
 from mtl.compare.differences import compare
@@ -138,21 +135,6 @@ def test_curves_are_means_with_a_band_of_one_standard_error(cell, answered, draw
         heights = band[np.isclose(band[:, 0], x), 1]
         assert (heights.min(), heights.max()) == pytest.approx((mean - e, mean + e))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "validation accuracy (%)")
-
-
-@settings(max_examples=100, deadline=None)
-@given(at=st.lists(st.floats(-5, 5), min_size=1, max_size=25), gap=st.floats(0.01, 1))
-def test_labels_are_moved_as_little_as_can_be(at, gap):
-    at = sorted(at)
-    found = np.array(plots.spread(at, gap, -1e6, 1e6))
-    offsets = gap * np.arange(len(at))
-    assert np.allclose(found - offsets, isotonic_regression(np.array(at) - offsets).x, atol=1e-9)
-    assert (np.diff(found) >= gap - 1e-9).all()
-
-
-def test_labels_stay_within_the_axes_where_they_fit():
-    assert plots.spread([0.9, 0.95, 1.0], 0.2, 0.0, 1.0) == pytest.approx([0.6, 0.8, 1.0])
-    assert plots.spread([0.0, 0.0, 1.0], 0.2, 0.0, 1.0) == pytest.approx([0.0, 0.2, 1.0])
 
 
 @pytest.mark.parametrize("what", ["forest", "curves"])
