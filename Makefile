@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/python run_meta.py run --config configs/quickstart.yaml --resume
 	$(BIN)/python run_meta.py hard-tasks checkpoints/quickstart --top 10
+	$(BIN)/python run_meta.py report checkpoints/quickstart
 
 test: lint types unit
 

@@ -11,6 +11,7 @@ from PIL import Image
 from mtl.config import Config, read_config
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.pretrain import pretrain
+from mtl.stages.run import run
 
 CLASSES, IMAGES, SIDE = {"train": 12, "val": 5, "test": 6}, 12, 16
 
@@ -87,6 +88,14 @@ def pretrained(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     config = _tiny(image_root, tmp_path_factory.mktemp("pretrained"))
     pretrain(config)
     return RunFolder.of(config).pretrain
+
+
+@pytest.fixture(scope="session")
+def whole_run(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with all its stages; tests only read it."""
+    config = _tiny(image_root, tmp_path_factory.mktemp("whole"))
+    run(config)
+    return RunFolder.of(config)
 
 
 @pytest.fixture

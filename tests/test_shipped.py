@@ -106,11 +106,15 @@ def test_every_command_in_the_texts_runs(
 ):
     words = [w for w in shlex.split(command, comments=True) if w != "[--resume]"]
     monkeypatch.chdir(ROOT)
-    if words[0] in {"hard-tasks", "curriculum"}:
-        run = Path(words[1]).name.strip("<>")
-        recorded = [f"run={run}", "pretrain.examples.by=self_paced"]
-        assert main(["run", "--config", "configs/quickstart.yaml", *small, *recorded]) == 0
-        words[1] = str(tmp_path / "checkpoints" / run)
+    if words[0] in {"hard-tasks", "curriculum", "report"}:  # they read runs that are there
+        for place, folder in enumerate(words):
+            if folder.startswith("checkpoints/") and "." not in folder:
+                run = Path(folder).name.strip("<>")
+                recorded = [f"run={run}", "pretrain.examples.by=self_paced"]
+                assert main(["run", "--config", "configs/quickstart.yaml", *small, *recorded]) == 0
+                words[place] = str(tmp_path / "checkpoints" / run)
+            elif words[place - 1] in {"--png", "--out"}:
+                words[place] = str(tmp_path / folder)
         assert main(words) == 0
         return
     name = next((w for w in words if w.startswith("run=")), None)

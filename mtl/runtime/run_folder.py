@@ -34,6 +34,7 @@ class RunFolder:
         self.ledger = path / "hard_tasks.sqlite"
         self.curriculum = path / "curriculum.pt"
         self.results = path / "results.json"
+        self.report = path / "report.html"
 
     @staticmethod
     def of(config: Config) -> "RunFolder":

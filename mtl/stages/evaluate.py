@@ -12,6 +12,7 @@ from mtl.config import Config
 from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
+from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.base_accuracy import base_accuracy, pretrained_network
@@ -35,6 +36,7 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
         UserError: nothing is pretrained, checkpoints do not fit the config, or a split is too small.
     """
     folder, how = RunFolder.of(config), config.evaluate
+    require_tensorboard(config.log)
     device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
     meta = None
@@ -60,6 +62,10 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
         base = base_accuracy(network, material, device)
         tell(f"base classes, {base}")
     write_results(folder.results, config.run, found, base)
+    if config.log.tensorboard:
+        from mtl.stages.report import figures_to_events  # loads what draws them
+
+        figures_to_events(config)
     return found
 
 

@@ -1,0 +1,201 @@
+"""What a report holds, ready to be laid out: numbers, names, thumbnails and drawn figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mtl.hard_tasks.ledger import Round
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of one image of the data set."""
+
+    source: str  # data: URI
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as it stands in the page, and under which name it is written as a file."""
+
+    name: str  # stem of its files, unique within a report
+    svg: str
+    caption: str  # one or two sentences: what it shows, how to read it
+    alt: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contender at one setting; accuracies in [0, 1], intervals are 95 % half widths."""
+
+    name: str
+    accuracy: float
+    interval: float
+    percentile_5: float
+    worst_class: float
+    difference: float | None  # to the first, paired over the same tasks
+    difference_interval: float | None
+
+
+@dataclass(frozen=True)
+class SettingResults:
+    """All contenders at one setting, the first of which is the run's own."""
+
+    title: str  # "5-way 1-shot"
+    tasks: int
+    split: str
+    results: Sequence[Result]
+    note: str | None  # what became of the worst tasks, in a sentence
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A class of a task: its support images and how its queries fared."""
+
+    name: str
+    recall: float
+    pictures: Sequence[Thumbnail]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A query that was answered wrongly."""
+
+    picture: Thumbnail | None
+    own: str
+    taken: str
+    sure: float  # probability given to `taken`
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """One of the hardest tasks, and its worst episode."""
+
+    classes: Sequence[str]
+    first: float
+    last: float
+    mean: float
+    seen: int
+    resampled: int
+    weight: float | None
+    verdict: str | None
+    history: Sequence[float | None]  # accuracy at each visit
+    shown: Sequence[Shown]
+    worst_accuracy: float | None  # of the episode that is shown
+    wrong: Sequence[Wrong]
+    more_wrong: int  # further wrong answers, not shown
+    answers_known: bool  # whether the ledger has single answers at all
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class over all tasks that it was drawn into."""
+
+    name: str
+    group: str | None
+    recall: float
+    low: float
+    high: float
+    draws: int
+    hard_draws: int
+    trend: Sequence[float | None]  # recall over the phase
+    change: float | None  # last quarter less the first
+    pictures: Sequence[Thumbnail]
+
+
+@dataclass(frozen=True)
+class PairCard:
+    """Two classes that were taken for each other."""
+
+    first: str
+    second: str
+    confusion: float
+    first_as_second: float
+    second_as_first: float
+    met: int
+    first_pictures: Sequence[Thumbnail]
+    second_pictures: Sequence[Thumbnail]
+
+
+@dataclass(frozen=True)
+class PhaseReport:
+    """What one stage of a run wrote into the ledger."""
+
+    title: str  # "meta-train", "evaluate test 5-way 1-shot"
+    split: str
+    episodes: int
+    tasks: Sequence[TaskCard]
+    classes: Sequence[ClassRow]
+    classes_in_all: int
+    pairs: Sequence[PairCard]
+    rounds: Sequence[Round]  # the last few
+    rounds_in_all: int
+    confusion: Drawing | None
+    boosting: Drawing | None
+    extra: Drawing | None
+    improvement: Drawing | None
+    improvement_told: str | None  # the finding, in a sentence or two
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run."""
+
+    name: str
+    told: str  # what was run and how far it got, in a sentence or two
+    facts: Sequence[tuple[str, str]]  # image set, backbone, method, ...: a word and its value
+    settings: Sequence[SettingResults]
+    base: str | None  # accuracy on held-out images of the base classes, in a sentence
+    curves: Sequence[Drawing]  # of each stage
+    phases: Sequence[PhaseReport]
+    space: Drawing | None
+    config: str  # YAML
+    environment: Sequence[tuple[str, str]]
+    missing: Sequence[str]  # what had to be left out and why, a sentence each
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """What another run has over the first at one setting."""
+
+    setting: str
+    run: str
+    accuracy: float
+    difference: float
+    interval: float | None
+    paired: bool  # over the same tasks
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """A class's recall in the first run and in another."""
+
+    setting: str
+    run: str
+    name: str
+    before: float
+    after: float
+    proven: bool  # the 95 % intervals of the two recalls do not meet
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs, held against the first."""
+
+    first: str
+    differences: Sequence[RunDifference]
+    changes: Sequence[ClassChange]  # those that gained or lost most
+    drawings: Sequence[Drawing]  # curves over each other, differences, changes
+    notes: Sequence[str]  # e.g. why runs cannot be paired
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page."""
+
+    title: str
+    runs: Sequence[RunReport]
+    comparison: Comparison | None = None
+    notes: Sequence[str] = field(default_factory=tuple)

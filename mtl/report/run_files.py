@@ -1,0 +1,144 @@
+"""What the files of a run say of it, without its images or networks at work."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtl.config import Config, load_config, to_dict
+from mtl.errors import UserError
+from mtl.runtime import checkpoints
+from mtl.runtime.run_folder import RunFolder
+
+STAGES = ("pretrain", "meta-train")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run folder, read."""
+
+    folder: RunFolder
+    config: Config
+    metrics: list[dict[str, Any]]  # lines of metrics.jsonl
+    results: list[dict[str, Any]]  # settings of results.json
+    base: dict[str, Any] | None  # accuracy on held-out images of the base classes
+    ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
+    unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
+
+    @property
+    def name(self) -> str:
+        return self.config.run
+
+
+def read_run(path: Path) -> RunFiles:
+    """Reads the folder of a run, however far it got.
+
+    Raises:
+        UserError: there is no such run, or a file of it is damaged.
+    """
+    folder = RunFolder(path)
+    if not folder.config.exists():
+        known = (
+            sorted(p.parent.name for p in path.parent.glob("*/config.yaml")) if path.parent.is_dir() else []
+        )
+        there = f"; {path.parent} holds: {', '.join(known)}" if known else ""
+        raise UserError(f"{path}: is no folder of a run, it has no config.yaml{there}")
+    results = _json(folder.results) if folder.results.exists() else {}
+    ended = {
+        stage: checkpoints.read(folder.result_of(stage))
+        for stage in STAGES
+        if folder.result_of(stage).exists()
+    }
+    last = next((checkpoints.read(p) for p in (folder.last, folder.next) if p.exists()), None)
+    return RunFiles(
+        folder,
+        load_config(folder.config),
+        _lines(folder.metrics) if folder.metrics.exists() else [],
+        results.get("settings", []),
+        results.get("base"),
+        ended,
+        None if last is None else (str(last["stage"]), int(last["step"])),
+    )
+
+
+def config_text(config: Config) -> str:
+    """The resolved config as YAML, without the sections that other commands use."""
+    import yaml
+
+    tree = to_dict(config)
+    tree.pop("compare", None)
+    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+
+
+def told(run: RunFiles) -> str:
+    """How far a run got, in a sentence."""
+    done = [
+        word for stage, word in zip(STAGES, ("pretrained", "meta-trained"), strict=True) if stage in run.ended
+    ]
+    done += ["evaluated"] if run.results else []
+    text = f"{', '.join(done).capitalize()}." if done else "No stage has ended."
+    if run.unfinished is None:
+        return text
+    stage, step = run.unfinished
+    of = f" of {run.config.meta.steps:,}" if stage == "meta-train" else ""
+    return f"{text} {stage.capitalize()} stands at step {step:,}{of}: interrupted, or still going on."
+
+
+def facts(run: RunFiles) -> list[tuple[str, str]]:
+    """The choices that a reader asks for first."""
+    c, hard, channels = run.config, run.config.hard_tasks, run.config.backbone.channels
+    weights = {"head": "the head alone", "all": "all weights", "ss": "scaling and shifting"}.get(
+        c.meta.train, "scaling and shifting, and batch norm's own"
+    )
+    found = [
+        ("Image set", c.data.name),
+        ("Backbone", c.backbone.name + (f", {'-'.join(map(str, channels))} channels" if channels else "")),
+        ("Pretraining", f"{c.pretrain.epochs} epochs of {c.pretrain.batch_size}"),
+        (
+            "Meta-training",
+            f"{c.meta.steps:,} steps of {c.meta.tasks} tasks, {c.meta.way}-way {c.meta.shot}-shot, "
+            f"{weights}, {c.meta.head.name.replace('_', ' ')}",
+        ),
+        ("Hard tasks", f"{hard.sampler.replace('_', ' ')}, share {hard.share:g}"),
+        ("Seed", str(c.seed)),
+    ]
+    for stage, payload in run.ended.items():
+        score = f", best at step {payload['step']:,}" if "step" in payload else ""
+        found.append((f"Time of {stage}", f"{_time(float(payload['seconds']))}{score}"))
+    return found
+
+
+def environment(run: RunFiles) -> list[tuple[str, str]]:
+    """What it was trained with."""
+    newest = next((run.ended[s] for s in reversed(STAGES) if s in run.ended), None)
+    versions = newest["versions"] if newest else {}
+    how = run.config.runtime
+    return [
+        *((f"{name.capitalize()}", str(version)) for name, version in versions.items()),
+        ("Device", f"{how.device}, {how.precision}"),
+    ]
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines; a stage that is going on may be writing the last."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found

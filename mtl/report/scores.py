@@ -1,0 +1,107 @@
+"""Results of runs, each on its own and held against the first of several."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mtl.hard_tasks.intervals import mean_interval
+from mtl.report.contents import ClassChange, Result, RunDifference, SettingResults
+
+_CHANGES = 15  # classes that gained most, and as many that lost most, of a setting
+
+Settings = Sequence[Mapping[str, Any]]  # as results.json has them
+
+
+def setting_results(settings: Settings) -> list[SettingResults]:
+    """The settings of results.json as tables."""
+    return [
+        SettingResults(
+            title=_title(s),
+            tasks=s["tasks"],
+            split=s["split"],
+            results=[
+                Result(
+                    name=one["name"],
+                    accuracy=one["accuracy"],
+                    interval=one["interval"],
+                    percentile_5=one["percentile_5"],
+                    worst_class=min((r[0] for r in one["class_recall"].values()), default=0.0),
+                    difference=one["difference"],
+                    difference_interval=one["difference_interval"],
+                )
+                for one in s["scores"]
+            ],
+            note=_worst_again(s["resampled"]) if s["resampled"] else None,
+        )
+        for s in settings
+    ]
+
+
+def run_differences(first: Settings, name: str, other: Settings, same_tasks: bool) -> list[RunDifference]:
+    """What the learner of another run has over that of the first, setting by setting.
+
+    Args:
+        first: results of the first run.
+        name: of the other run.
+        other: its results.
+        same_tasks: whether both drew their tasks from the same images with the same seed.
+    """
+    found = []
+    for mine, theirs in _shared(first, other):
+        a, b = mine["scores"][0], theirs["scores"][0]
+        paired = same_tasks and mine["tasks"] == theirs["tasks"] and mine["queries"] == theirs["queries"]
+        if paired:
+            gaps = [y - x for x, y in zip(a["task_accuracy"], b["task_accuracy"], strict=True)]
+            difference, interval = mean_interval(gaps)
+        else:
+            difference = b["accuracy"] - a["accuracy"]
+            interval = (a["interval"] ** 2 + b["interval"] ** 2) ** 0.5
+        found.append(RunDifference(_title(mine), name, b["accuracy"], difference, interval, paired))
+    return found
+
+
+def class_changes(first: Settings, name: str, other: Settings) -> list[ClassChange]:
+    """The classes whose recall gained or lost most from the first run to another, by setting."""
+    found = []
+    for mine, theirs in _shared(first, other):
+        a, b = mine["scores"][0]["class_recall"], theirs["scores"][0]["class_recall"]
+        changes = [
+            ClassChange(
+                setting=_title(mine),
+                run=name,
+                name=c,
+                before=a[c][0],
+                after=b[c][0],
+                proven=a[c][2] < b[c][1] or b[c][2] < a[c][1],
+            )
+            for c in sorted(set(a) & set(b))
+        ]
+        changes.sort(key=lambda c: (c.before - c.after, c.name))  # what gained most comes first
+        if len(changes) > 2 * _CHANGES:
+            changes = [*changes[:_CHANGES], *changes[-_CHANGES:]]
+        found += changes
+    return found
+
+
+def _shared(first: Settings, other: Settings) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    theirs = {_title(s): s for s in other}
+    return [(s, theirs[_title(s)]) for s in first if _title(s) in theirs]
+
+
+def _title(s: Mapping[str, Any]) -> str:
+    of = f" of {s['set']}" if s.get("set") else ""
+    split = "" if s["split"] == "test" else f", {s['split']}"
+    return f"{s['way']}-way {s['shot']}-shot{of}{split}"
+
+
+def _worst_again(r: Mapping[str, Any]) -> str:
+    verdicts = ", ".join(f"{n} {word}" for word, n in r["verdicts"].items())
+    text = (
+        f"The {r['tasks']} worst tasks: {100 * r['accuracy_picked']:.1f} % when picked, "
+        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {r['rounds']} rounds ({verdicts})."
+    )
+    if r.get("control_fresh") is not None:
+        text += (
+            f" As many of the others, drawn at random: {100 * r['control_first']:.1f} % at first, "
+            f"{100 * r['control_fresh']:.1f} % with fresh images."
+        )
+    return text

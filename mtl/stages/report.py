@@ -1,0 +1,190 @@
+"""One page that shows what was hard, of one run or of several.
+
+    python run_meta.py report checkpoints/omniglot
+
+Reads the files of the runs, and their images where they can be had; writes report.html, which needs nothing
+else: no network, no server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mtl.config import Config
+from mtl.errors import UserError
+from mtl.hard_tasks.ledger import Ledger, Phase
+from mtl.hard_tasks.views import class_names, confused_pairs
+from mtl.report.cards import Limits
+from mtl.report.contents import Drawing, PhaseReport, Report, RunReport
+from mtl.report.drawings import Drawings
+from mtl.report.figures import curves, space
+from mtl.report.page import render
+from mtl.report.phases import phase_report
+from mtl.report.run_files import STAGES, RunFiles, config_text, environment, facts, read_run, told
+from mtl.report.scores import setting_results
+from mtl.report.side_by_side import side_by_side
+from mtl.report.thumbnails import Gallery
+from mtl.runtime.devices import choose_device
+from mtl.runtime.events import write_figures
+from mtl.runtime.run_folder import RunFolder, replace_text
+from mtl.stages.feature_space import CLASSES, feature_space
+from mtl.stages.material import Material, load_material
+from mtl.stages.scored_sets import scored_sets
+
+MOST_BYTES = 3_000_000
+_FIRST = "meta-train"  # the phase that is shown in full; others are shown in brief
+
+
+@dataclass(frozen=True)
+class Images:
+    """The image sets that the ledger's indices speak of, by the ledger's names of splits."""
+
+    material: Material | None
+    galleries: dict[str, Gallery]
+    missing: tuple[str, ...]  # why there are none, or not all
+
+
+def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = None) -> Path:
+    """Writes the report of one run, or of several with the others held against the first.
+
+    Args:
+        folders: of the runs.
+        out: the page; None: report.html in the first folder.
+        png: a folder for each figure as PNG and SVG; None: no such files.
+
+    Raises:
+        UserError: there is no such run, two have one name, a file of one is damaged, or the page cannot be
+            written.
+    """
+    runs = [read_run(folder) for folder in folders]
+    names = [run.name for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"report: {twice[0]} is given twice; runs in one report need names of their own")
+    images = [find_images(run) for run in runs]
+    limits = Limits() if len(runs) == 1 else Limits().smaller()
+    while True:
+        drawings = Drawings()
+        page = render(contents(runs, images, drawings, limits))
+        if len(page.encode()) <= MOST_BYTES or limits == limits.smaller():
+            break
+        limits = limits.smaller()
+    path = out or runs[0].folder.report
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, page)
+    except OSError as error:
+        raise UserError(f"{path}: the report cannot be written ({error.strerror})") from None
+    if png is not None:
+        drawings.write(png)
+    return path
+
+
+def figures_to_events(config: Config) -> None:
+    """Writes the figures of a run that has been evaluated into its event files for TensorBoard."""
+    run, drawings = read_run(RunFolder.of(config).path), Drawings()
+    run_report(run, find_images(run), drawings, Limits())
+    write_figures(run.folder.path, drawings.figures, config.meta.steps)
+
+
+def contents(
+    runs: Sequence[RunFiles], images: Sequence[Images], drawings: Drawings, limits: Limits
+) -> Report:
+    """Everything that the page shows."""
+    told_of = [run_report(run, own, drawings, limits) for run, own in zip(runs, images, strict=True)]
+    title = "Hard tasks of " + ", ".join(run.name for run in runs)
+    return Report(title, told_of, side_by_side(runs, drawings) if len(runs) > 1 else None)
+
+
+def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits) -> RunReport:
+    """One run: its results, its curves, and each phase of its ledger."""
+    phases: list[PhaseReport] = []
+    missing, layout = list(images.missing), None
+    if run.folder.ledger.exists():
+        with Ledger.read(run.folder.ledger) as ledger:
+            for phase in ledger.phases():
+                gallery = images.galleries.get(phase.split)
+                if gallery is not None and not _fits(ledger, phase, gallery):
+                    missing.append(
+                        f"Pictures of {phase.name} are left out: its classes are not those of the images."
+                    )
+                    gallery = None
+                own = limits if phase.name == _FIRST else limits.smaller()
+                phases.append(phase_report(ledger, phase, gallery, drawings, run.name, own))
+            layout = _space(run, images, ledger, drawings)
+    else:
+        missing.append("There is no log of hard tasks: no stage that solves episodes has begun.")
+    base = run.base
+    return RunReport(
+        name=run.name,
+        told=told(run),
+        facts=facts(run),
+        settings=setting_results(run.results),
+        base=None
+        if base is None
+        else f"{100 * base['balanced']:.1f} % balanced accuracy on {base['images']:,} "
+        "held-out images of the base classes.",
+        curves=[drawn for stage in STAGES if (drawn := _curves(run, stage, drawings)) is not None],
+        phases=phases,
+        space=layout,
+        config=config_text(run.config),
+        environment=environment(run),
+        missing=missing,
+    )
+
+
+def find_images(run: RunFiles) -> Images:
+    """The image sets of a run, nothing downloaded; what cannot be had is left out, and said."""
+    config = run.config
+    config = replace(config, data=replace(config.data, download=False))
+    try:
+        material = load_material(config)
+    except UserError as error:
+        return Images(None, {}, (f"Pictures are left out: {error}",))
+    split = config.evaluate.split
+    found = {"train": material.splits.train, "val": material.splits.val, "test": material.splits.test}
+    missing: tuple[str, ...] = ()
+    try:
+        for name, scored in scored_sets(config, material):
+            found[split if name is None else f"{split} {name}"] = scored.split(split)
+    except UserError as error:
+        missing = (f"Pictures of other image sets are left out: {error}",)
+    return Images(material, {name: Gallery(images) for name, images in found.items()}, missing)
+
+
+def _fits(ledger: Ledger, phase: Phase, gallery: Gallery) -> bool:
+    names = gallery.images.class_names
+    return all(c < len(names) and names[c] == name for c, name in class_names(ledger, phase).items())
+
+
+def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
+    lines = [line for line in run.metrics if line.get("stage") == stage]
+    return drawings.add(
+        f"{run.name} {stage} curves",
+        curves.training_curves({run.name: lines}, stage) if lines else None,
+        f"{stage.capitalize()}: loss and accuracy on training images, and accuracy on validation classes, "
+        "which chooses the checkpoint.",
+        f"Training curves of {stage}",
+    )
+
+
+def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) -> Drawing | None:
+    """The novel classes that are confused most, in feature space."""
+    config: Config = run.config
+    split = config.evaluate.split
+    if images.material is None:
+        return None
+    scored = [phase.name for phase in ledger.phases() if phase.split == split]
+    wanted: list[str] = []
+    if scored:
+        wanted = [name for pair in confused_pairs(ledger, scored[0], CLASSES) for name in pair.classes]
+    found = feature_space(run, config, images.material, choose_device(config.runtime), split, wanted)
+    if found is None:
+        return None
+    return drawings.add(
+        f"{run.name} feature space",
+        space.feature_space(found.before, found.after, found.labels, found.names),
+        "Images of novel classes, most of them from confused pairs, laid out by t-SNE so that neighbours in "
+        "the features are neighbours in the picture; distances between far groups mean nothing.",
+        f"Features of {len(found.names)} novel classes in the plane",
+    )

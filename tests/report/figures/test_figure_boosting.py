@@ -1,0 +1,150 @@
+"""Rounds of hard-task sampling: each quantity where it was measured, weights over their reference."""
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.collections import FillBetweenPolyCollection
+from sample_figures import require_no_collision
+
+from mtl.hard_tasks.ledger import Round
+from mtl.hard_tasks.weights import WeightsAt
+from mtl.report.figures import ink
+from mtl.report.figures.boosting import boosting
+
+ACCURACY, ERROR, ALPHA, SHARE = (
+    "Pool accuracy (%)", "Weighted error ε (%)", "Weight α of the round", "Share of hard episodes (%)",
+)  # fmt: skip
+
+
+def a_round(number: int, **changed) -> Round:
+    known = {
+        "step": 5 * number,
+        "unit": "pair",
+        "pool": 40,
+        "epsilon": 0.3 - 0.01 * number,
+        "alpha": 1 + 0.1 * number,
+    }
+    return Round(number, **{**known, "accuracy": 0.7 + 0.01 * number, "hard_share": 0.25, **changed})
+
+
+def some_weights(number: int, kept_all: bool = True, heaviest: float = 0.1) -> WeightsAt:
+    return WeightsAt(number, 50, heaviest, 0.016, (0.008, 0.012, 0.024, 0.032), 30.0 + number, kept_all)
+
+
+def panels(figure) -> dict:
+    return {axes.texts[0].get_text(): axes for axes in figure.axes}
+
+
+def line_of(axes, colour: str = ink.BLUE) -> np.ndarray:
+    (line,) = (
+        x
+        for x in axes.lines
+        if x.get_color() == colour and x.get_transform() == axes.transData and not x.get_alpha()
+    )
+    return np.asarray(line.get_xydata(), dtype=float)
+
+
+def test_each_quantity_is_drawn_by_round():
+    rounds = [a_round(3), a_round(4), a_round(7)]
+    found = panels(boosting(rounds, [some_weights(3), some_weights(7)]))
+    assert list(found)[:4] == [ACCURACY, ERROR, ALPHA, SHARE]
+    expected = {
+        ACCURACY: [(r.round, 100 * r.accuracy) for r in rounds],
+        ERROR: [(r.round, 100 * r.epsilon) for r in rounds],
+        ALPHA: [(r.round, r.alpha) for r in rounds],
+        SHARE: [(r.round, 25) for r in rounds],
+        "Effective pairs (of 50)": [(3, 33), (7, 37)],
+    }
+    for title, points in expected.items():
+        assert line_of(found[title]) == pytest.approx(np.array(points, dtype=float))
+    assert found["Effective pairs (of 50)"].get_ylim()[1] >= 50  # all of them are within the scale
+    assert len({axes.get_xlim() for axes in found.values()}) == 1
+    assert all(axes.get_xlabel() == "round" for axes in found.values())
+
+
+@pytest.mark.parametrize(
+    ("kept_all", "base", "title"),
+    [
+        (True, 1 / 50, "Weight of a pair, in multiples of the even weight"),
+        (False, 0.016, "Weight of a pair, in multiples of the median of the 50 kept"),
+    ],
+)
+def test_weights_are_shown_over_the_even_weight_or_the_median(kept_all, base, title):
+    weights = [some_weights(0, kept_all, 0.1), some_weights(1, kept_all, 0.15)]
+    axes = panels(boosting([a_round(0), a_round(1)], weights))[title]
+    assert line_of(axes, ink.VERMILION)[:, 1] == pytest.approx(np.array([0.1, 0.15]) / base)
+    assert line_of(axes)[:, 1] == pytest.approx(np.array([0.016, 0.016]) / base)
+    bands = [c for c in axes.collections if isinstance(c, FillBetweenPolyCollection)]
+    heights = [np.unique(band.get_paths()[0].vertices[:, 1].round(9)) for band in bands]
+    assert heights[0] == pytest.approx(np.array([0.008, 0.032]) / base)
+    assert heights[1] == pytest.approx(np.array([0.012, 0.024]) / base)
+    assert bands[0].get_alpha() < bands[1].get_alpha()
+    assert {t.get_text() for t in axes.texts[1:]} == {"heaviest", "10 to 90 %", "25 to 75 %", "median"}
+
+
+def test_one_round_whose_weights_are_not_all_kept_makes_none_even():
+    weights = [some_weights(0, True), some_weights(1, False)]
+    assert "Effective pairs (of 50 kept)" in panels(boosting([a_round(0)], weights))
+    assert "Weight of a pair, in multiples of the median of the 50 kept" in panels(
+        boosting([a_round(0)], weights)
+    )
+
+
+def test_far_weights_are_on_a_logarithmic_scale_and_near_ones_are_not():
+    rounds = [a_round(0), a_round(1)]
+    far, near = (
+        boosting(rounds, [some_weights(i, heaviest=h) for i in (0, 1)]).axes[-1] for h in (0.9, 0.05)
+    )
+    assert (far.get_yscale(), near.get_yscale()) == ("log", "linear")
+    assert "1×" in [far.yaxis.get_major_formatter()(tick) for tick in far.get_yticks()]
+
+
+def test_what_no_round_has_is_left_out():
+    rounds = [
+        a_round(i, epsilon=None, alpha=0.0, accuracy=None if i == 1 else 0.5, hard_share=0.0)
+        for i in range(3)
+    ]
+    found = panels(boosting(rounds, []))
+    assert list(found) == [ACCURACY]
+    assert line_of(found[ACCURACY]) == pytest.approx(np.array([[0, 50], [2, 50]]))
+    low, high = found[ACCURACY].get_ylim()
+    assert high - low >= 2  # a line that is even looks even
+    with_error = [a_round(0, epsilon=math.nan, alpha=0.0), a_round(1, alpha=0.0)]
+    found = panels(boosting(with_error, []))
+    assert line_of(found[ERROR]) == pytest.approx(np.array([[1, 29]]))
+    assert 0 in line_of(found[ALPHA])[:, 1]  # no better than chance: worth showing
+
+
+def test_nothing_is_no_figure():
+    assert boosting([], []) is None
+    assert boosting([a_round(0, epsilon=None, alpha=0.0, accuracy=None, hard_share=0.0)], []) is None
+
+
+def test_weights_without_rounds_are_drawn():
+    found = panels(boosting([], [some_weights(0), some_weights(1)]))
+    assert list(found) == ["Effective units (of 50)", "Weight of a unit, in multiples of the even weight"]
+
+
+def test_weights_that_have_no_scale_are_left_out():
+    nothing = WeightsAt(0, 50, 1.0, 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, False)
+    assert list(panels(boosting([a_round(0)], [nothing]))) == [ACCURACY, ERROR, ALPHA, SHARE]
+    all_on_one = WeightsAt(0, 50, 1.0, 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, True)  # the even weight is a scale
+    axes = list(panels(boosting([a_round(0)], [all_on_one])).values())[-1]
+    assert line_of(axes, ink.VERMILION) == pytest.approx(np.array([[0, 50]]))
+    assert ink.to_svg(axes.figure, "a")
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_any_number_of_rounds_can_be_read(count):
+    rounds, weights = [a_round(i) for i in range(count)], [some_weights(i) for i in range(count)]
+    figure = boosting(rounds, weights)
+    assert len(figure.axes) == 6
+    for axes in figure.axes[:4]:
+        (line,) = axes.lines
+        assert (line.get_marker() == "o") == (count < 40)
+    if count == 1:
+        assert all(axes.get_xticks().tolist() == [0] for axes in figure.axes)
+        bars = [line.get_ydata() for line in figure.axes[-1].lines if line.get_alpha()]
+        assert np.array(bars) == pytest.approx(np.array([[0.4, 1.6], [0.6, 1.2]]))
+    require_no_collision(figure)

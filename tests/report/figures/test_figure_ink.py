@@ -1,0 +1,306 @@
+"""What figures have in common: SVG that stands in a page, colours, names that fit, files that are whole."""
+
+import itertools
+import re
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from sample_figures import HOSTILE, MAKERS, NAMED, draw, made, require_no_collision, svg_of
+
+from mtl.errors import UserError
+from mtl.hard_tasks.extra import Share
+from mtl.report.figures import ink
+from mtl.report.figures.extra import extra_draws
+
+#: Some names have letters that no font has: who draws them otherwise than by `ink` is told so.
+drawn_otherwise = pytest.mark.filterwarnings("ignore:Glyph")
+
+SVG = "{http://www.w3.org/2000/svg}"
+DRAWN = {"svg", "g", "defs", "path", "use", "text", "clipPath", "rect", "image"}
+
+
+def declared(element: ElementTree.Element) -> dict[str, str]:
+    style = element.get("style", "")
+    return dict(part.split(": ", 1) for part in style.split("; ")) if style else {}
+
+
+def require_fit_for_a_page(svg: str) -> None:
+    """Fails unless the SVG can stand in any page beside others, in light and in dark."""
+    assert svg.startswith("<svg ")
+    root = ElementTree.fromstring(svg)
+    assert {e.tag for e in root.iter()} <= {SVG + tag for tag in DRAWN}
+    ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
+    assert len(set(ids)) == len(ids)
+    referred = set()
+    for element in root.iter():
+        style = declared(element)
+        for value in element.attrib.values():
+            referred |= set(re.findall(r"url\(#([^)]*)\)", value))
+            assert "://" not in value
+        href = element.get("href", "data:image/png;base64,")
+        assert href.startswith(("#", "data:image/png;base64,"))
+        referred |= {href[1:]} if href.startswith("#") else set()
+        colours = {style[name] for name in ("fill", "stroke") if name in style}
+        assert colours <= {"none", "currentColor", "var(--line)", *ink.PALETTE}
+        if element.tag == f"{SVG}text":
+            assert style["fill"] == "currentColor"
+            assert float(style["font-size"].removesuffix("px")) >= 9
+            assert "font-family" not in style
+    assert set(ids) == referred
+    assert re.search(r"font-family: system-ui, sans-serif", root.attrib["style"])
+    assert "opacity" not in declared(root)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_figure_can_stand_in_a_page(kind):
+    require_fit_for_a_page(svg_of(kind))
+    root = ElementTree.fromstring(svg_of(kind))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    assert width <= 7.3 * 72
+    assert float(root.attrib["width"]) == pytest.approx(width * 96 / 72, abs=1)
+    assert float(root.attrib["height"]) == pytest.approx(height * 96 / 72, abs=1)
+    assert len(svg_of(kind)) < 150_000
+
+
+@drawn_otherwise
+@pytest.mark.parametrize("kind", ["extra", "boosting"])
+def test_what_matplotlib_writes_could_not(kind, tmp_path):
+    path = tmp_path / "a.svg"
+    made(kind).savefig(path)
+    raw = path.read_text(encoding="utf-8")
+    assert "dc:date" in raw
+    assert "*{stroke-linejoin" in raw  # holds for the whole page
+    with pytest.raises(AssertionError):
+        require_fit_for_a_page(raw)
+    with pytest.raises(AssertionError):
+        require_fit_for_a_page(raw[raw.index("<svg") :])
+
+
+@drawn_otherwise
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_same_numbers_give_the_same_svg(kind, tmp_path):
+    figure = MAKERS[kind]()
+    draw(figure)  # which leaves no trace
+    assert ink.to_svg(figure, kind) == svg_of(kind)
+    assert not re.search(r"date|20\d\d-\d\d", svg_of(kind))
+
+
+def test_figures_have_no_id_in_common():
+    found = {kind: set(re.findall(r' id="([^"]*)"', svg_of(kind))) for kind in MAKERS}
+    assert all(found.values())
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not one & other
+    again = set(re.findall(r' id="([^"]*)"', ink.to_svg(made("extra"), "another salt")))
+    assert len(again) == len(found["extra"])
+    assert not again & found["extra"]
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_names_are_text_as_they_are(kind):
+    told = [e.text for e in ElementTree.fromstring(svg_of(kind)).iter(f"{SVG}text")]
+    for name in HOSTILE:
+        assert any(text.endswith(name) for text in told), name
+
+
+def test_letters_that_xml_has_not_are_replaced(tmp_path):
+    figure = extra_draws([Share("a\x00\x1b\ud800\uffffz", 1, 1, 1.0)])
+    assert ">a����z</text>" in ink.to_svg(figure, "a")
+    ink.save(figure, tmp_path / "a")
+    ElementTree.parse(tmp_path / "a.svg")
+
+
+@drawn_otherwise
+@pytest.mark.parametrize("kind", MAKERS)
+def test_no_text_lies_over_another_or_beyond_the_figure(kind):
+    require_no_collision(made(kind))
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    ink.to_svg(made("extra"), "a")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_ink_follows_the_page_and_other_colours_stay():
+    figure = ink.new_figure(3, 2)
+    axes = ink.panel(figure, 0.5, 0.5, 2, 1, "title")
+    axes.plot([0, 1], [0, 1], color=ink.BLUE, alpha=0.5)
+    styles = [declared(e) for e in ElementTree.fromstring(ink.to_svg(figure, "a")).iter()]
+    strokes = {style.get("stroke") for style in styles}
+    assert {"currentColor", "var(--line)", ink.BLUE} <= strokes
+    assert [s["stroke-opacity"] for s in styles if s.get("stroke") == ink.BLUE] == ["0.5"]
+    assert ink.INK not in str(styles)
+    assert ink.FAINT not in str(styles)
+
+
+def test_numbers_of_paths_keep_a_hundredth_of_a_point():
+    figure = ink.new_figure(10, 1)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 720), ylim=(0, 72))
+    axes.plot([0, 123.456, 719.994], [0, 30.004, 60.126], color=ink.BLUE)
+    path = next(
+        e for e in ElementTree.fromstring(ink.to_svg(figure, "a")).iter() if e.get("d", "").count("L") == 2
+    )
+    numbers = np.array(path.attrib["d"].replace("M", "").replace("L", "").split(), dtype=float).reshape(3, 2)
+    assert numbers == pytest.approx(np.array([[0, 72], [123.456, 41.996], [719.994, 11.874]]), abs=0.0051)
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+
+
+def linear(colour: str) -> np.ndarray:
+    c = np.array(to_rgb(colour))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+#: Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency",
+#: 2009: severity 1.0, for linear RGB.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.01182, 0.04294, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.3039],
+    ],
+}
+
+
+def oklab(rgb: np.ndarray) -> np.ndarray:
+    """Ottosson, "A perceptual color space for image processing", 2020."""
+    to_cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                [0.0883024619, 0.2817188376, 0.6299787005]]  # fmt: skip
+    to_lab = [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099],
+              [0.0259040371, 0.7827717662, -0.808675766]]  # fmt: skip
+    return np.array(to_lab) @ np.cbrt(np.array(to_cones) @ rgb)
+
+
+def nearest(colours: tuple[str, ...], deficiency: str) -> float:
+    """The smallest distance of two of the colours, as seen."""
+    seen = [oklab(np.clip(np.array(DEFICIENCIES[deficiency]) @ linear(c), 0, 1)) for c in colours]
+    return min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2))
+
+
+@pytest.mark.parametrize("paper", ["#ffffff", "#16181d"])
+def test_colours_stand_out_on_light_and_on_dark(paper):
+    assert all(contrast(colour, paper) >= 3 for colour in ink.PALETTE)
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert min(contrast(c, "#ffffff") for c in ("#e69f00", "#56b4e9", "#f0e442")) < 3  # the usual ones do not
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_colours_are_told_apart_by_all_eyes(deficiency):
+    assert nearest(ink.PALETTE, deficiency) > 0.07
+    assert nearest((ink.BLUE, ink.VERMILION), deficiency) > 0.15
+    assert nearest(("#d62728", "#2ca02c"), "deuteranopia") < 0.07  # a red and a green that are not
+
+
+@settings(max_examples=30, deadline=None)
+@given(name=st.text(max_size=40), inches=st.floats(0.5, 3))
+def test_a_fitted_name_is_short_enough_and_begins_and_ends_as_it_did(name, inches):
+    line = ink.fitted(name, inches)
+    assert len(line) <= 3 or ink.width_of(line) <= inches
+    assert line.isprintable()
+    if line != name and name.isprintable():
+        start, end = line.split("…", 1)
+        assert name.startswith(start)
+        assert name.endswith(end)
+
+
+def test_widths_are_those_of_the_letters():
+    assert ink.width_of("") == 0
+    assert ink.width_of("W" * 10) > 2 * ink.width_of("i" * 10)
+    assert ink.width_of("字" * 10, 72) == pytest.approx(10)  # a font has them or not: one em each
+    assert ink.width_of("name", 20) == pytest.approx(2 * ink.width_of("name", 10), rel=0.02)
+    assert ink.fitted("W" * 40, 1.5) == ink.fitted("W" * 40, 1.5)
+    assert len(ink.fitted("i" * 40, 1.5)) > len(ink.fitted("W" * 40, 1.5))
+    assert ink.fitted("", 1.0) == ""
+
+
+def test_points_have_a_sign_and_zero_has_none():
+    assert [ink.signed(x) for x in (0.0123, -0.0456, 0.00049, -0.00049, 0.0, 1.0)] == [
+        "+1.2", "−4.6", "0.0", "0.0", "0.0", "+100.0",
+    ]  # fmt: skip
+
+
+def test_names_at_the_ends_of_lines_lead_to_them_and_keep_apart():
+    figure = ink.new_figure(5, 2)
+    axes = ink.panel(figure, 0.5, 0.5, 3, 1.2)
+    axes.set(xlim=(0, 10), ylim=(0, 1))
+    ends = [
+        (10, 0.5, "b", ink.BLUE),
+        (10, 0.5, "a", ink.TEAL),
+        (8, 0.52, "c", ink.WINE),
+        (10, 0.1, "", ink.MOSS),
+    ]
+    ink.name_ends(axes, ends)
+    leads = {line.get_color(): line.get_xydata() for line in axes.lines}
+    assert set(leads) == {ink.BLUE, ink.TEAL, ink.WINE}  # a line without a name has no lead
+    places = {t.get_text(): t.get_position()[1] for t in axes.texts}
+    for x, y, name, colour in ends[:3]:
+        assert leads[colour][0] == pytest.approx([x / 10, y])
+        assert leads[colour][-1][1] == pytest.approx(places[name])
+    assert places["b"] < places["a"] < places["c"]
+    require_no_collision(figure)
+
+
+def test_a_figure_comes_into_two_files_that_are_the_same_each_time(tmp_path):
+    stem = tmp_path / "new" / "run.1 5-way"
+    figure = made("changes")
+    ink.save(figure, stem)
+    files = {path.name: path.read_bytes() for path in stem.parent.iterdir()}
+    assert set(files) == {"run.1 5-way.png", "run.1 5-way.svg"}
+    with Image.open(stem.parent / "run.1 5-way.png") as image:
+        width, height = figure.get_size_inches()
+        assert image.size == (int(150 * width), int(150 * height))
+        assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+        assert len(image.convert("RGB").getcolors(1 << 16)) > 50
+    svg = files["run.1 5-way.svg"].decode()
+    behind = next(ElementTree.fromstring(svg).iter(f"{SVG}path"))
+    assert "fill: #ffffff" in behind.attrib["style"]
+    assert ink.INK in svg
+    assert "<script>" in [e.text for e in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert "dc:date" not in svg
+    ink.save(MAKERS["changes"](), stem)
+    assert {path.name: path.read_bytes() for path in stem.parent.iterdir()} == files
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    ink.save(made("changes"), tmp_path / "a")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    draw = Figure.savefig
+
+    def fail(self, target, **how):
+        if how["format"] == "svg":
+            return draw(self, target, **how)
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(UserError, match=r"a\.png: the picture cannot be written \(No space left"):
+        ink.save(made("extra"), tmp_path / "a")
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".tmp"}
+    assert left == before

@@ -1,0 +1,88 @@
+"""Tasks, classes and pairs of a ledger as the page shows them."""
+
+import pytest
+import torch
+
+from mtl.data import ImageSet
+from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.hard_tasks.ledger import Ledger
+from mtl.report.cards import Limits, class_rows, pair_cards, task_cards
+from mtl.report.thumbnails import Gallery
+
+NAMES = ("ant", "bee", "cow", "dog")
+WAY, QUERIES = 4, 5
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """One four-way task, seen twice: the second time ants are cows and two dogs are bees."""
+    images = torch.arange(WAY * (1 + QUERIES)).view(1, WAY, 1 + QUERIES)
+    batch = EpisodeBatch(torch.arange(WAY)[None], images[..., :1], images[..., 1:], ("uniform",), (0,))
+    right = torch.eye(WAY).repeat_interleave(QUERIES, 0)
+    worse = right.clone()
+    worse[:QUERIES] = torch.eye(WAY)[2]
+    worse[-2:] = torch.eye(WAY)[1]
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        ledger.register_classes("train", dict(enumerate(NAMES)))
+        for logits in (right, worse):
+            ledger.append("p", 0, 0, batch, Outcome.of(9 * logits[None], WAY, QUERIES), "train")
+        yield ledger
+
+
+@pytest.fixture
+def gallery():
+    pixels = torch.zeros(WAY * (1 + QUERIES), 1, 8, 8, dtype=torch.uint8)
+    return Gallery(ImageSet(pixels, torch.arange(WAY).repeat_interleave(1 + QUERIES), NAMES))
+
+
+def test_a_task_shows_its_worst_visit(ledger, gallery):
+    (card,) = task_cards(ledger, "p", gallery, Limits(wrong=4))
+    assert card.classes == NAMES
+    assert card.history == pytest.approx([1.0, 13 / 20])
+    assert card.worst_accuracy == pytest.approx(13 / 20)
+    assert [(s.name, round(s.recall, 3)) for s in card.shown] == [
+        ("ant", 0.0),
+        ("bee", 1.0),
+        ("cow", 1.0),
+        ("dog", 0.6),
+    ]
+    assert [s.pictures[0].alt for s in card.shown] == [f"{n}, image {6 * i}" for i, n in enumerate(NAMES)]
+    assert [(w.own, w.taken) for w in card.wrong] == [("ant", "cow")] * 4 + [("dog", "bee")] * 2
+    assert {w.picture.alt for w in card.wrong if w.own == "dog"} == {"dog, image 22", "dog, image 23"}
+    assert all(w.sure > 0.99 for w in card.wrong)
+    assert card.more_wrong == 1
+    assert card.answers_known
+
+
+def test_a_large_task_shows_the_classes_that_it_answered_worst(ledger, gallery):
+    (card,) = task_cards(ledger, "p", gallery, Limits(shown=2, wrong=1))
+    assert [s.name for s in card.shown] == ["ant", "dog"]
+    assert [(w.own, w.taken) for w in card.wrong] == [("ant", "cow"), ("dog", "bee")]
+    assert card.more_wrong == 5
+
+
+def test_without_images_the_same_is_told_in_words(ledger):
+    (card,) = task_cards(ledger, "p", None, Limits())
+    assert [s.pictures for s in card.shown] == [[]] * 4
+    assert [w.picture for w in card.wrong] == [None] * 7
+
+
+def test_classes_and_pairs_come_with_their_images(ledger, gallery):
+    rows = class_rows(ledger, "p", gallery, Limits(with_pictures=1))
+    assert [(r.name, r.recall, len(r.pictures)) for r in rows][:2] == [
+        ("ant", 0.5, 2),
+        ("dog", pytest.approx(0.8), 0),
+    ]
+    assert rows[0].trend == [0.5]
+    first = pair_cards(ledger, "p", gallery, Limits(pair_pictures=3))[0]
+    assert (first.first, first.second, first.met) == ("ant", "cow", 2)
+    assert first.first_as_second == pytest.approx(0.5, abs=0.01)
+    assert (len(first.first_pictures), len(first.second_pictures)) == (3, 3)
+
+
+def test_less_is_at_least_something():
+    limits = Limits()
+    for _ in range(10):
+        limits = limits.smaller()
+    assert limits == limits.smaller()
+    assert min(limits.tasks, limits.wrong, limits.support, limits.pairs, limits.pair_pictures) >= 1

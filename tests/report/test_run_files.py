@@ -1,0 +1,74 @@
+import json
+
+import pytest
+import torch
+import yaml
+
+from mtl.config import Config, Meta
+from mtl.errors import UserError
+from mtl.report.run_files import config_text, environment, facts, read_run, told
+from mtl.runtime import checkpoints
+from mtl.runtime.run_folder import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    config = Config(run="a", checkpoints=str(tmp_path), meta=Meta(steps=300))
+    folder = RunFolder.of(config)
+    folder.write_config(config)
+    return folder, config
+
+
+def _ends(folder, config, stage):
+    payload = {**checkpoints.header(config, stage, ("x",)), "step": 12, "seconds": 75.4}
+    checkpoints.write(folder.result_of(stage), payload)
+
+
+def test_a_run_that_has_only_begun_says_so(folder):
+    run = read_run(folder[0].path)
+    assert told(run) == "No stage has ended."
+    assert (run.metrics, run.results, run.base) == ([], [], None)
+    assert dict(facts(run))["Image set"] == "glyphs"
+
+
+def test_an_interrupted_run_says_where_it_stands(folder):
+    files, config = folder
+    _ends(files, config, "pretrain")
+    checkpoints.write(files.last, {**checkpoints.header(config, "meta-train", ("x",)), "step": 120})
+    run = read_run(files.path)
+    assert told(run) == ("Pretrained. Meta-train stands at step 120 of 300: interrupted, or still going on.")
+    assert dict(facts(run))["Time of pretrain"] == "1 min 15 s, best at step 12"
+    assert dict(environment(run))["Torch"] == str(torch.__version__)
+
+
+def test_a_whole_run_is_told_in_one_sentence(folder):
+    files, config = folder
+    for stage in ("pretrain", "meta-train"):
+        _ends(files, config, stage)
+    files.results.write_text(json.dumps({"run": "a", "settings": [{"way": 5}], "base": None}))
+    assert told(read_run(files.path)) == "Pretrained, meta-trained, evaluated."
+
+
+def test_a_line_that_is_being_written_is_left_for_the_next_time(folder):
+    files, _ = folder
+    files.metrics.write_text('{"stage": "pretrain", "step": 1}\n{"stage": "pre')
+    assert read_run(files.path).metrics == [{"stage": "pretrain", "step": 1}]
+
+
+def test_the_config_is_shown_without_what_other_commands_use(folder):
+    tree = yaml.safe_load(config_text(read_run(folder[0].path).config))
+    assert tree["meta"]["steps"] == 300
+    assert "compare" not in tree
+
+
+def test_a_folder_that_is_no_run_is_refused_and_its_neighbours_named(folder):
+    files, _ = folder
+    with pytest.raises(UserError, match=r"b: is no folder of a run.*holds: a$"):
+        read_run(files.path.with_name("b"))
+
+
+def test_damaged_results_are_named(folder):
+    files, _ = folder
+    files.results.write_text("{")
+    with pytest.raises(UserError, match=r"results.json: cannot be read"):
+        read_run(files.path)

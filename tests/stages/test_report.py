@@ -1,0 +1,122 @@
+"""The report of tiny runs: whole, interrupted, without hard tasks or images, several at once."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtl.errors import UserError
+from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.views import confused_pairs
+from mtl.runtime.progress import Progress
+from mtl.runtime.run_folder import RunFolder
+from mtl.stages.meta_train import meta_train
+from mtl.stages.pretrain import pretrain
+from mtl.stages.report import MOST_BYTES, report
+from mtl.stages.run import run
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_whole_run_becomes_one_page_that_needs_nothing_else(whole_run, tmp_path):
+    page = _text(report([whole_run.path], tmp_path / "r.html"))
+    assert len(page.encode()) < MOST_BYTES
+    for words in ("meta-train", "evaluate test 3-way 1-shot", "Pretrained, meta-trained, evaluated."):
+        assert words in page
+    assert page.count("<svg") > 5
+    assert "data:image/png;base64," in page
+    addresses = set(re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(https?:|//)", page))
+    assert addresses == set()
+    with Ledger.read(whole_run.ledger) as ledger:
+        for pair in confused_pairs(ledger, "meta-train", 2):
+            assert all(name in page for name in pair.classes)
+
+
+def test_the_same_run_gives_the_same_page_to_the_byte(whole_run, tmp_path):
+    one, two = report([whole_run.path], tmp_path / "1.html"), report([whole_run.path], tmp_path / "2.html")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_page_stands_in_the_run_by_default_and_figures_beside_it_on_demand(whole_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run.path, copy)
+    assert report([copy], png=tmp_path / "figures") == copy / "report.html"
+    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    assert {n.removesuffix(".png") for n in names if n.endswith(".png")} == {
+        n.removesuffix(".svg") for n in names if n.endswith(".svg")
+    }
+    assert any("meta-train-curves" in n for n in names)
+    assert any("feature-space" in n for n in names)
+
+
+def test_results_of_the_page_are_those_of_the_file(whole_run, tmp_path):
+    page = _text(report([whole_run.path], tmp_path / "r.html"))
+    for setting in json.loads(_text(whole_run.results))["settings"]:
+        for one in setting["scores"]:
+            assert f"{100 * one['accuracy']:.2f}" in page
+
+
+def test_several_runs_are_held_against_the_first(whole_run, tiny, tmp_path):
+    other = tiny(run="other", hard_tasks={"sampler": "uniform"})
+    run(other)
+    folder = RunFolder.of(other)
+    page = _text(report([whole_run.path, folder.path], tmp_path / "both.html"))
+    assert "other" in page
+    a, b = (json.loads(_text(f.results))["settings"][0]["scores"][0]["accuracy"] for f in (whole_run, folder))
+    assert f"{100 * abs(b - a):.2f}" in page
+
+
+def test_two_runs_of_one_name_are_refused(whole_run):
+    with pytest.raises(UserError, match="is given twice"):
+        report([whole_run.path, whole_run.path])
+
+
+class Killed(BaseException):
+    """What no stage catches."""
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "meta-train"])
+def test_an_interrupted_run_is_reported_as_far_as_it_got(stage, tiny, monkeypatch):
+    config = tiny(runtime={"checkpoint_seconds": 0})
+    plain = Progress.step
+
+    def step(self, **numbers):
+        plain(self, **numbers)
+        if self.stage == stage and self.done == 2:
+            raise Killed
+
+    monkeypatch.setattr(Progress, "step", step)
+    with pytest.raises(Killed):
+        run(config)
+    page = _text(report([RunFolder.of(config).path]))
+    assert "interrupted, or still going on" in page
+
+
+def test_a_run_without_hard_tasks_is_reported(tiny):
+    config = tiny(hard_tasks={"sampler": "uniform"}, evaluate={"resample": {"rounds": 0}})
+    pretrain(config)
+    meta_train(config)
+    assert "meta-train" in _text(report([RunFolder.of(config).path]))
+
+
+def test_an_empty_ledger_is_reported(tiny, from_pretrained):
+    config = tiny()
+    folder = from_pretrained(config)
+    folder.write_config(config)
+    with Ledger.open(folder.ledger):
+        pass
+    assert "Pretrained." in _text(report([folder.path]))
+
+
+def test_without_its_images_a_run_is_reported_in_words(whole_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run.path, copy)
+    moved = RunFolder(copy)
+    moved.config.write_text(re.sub(r"root: \S+", "root: /nowhere,", _text(moved.config)))
+    page = _text(report([copy]))
+    assert "Pictures are left out" in page
+    assert "<img" not in page
