@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtl.config import Config, load_config, to_dict
+from mtl.config import Config, to_dict
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
@@ -38,12 +38,7 @@ def read_run(path: Path) -> RunFiles:
         UserError: there is no such run, or a file of it is damaged.
     """
     folder = RunFolder(path)
-    if not folder.config.exists():
-        known = (
-            sorted(p.parent.name for p in path.parent.glob("*/config.yaml")) if path.parent.is_dir() else []
-        )
-        there = f"; {path.parent} holds: {', '.join(known)}" if known else ""
-        raise UserError(f"{path}: is no folder of a run, it has no config.yaml{there}")
+    config = folder.read_config()
     results = _json(folder.results) if folder.results.exists() else {}
     ended = {
         stage: checkpoints.read(folder.result_of(stage))
@@ -53,7 +48,7 @@ def read_run(path: Path) -> RunFiles:
     last = next((checkpoints.read(p) for p in (folder.last, folder.next) if p.exists()), None)
     return RunFiles(
         folder,
-        load_config(folder.config),
+        config,
         _lines(folder.metrics) if folder.metrics.exists() else [],
         results.get("settings", []),
         results.get("base"),

@@ -1,0 +1,65 @@
+"""The support set of a person's own classes, as features: images are not needed any more."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """S support images of N classes, embedded; classes may have different numbers of images.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    features: Tensor  # (S, D)
+    labels: Tensor  # (S,) int64, an index into `classes`
+    classes: tuple[str, ...]  # (N,) sorted
+    files: tuple[str, ...]  # (S,) where each image came from
+
+    def __post_init__(self) -> None:
+        count = len(self.features)
+        if self.features.ndim != 2 or self.labels.shape != (count,) or len(self.files) != count:
+            raise ValueError("features (S, D), labels (S,) and S files are needed")
+        if list(self.classes) != sorted(set(self.classes)):
+            raise ValueError("classes must be sorted and distinct")
+        if torch.bincount(self.labels, minlength=len(self.classes)).eq(0).any():
+            raise ValueError("every class must have an image")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def way(self) -> int:
+        """N."""
+        return len(self.classes)
+
+    def counts(self) -> Tensor:
+        """(N,) int64: images of each class."""
+        return torch.bincount(self.labels, minlength=self.way)
+
+    @staticmethod
+    def of(features: Tensor, names: list[str], files: list[str]) -> "Support":
+        """From the class name of each image."""
+        classes = tuple(sorted(set(names)))
+        place = {name: i for i, name in enumerate(classes)}
+        return Support(features, torch.tensor([place[name] for name in names]), classes, tuple(files))
+
+    def names(self) -> list[str]:
+        """(S,) the class of each image."""
+        return [self.classes[label] for label in self.labels.tolist()]
+
+    def joined(self, other: "Support") -> "Support":
+        """Both; a class that is in both has the images of both."""
+        features = torch.cat([self.features, other.features])
+        return Support.of(features, self.names() + other.names(), [*self.files, *other.files])
+
+    def without(self, classes: Collection[str]) -> "Support":
+        """Without the images of these classes."""
+        kept = [i for i, name in enumerate(self.names()) if name not in classes]
+        return Support.of(
+            self.features[kept], [self.names()[i] for i in kept], [self.files[i] for i in kept]
+        )
