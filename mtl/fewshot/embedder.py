@@ -1,5 +1,6 @@
 """From images to embedded features, for whatever classes: what a run leaves to those who use it."""
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,13 +18,25 @@ from mtl.runtime.devices import Device
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to an image before the backbone."""
+    """What is done to an image before the backbone.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
 
     size: int  # the middle square, scaled to so many pixels a side
     channels: int  # 1: grey, 3: colour
-    mean: tuple[float, ...]  # of each channel, pixels in [0, 1]
+    mean: tuple[float, ...]  # of each channel, pixels in [0, 1]; three of them make a grey image one of three
     std: tuple[float, ...]
     mirror: bool  # features are the mean of those of an image and of its mirror image
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.channels not in {1, 3}:
+            raise ValueError("images have a positive size and 1 or 3 channels")
+        if len(self.mean) != len(self.std) or len(self.mean) not in {self.channels, 3}:
+            raise ValueError("mean and std have a number for each channel")
+        if not all(math.isfinite(x) for x in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise ValueError("mean and std must be finite, and std positive")
 
     @property
     def grayscale(self) -> bool:
@@ -74,11 +87,19 @@ class Embedder:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) uint8 to embedded features (B, D), float32 on the CPU."""
+        """(B, channels, size, size) uint8 to embedded features (B, D), float32 on the CPU.
+
+        Raises:
+            ValueError: the images are others than the network takes.
+        """
+        prepared = self.preparation
+        wanted = (prepared.channels, prepared.size, prepared.size)
+        if images.dtype != torch.uint8 or images.shape[1:] != wanted:
+            raise ValueError(f"images must be uint8 of shape (B, {', '.join(map(str, wanted))})")
         self.learner.set_mode(training=False)
-        normalise = Normalise(self.preparation.mean, self.preparation.std)
+        normalise = Normalise(prepared.mean, prepared.std)
         parts = [
-            self.learner.features(normalise(self.device.hold(part)), self.preparation.mirror).cpu()
+            self.learner.features(normalise(part.to(self.device.torch_device)), prepared.mirror).cpu()
             for part in torch.split(images, self.images_at_once)
         ]
         return torch.cat(parts)

@@ -1,6 +1,7 @@
 """A classifier of a person's own classes: fitted to a support set, it answers features."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from mtl.fewshot.held_out import HeldOut, leave_out
 from mtl.fewshot.open_set import OpenSet, fit_open_set
 from mtl.fewshot.support import Support
 from mtl.models.heads import LinearHead
+
+#: What the names of classes stand for, where a program gave them and not a folder.
+LabelKind = Literal["str", "int", "float", "bool"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,7 @@ class Fitted:
     held_out: HeldOut  # its answers to its own support images
     temperature: float  # logits are divided by it
     open_set: OpenSet | None  # None: no class has two images, so nothing is known of unlike ones
+    label_kind: LabelKind = "str"
 
     @property
     def classes(self) -> tuple[str, ...]:

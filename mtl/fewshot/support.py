@@ -1,6 +1,6 @@
 """The support set of a person's own classes, as features: images are not needed any more."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +26,8 @@ class Support:
             raise ValueError("features (S, D), labels (S,) and S files are needed")
         if list(self.classes) != sorted(set(self.classes)):
             raise ValueError("classes must be sorted and distinct")
-        if torch.bincount(self.labels, minlength=len(self.classes)).eq(0).any():
-            raise ValueError("every class must have an image")
+        if self.labels.dtype != torch.int64 or sorted(set(self.labels.tolist())) != list(range(self.way)):
+            raise ValueError("labels must be int64 indices into classes, and every class must have an image")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -42,24 +42,29 @@ class Support:
         return torch.bincount(self.labels, minlength=self.way)
 
     @staticmethod
-    def of(features: Tensor, names: list[str], files: list[str]) -> "Support":
+    def of(features: Tensor, names: Sequence[str], files: Sequence[str]) -> "Support":
         """From the class name of each image."""
         classes = tuple(sorted(set(names)))
         place = {name: i for i, name in enumerate(classes)}
-        return Support(features, torch.tensor([place[name] for name in names]), classes, tuple(files))
+        labels = torch.tensor([place[name] for name in names], dtype=torch.int64)
+        return Support(features, labels, classes, tuple(files))
 
     def names(self) -> list[str]:
         """(S,) the class of each image."""
         return [self.classes[label] for label in self.labels.tolist()]
 
     def joined(self, other: "Support") -> "Support":
-        """Both; a class that is in both has the images of both."""
+        """Both; a class that is in both has the images of both.
+
+        Raises:
+            ValueError: the features are of two networks.
+        """
+        if self.features.shape[1] != other.features.shape[1]:
+            raise ValueError("features of two support sets must have one length")
         features = torch.cat([self.features, other.features])
         return Support.of(features, self.names() + other.names(), [*self.files, *other.files])
 
     def without(self, classes: Collection[str]) -> "Support":
-        """Without the images of these classes."""
+        """Without the images of these classes; what is left may be empty."""
         kept = [i for i, name in enumerate(self.names()) if name not in classes]
-        return Support.of(
-            self.features[kept], [self.names()[i] for i in kept], [self.files[i] for i in kept]
-        )
+        return Support.of(self.features[kept], [self.names()[i] for i in kept], [self.files[i] for i in kept])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mtl.data.decode import class_folders, decode, decode_classes, image_files
+from mtl.data.decode import class_folders, decode, decode_classes, decode_readable, escaped, image_files
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]
@@ -165,9 +165,66 @@ def test_classes_are_sorted_and_each_image_keeps_its_file(tmp_path: Path, write_
         assert torch.equal(image, decode(tmp_path / file, 8, False))
 
 
-def test_the_first_unreadable_file_of_a_set_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+def test_the_first_unreadable_file_of_a_set_is_named_and_all_are_counted(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
     classes = {name: write_images(tmp_path / name, 4) for name in ("a", "b")}
-    for file in (classes["b"][3], classes["a"][2]):
-        file.write_bytes(b"")
-    with pytest.raises(UserError, match=r"a/02\.png"):
+    classes["b"][3].write_bytes(b"")
+    with pytest.raises(UserError, match=r"b/03\.png: is not a readable image \(the file is empty\)$"):
         decode_classes(classes, 8, False, tmp_path)
+    classes["a"][2].write_bytes(b"text")
+    words = r"a/02\.png: is not a readable image \(it holds text, .*\); and 1 more cannot be read$"
+    with pytest.raises(UserError, match=words):
+        decode_classes(classes, 8, False, tmp_path)
+
+
+def test_what_can_be_read_is_decoded_and_the_rest_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+    classes = {name: write_images(tmp_path / name, 3) for name in ("a", "b", "c")}
+    for file in (classes["a"][1], *classes["b"]):
+        file.write_bytes(b"")
+    images, unreadable = decode_readable(classes, 8, False, tmp_path, {"a": "x", "b": "y", "c": "z"})
+    assert unreadable == {f"{name}.png": "the file is empty" for name in ("a/01", "b/00", "b/01", "b/02")}
+    assert images.files == ("a/00.png", "a/02.png", "c/00.png", "c/01.png", "c/02.png")
+    assert images.class_names == ("a", "b", "c")
+    assert images.groups == ("x", "y", "z")
+    assert images.labels.tolist() == [0, 0, 2, 2, 2]
+    for image, file in zip(images.images, images.files, strict=True):
+        assert torch.equal(image, decode(tmp_path / file, 8, False))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Ärger 漢 ☕\u00a0ok", "Ärger 漢 ☕\u00a0ok"),
+        ("\u06af\u0644\u200c\u0647\u0627", "\u06af\u0644\u200c\u0647\u0627"),  # a joiner within a word
+        ("two\nlines\t", "two\\nlines\\t"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("gpj.\u202eexe", "gpj.\\u202eexe"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "caf\\xe9"),
+    ],
+)
+def test_names_are_written_on_one_line_as_text_that_can_be_stored(name: str, text: str) -> None:
+    assert escaped(name) == text
+    assert text.encode().decode() == text
+
+
+def test_files_of_any_name_are_listed_decoded_and_told_on_one_line(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    (file,) = write_images(tmp_path / "cat", 1)
+    strange = file.with_name(os.fsdecode(b"\xff\n.png"))
+    file.rename(strange)
+    assert image_files(tmp_path / "cat") == [strange]
+    assert decode_classes({"cat": [strange]}, 8, False, tmp_path).files == ("cat/\\xff\\n.png",)
+    strange.write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        decode(strange, 8, False)
+    assert str(caught.value).isprintable()
+
+
+def test_links_that_lead_to_themselves_are_passed_over(tmp_path: Path, write_images: WriteImages) -> None:
+    files = write_images(tmp_path / "cat", 1)
+    (tmp_path / "cat" / "loop.png").symlink_to(tmp_path / "cat" / "loop.png")
+    (tmp_path / "dog").symlink_to(tmp_path / "dog")
+    assert image_files(tmp_path / "cat") == files
+    assert class_folders(tmp_path) == [tmp_path / "cat"]

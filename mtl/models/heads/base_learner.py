@@ -89,10 +89,10 @@ class BaseLearner(nn.Module):
             return self._prototype(support, labels, way)
         if how.name == "ridge":
             weight, bias = ridge(support, labels, way, how.penalty)
-            return LinearHead(weight * how.scale, bias * how.scale)
+            return _evenly(LinearHead(weight * how.scale, bias * how.scale), labels)
         if how.name == "logistic":
-            return logistic(support, labels, way, how.penalty)
-        return gradient_descent(
+            return _evenly(logistic(support, labels, way, how.penalty), labels)
+        head = gradient_descent(
             support,
             labels,
             self._start(support, labels, way),
@@ -100,6 +100,7 @@ class BaseLearner(nn.Module):
             lr=self.log_inner_lr.exp(),
             first_order=how.order == "first",
         )
+        return _evenly(head, labels)
 
     def _prototype(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
         centres = prototypes(support, labels, way)
@@ -123,3 +124,13 @@ class BaseLearner(nn.Module):
             return centres, -0.5 * centres.square().sum(-1) * self.log_scale.exp()
         zeros = torch.zeros(way, support.shape[-1], dtype=support.dtype, device=support.device)
         return zeros, zeros[:, 0]
+
+
+def _evenly(head: LinearHead, labels: Tensor) -> LinearHead:
+    """Classes as likely before as after seeing how many support images each has.
+
+    What is fitted to a loss over images favours the classes with most of them: ln of their shares is taken
+    off the logits (Menon et al., ICLR 2021, at test time). Nothing at all where all have as many.
+    """
+    counts = F.one_hot(labels, head.bias.shape[-1]).sum(-2).to(head.bias.dtype)
+    return head._replace(bias=head.bias - (counts / counts.amax(-1, keepdim=True)).log())
