@@ -44,9 +44,9 @@ def test_answers_are_those_of_the_classifier(name, form):
     told = about(whole)
     answer, read = unpacked(packed(FittedNetwork(whole), form, told), form)
     assert read == json.loads(json.dumps(told))
-    assert largest_difference(answer, whole, pixels) < 1e-5  # by 1, 2, 3, 4 and 1 at once
+    assert largest_difference(answer, whole, pixels) < 1e-4  # by 1, 2, 3, 4 and 1 at once
     warmer = replace(whole, temperature=1.1 * whole.temperature)
-    assert largest_difference(answer, warmer, pixels) > 1e-4
+    assert largest_difference(answer, warmer, pixels) > 2e-3
 
 
 def test_what_goes_in_and_comes_out_is_said():
