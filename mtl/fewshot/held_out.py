@@ -59,7 +59,8 @@ def _parts(labels: Tensor, way: int) -> list[Tensor]:
     """Disjoint parts of the images that can be asked: of each class one, or its share; never all of it.
 
     An image that is left out alone leaves its class smaller than the others, 1 image against 2 at the worst,
-    and is answered wrongly for that: of 5-way 2-shot tasks of CIFAR-FS 24 % are right, of new images 62 %.
+    and is answered wrongly for that: in 5-way 2-shot tasks of CIFAR-FS validation classes 39 % are right that
+    way, 57 % with one of each class left out, and 64 % of new images.
     """
     counts = torch.bincount(labels, minlength=way)
     order = labels.argsort(stable=True)

@@ -71,7 +71,7 @@ def temperatures(config: Config, material: Material, device: Device, learner: Le
     found = {}
     for shot in SHOTS:
         stream = derive_seed(config.seed, "calibrate", shot)
-        episodes = _episodes(ClassIndex.of(images.labels, rows), images.domains, way, shot, stream)
+        episodes = validation_tasks(ClassIndex.of(images.labels, rows), images.domains, way, shot, stream)
         if episodes is not None:
             logits = _logits(learner, table, rows, episodes)
             labels = episodes.labels(episodes.queries).flatten()
@@ -98,7 +98,7 @@ def some_of_each(labels: Tensor, most: int, random: torch.Generator) -> Tensor:
     return order[rank < most].sort().values
 
 
-def _episodes(
+def validation_tasks(
     index: ClassIndex, domains: Sequence[str] | None, way: int, shot: int, stream: int
 ) -> EpisodeBatch | None:
     """Tasks of the classes that have an image more than shots; None where these are too few."""
