@@ -45,6 +45,7 @@ def render(report: Report) -> str:
         "count": count,
         "figure": figure,
         "key": sort_key,
+        "breakable": breakable,
         "phases": in_order,
     }
     environment.globals |= {
@@ -72,6 +73,12 @@ def _printable(value: Any) -> Any:
         return value
     clean = _UNPRINTABLE.sub("�", str(value))
     return Markup(clean) if isinstance(value, Markup) else clean
+
+
+def breakable(name: str) -> Markup:
+    """A name that may go on in another line after each / and _, rather than anywhere."""
+    parts = re.split("(?<=[/_])", str(_printable(name)))
+    return Markup("<wbr>").join(parts)  # which escapes them
 
 
 def _first_time(said: list[str], what: str) -> bool:

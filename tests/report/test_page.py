@@ -19,6 +19,7 @@ from page_tree import RAW, Element, tree
 from mtl.report import page
 from mtl.report.contents import Comparison, PhaseReport, Report, RunReport, Shown, TaskCard, Wrong
 from mtl.report.page import (
+    breakable,
     by_class,
     in_order,
     render,
@@ -98,7 +99,7 @@ def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
     class Loader(page.FileSystemLoader):
         def get_source(self, environment, template):
             source, *rest = super().get_source(environment, template)
-            return (source.replace("{{ r.pool | count }}", "").replace("{{ query.taken }}", ""), *rest)
+            return (source.replace("{{ r.pool | count }}", "").replace("{{ query.taken | breakable }}", ""), *rest)
 
     monkeypatch.setattr(page, "FileSystemLoader", Loader)
     phase = "report.runs.0.phases.0"
@@ -182,6 +183,11 @@ def test_wrong_queries_of_classes_that_are_not_shown_come_last():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_and_stands_by_itself(full, name):
     assert any(e.text == _seen(name) for e in full.all("bdi"))
+
+
+def test_a_name_may_go_on_in_another_line_after_its_parts():
+    assert breakable("Old_Church/a<b") == "Old_<wbr>Church/<wbr>a&lt;b"
+    assert breakable("plain") == "plain"
 
 
 def test_no_name_becomes_markup(html, full):
