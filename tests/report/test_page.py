@@ -99,7 +99,10 @@ def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
     class Loader(page.FileSystemLoader):
         def get_source(self, environment, template):
             source, *rest = super().get_source(environment, template)
-            return (source.replace("{{ r.pool | count }}", "").replace("{{ query.taken | breakable }}", ""), *rest)
+            return (
+                source.replace("{{ r.pool | count }}", "").replace("{{ query.taken | breakable }}", ""),
+                *rest,
+            )
 
     monkeypatch.setattr(page, "FileSystemLoader", Loader)
     phase = "report.runs.0.phases.0"
