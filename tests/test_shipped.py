@@ -32,6 +32,7 @@ def small(image_root: Path, tmp_path: Path) -> list[str]:
         f"checkpoints={tmp_path / 'checkpoints'}",
         "data.name=image_folder",
         "data.sets=[]",
+        "pretrain.sets.samples=null",
         "data.probe_fraction=0",
         "data.imbalance.type=none",
         f"data.root={image_root}",

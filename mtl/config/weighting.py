@@ -26,13 +26,13 @@ class Examples:
     """Images of unequal use: which of a batch count, and how much. One way at a time."""
 
     by: Literal["all", "focal", "influence", "hardest", "self_paced"] = "all"
-    start: Share = 0.0  # influence: share of the epochs before it begins
+    start: Share = 0.0  # influence, self_paced: share of the epochs before it begins
     gamma: NonNegative = 2.0  # focal: how fast the weight falls with the probability of the own class
     alpha: Rate = 1000.0  # influence: factor of the weights
     epsilon: Rate = 1e-3  # influence: keeps them finite
     detach: bool = True  # influence: gradients take the weight for a constant
     part: Annotated[float, Field(gt=0, le=1)] = 0.7  # hardest: share of the images that count; self_paced:
-    #   share admitted in the first epoch
+    #   share admitted in its first epoch
     scope: Literal["batch", "class", "memory"] = "batch"  # hardest: among the images of the batch, of each
     #   class in it, or all by their last loss
     cap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # hardest: share at the very top that is left out

@@ -1,6 +1,6 @@
 """A phase's confusions as a matrix, laid out so that what is confused stands together."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,13 @@ from mtl.hard_tasks.leaf_order import leaf_order
 from mtl.hard_tasks.ledger import Ledger, Phase
 from mtl.hard_tasks.ledger_rows import episode_id
 from mtl.hard_tasks.pairs import pair_count
-from mtl.hard_tasks.views import class_names, pair_sums
+from mtl.hard_tasks.round_pairs import PairSum
+from mtl.hard_tasks.views import class_names, episode_span, even_round, pair_sums, round_pair_sums
 
 Floats = NDArray[np.float64]
 
 _LEAST = 3  # classes; the confusion of two is one number
+_ALL = 10**9  # pairs: more than any set has
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,18 @@ def confusions(ledger: Ledger, phase: str, most: int = 40, fewest_groups: int = 
 def _most_confused(ledger: Ledger, at: Phase, most: int) -> set[int]:
     """The first `most` classes in the most confused pairs."""
     chosen: set[int] = set()
-    for low, high, *_ in pair_sums(ledger, at, pair_count(most - 1) + 1):  # so many have `most` classes
+    enough = pair_count(most - 1) + 1  # pairs: so many have `most` classes
+    for low, high, *_ in _sums(ledger, at, enough):
         for c in (low, high):
             if len(chosen) < most:
                 chosen.add(c)
     return chosen
+
+
+def _sums(ledger: Ledger, at: Phase, top: int) -> list[PairSum]:
+    """The sums of the most confused pairs, of an evaluation those over its evenly drawn tasks."""
+    even = even_round(at)
+    return pair_sums(ledger, at, top) if even is None else round_pair_sums(ledger, at, even, top)
 
 
 def _between_classes(ledger: Ledger, at: Phase, classes: Iterable[int]) -> tuple[list[str], Floats]:
@@ -83,16 +92,24 @@ def _between_classes(ledger: Ledger, at: Phase, classes: Iterable[int]) -> tuple
     names = class_names(ledger, at)
     ordered = sorted((names.get(c, str(c)), c) for c in classes)
     row = {c: number for number, (_, c) in enumerate(ordered)}
-    listed = ", ".join(map(str, row))
     matrix = np.full((len(row), len(row)), np.nan)
-    for low, high, there, back, n in ledger.sql.execute(
-        "SELECT low, high, low_high, high_low, n FROM pair_total "
-        f"WHERE phase = ? AND low IN ({listed}) AND high IN ({listed})",
-        (at.id,),
-    ):
+    for low, high, there, back, n in _sums_between(ledger, at, row):
         i, j = row[low], row[high]
         matrix[i, j], matrix[j, i] = there / n, back / n
     return [name for name, _ in ordered], matrix
+
+
+def _sums_between(ledger: Ledger, at: Phase, classes: Collection[int]) -> list[PairSum]:
+    """The sums of all pairs of these classes that met."""
+    if even_round(at) is not None:
+        every = _sums(ledger, at, _ALL)
+        return [pair for pair in every if pair[0] in classes and pair[1] in classes]
+    listed = ", ".join(map(str, classes))
+    return ledger.sql.execute(
+        "SELECT low, high, low_high, high_low, n FROM pair_total "
+        f"WHERE phase = ? AND low IN ({listed}) AND high IN ({listed})",
+        (at.id,),
+    ).fetchall()
 
 
 def _between_groups(ledger: Ledger, at: Phase, groups: dict[int, str]) -> tuple[list[str], Floats]:
@@ -102,9 +119,11 @@ def _between_groups(ledger: Ledger, at: Phase, groups: dict[int, str]) -> tuple[
     row = np.zeros(max(groups) + 1, dtype=np.int64)
     row[list(groups)] = [names.index(group) for group in groups.values()]
     total, count = np.zeros(n * n), np.zeros(n * n)
+    even = even_round(at)
+    whole = episode_id(at.id, 0), episode_id(at.id + 1, 0) - 1
     rows = ledger.sql.execute(
-        "SELECT classes, confusion FROM episode WHERE id >= ? AND id < ?",
-        (episode_id(at.id, 0), episode_id(at.id + 1, 0)),
+        "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?",
+        whole if even is None else episode_span(ledger, at, even),
     )
     for classes, confusion, _ in episode_columns(rows, "<f2"):
         of = row[classes]

@@ -6,7 +6,9 @@ one that never stopped would have written: the ledger holds no clock times, sums
 of the episodes, and nothing depends on when a commit falls.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -76,10 +78,11 @@ class Ledger:
         self.path = path
         self.writable = write
         self.sql = connect_writer(path) if write else connect_reader(path)
-        rows = self.sql.execute("SELECT id, name, split, episodes FROM phase ORDER BY id")
-        self._phases = {row[1]: Phase(*row) for row in rows}
-        latest = self.sql.execute("SELECT phase, max(round) FROM round_span GROUP BY phase")
-        self._latest: dict[int, int] = dict(latest.fetchall())  # by the phase's id
+        with self._told_if_damaged():
+            rows = self.sql.execute("SELECT id, name, split, episodes FROM phase ORDER BY id")
+            self._phases = {row[1]: Phase(*row) for row in rows}
+            latest = self.sql.execute("SELECT phase, max(round) FROM round_span GROUP BY phase")
+            self._latest: dict[int, int] = dict(latest.fetchall())  # by the phase's id
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -216,6 +219,16 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+            raise UserError(f"{self.path}: the ledger is damaged ({error})") from None
+
+    @contextmanager
+    def _told_if_damaged(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            self.sql.close()
+            raise UserError(f"{self.path}: the ledger is damaged ({error})") from None
 
     def _begun(self, phase: str, split: str) -> Phase:
         """The phase of that name, begun if it is new."""

@@ -105,6 +105,7 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
 def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardClass]:
     """Classes by the upper end of the Wilson interval of their recall: first those that are surely hard."""
     at = _checked(ledger, phase, top, round)
+    round = even_round(at) if round is None else round
     where = "class_total WHERE phase = ?" if round is None else "class_round WHERE phase = ? AND round = ?"
     rows = ledger.sql.execute(
         f"SELECT class, queries, correct, draws, hard FROM {where}",
@@ -135,13 +136,8 @@ def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None
 def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[ConfusedPair]:
     """Pairs by Σ confusion / (n + 1), most confused first; confusion is the mean of both directions."""
     at = _checked(ledger, phase, top, round)
-    if round is None or _is_only(ledger, at, round):
-        rows = pair_sums(ledger, at, top)
-    else:
-        blobs = ledger.sql.execute(
-            "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", episode_span(ledger, at, round)
-        )
-        rows = sum_pairs(blobs, top)
+    round = even_round(at) if round is None else round
+    rows = pair_sums(ledger, at, top) if round is None else round_pair_sums(ledger, at, round, top)
     names = class_names(ledger, at)
     pairs = [
         (
@@ -153,6 +149,16 @@ def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None 
         for i, j, there, back, n in rows
     ]
     return [pair for _, pair in sorted(pairs, key=lambda row: (row[0], row[1].classes))]
+
+
+def round_pair_sums(ledger: Ledger, at: Phase, round: int, top: int) -> list[PairSum]:
+    """The sums of the `top` most confused pairs over the episodes of one round, in that order."""
+    if _is_only(ledger, at, round):
+        return pair_sums(ledger, at, top)
+    blobs = ledger.sql.execute(
+        "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", episode_span(ledger, at, round)
+    )
+    return sum_pairs(blobs, top)
 
 
 def pair_sums(ledger: Ledger, at: Phase, top: int) -> list[PairSum]:
@@ -179,6 +185,15 @@ def rounds(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) 
         (at.id, round, top),
     )
     return [Round(*row) for row in rows][::-1]
+
+
+def even_round(at: Phase) -> int | None:
+    """The round that tells of classes and pairs where no round is asked for; None: all of them together.
+
+    Of an evaluation it is the first: the later ones test again what was answered worst, and would count a
+    hard task many times over.
+    """
+    return 0 if at.name.startswith("evaluate") else None
 
 
 def has_round(ledger: Ledger, phase: str, round: int) -> bool:

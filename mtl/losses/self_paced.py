@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mtl.losses.checks import require_epoch
 from mtl.losses.cross_entropy import CrossEntropy
 from mtl.losses.memory import LossMemory, count_of, put, ranked, ranks
 from mtl.losses.types import ImageLoss
@@ -67,7 +68,9 @@ class SelfPacedLoss(ImageLoss):
     """The mean of the base loss, weighted by v: Σ v l / Σ v over the batch.
 
     In each step v is what `self_paced_weights` makes of the losses, and a constant for the gradient. If it
-    is 0 for the whole batch, the easiest image alone counts. The threshold λ of epoch e is either
+    is 0 for the whole batch, the easiest image alone counts. Before `start_epoch` v is 1 for all: the losses
+    of a network that knows little tell hard classes, not wrong labels. The threshold λ, e epochs after it, is
+    either
 
     - "absolute": start · growth^e, in units of the loss, or
     - "quantile": the share min(1, start + growth · e) of images is admitted. λ is the least loss beyond
@@ -85,6 +88,7 @@ class SelfPacedLoss(ImageLoss):
         start: of λ, or of the share.
         growth: of λ by factor, or of the share by addition, an epoch.
         inner: λ₂/λ of the mixture, in (0, 1).
+        start_epoch: from here on images are selected.
         size: of the training set; none: nothing is remembered.
         base: class-level loss, plain cross-entropy if none is given.
 
@@ -102,6 +106,7 @@ class SelfPacedLoss(ImageLoss):
         start: float,
         growth: float,
         inner: float = 0.5,
+        start_epoch: int = 0,
         size: int | None = None,
         base: ImageLoss | None = None,
     ) -> None:
@@ -117,6 +122,7 @@ class SelfPacedLoss(ImageLoss):
         self_paced_weights(torch.zeros(1), _BEND, regulariser, inner * _BEND)  # is there such a regulariser?
         self.regulariser, self.threshold = regulariser, threshold
         self.start, self.growth, self.inner = start, growth, inner
+        self.start_epoch = require_epoch("start_epoch", start_epoch)
         self.base = base or CrossEntropy()
         self.memory = None if size is None else LossMemory(size)
         self.register_buffer("weights_now", torch.full((size or 0,), math.nan))
@@ -147,6 +153,8 @@ class SelfPacedLoss(ImageLoss):
 
     def _weigh(self, losses: Tensor, known: Tensor) -> Tensor:
         """(B,) from the batch's losses (B,) and all that are known (n,), in any order."""
+        if self.epoch < self.start_epoch:
+            return torch.ones_like(losses)
         level = self._level(known)
         if self.regulariser == "logarithmic":
             weights = self_paced_weights(losses / level * _BEND, _BEND, "logarithmic")
@@ -159,10 +167,11 @@ class SelfPacedLoss(ImageLoss):
     def _level(self, known: Tensor) -> float:
         """λ of this epoch."""
         largest, least = torch.finfo(known.dtype).max, torch.finfo(known.dtype).tiny
+        epochs = self.epoch - self.start_epoch
         if self.threshold == "absolute":
-            exponent = math.log(self.start) + self.epoch * math.log(self.growth)
-            return self.start * self.growth**self.epoch if exponent < math.log(largest) else largest
-        share = min(1.0, self.start + self.growth * self.epoch)
+            exponent = math.log(self.start) + epochs * math.log(self.growth)
+            return self.start * self.growth**epochs if exponent < math.log(largest) else largest
+        share = min(1.0, self.start + self.growth * epochs)
         (admitted,) = ranks(known, count_of(share, len(known)) - 1)
         beyond = float(known.where(known > admitted, math.inf).min())
         level = beyond if beyond < math.inf else float(admitted) * (1 + 2**-10)

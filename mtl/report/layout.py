@@ -36,7 +36,7 @@ def lay_out(
     Args:
         template: its file.
         helpers: functions that templates call by these names.
-        filters: further filters; percent, change, count, figure and key are there.
+        filters: further filters; percent, change, count, figure, key and breakable are there.
         styles, scripts: files that make up its style and its script.
         contents: what the template lays out.
     """
@@ -54,6 +54,7 @@ def lay_out(
         "count": count,
         "figure": figure,
         "key": sort_key,
+        "breakable": breakable,
         **filters,
     }
     environment.globals |= {"position": position, **helpers}
@@ -76,6 +77,12 @@ def printable(value: Any) -> Any:
         return value
     clean = _UNPRINTABLE.sub("�", str(value))
     return Markup(clean) if isinstance(value, Markup) else clean
+
+
+def breakable(name: str) -> Markup:
+    """A name that may go on in another line after each / and _, rather than anywhere."""
+    parts = re.split("(?<=[/_])", str(printable(name)))
+    return Markup("<wbr>").join(parts)  # which escapes them
 
 
 def percent(share: float | None, digits: int = 1, signed: bool = False) -> str:

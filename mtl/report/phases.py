@@ -30,7 +30,7 @@ def phase_report(
         limits: how much is shown.
     """
     name, title = phase.name, f"{run} {phase.name}"
-    every_round = rounds(ledger, name, _ALL)
+    every_round, weights = rounds(ledger, name, _ALL), weights_over_rounds(ledger, name)
     shares, confused, found = extra_draws(ledger, name), confusions(ledger, name), improvement(ledger, name)
     return PhaseReport(
         title=name,
@@ -50,10 +50,10 @@ def phase_report(
         ),
         boosting=drawings.add(
             f"{title} rounds",
-            boosting.boosting(every_round, weights_over_rounds(ledger, name)),
-            "The rounds' weighted error ε, their weight α and their accuracy; the bands show how far the "
-            "boosting weights have drifted apart.",
-            f"Error, weight and accuracy over {len(every_round)} rounds",
+            boosting.boosting(every_round, weights),
+            "What each round came to"
+            + ("; the bands show how far the boosting weights have drifted apart." if weights else "."),
+            f"Accuracy and more over {len(every_round)} rounds",
         ),
         extra=drawings.add(
             f"{title} extra episodes",

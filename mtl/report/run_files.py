@@ -25,10 +25,11 @@ class RunFiles:
     base: dict[str, Any] | None  # accuracy on held-out images of the base classes
     ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
     unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
+    called: str | None = None  # where the name of its config would not tell it from other runs
 
     @property
     def name(self) -> str:
-        return self.config.run
+        return self.called or self.config.run
 
 
 def read_run(path: Path) -> RunFiles:
@@ -122,18 +123,22 @@ def _time(seconds: float) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds a {type(found).__name__}, not what evaluate writes")
     return found
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines; a stage that is going on may be writing the last."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            found.append(json.loads(line))
+            measured = json.loads(line)
         except ValueError:
             continue
+        if isinstance(measured, dict):
+            found.append(measured)
     return found

@@ -48,7 +48,8 @@ def run_differences(first: Settings, name: str, other: Settings, same_tasks: boo
     found = []
     for mine, theirs in _shared(first, other):
         a, b = mine["scores"][0], theirs["scores"][0]
-        paired = same_tasks and mine["tasks"] == theirs["tasks"] and mine["queries"] == theirs["queries"]
+        alike = all(mine[key] == theirs[key] for key in ("tasks", "queries"))
+        paired = same_tasks and alike and a["class_recall"].keys() == b["class_recall"].keys()
         if paired:
             gaps = [y - x for x, y in zip(a["task_accuracy"], b["task_accuracy"], strict=True)]
             difference, interval = mean_interval(gaps)

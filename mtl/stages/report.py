@@ -53,15 +53,18 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
         png: a folder for each figure as PNG and SVG; None: no such files.
 
     Raises:
-        UserError: there is no such run, two have one name, a file of one is damaged, or the page cannot be
+        UserError: there is no such run, one is given twice, a file of one is damaged, or the page cannot be
             written.
     """
-    runs = [read_run(folder) for folder in folders]
-    names = [run.name for run in runs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"report: {twice[0]} is given twice; runs in one report need names of their own")
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise UserError(f"report: {folder} is given twice")
+    runs = told_apart([read_run(folder) for folder in folders])
     images = [find_images(run) for run in runs]
+    path = out or runs[0].folder.report
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is there and no file; --out says where else the report may go")
     limits = Limits() if len(runs) == 1 else Limits().smaller()
     while True:
         drawings = Drawings()
@@ -69,7 +72,6 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
         if len(page.encode()) <= MOST_BYTES or limits == limits.smaller():
             break
         limits = limits.smaller()
-    path = out or runs[0].folder.report
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)
@@ -78,6 +80,12 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
     if png is not None:
         drawings.write(png)
     return path
+
+
+def told_apart(runs: Sequence[RunFiles]) -> list[RunFiles]:
+    """The runs, those of one name by their folders instead."""
+    names = [run.name for run in runs]
+    return [run if names.count(run.name) == 1 else replace(run, called=str(run.folder.path)) for run in runs]
 
 
 def figures_to_events(config: Config) -> None:

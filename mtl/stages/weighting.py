@@ -150,6 +150,7 @@ def image_level(how: Examples, base: ImageLoss, epochs: int, size: int | None) -
             how.threshold,
             start=how.level if absolute else how.part,
             growth=1 + how.growth if absolute else how.growth,
+            start_epoch=start,
             size=size,
             base=base,
         )

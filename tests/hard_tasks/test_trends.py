@@ -1,8 +1,10 @@
 import pytest
 
 from mtl.errors import UserError
+from mtl.hard_tasks.confusions import confusions
 from mtl.hard_tasks.ledger import Ledger, Round
 from mtl.hard_tasks.trends import class_trends
+from mtl.hard_tasks.views import confused_pairs, hardest_classes
 
 
 @pytest.fixture
@@ -73,3 +75,27 @@ def test_what_is_not_there_is_told(ledger, solved):
             class_trends(ledger, "p", ["ant", name])
     with pytest.raises(ValueError, match="at least 1"):
         class_trends(ledger, "p", ["ant"], points=0)
+
+
+def test_an_evaluation_is_told_by_its_evenly_drawn_tasks_alone(ledger, solved):
+    phase = "evaluate train 2-way 1-shot"
+    ledger.append(phase, 0, 0, *solved([[0, 1], [2, 3]], [[1.0, 0.5], [0.75, 0.75]]), "train")
+    for number in range(1, 4):  # what was answered worst, again and again
+        ledger.append(phase, number, 0, *solved([[0, 1]], [[0.0, 0.0]]), "train")
+    assert class_trends(ledger, phase, ["ant", "cat"]) == [[1.0], [0.75]]
+    found = {c.name: (c.recall, c.draws, c.trend) for c in hardest_classes(ledger, phase)}
+    assert found == {
+        "ant": (1.0, 1, None),
+        "bee": (0.5, 1, None),
+        "cat": (0.75, 1, None),
+        "dog": (0.75, 1, None),
+    }
+    assert {pair.n for pair in confused_pairs(ledger, phase)} == {1}
+    assert hardest_classes(ledger, phase, round=3)[0].recall == 0.0  # asked for, it is shown
+    matrix = confusions(ledger, phase).matrix
+    pairs = {frozenset(p.classes): p.confusion for p in confused_pairs(ledger, phase)}
+    names = confusions(ledger, phase).names
+    of_pair = {
+        frozenset((names[i], names[j])): (matrix[i, j] + matrix[j, i]) / 2 for i in range(4) for j in range(i)
+    }
+    assert {pair: of_pair[pair] for pair in pairs} == pytest.approx(pairs)

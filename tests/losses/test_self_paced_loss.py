@@ -149,6 +149,26 @@ def test_a_share_is_that_of_images_admitted_and_grows_by_addition(regulariser):
         assert set(loss.selected().nonzero()[:, 0].tolist()) == easiest
 
 
+@pytest.mark.parametrize("threshold", ["quantile", "absolute"])
+@pytest.mark.parametrize("regulariser", REGULARISERS)
+def test_before_its_start_all_count_and_are_remembered(batch, regulariser, threshold):
+    logits, labels, _ = batch()
+    late, images = {"start": 0.4, "growth": 1.2, "start_epoch": 3, "size": 9}, torch.arange(9)
+    loss = SelfPacedLoss(regulariser, threshold, **late)
+    at_once = SelfPacedLoss(regulariser, threshold, **{**late, "start_epoch": 0})
+    for epoch in range(3):
+        loss.begin_epoch(epoch)
+        found = loss(logits, labels, None, images)
+        torch.testing.assert_close(found, F.cross_entropy(logits, labels))
+        assert loss.selected().all()
+        assert (loss.weights_now == 1).all()
+    assert len(loss.memory.known()) == 9
+    for epoch in range(2):  # growth counts from there
+        loss.begin_epoch(3 + epoch)
+        at_once.begin_epoch(epoch)
+        assert torch.equal(loss(logits, labels, None, images), at_once(logits, labels, None, images))
+
+
 def test_the_whole_share_is_plain_for_hard(batch):
     logits, labels, _ = batch()
     loss = SelfPacedLoss(start=0.5, growth=0.5, size=9)
@@ -269,6 +289,7 @@ def test_without_a_memory_the_quantile_is_that_of_the_batch():
         ({"regulariser": "soft"}, "regulariser"),
         ({"inner": 1.0}, "inner"),
         ({"size": 0}, "size"),
+        ({"start_epoch": -1}, "start_epoch"),
     ],
 )
 def test_nonsense_is_refused(wrong, match):

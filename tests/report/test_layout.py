@@ -5,7 +5,7 @@ import math
 import pytest
 from jinja2 import UndefinedError
 
-from mtl.report.layout import count, figure, lay_out, percent, position, printable, sort_key
+from mtl.report.layout import breakable, count, figure, lay_out, percent, position, printable, sort_key
 
 
 def test_percent():
@@ -37,3 +37,8 @@ def test_characters_that_no_page_can_hold_are_replaced():
 def test_a_template_that_asks_for_what_is_not_there_fails():
     with pytest.raises(UndefinedError):
         lay_out("page.html", {}, {"phases": list})
+
+
+def test_a_name_may_go_on_in_another_line_after_its_parts():
+    assert breakable("Old_Church/a<b") == "Old_<wbr>Church/<wbr>a&lt;b"
+    assert breakable("plain") == "plain"

@@ -18,11 +18,7 @@ from page_tree import RAW, Element, tree
 
 from mtl.report import layout
 from mtl.report.contents import Comparison, PhaseReport, Report, RunReport, Shown, TaskCard, Wrong
-from mtl.report.page import (
-    by_class,
-    in_order,
-    render,
-)
+from mtl.report.page import by_class, in_order, render
 
 TEMPLATES = Path(layout.__file__).parent / "templates"
 SHARES = st.lists(st.none() | st.just(math.nan) | st.floats(0, 1), max_size=120)
@@ -98,7 +94,10 @@ def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
     class Loader(layout.FileSystemLoader):
         def get_source(self, environment, template):
             source, *rest = super().get_source(environment, template)
-            return (source.replace("{{ r.pool | count }}", "").replace("{{ query.taken }}", ""), *rest)
+            return (
+                source.replace("{{ r.pool | count }}", "").replace("{{ query.taken | breakable }}", ""),
+                *rest,
+            )
 
     monkeypatch.setattr(layout, "FileSystemLoader", Loader)
     phase = "report.runs.0.phases.0"

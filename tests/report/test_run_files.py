@@ -67,6 +67,21 @@ def test_a_folder_that_is_no_run_is_refused_and_its_neighbours_named(folder):
         read_run(files.path.with_name("b"))
 
 
+def test_lines_of_metrics_that_are_none_are_passed_over(folder):
+    files, _ = folder
+    before = read_run(files.path).metrics
+    with files.metrics.open("ab") as file:
+        file.write(b"\xff\xfe bad\n[1, 2]\n")
+    assert read_run(files.path).metrics == before
+
+
+def test_results_of_another_kind_are_named(folder):
+    files, _ = folder
+    files.results.write_text("[]")
+    with pytest.raises(UserError, match=r"results\.json: holds a list"):
+        read_run(files.path)
+
+
 def test_damaged_results_are_named(folder):
     files, _ = folder
     files.results.write_text("{")

@@ -35,6 +35,13 @@ def test_differences_on_the_same_tasks_are_paired():
     assert found.difference + found.interval == pytest.approx(test.high)
 
 
+def test_differences_over_other_classes_are_not_paired():
+    others = {f"other {name}": recall for name, recall in RECALL.items()}
+    a, b = _setting([0.5] * 50, RECALL), _setting([0.6] * 50, others)
+    (found,) = run_differences([a], "b", [b], same_tasks=True)
+    assert not found.paired
+
+
 @pytest.mark.parametrize(("same", "tasks"), [(False, 50), (True, 40)])
 def test_differences_on_other_tasks_are_not_paired(same, tasks):
     (found,) = run_differences(

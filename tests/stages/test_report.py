@@ -70,7 +70,38 @@ def test_several_runs_are_held_against_the_first(whole_run, tiny, tmp_path):
     assert f"{100 * abs(b - a):.2f}" in page
 
 
-def test_two_runs_of_one_name_are_refused(whole_run):
+def test_two_folders_of_one_name_go_by_their_folders(whole_run, tmp_path):
+    other = tmp_path / "other" / whole_run.path.name
+    shutil.copytree(whole_run.path, other)
+    page = _text(report([whole_run.path, other], tmp_path / "r.html"))
+    assert f"Hard tasks of {whole_run.path}, {other}" in page
+
+
+def test_a_ledger_damaged_in_its_middle_is_named(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run.path, folder)
+    ledger = RunFolder(folder).ledger
+    size = ledger.stat().st_size
+    with ledger.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\x5a" * (size - 8192))
+    with pytest.raises(UserError, match="damaged"):
+        report([folder], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_page_follows_links_and_spares_what_is_no_file(whole_run, tmp_path):
+    target, link = tmp_path / "target.html", tmp_path / "link.html"
+    target.write_text("old")
+    link.symlink_to(target)
+    report([whole_run.path], link)
+    assert link.is_symlink()
+    assert _text(target).startswith("<!")
+    with pytest.raises(UserError, match="no file"):
+        report([whole_run.path], tmp_path)
+
+
+def test_a_run_given_twice_is_refused(whole_run):
     with pytest.raises(UserError, match="is given twice"):
         report([whole_run.path, whole_run.path])
 

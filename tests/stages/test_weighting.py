@@ -98,10 +98,12 @@ def test_keys_reach_the_loss():
     how = Pretrain(
         epochs=20,
         balance=Balance(by="weights", weighting="inverse", start=0.8),
-        examples=Examples(by="self_paced", threshold="absolute", level=0.7, growth=0.1, regulariser="linear"),
+        examples=Examples(
+            by="self_paced", threshold="absolute", level=0.7, growth=0.1, regulariser="linear", start=0.25
+        ),
     )
     found = pretraining_loss(how, COUNTS, 50)
-    assert (found.start, found.growth, found.regulariser) == (0.7, 1.1, "linear")
+    assert (found.start, found.growth, found.regulariser, found.start_epoch) == (0.7, 1.1, "linear", 5)
     assert found.base.start_epoch == 16
     inverse = 1 / COUNTS.double()
     torch.testing.assert_close(found.base.weights.double(), inverse * 3 / inverse.sum())
