@@ -19,6 +19,6 @@ class RunStopped(Exception):
 def one_line(name: object) -> str:
     """A name, of a file or a class, as sentences have it: one line, whatever it holds.
 
-    Line ends, control characters, signs that turn the direction of writing, and bytes that are no text become �.
+    Line ends, control characters, signs that turn the direction of writing, and bytes of no text become �.
     """
     return "".join(c if c.isprintable() else "�" for c in str(name))

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -27,16 +26,15 @@ from mtl.config import Runtime
 from mtl.data.given import image_list, prepared
 from mtl.errors import UserError
 from mtl.fewshot import file
-from mtl.fewshot.answers import NONE
 from mtl.fewshot.embedder import Embedder
-from mtl.fewshot.fitted import Answers, Fitted, LabelKind, fit
+from mtl.fewshot.fitted import Answers, Fitted, fit
+from mtl.fewshot.labels import checked, kind_of, none_label, to_label, to_name
 from mtl.fewshot.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.embedding import embedder_of_run
 from mtl.stages.support import require_ways
 
-_KINDS: dict[str, LabelKind] = {"U": "str", "O": "str", "i": "int", "u": "int", "f": "float", "b": "bool"}
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -99,16 +97,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: images or labels are of no use, or `run` is none.
         """
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        labels = _labels(y)
+        labels = checked(y)
         images = _some(X)
         check_consistent_length(images, labels)
         classes, places = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
-        kind = _KINDS[classes.dtype.kind]
-        names = [_text(label, kind) for label in classes.tolist()]
+        kind = kind_of(classes)
+        names = [to_name(label, kind) for label in classes.tolist()]
         with _value_errors():
             embedder = self._embedder()
             require_ways(embedder, len(classes))
@@ -134,7 +130,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
         if answers.none is None:
             return chosen
-        return np.where(answers.none.numpy() > 0.5, _none_of_these(self.fitted_.label_kind), chosen)
+        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
@@ -171,7 +167,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _taking(self, fitted: Fitted) -> Self:
         self.fitted_ = fitted
-        self.classes_ = np.unique([_label(name, fitted.label_kind) for name in fitted.classes])
+        self.classes_ = np.unique([to_label(name, fitted.label_kind) for name in fitted.classes])
         return self
 
     def _runtime(self) -> Runtime:
@@ -191,7 +187,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
         fitted = self.fitted_
         place = {name: i for i, name in enumerate(fitted.classes)}
-        columns = [place[_text(label, fitted.label_kind)] for label in self.classes_.tolist()]
+        columns = [place[to_name(label, fitted.label_kind)] for label in self.classes_.tolist()]
         ordered: NDArray[np.float64] = answers.probabilities.numpy()[:, columns]
         return ordered
 
@@ -213,30 +209,6 @@ def _sources(images: Sequence[Any]) -> list[str]:
     return [os.fspath(x) if isinstance(x, str | os.PathLike) else f"image {i}" for i, x in enumerate(images)]
 
 
-def _labels(y: Any) -> NDArray[Any]:
-    labels: NDArray[Any] = column_or_1d(y, warn=True)
-    mixed = labels.dtype.kind == "O" and not all(isinstance(label, str) for label in labels)
-    if mixed or labels.dtype.kind not in _KINDS:
-        raise ValueError(f"labels are {labels.dtype}; they must be all texts, all numbers or all bools")
-    assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
-    return labels
-
-
-def _text(label: Any, kind: LabelKind) -> str:
-    """A label as the name of a class; `_label` reads it."""
-    return repr(float(label)) if kind == "float" else str(label)
-
-
-def _label(name: str, kind: LabelKind) -> Any:
-    read: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": lambda text: text == "True"}
-    return read[kind](name)
-
-
-def _none_of_these(kind: LabelKind) -> str | int:
-    return NONE if kind == "str" else -1
-
-
 def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
     """
     Raises:
@@ -244,7 +216,7 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
     """
     if fitted.open_set is None:
         raise ValueError("open_set: needs a class with two images, to judge by how much alike they are")
-    answer = _none_of_these(fitted.label_kind)
+    answer = none_label(fitted.label_kind)
     if fitted.label_kind == "bool" or answer in classes.tolist():
         raise ValueError(
             f"open_set: labels must be texts or numbers, none of them {answer!r}, the answer itself"

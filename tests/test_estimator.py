@@ -202,9 +202,9 @@ def test_one_image_a_class_does_not_tell_unlike_ones(unfitted, things):
     [
         (None, "requires y to be passed"),
         (["a"] * 14, "inconsistent numbers of samples"),
-        (["a"] * 15, "labels are of 1 class"),
+        (["a"] * 15, "labels are of 1 class;"),
         ([f"{i / 7}" for i in range(14)] + [None], "labels are object; they must be all texts"),
-        (np.linspace(0, 1, 15), "continuous"),
+        (np.linspace(0, 1, 15), "Unknown label type: labels are continuous; numbers must be whole"),
         ([["a", "b"]] * 15, "1d array"),
         (np.array([b"a", b"b", b"c"] * 5), r"labels are \|S1; they must be all texts"),
         (np.array(["a", 1, "b"] * 5, dtype=object), "labels are object; they must be all texts"),

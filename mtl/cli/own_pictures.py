@@ -68,7 +68,8 @@ def add_to(commands: "Commands") -> None:
         "fit",
         _fit,
         "keep a classifier of your classes as a file",
-        "Fits it to a support folder, or changes\none that is fitted. The file stands alone, without run and pictures.",
+        "Fits it to a support folder, or changes\n"
+        "one that is fitted. The file stands alone, without run and pictures.",
     )
     fit.epilog = _SUPPORT + _FIT
     _takes_source(fit)
@@ -90,7 +91,8 @@ def add_to(commands: "Commands") -> None:
         "learning-curve",
         _learning_curve,
         "how many pictures of each class are needed",
-        "Asks support pictures of the others:\nhow accuracy grows with their number, and what more would bring.",
+        "Asks support pictures of the others:\n"
+        "how accuracy grows with their number, and what more would bring.",
     )
     curve.epilog = _SUPPORT
     _takes_source(curve)

@@ -46,7 +46,8 @@ class Account:
     unnamed: tuple[str, ...] = ()  # classes that data.classes does not name, where all splits have names
     scarce: Mapping[str, int] = field(default_factory=dict)  # classes with too few images, and how many
     capped: Mapping[str, int] = field(default_factory=dict)  # classes with more than `max_images`: how many
-    unreadable: Mapping[str, str] = field(default_factory=dict)  # a sentence for each file that is left out
+    passed_over: Mapping[str, str] = field(default_factory=dict)  # links, folders and pipes, and why
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # files that are left out, and why
     duplicates: Duplicates | None = None  # None: they were not looked for
 
 

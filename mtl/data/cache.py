@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from mtl.data.decode import is_image_file
 from mtl.data.image_set import ImageSet, Splits
+from mtl.data.listing import is_image_file
 
 _FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)

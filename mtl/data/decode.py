@@ -14,50 +14,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from mtl.data.formats import COMMON, EXTENSIONS, CannotOpenError, in_words, opened
+from mtl.data.formats import CannotOpenError, in_words, opened
 from mtl.data.image_set import ImageSet
 from mtl.errors import UserError, one_line
 
+#: For decoding: more would help little, and a large photograph takes hundreds of MB while it is decoded.
+THREADS = min(8, os.cpu_count() or 1)
 _JOINERS = "\u200c\u200d"  # between letters, or the parts of an emoji
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The images of a class folder, sorted by name; hidden files, folders and other kinds are passed over.
-
-    Raises:
-        UserError: it holds none, or cannot be read.
-    """
-    if not (files := files_in(folder)):
-        raise UserError(f"{one_line(folder)}: the class holds no images ({COMMON})")
-    return files
-
-
-def files_in(folder: Path) -> list[Path]:
-    """As `image_files`; none where it holds none.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    return [folder / entry.name for entry in _entries(folder) if is_image_file(entry)]
-
-
-def is_image_file(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a file, or a link to one, that bears the name of a picture and is not hidden."""
-    name = entry.name
-    if name.startswith(".") or os.path.splitext(name)[1].lower() not in EXTENSIONS:
-        return False
-    with suppress(OSError):  # a link to itself
-        return entry.is_file()
-    return False
-
-
-def class_folders(folder: Path) -> list[Path]:
-    """The folders below `folder`, and links to folders, sorted by name; hidden ones are passed over.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    return [folder / entry.name for entry in _entries(folder) if _is_folder(entry)]
 
 
 def escaped(name: str) -> str:
@@ -125,8 +88,8 @@ def decode_classes(
     return images
 
 
-def require_readable(unreadable: Mapping[str, str], below: Path) -> None:
-    """Refuses files that could not be read: their names below a folder, and why.
+def require_readable(unreadable: Mapping[str, str], below: Path, advice: str = "") -> None:
+    """Refuses files that could not be read: their names below a folder, and why; `advice` ends the sentence.
 
     Raises:
         UserError: there are some.
@@ -134,7 +97,7 @@ def require_readable(unreadable: Mapping[str, str], below: Path) -> None:
     if unreadable:
         file, why = next(iter(unreadable.items()))
         more = f"; and {len(unreadable) - 1:,} more cannot be read" if len(unreadable) > 1 else ""
-        raise UserError(_sentence(below / file, why) + more)
+        raise UserError(_sentence(below / file, why) + more + advice)
 
 
 def decode_readable(
@@ -159,7 +122,7 @@ def decode_readable(
             return one_line(in_words(error))
         return ""
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         rows = pool.map(fill, range(len(files)))
         told = list(tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()))
     labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[name]) for name in names]))
@@ -168,7 +131,7 @@ def decode_readable(
     if unreadable:
         read = torch.tensor([not why for why in told])
         images, labels = images[read], labels[read]
-        sources = [source for source in sources if source not in unreadable]
+        sources = [source for source, why in zip(sources, told, strict=True) if not why]
     kept = None if groups is None else tuple(groups[name] for name in names)
     return ImageSet(images, labels, tuple(names), kept, tuple(sources)), unreadable
 
@@ -192,18 +155,3 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    with suppress(OSError):  # a link to itself
-        return entry.is_dir()
-    return False
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name, so that nothing depends on the order of the file system."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as error:
-        raise UserError(f"{one_line(folder)}: cannot be read ({error.strerror})") from None

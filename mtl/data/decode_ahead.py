@@ -1,6 +1,5 @@
 """Picture files decoded in the background, in their order, a few at a time."""
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mtl.data.decode import decode
+from mtl.data.decode import THREADS, decode
 from mtl.errors import UserError
-
-_THREADS = 8  # a large photograph takes hundreds of MB while it is decoded
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def decode_ahead(
     images: list[Tensor] = []
     read: list[Path] = []
     unread: list[Unread] = []
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         rest = iter(files)
         waiting = deque((file, pool.submit(decode, file, size, grayscale)) for file in islice(rest, ahead))
         try:

@@ -21,12 +21,8 @@ _PAPER = 1.0  # what lies between them, as bright as the sheet
 _LONGEST = 44  # characters of a class name
 _HEAD, _ROW, _FOOT = 0.62, 0.72, 0.16  # inches
 _HEIGHT = _HEAD + _ROW * _CLASSES + _FOOT
-_COLUMNS, _WIDTH, _PAIR, _NAMES = (
-    3,
-    3.6,
-    1.5,
-    0.72,
-)  # of pairs: beside each other; inches of one, with its words
+_COLUMNS = 3  # pairs beside each other
+_WIDTH, _PAIR, _NAMES = 3.6, 1.5, 0.72  # inches: of a pair; of its pictures; of the words below
 _PLACES: dict[Place, str] = {"splits": "in two splits", "classes": "in two classes", "class": "in one class"}
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from mtl.config import Data
-from mtl.data.decode import class_folders, escaped, files_in
+from mtl.data.decode import escaped
+from mtl.data.listing import Contents, class_folders, contents
 from mtl.errors import UserError, one_line
 from mtl.runtime.seeds import derive_seed, generator
 
@@ -28,6 +29,7 @@ class Choice:
     unnamed: tuple[str, ...]  # classes that no split names, where all have names
     scarce: Mapping[str, int]  # classes with fewer images than `min_images`, and how many
     capped: Mapping[str, int]  # classes with more images than `max_images`, and how many
+    passed_over: Mapping[str, str]  # links, folders and pipes that hold no class or image, and why
 
 
 def choose(root: Path, config: Data, seed: int) -> Choice:
@@ -45,7 +47,8 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
         )
     found = _by_name(_below(root)) if parts is None else {n: f for part in parts for n, f in part.items()}
     named = {} if parts is not None else claimed(found, names, root)
-    files = {name: files_in(folder) for name, folder in sorted(found.items())}
+    inside = {name: contents(folder) for name, folder in sorted(found.items())}
+    files = {name: list(inside[name].pictures) for name in inside}
     scarce = {name: len(f) for name, f in files.items() if len(f) < config.min_images}
     kept = [name for name in files if name not in scarce]
     unnamed: list[str] = []
@@ -66,16 +69,20 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
     for name in capped:
         files[name] = drawn_images(files[name], name, config.max_images or 0, seed)
     chosen = tuple({name: files[name] for name in classes} for classes in lists)
-    return Choice(chosen, tuple(found[n] for c in lists for n in c), tuple(unnamed), scarce, capped)
+    folders = tuple(found[name] for classes in lists for name in classes)
+    passed_over = _passed_over(root, parts is not None, inside.values())
+    return Choice(chosen, folders, tuple(unnamed), scarce, capped, passed_over)
 
 
 def divided(root: Path) -> list[Classes] | None:
     """The classes below `<root>/train`, `val` and `test`; None where there is none of these.
 
+    A folder of such a name that holds pictures, and no folders, is a class like any other.
+
     Raises:
         UserError: only some of them are there, one holds no classes, or a class is in two.
     """
-    found = {folder.name: folder for folder in _below(root)}
+    found = {folder.name: folder for folder in _below(root) if folder.name in PARTS and not _is_class(folder)}
     given = [part for part in PARTS if part in found]
     if not given:
         return None
@@ -197,8 +204,32 @@ def _of_scarce(scarce: Mapping[str, int], config: Data) -> str:
 
 def _below(folder: Path) -> list[Path]:
     """The folders below a folder, but for links to itself or to one above it."""
-    place = folder.resolve()
-    return [c for c in class_folders(folder) if not (c.is_symlink() and place.is_relative_to(c.resolve()))]
+    return [inner for inner in class_folders(folder) if not _leads_up(inner)]
+
+
+def _leads_up(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _is_class(folder: Path) -> bool:
+    inside = contents(folder)
+    return bool(inside.pictures) and not inside.folders
+
+
+def _passed_over(root: Path, is_divided: bool, classes: Iterable[Contents]) -> dict[str, str]:
+    """By name below the root, and why."""
+    found: dict[Path, str] = {}
+    for folder in (root, *((root / part for part in PARTS) if is_divided else ())):
+        at = contents(folder)
+        found |= at.odd
+        found |= {link: "is a link to a folder above it" for link in at.folders if _leads_up(link)}
+    if is_divided:
+        beside = (folder for folder in _below(root) if folder.name not in PARTS)
+        found |= dict.fromkeys(beside, "lies beside train, val and test")
+    for inside in classes:
+        found |= inside.odd
+        found |= dict.fromkeys(inside.folders, "is a folder in a class")
+    return {escaped(str(path.relative_to(root))): why for path, why in found.items()}
 
 
 def _by_name(folders: Iterable[Path]) -> dict[str, Path]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl.data.decode import is_image_file
 from mtl.data.formats import COMMON
+from mtl.data.listing import Contents, contents
 from mtl.errors import UserError, one_line
 
 _MAGIC = "*?["
-_NOWHERE = "{}: is a link that leads nowhere; it is passed over"
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,13 @@ def support_files(folder: Path) -> ClassFiles:
         raise UserError(_missing(folder, "folder"))
     files: dict[str, tuple[Path, ...]] = {}
     left_out: list[str] = []
-    loose = 0
-    for entry in _entries(folder, left_out):
-        if _is_folder(entry):
-            inside = _entries(folder / entry.name, left_out)
-            left_out += [_NOWHERE.format(one_line(e.path)) for e in inside if _leads_nowhere(e)]
-            found = tuple(folder / entry.name / e.name for e in inside if is_image_file(e))
-            if found:
-                files[entry.name] = found
-            else:
-                left_out.append(f"{one_line(folder / entry.name)}: holds no pictures; the class is left out")
-        elif _leads_nowhere(entry):
-            left_out.append(_NOWHERE.format(one_line(folder / entry.name)))
+    at = _looked_into(folder, left_out)
+    for inner in at.folders:
+        if found := _looked_into(inner, left_out).pictures:
+            files[inner.name] = found
         else:
-            loose += is_image_file(entry)
-    if loose:
+            left_out.append(f"{one_line(inner)}: holds no pictures; the class is left out")
+    if loose := len(at.pictures):
         many = "1 picture lies" if loose == 1 else f"{loose:,} pictures lie"
         left_out.append(f"{one_line(folder)}: {many} beside the folders of the classes, and of no class")
     if not files:
@@ -132,13 +123,10 @@ def _below(folder: Path, left_out: list[str]) -> Iterator[Path]:
                 left_out.append(f"{one_line(at)}: {told}")
             continue
         searched.add(place)
-        for entry in _entries(at, left_out):
-            if is_image_file(entry):
-                yield at / entry.name
-            elif _is_folder(entry):
-                (links if entry.is_symlink() else folders).append(at / entry.name)
-            elif _leads_nowhere(entry):
-                left_out.append(_NOWHERE.format(one_line(at / entry.name)))
+        inside = _looked_into(at, left_out)
+        yield from inside.pictures
+        for inner in inside.folders:
+            (links if inner.is_symlink() else folders).append(inner)
 
 
 def _place(folder: Path) -> tuple[int, int]:
@@ -146,31 +134,22 @@ def _place(folder: Path) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _entries(folder: Path, left_out: list[str]) -> list[os.DirEntry[str]]:
-    """What is not hidden in a folder, sorted by name."""
+def _looked_into(folder: Path, left_out: list[str]) -> Contents:
+    """What lies in a folder; what is wrong with it goes to `left_out`."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as error:
-        left_out.append(f"{one_line(folder)}: cannot be read ({error.strerror}); it is left out")
-        return []
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not os.path.exists(entry.path)
+        inside = contents(folder)
+    except UserError as error:
+        left_out.append(f"{error}; it is left out")
+        return Contents((), (), {})
+    left_out += [f"{one_line(path)}: {why}; it is passed over" for path, why in inside.odd.items()]
+    return inside
 
 
 def _missing(path: Path, kind: str) -> str:
     if os.path.lexists(path):
         return f"{one_line(path)}: is no {kind}"
-    beside = [e.name for e in _entries(path.parent, []) if kind != "folder" or _is_folder(e)]
+    at = _looked_into(path.parent, [])
+    beside = [p.name for p in (*at.folders, *(at.pictures if kind != "folder" else ()))]
     near = difflib.get_close_matches(path.name, beside, 1, 0.5)
     hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else ""
     return f"{one_line(path)}: there is no such {kind}{hint}"

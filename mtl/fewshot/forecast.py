@@ -27,6 +27,7 @@ POINTS = 3
 
 _WORTH = 0.8  # of an answer: the law is not quite right
 _MOST = 12.0  # sensitivity at which all is right
+_FAR = 60.0  # where it is so to rounding, even of one image
 _NOISE = np.linspace(-8, 8, 161)  # of the right class: a sum over it is the integral to rounding
 _WEIGHTS = np.exp(-(_NOISE**2) / 2) / math.sqrt(2 * math.pi) * (_NOISE[1] - _NOISE[0])
 
@@ -72,6 +73,23 @@ def forecast(curve: LearningCurve) -> Forecast | None:
 
     found = minimize_scalar(cost, bounds=(0.0, _MOST), method="bounded", options={"xatol": 1e-6})
     return Forecast(way, float(found.x), points[-1].answers)
+
+
+def carried_on(accuracy: float, way: int, shot: float, more: float) -> float:
+    """What the law makes of an accuracy with `shot` images a class when there are `more`.
+
+    Chance and less, and all right, stay as they are.
+    """
+    from scipy.optimize import brentq
+
+    if not 1 / way < accuracy < 1:
+        return accuracy
+
+    def off(limit: float) -> float:
+        return float(share_right(_at(limit, np.array(shot)), way)) - accuracy
+
+    limit = float(brentq(off, 0.0, _FAR))
+    return float(share_right(_at(limit, np.array(more)), way))
 
 
 def share_right(sensitivity: NDArray[np.float64], way: int) -> NDArray[np.float64]:

@@ -68,3 +68,13 @@ class Support:
         """Without the images of these classes; what is left may be empty."""
         kept = [i for i, name in enumerate(self.names()) if name not in classes]
         return Support.of(self.features[kept], [self.names()[i] for i in kept], [self.files[i] for i in kept])
+
+
+def one_less(counts: Tensor) -> Tensor:
+    """(N,) images of each class while one of each is left out; the only one of a class stays."""
+    return (counts - 1).clamp(min=1)
+
+
+def even_shot(counts: Tensor) -> float:
+    """As how many images in each class unequal numbers (N,) are: the harmonic mean, as the fewest decide."""
+    return len(counts) / float((1 / counts.double()).sum())

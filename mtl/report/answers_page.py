@@ -4,22 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mtl.fewshot.answers import percent
+from mtl.fewshot.answers import Row, percent
 from mtl.report.contents import Thumbnail
 from mtl.report.layout import lay_out
 
 
 @dataclass(frozen=True)
 class AnswerCard:
-    """The answer to one picture; probabilities in [0, 1]."""
+    """The answer to one picture."""
 
-    file: str
-    answer: str
-    probability: float
-    runner_up: str
-    runner_up_probability: float
-    margin: float
-    none: float | None  # the probability of being of none of the classes; None: not asked
+    row: Row
     picture: Thumbnail | None  # None: it can no longer be read
 
 
@@ -51,11 +45,11 @@ class AnswersPage:
 
 def render(page: AnswersPage) -> str:
     """The page, to be written as UTF-8."""
-    shown = Counter(card.answer for card in page.cards)
+    shown = Counter(card.row.answer for card in page.cards)
     helpers = {
         "shown_of": lambda name: shown[name],
         "class_place": _places(one.name for one in page.classes),
-        "file_place": _places(sorted(card.file for card in page.cards)),
+        "file_place": _places(sorted(card.row.file for card in page.cards)),
     }
     return lay_out(
         "answers.html",

@@ -54,8 +54,8 @@ def draw_answers(
             break
         cards = cards[: len(cards) // 2]
     write_whole(asked.page, page.encode())
-    count = f"the {MOST} least sure of {len(answered):,}" if len(answered) > MOST else f"{len(answered):,}"
-    title = f"{count} pictures, least sure first"
+    part = f"The {MOST} least sure of " if len(answered) > MOST else ""
+    title = f"{part}{len(answered):,} picture{'s' if len(answered) > 1 else ''}, least sure first"
     note = f"classes: {', '.join(source.fitted.classes)}"
     contact_sheet(answered[:MOST], pictures[:MOST], title, note, asked.sheet)
 
@@ -92,16 +92,7 @@ def _support_pictures(fitted: Fitted) -> dict[str, list[Thumbnail]]:
 
 def _card(row: Row, picture: Tensor | None) -> AnswerCard:
     alt = f"{one_line(row.file)}, taken for {row.answer}"
-    return AnswerCard(
-        row.file,
-        row.answer,
-        row.probability,
-        row.runner_up,
-        row.runner_up_probability,
-        row.margin,
-        row.none,
-        None if picture is None else thumbnail(picture, alt, _ON_PAGE),
-    )
+    return AnswerCard(row, None if picture is None else thumbnail(picture, alt, _ON_PAGE))
 
 
 def _page(

@@ -63,7 +63,8 @@ def predict(asked: Asked) -> None:
         left = total - len(answered) - len(unread)
         say_left_out([one.why for one in unread])
         if not answered and not left:
-            raise UserError(f"{one_line(asked.query[0])}: holds no picture that can be read")
+            where = ", ".join(one_line(source) for source in asked.query[:_SHOWN])
+            raise UserError(f"{where}: holds no picture that can be read")
         if not answered:
             raise Interrupted("predict: stopped before the first answer; nothing is written")
         if asked.out.suffix.lower() == ".json":

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mtl.fewshot.fitted import Fitted
+from mtl.fewshot.outlook import outlook, told
 from mtl.runtime.progress import tell
 
 MOST = 20  # sentences about single files
@@ -27,11 +28,6 @@ def say_left_out(sentences: Sequence[str]) -> None:
 
 def say_outlook(say: Console, fitted: Fitted) -> list[str]:
     """How well a classifier will do, as its own support pictures have it; the sentences."""
-    try:
-        from mtl.fewshot.outlook import outlook, told
-    except ImportError:
-        return []
-
     sentences = told(outlook(fitted))
     for sentence in sentences:
         say.print(escape(sentence), highlight=False, soft_wrap=True)

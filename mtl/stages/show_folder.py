@@ -6,7 +6,7 @@ from mtl.config import Data
 from mtl.data.account import Account, Duplicates
 
 _NAMED = 8  # classes of a sentence
-_LISTED = 5  # files below one
+_LISTED = 20  # files below one
 _PLACES = {"splits": "in two splits", "classes": "in two classes of a split", "class": "within a class"}
 
 
@@ -16,10 +16,10 @@ def findings(account: Account, data: Data) -> list[str]:
     if account.unnamed:
         lines.append(f"Left out, not named in data.classes: {_counted(account.unnamed)}.")
     if account.scarce:
-        few = (
-            "no images" if data.min_images == 1 else f"fewer than data.min_images = {data.min_images} images"
-        )
-        lines.append(f"Left out, with {few}: {_counted(_with_counts(account.scarce))}.")
+        least = data.min_images
+        few = "no images" if least == 1 else f"fewer than data.min_images = {least} images"
+        names = sorted(account.scarce) if least == 1 else _with_counts(account.scarce)
+        lines.append(f"Left out, with {few}: {_counted(names)}.")
     if account.capped:
         most = data.max_images or 0
         aside = sum(account.capped.values()) - most * len(account.capped)
@@ -27,6 +27,9 @@ def findings(account: Account, data: Data) -> list[str]:
             f"More than data.max_images = {most} images: {_counted(_with_counts(account.capped))}; {aside:,} "
             "of them are left out."
         )
+    if account.passed_over:
+        head = f"Passed over: {len(account.passed_over):,} of the names in the folder."
+        lines += [head, *_listed_with_reasons(account.passed_over)]
     if account.unreadable:
         lines += _unreadable(account.unreadable, data)
     return lines + _duplicates(account.duplicates, data)
@@ -35,7 +38,7 @@ def findings(account: Account, data: Data) -> list[str]:
 def _unreadable(files: Mapping[str, str], data: Data) -> list[str]:
     then = "left out" if data.unreadable == "skip" else "training ends with that (data.unreadable = refuse)"
     head = f"Unreadable: {_number(len(files), 'image')}; {then}."
-    return [head, *_listed([f"{file}: {why}" for file, why in files.items()], len(files))]
+    return [head, *_listed_with_reasons(files)]
 
 
 def _duplicates(found: Duplicates | None, data: Data) -> list[str]:
@@ -63,6 +66,10 @@ def _counted(names: Sequence[str]) -> str:
 
 def _with_counts(classes: Mapping[str, int]) -> list[str]:
     return [f"{name} {count:,}" for name, count in sorted(classes.items())]
+
+
+def _listed_with_reasons(files: Mapping[str, str]) -> list[str]:
+    return _listed([f"{file}: {why}" for file, why in files.items()], len(files))
 
 
 def _listed(lines: Iterable[str], total: int) -> list[str]:

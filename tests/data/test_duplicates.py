@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mtl.data import ImageSet
 from mtl.data import duplicates as module
-from mtl.data.decode import class_folders, decode_classes, image_files, to_tensor
+from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.duplicates import (
     ALIKE,
     COLOUR,
@@ -29,6 +29,7 @@ from mtl.data.duplicates import (
     signatures,
     surplus,
 )
+from mtl.data.listing import class_folders, image_files
 
 Photograph = Callable[..., Image.Image]
 
@@ -256,10 +257,20 @@ def test_a_copy_in_another_class_of_the_split_is_of_no_use_either() -> None:
     assert surplus(copies).tolist() == [True, True, True, False]
 
 
+def test_a_picture_that_is_like_one_left_out_alone_stays() -> None:
+    angles = torch.tensor([0.0, 0.3, 0.6, 0.9])  # each is near the next alone: cos 0.3 = 0.96, cos 0.6 = 0.83
+    detail = torch.zeros(4, 256)
+    detail[:, 0], detail[:, 1] = angles.cos(), angles.sin()
+    found = Signatures(detail, torch.zeros(4, 256), torch.zeros(4, 32))
+    none = torch.zeros(4, dtype=torch.bool)
+    assert surplus(Copies(torch.arange(4), none, found, {}, ())).tolist() == [False, True, False, True]
+
+
 def test_of_every_kind_the_first_pairs_are_noted_and_all_are_counted() -> None:
     copies = find_copies([image_set(noise(*[1] * 9, *[2] * 9), [0] * 18, "c")])
     assert copies.counts["class"] == (16, 0)
-    assert copies.pairs == tuple(Pair(0, i, True, "class") for i in range(1, 6))
+    of_one = [Pair(0, i, True, "class") for i in range(1, 9)]
+    assert copies.pairs == (*of_one, Pair(9, 10, True, "class"), Pair(9, 11, True, "class"))
 
 
 @given(of=MIXTURES, labels=st.lists(st.integers(0, 2), min_size=14, max_size=14), cut=st.integers(0, 14))

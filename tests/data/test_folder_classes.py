@@ -201,9 +201,43 @@ def test_links_to_a_folder_above_are_no_classes(folder: Path) -> None:
     before = names(chosen(folder))
     (folder / "zz self").symlink_to(folder)
     (folder / "zz above").symlink_to(folder.parent)
-    assert names(chosen(folder)) == before
+    choice = chosen(folder)
+    assert names(choice) == before
+    assert choice.passed_over == dict.fromkeys(("zz above", "zz self"), "is a link to a folder above it")
     (folder / "zz other").symlink_to(folder / "gnu")
     assert "zz other" in together(names(chosen(folder)))
+
+
+def test_what_is_passed_over_is_named(folder: Path) -> None:
+    (folder / "lost\n").symlink_to("nowhere")
+    (folder / "cat" / "lost.png").symlink_to("nowhere")
+    (folder / "dog" / "2024").mkdir()
+    (folder / "notes.txt").touch()
+    nowhere, deep = "is a link that leads nowhere", "is a folder in a class"
+    assert chosen(folder).passed_over == {"lost\\n": nowhere, "cat/lost.png": nowhere, "dog/2024": deep}
+
+
+def test_in_given_splits_too_it_is_named(tmp_path: Path) -> None:
+    for name in ("train/a", "val/b", "test/c", "more/d"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "0.png").touch()
+    (tmp_path / "val" / "up").symlink_to(tmp_path)
+    (tmp_path / "test" / "c" / "2024").mkdir()
+    assert chosen(tmp_path).passed_over == {
+        "more": "lies beside train, val and test",
+        "val/up": "is a link to a folder above it",
+        "test/c/2024": "is a folder in a class",
+    }
+
+
+def test_a_class_may_be_called_train(folder: Path) -> None:
+    (folder / "cat").rename(folder / "train")
+    assert "train" in together(names(chosen(folder)))
+    for part in ("val", "test"):
+        (folder / part / "deeper").mkdir(parents=True)
+    assert told(folder) == "photos: has val, test but not train; give all three, or classes alone"
+    (folder / "train" / "deeper").mkdir()
+    assert told(folder).startswith("photos: class deeper is in train and in val")
 
 
 def test_folders_of_any_name_are_classes_with_names_that_can_be_stored(folder: Path) -> None:

@@ -2,6 +2,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -257,7 +258,7 @@ def test_a_class_of_which_too_little_is_left_is_left_out(tmp_path: Path, photogr
 
 
 def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(
-    tmp_path: Path, write_images: WriteImages
+    tmp_path: Path, write_images: WriteImages, caplog: pytest.LogCaptureFixture
 ) -> None:
     given_tree(tmp_path, write_images)
     (tmp_path / "val" / "c" / "01.png").write_bytes(b"")
@@ -270,8 +271,15 @@ def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(
             "test/d/02.png": "it holds text, whatever its name says",
         }
         assert load_splits(config, 0).val.files == ("val/c/00.png", "val/c/02.png")
+    names = "the command data names them"
+    assert caplog.messages == [f"{tmp_path}: left out images: 2 unreadable; {names}"] * 2
+    write_images(tmp_path / "val" / "c" / "more", 1)[0].rename(tmp_path / "val" / "c" / "02.png")
+    (tmp_path / "val" / "c" / "03.png").write_bytes((tmp_path / "val" / "c" / "00.png").read_bytes())
+    load_splits(replace(config, duplicates="drop"), 0)
+    assert caplog.messages[2:] == [f"{tmp_path}: left out images: 2 unreadable and 1 there twice; {names}"]
     assert told(data(tmp_path)) == (
-        "val/c/01.png: is not a readable image (the file is empty); and 1 more cannot be read"
+        "val/c/01.png: is not a readable image (the file is empty); and 1 more cannot be read; the command "
+        "data lists what cannot be read, and data.unreadable = skip leaves it out"
     )
 
 

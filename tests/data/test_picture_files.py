@@ -59,9 +59,9 @@ def test_what_a_support_folder_leaves_out_is_named(folder):
     os.symlink("self", "things/self")
     os.symlink("gone.png", "things/ash/2.png")
     assert support_files(Path("things")).left_out == (
+        "things/self: is a link that leads nowhere; it is passed over",
         "things/ash/2.png: is a link that leads nowhere; it is passed over",
         "things/elm: holds no pictures; the class is left out",
-        "things/self: is a link that leads nowhere; it is passed over",
         "things: 2 pictures lie beside the folders of the classes, and of no class",
     )
 

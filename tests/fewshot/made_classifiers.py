@@ -72,7 +72,7 @@ def embedder(
 
 
 def images(count: int, channels: int = 1, size: int = SIDE, seed: int = 0) -> Tensor:
-    """Patches of 4×4 in half of the contrast, noise in the other: networks tell them apart, unlike mere noise."""
+    """Patches of 4×4 in half of the contrast, noise in the other: networks do not tell mere noise apart."""
     random = generator(seed, "images")
     patches = torch.rand(count, channels, 4, 4, generator=random).repeat_interleave(size // 4, -1)
     noise = torch.rand(count, channels, size, size, generator=random)

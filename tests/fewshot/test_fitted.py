@@ -5,6 +5,7 @@ import torch
 from made_classifiers import HEADS, embedder, fitted, images
 
 from mtl.config import Head
+from mtl.fewshot.calibration import fit_temperature
 from mtl.fewshot.fitted import fit
 from mtl.fewshot.support import Support
 
@@ -27,6 +28,13 @@ def test_answers_are_those_of_the_base_learner(head):
     assert torch.equal(found.answer(query, open_set=True).probabilities, answers.probabilities)
     assert found.held_out.rows.tolist() == list(range(9))
     assert found.answer(query[:0]).probabilities.shape == (0, 3)
+
+
+def test_the_temperature_is_fitted_around_that_of_the_run():
+    made = embedder()
+    found = fitted(made)
+    assert found.temperature == fit_temperature(found.held_out, found.support, made.temperatures)
+    assert found.temperature != fit_temperature(found.held_out, found.support, ())
 
 
 def test_one_class_is_too_few():

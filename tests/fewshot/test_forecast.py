@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from mtl.config import Head
 from mtl.fewshot import forecast as module
-from mtl.fewshot.forecast import Forecast, R, forecast, share_right, told
+from mtl.fewshot.forecast import Forecast, R, carried_on, forecast, share_right, told
 from mtl.fewshot.learning_curve import LearningCurve, learning_curve
 from mtl.fewshot.support import Support
 from mtl.hard_tasks.intervals import wilson
@@ -82,6 +82,21 @@ def test_all_right_stays_so_and_below_chance_is_chance(accuracy, expected):
     found = forecast(curve_of(dict.fromkeys((1, 2, 3), accuracy)))
     assert found.at(8).accuracy == pytest.approx(expected, abs=1e-3)
     assert 0 <= found.at(8).low <= found.at(8).high <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(way=st.integers(2, 30), limit=st.floats(0.05, 5), shot=st.floats(1, 40), more=st.floats(1, 40))
+def test_an_accuracy_is_carried_along_the_law_and_back(way, limit, shot, more):
+    one, other = (float(share_right(np.array(limit / math.sqrt(1 + R / k)), way)) for k in (shot, more))
+    assert carried_on(one, way, shot, more) == pytest.approx(other, abs=1e-6)
+    assert carried_on(other, way, more, shot) == pytest.approx(one, abs=1e-6)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.1, 0.2, 1.0])
+def test_chance_and_less_and_all_right_are_carried_as_they_are(accuracy):
+    assert carried_on(accuracy, 5, 1, 20) == accuracy
+    assert carried_on(0.2001, 5, 1, 20) == pytest.approx(0.2001, abs=2e-4)
+    assert carried_on(0.9999, 5, 1, 20) > 0.9999
 
 
 def test_fewer_than_three_points_are_no_law():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtl.fewshot.support import Support
+from mtl.fewshot.support import Support, even_shot, one_less
 
 FEATURES = torch.arange(10.0).view(5, 2)
 
@@ -68,3 +68,10 @@ def test_parts_that_do_not_fit_are_refused(change, message):
 def test_features_of_two_networks_are_not_joined():
     with pytest.raises(ValueError, match="one length"):
         support().joined(Support.of(torch.zeros(2, 3), ["a", "b"], ["1", "2"]))
+
+
+def test_unequal_numbers_are_as_their_harmonic_mean_in_each():
+    assert even_shot(torch.tensor([5, 5, 5])) == pytest.approx(5)
+    assert even_shot(torch.tensor([1, 3])) == pytest.approx(1.5)
+    assert even_shot(torch.tensor([2, 100, 100])) == pytest.approx(3 / 0.52)
+    assert one_less(torch.tensor([1, 2, 9])).tolist() == [1, 1, 8]

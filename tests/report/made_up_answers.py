@@ -2,6 +2,7 @@
 
 from made_up import HOSTILE, NAMES, Maker
 
+from mtl.fewshot.answers import Row
 from mtl.report.answers_page import AnswerCard, AnswersPage, ClassCard
 
 CLASSES = HOSTILE[:6]
@@ -16,14 +17,15 @@ def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
         first, second = make.random.permutation([0, *range(2, len(CLASSES))])[:2]
         made.append(
             AnswerCard(
-                file=f"new/{(7 * i) % cards:03d} {NAMES[i % len(NAMES)]}.png",
-                answer=CLASSES[first],
-                probability=0.3 + 0.65 * i / cards,
-                runner_up=CLASSES[second],
-                runner_up_probability=0.25 - 0.2 * i / cards,
-                margin=0.05 + 0.85 * i / cards,
-                none=0.45 - 0.4 * i / cards if none else None,
-                picture=None if i % 7 == 3 else make.picture(f"picture {i}", 84),
+                Row(
+                    file=f"new/{(7 * i) % cards:03d} {NAMES[i % len(NAMES)]}.png",
+                    answer=CLASSES[first],
+                    probability=0.3 + 0.65 * i / cards,
+                    runner_up=CLASSES[second],
+                    runner_up_probability=0.25 - 0.2 * i / cards,
+                    none=0.45 - 0.4 * i / cards if none else None,
+                ),
+                None if i % 7 == 3 else make.picture(f"picture {i}", 84),
             )
         )
     return AnswersPage(
@@ -35,7 +37,7 @@ def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
         answered=1234,
         table="predictions & more.csv",
         classes=[
-            ClassCard(name, 3 + i, make.pictures(name, 3), sum(card.answer == name for card in made))
+            ClassCard(name, 3 + i, make.pictures(name, 3), sum(card.row.answer == name for card in made))
             for i, name in enumerate(CLASSES)
         ],
         not_learned=["things/<b>1</b>.png: is not a readable image (the file is empty)"],

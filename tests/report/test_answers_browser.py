@@ -54,14 +54,14 @@ def _files(tab: Any) -> list[str]:
 
 
 def _shown(cards: list[Any]) -> list[str]:
-    return [card.file for card in cards]
+    return [card.row.file for card in cards]
 
 
 def test_one_class_can_be_chosen(visit):
     tab = visit()
     assert len(_files(tab)) == len(PAGE.cards)
     tab.get_by_label("Answered as").select_option(index=2)
-    wanted = [card for card in PAGE.cards if card.answer == CLASSES[2]]
+    wanted = [card for card in PAGE.cards if card.row.answer == CLASSES[2]]
     assert len(_files(tab)) == len(wanted)
     assert tab.locator("#answers-tools output").inner_text() == f"{len(wanted)} of 40 shown"
     tab.get_by_label("Answered as").select_option("")
@@ -115,5 +115,5 @@ def test_the_bar_is_as_long_as_the_probability(visit):
     first = tab.locator(".both").first
     lengths = first.evaluate("it => [it, ...it.children].map(part => part.getBoundingClientRect().width)")
     card = PAGE.cards[0]
-    assert lengths[1] / lengths[0] == pytest.approx(card.probability, abs=0.01)
-    assert lengths[2] / lengths[0] == pytest.approx(card.runner_up_probability, abs=0.01)
+    assert lengths[1] / lengths[0] == pytest.approx(card.row.probability, abs=0.01)
+    assert lengths[2] / lengths[0] == pytest.approx(card.row.runner_up_probability, abs=0.01)

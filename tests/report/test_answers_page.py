@@ -37,23 +37,23 @@ def test_every_card_shows_its_answer_and_runner_up(page, root):
     cards = root.named("answer")
     for card, shown in zip(page.cards, cards, strict=True):
         names = [e.text for e in shown.all("bdi")]
-        assert names == [seen(card.answer), seen(card.runner_up), seen(card.file)]
-        assert shown.named("sure")[0].text == percent(card.probability)
-        assert f"or {seen(card.runner_up)} {percent(card.runner_up_probability)}" in shown.text
-        assert f"margin {100 * card.margin:.0f} · none {percent(card.none)}" in shown.text
+        assert names == [seen(card.row.answer), seen(card.row.runner_up), seen(card.row.file)]
+        assert shown.named("sure")[0].text == percent(card.row.probability)
+        assert f"or {seen(card.row.runner_up)} {percent(card.row.runner_up_probability)}" in shown.text
+        assert f"margin {100 * card.row.margin:.0f} · none {percent(card.row.none)}" in shown.text
         widths = [e.attributes["style"] for e in shown.named("both")[0].all("span")]
         assert widths == [
-            f"width:{100 * share:.1f}%" for share in (card.probability, card.runner_up_probability)
+            f"width:{100 * share:.1f}%" for share in (card.row.probability, card.row.runner_up_probability)
         ]
         pictures = [e.attributes["src"] for e in shown.all("img")]
         assert pictures == ([] if card.picture is None else [card.picture.source])
         assert bool(pictures) != bool(shown.named("gone"))
-        assert CLASSES[int(shown.attributes["data-class"]) - 1] == card.answer
+        assert CLASSES[int(shown.attributes["data-class"]) - 1] == card.row.answer
 
 
 def test_cards_know_their_place_by_file(page, root):
     places = [int(e.attributes["data-file"]) for e in root.named("answer")]
-    order = sorted(range(len(page.cards)), key=lambda i: page.cards[i].file)
+    order = sorted(range(len(page.cards)), key=lambda i: page.cards[i].row.file)
     assert [places[i] for i in order] == list(range(1, len(page.cards) + 1))
 
 

@@ -277,9 +277,11 @@ def test_queries_that_are_not_there_are_told(refused, query, told):
 def test_pictures_none_of_which_can_be_read_are_told(refused):
     Path("bad").mkdir()
     Path("bad/1.png").write_bytes(b"")
-    assert refused(query=("bad",)) == (
+    Path("2.png").write_text("milk, eggs")
+    assert refused(query=("bad", "2.png")) == (
+        "left out: 2.png: is not a readable image (it holds text, whatever its name says)\n"
         "left out: bad/1.png: is not a readable image (the file is empty)\n"
-        "error: bad: holds no picture that can be read\n"
+        "error: bad, 2.png: holds no picture that can be read\n"
     )
 
 

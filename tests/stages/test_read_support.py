@@ -119,8 +119,6 @@ def test_a_learned_start_serves_its_number_of_classes_alone(embedder):
     head = replace(embedder.origin.head, name="gradient_descent", init="learned")
     learned = replace(embedder, origin=replace(embedder.origin, head=head, way=3))
     require_ways(learned, 3)
-    with pytest.raises(
-        UserError, match=r"run tiny has .* serves 3 classes alone, and here are 4;"
-    ):
+    with pytest.raises(UserError, match=r"run tiny has .* serves 3 classes alone, and here are 4;"):
         require_ways(learned, 4)
     require_ways(replace(learned, origin=replace(learned.origin, head=replace(head, name="ridge"))), 4)

@@ -41,17 +41,26 @@ def test_classes_and_images_that_are_left_out_are_named() -> None:
         "Left out, with fewer than data.min_images = 5 images: 2 classes (ant 3, bee 1).",
         "More than data.max_images = 100 images: 2 classes (cat 150, dog 1,300); 1,250 of them are left out.",
     ]
-    assert told(Account(scarce={"ant": 0}))[0] == "Left out, with no images: 1 class (ant 0)."
+    assert told(Account(scarce={"bee": 0, "ant": 0}))[0] == "Left out, with no images: 2 classes (ant, bee)."
+
+
+def test_what_is_passed_over_is_listed() -> None:
+    account = Account(passed_over={"a/b": "is a folder in a class", "up": "is a link to a folder above it"})
+    assert told(account)[:3] == [
+        "Passed over: 2 of the names in the folder.",
+        "  a/b: is a folder in a class",
+        "  up: is a link to a folder above it",
+    ]
 
 
 def test_unreadable_files_are_listed() -> None:
-    account = Account(unreadable={f"a/{i}.png": "the file is empty" for i in range(7)})
+    account = Account(unreadable={f"a/{i}.png": "the file is empty" for i in range(22)})
     lines = told(account)
     assert lines[:2] == [
-        "Unreadable: 7 images; training ends with that (data.unreadable = refuse).",
+        "Unreadable: 22 images; training ends with that (data.unreadable = refuse).",
         "  a/0.png: the file is empty",
     ]
-    assert lines[6] == "  and 2 more"
+    assert lines[20:22] == ["  a/19.png: the file is empty", "  and 2 more"]
     one = Account(unreadable={"a/0.png": "it holds text, whatever its name says"})
     assert told(one, unreadable="skip")[:2] == [
         "Unreadable: 1 image; left out.",
@@ -60,15 +69,14 @@ def test_unreadable_files_are_listed() -> None:
 
 
 def test_pairs_are_counted_and_listed() -> None:
-    found = duplicates({"splits": (1, 2), "class": (0, 4)})
+    found = duplicates({"splits": (1, 2), "class": (0, 19)})
     assert told(Account(duplicates=found)) == [
-        "The same picture twice: 1 pair the same, 6 nearly; 3 in two splits, 4 within a class. Training ends "
-        "with those that are not within a class (data.duplicates = refuse).",
+        "The same picture twice: 1 pair the same, 21 nearly; 3 in two splits, 19 within a class. Training "
+        "ends with those that are not within a class (data.duplicates = refuse).",
         "  a/splits0.png = b/splits0.png",
         "  a/splits0.png ≈ b/splits0.png",
         "  a/splits1.png ≈ b/splits1.png",
-        "  a/class0.png ≈ b/class0.png",
-        "  a/class1.png ≈ b/class1.png",
+        *(f"  a/class{i}.png ≈ b/class{i}.png" for i in range(17)),
         "  and 2 more",
     ]
     assert told(Account(duplicates=duplicates({"class": (2, 0)})))[0] == (

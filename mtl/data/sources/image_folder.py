@@ -1,5 +1,6 @@
 """A person's own images: `<root>/<class>/*`, or `<root>/{train,val,test}/<class>/*`."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from mtl.data.account import Account, Duplicates, Survey, from_notes, to_notes, 
 from mtl.data.cache import Notes, cached_with_notes, fingerprint
 from mtl.data.decode import decode, decode_readable, escaped, require_readable
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
-from mtl.data.folder_classes import PARTS, Choice, choose
+from mtl.data.folder_classes import PARTS, choose
 from mtl.data.image_set import ImageSet, Splits
 from mtl.errors import UserError, one_line
+
+_log = logging.getLogger(__name__)
+_ADVICE = "; the command data lists what cannot be read, and data.unreadable = skip leaves it out"
 
 
 def load(config: Data, seed: int) -> Splits:
@@ -26,9 +30,11 @@ def load(config: Data, seed: int) -> Splits:
     found = survey(config, seed, sound=True)
     account = found.account
     if config.unreadable == "refuse":
-        require_readable(account.unreadable, Path(config.root))
+        require_readable(account.unreadable, Path(config.root), _ADVICE)
     if account.duplicates is not None and config.duplicates == "refuse":
         require_apart(account.duplicates, config.root)
+    if told := _left_out(account):
+        _log.warning("%s: left out %s; the command data names them", one_line(config.root), told)
     return found.splits
 
 
@@ -60,7 +66,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
             parts.append(part)
             unreadable |= told
         if sound and config.unreadable == "refuse":
-            require_readable(unreadable, root)
+            require_readable(unreadable, root, _ADVICE)
         duplicates = None
         if search:
             parts, duplicates = _searched(parts, drop)
@@ -80,7 +86,15 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     )
     splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable)
     unreadable, scarce, duplicates = from_notes(notes)
-    return Survey(splits, _account(choice, unreadable, scarce, duplicates))
+    account = Account(
+        choice.unnamed,
+        {**choice.scarce, **scarce},
+        choice.capped,
+        choice.passed_over,
+        unreadable,
+        duplicates,
+    )
+    return Survey(splits, account)
 
 
 def require_apart(found: Duplicates, root: str) -> None:
@@ -91,7 +105,7 @@ def require_apart(found: Duplicates, root: str) -> None:
     """
     if not found.crossing:
         return
-    pair = next(p for p in found.pairs if p.place != "class")
+    pair = found.pairs[0]  # those of two classes stand foremost
     one, other = (one_line(Path(root) / file) for file in (pair.one, pair.other))
     same = f"{'' if pair.exact else 'nearly '}the same picture in two {pair.place}"
     rest = found.crossing - 1
@@ -104,6 +118,14 @@ def require_apart(found: Duplicates, root: str) -> None:
         f"{one} and {other} are {same}{more}; the command data shows them. Remove those that are wrong, or "
         "set data.duplicates to drop (leaves out all of them) or keep (looks for none)"
     )
+
+
+def _left_out(account: Account) -> str:
+    """How many images were left out for what is wrong with them; nothing where none was."""
+    twice = account.duplicates.left_out if account.duplicates else 0
+    counts = {"unreadable": len(account.unreadable), "there twice": twice}
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return f"images: {' and '.join(parts)}" if parts else ""
 
 
 def _searched(parts: Sequence[ImageSet], drop: bool) -> tuple[list[ImageSet], Duplicates]:
@@ -146,9 +168,3 @@ def _is_readable(file: Path, size: int) -> bool:
     except UserError:
         return False
     return True
-
-
-def _account(
-    choice: Choice, unreadable: dict[str, str], scarce: dict[str, int], duplicates: Duplicates | None
-) -> Account:
-    return Account(choice.unnamed, {**choice.scarce, **scarce}, choice.capped, unreadable, duplicates)
