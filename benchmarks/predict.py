@@ -105,28 +105,16 @@ def streamed_and_bare(
 
 def first_answer(run: Path, home: Path, runs: int) -> Row:
     """Seconds from the start of a process to the table of one picture; 5 classes of 5 are learned."""
-    query = min((home / "new").iterdir())
-    arguments: list[str | Path] = [
-        "predict",
-        "--run",
-        run,
-        "--support",
-        home / "things",
-        "--query",
-        query,
-        "--overwrite",
-        "-q",
-    ]
+    out, query = home / "answer.csv", min((home / "new").iterdir())
+    paths = ["--run", run, "--support", home / "things", "--query", query, "--out", out]
+    command = [sys.executable, "run_meta.py", "predict", "--overwrite", "-q", *map(str, paths)]
     there: list[float] = []
     ended: list[float] = []
 
     def once() -> None:
-        out = home / "answer.csv"
         out.unlink(missing_ok=True)
         start = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "run_meta.py", *arguments, "--out", out], cwd=PROJECT, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
         while process.poll() is None and not out.exists():
             time.sleep(0.002)
         there.append(time.perf_counter() - start)

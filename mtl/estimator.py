@@ -28,7 +28,7 @@ from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.fitted import Answers, Fitted, fit
-from mtl.fewshot.labels import checked, kind_of, none_label, to_label, to_name
+from mtl.fewshot.labels import checked, kind_of, none_label, to_label
 from mtl.fewshot.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
@@ -104,7 +104,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(classes) < 2:
             raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
         kind = kind_of(classes)
-        names = [to_name(label, kind) for label in classes.tolist()]
+        names = [str(label) for label in classes.tolist()]
         with _value_errors():
             embedder = self._embedder()
             require_ways(embedder, len(classes))
@@ -187,7 +187,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
         fitted = self.fitted_
         place = {name: i for i, name in enumerate(fitted.classes)}
-        columns = [place[to_name(label, fitted.label_kind)] for label in self.classes_.tolist()]
+        columns = [place[str(label)] for label in self.classes_.tolist()]
         ordered: NDArray[np.float64] = answers.probabilities.numpy()[:, columns]
         return ordered
 

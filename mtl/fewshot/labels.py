@@ -36,13 +36,8 @@ def kind_of(labels: NDArray[Any]) -> LabelKind:
     return _KINDS[labels.dtype.kind]
 
 
-def to_name(label: Any, kind: LabelKind) -> str:
-    """The class of a label; `to_label` reads it."""
-    return repr(float(label)) if kind == "float" else str(label)
-
-
 def to_label(name: str, kind: LabelKind) -> Any:
-    """The label of a class."""
+    """The label of a class, whose name is `str` of it."""
     read: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": lambda text: text == "True"}
     return read[kind](name)
 

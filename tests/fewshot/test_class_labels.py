@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl.fewshot.labels import checked, kind_of, none_label, to_label, to_name
+from mtl.fewshot.labels import checked, kind_of, none_label, to_label
 
 WHOLE = st.integers(-(2**53), 2**53)
 LISTS = st.one_of(
@@ -16,14 +16,14 @@ LISTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(LISTS)
 def test_labels_come_back_from_the_names_of_their_classes(labels):
     found = checked(np.array(labels, dtype=object if isinstance(labels[0], str) else None))
     kind = kind_of(found)
-    again = [to_label(to_name(label, kind), kind) for label in found.tolist()]
+    again = [to_label(str(label), kind) for label in found.tolist()]
     assert again == labels
     assert [type(label) for label in again] == [type(label) for label in labels]
-    assert len({to_name(label, kind) for label in labels}) == len(set(labels))
 
 
 def test_many_classes_of_one_image_are_nothing_to_warn_of():

@@ -368,6 +368,20 @@ def test_a_page_stays_small_whatever_the_pictures(predict, home, monkeypatch):
     assert len(table()) == 12
 
 
+def test_the_sheet_has_the_least_sure_and_says_of_how_many(predict, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(draw_answers, "contact_sheet", lambda *given: drawn.append(given))
+    predict()
+    rows, pictures, title, note, path = drawn[0]
+    assert (title, note) == ("The 3 least sure of 12 pictures, least sure first", "classes: ash, elm, oak")
+    assert [row.file for row in rows] == [
+        row["file"] for row in sorted(table(), key=lambda row: float(row["probability"]))[:3]
+    ]
+    assert (len(pictures), path) == (3, Path("predictions.png"))
+    predict("--out", "one.csv", query=("new/ash 3.png",))
+    assert drawn[1][2] == "1 picture, least sure first"
+
+
 def test_pictures_that_are_gone_by_the_time_of_the_page_are_said_to_be(predict, monkeypatch):
     plain = stage.to_csv
 
