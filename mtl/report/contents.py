@@ -165,7 +165,11 @@ class RunDifference:
     accuracy: float
     difference: float
     interval: float | None
-    paired: bool  # over the same tasks
+    unpaired: str | None  # why the two were scored on different tasks; None: on the same
+
+    @property
+    def paired(self) -> bool:
+        return self.unpaired is None
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class ClassChange:
     name: str
     before: float
     after: float
-    proven: bool  # the 95 % intervals of the two recalls do not meet
+    apart: bool  # the 95 % intervals of the two recalls do not meet
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mtl.config import Config, load_config, to_dict
 from mtl.errors import UserError
+from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
@@ -25,6 +26,7 @@ class RunFiles:
     base: dict[str, Any] | None  # accuracy on held-out images of the base classes
     ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
     unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
+    images: Mapping[str, str]  # the fingerprint of each split that the ledger speaks of
     called: str | None = None  # where the name of its config would not tell it from other runs
 
     @property
@@ -60,6 +62,7 @@ def read_run(path: Path) -> RunFiles:
         results.get("base"),
         ended,
         None if last is None else (str(last["stage"]), int(last["step"])),
+        _images(folder.ledger),
     )
 
 
@@ -124,6 +127,13 @@ def environment(run: RunFiles) -> list[tuple[str, str]]:
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _images(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    with Ledger.read(path) as ledger:
+        return ledger.images()
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ results.json, and the tasks and what became of the worst of them into hard_tasks
 from collections.abc import Sequence
 
 from mtl.config import Config
-from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.ledger import Ledger, split_name
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
@@ -18,7 +18,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.stages.base_accuracy import base_accuracy, pretrained_network
 from mtl.stages.contenders import Contender, contenders
 from mtl.stages.material import Material, load_material
-from mtl.stages.recording import register_classes
+from mtl.stages.recording import register
 from mtl.stages.resample import resample_worst
 from mtl.stages.results import Setting, score, write_results
 from mtl.stages.scored_sets import scored_sets
@@ -48,8 +48,8 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
     with Ledger.open(folder.ledger) as ledger:
         for name, scored in scored_sets(config, material):
             against = contenders(config, scored, device, pretrained, meta)
-            split = how.split if name is None else f"{how.split} {name}"  # as the ledger calls it
-            register_classes(ledger, split, scored.split(how.split))
+            split = split_name(how.split, name)
+            register(ledger, split, scored.split(how.split))
             found += [
                 score_setting(config, scored, against, way, shot, ledger, split, name)
                 for way, shot in how.settings
