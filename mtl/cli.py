@@ -1,6 +1,7 @@
 """The command line: one subcommand a stage, no logic of its own."""
 
 import argparse
+import io
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter of a name still shows the rest
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = _parse(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     try:
@@ -93,7 +97,7 @@ def _hard_tasks(given: argparse.Namespace) -> None:
             raise UserError("--format csv: does not go with --follow; table and json do")
         if given.round is not None:
             raise UserError("--round: does not go with --follow, which shows the run as it stands")
-        follow(path, given.top, given.format, given.every or 2.0)
+        follow(path, given.top, given.format, given.every)
         return
     if given.every is not None:
         raise UserError("--every: says how often --follow looks, and does not go without it")
@@ -251,7 +255,12 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument(
         "--follow", action="store_true", help="show them while the run goes on, till Ctrl-C, and what is new"
     )
-    views.add_argument("--every", type=_seconds, metavar="SECONDS", help="how often to look (default 2)")
+    views.add_argument(
+        "--every",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how often to look (default 2, elsewhere than in a terminal 30)",
+    )
     page = add(
         "report",
         _report,

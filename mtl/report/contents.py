@@ -84,6 +84,7 @@ class TaskCard:
     history: Sequence[float | None]  # accuracy at each visit
     shown: Sequence[Shown]
     worst_accuracy: float | None  # of the episode that is shown
+    worst_step: int | None  # of training, at which it was solved; None where nothing is trained
     wrong: Sequence[Wrong]
     more_wrong: int  # further wrong answers, not shown
     answers_known: bool  # whether the ledger has single answers at all

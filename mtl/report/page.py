@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mtl.hard_tasks.views import is_evaluation
 from mtl.report.contents import PhaseReport, Report, Shown, TaskCard, Wrong
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -188,4 +189,4 @@ def heading(task: TaskCard) -> tuple[list[str], list[str]]:
 
 def in_order(phases: Sequence[PhaseReport]) -> list[PhaseReport]:
     """Training first, evaluations after it."""
-    return sorted(phases, key=lambda phase: phase.title.startswith("evaluate"))
+    return sorted(phases, key=lambda phase: is_evaluation(phase.title))

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mtl.config import Config, load_config, to_dict
+from mtl.config.hard_tasks import HardTasks
 from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger
+from mtl.report.scores import setting_results
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
@@ -42,10 +44,10 @@ def read_run(path: Path) -> RunFiles:
     """
     folder = RunFolder(path)
     if not folder.config.exists():
-        known = (
-            sorted(p.parent.name for p in path.parent.glob("*/config.yaml")) if path.parent.is_dir() else []
-        )
-        there = f"; {path.parent} holds: {', '.join(known)}" if known else ""
+        within = [*path.glob("*/config.yaml")]  # the folder of all runs was given for one of them
+        place = path if within else path.parent
+        known = sorted(p.parent.name for p in within or place.glob("*/config.yaml"))
+        there = f"; {place} holds: {', '.join(known)}" if known else ""
         raise UserError(f"{path}: is no folder of a run, it has no config.yaml{there}")
     results = _json(folder.results) if folder.results.exists() else {}
     ended = {
@@ -58,7 +60,7 @@ def read_run(path: Path) -> RunFiles:
         folder,
         load_config(folder.config),
         _lines(folder.metrics) if folder.metrics.exists() else [],
-        results.get("settings", []),
+        _settings(results, folder.results),
         results.get("base"),
         ended,
         None if last is None else (str(last["stage"]), int(last["step"])),
@@ -98,13 +100,13 @@ def facts(run: RunFiles) -> list[tuple[str, str]]:
     found = [
         ("Image set", c.data.name),
         ("Backbone", c.backbone.name + (f", {'-'.join(map(str, channels))} channels" if channels else "")),
-        ("Pretraining", f"{c.pretrain.epochs} epochs of {c.pretrain.batch_size}"),
+        ("Pretraining", f"{_count(c.pretrain.epochs, 'epoch')}, batches of {c.pretrain.batch_size}"),
         (
             "Meta-training",
-            f"{c.meta.steps:,} steps of {c.meta.tasks} tasks, {c.meta.way}-way {c.meta.shot}-shot, "
-            f"{weights}, {c.meta.head.name.replace('_', ' ')}",
+            f"{_count(c.meta.steps, 'step')} of {_count(c.meta.tasks, 'task')}, "
+            f"{c.meta.way}-way {c.meta.shot}-shot, {weights}, {c.meta.head.name.replace('_', ' ')}",
         ),
-        ("Hard tasks", f"{hard.sampler.replace('_', ' ')}, share {hard.share:g}"),
+        ("Hard tasks", _hard(hard)),
         ("Seed", str(c.seed)),
     ]
     for stage, payload in run.ended.items():
@@ -124,9 +126,28 @@ def environment(run: RunFiles) -> list[tuple[str, str]]:
     ]
 
 
+def _hard(how: HardTasks) -> str:
+    if how.sampler == "uniform":
+        return "none: tasks are drawn evenly"
+    return f"{how.sampler.replace('_', ' ')}, share {how.share:g}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _settings(results: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+    try:
+        settings = results.get("settings", [])
+        setting_results(settings)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: is not what evaluate writes ({type(error).__name__}: {error})") from None
+    return list(settings)
 
 
 def _images(path: Path) -> dict[str, str]:

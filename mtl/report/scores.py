@@ -105,9 +105,10 @@ def _title(s: Mapping[str, Any]) -> str:
 
 def _worst_again(r: Mapping[str, Any]) -> str:
     verdicts = ", ".join(f"{n} {word}" for word, n in r["verdicts"].items())
+    rounds = "1 round" if r["rounds"] == 1 else f"{r['rounds']} rounds"
     text = (
         f"The {r['tasks']} worst tasks: {100 * r['accuracy_picked']:.1f} % when picked, "
-        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {r['rounds']} rounds ({verdicts})."
+        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {rounds} ({verdicts})."
     )
     if r.get("control_fresh") is not None:
         text += (

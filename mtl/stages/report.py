@@ -23,6 +23,7 @@ from mtl.report.page import render
 from mtl.report.phases import phase_report
 from mtl.report.run_files import STAGES, RunFiles, config_text, environment, facts, read_run, told
 from mtl.report.scores import setting_results
+from mtl.report.shortened import limits_for, noted, without_figures
 from mtl.report.side_by_side import side_by_side
 from mtl.report.thumbnails import Gallery
 from mtl.runtime.devices import choose_device
@@ -67,13 +68,16 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
     path = out or runs[0].folder.report
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is there and no file; --out says where else the report may go")
-    limits = Limits() if len(runs) == 1 else Limits().smaller()
+    limits = limits_for(len(runs))
     while True:
         drawings = Drawings()
-        page = render(contents(runs, images, drawings, limits))
+        found = noted(contents(runs, images, drawings, limits))
+        page = render(found)
         if len(page.encode()) <= MOST_BYTES or limits == limits.smaller():
             break
         limits = limits.smaller()
+    if len(page.encode()) > MOST_BYTES:
+        page = render(without_figures(found))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)

@@ -175,7 +175,7 @@ def test_wrong_queries_of_classes_that_are_not_shown_come_last():
     a, b = (Shown(name, 0.5, []) for name in "ab")
     wrong = [Wrong(None, own, "a", 0.9) for own in ("c", "b", "b", "d")]
     task = TaskCard(
-        ["a", "b"], 0, 0, 0, 1, 0, None, None, [], [a, b, dataclasses.replace(a)], None, wrong, 0, True
+        ["a", "b"], 0, 0, 0, 1, 0, None, None, [], [a, b, dataclasses.replace(a)], None, None, wrong, 0, True
     )
     rows = by_class(task)
     assert [shown for shown, _ in rows] == [a, b, a, None]

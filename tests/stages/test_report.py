@@ -188,3 +188,14 @@ def test_of_a_ledger_that_does_not_say_which_images_no_pictures_are_shown(whole_
     assert "<img" not in page
     both = _text(report([whole_run.path, copy], tmp_path / "both.html"))
     assert "(images not known)" in both
+
+
+def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(whole_run, tmp_path, monkeypatch):
+    whole = _text(report([whole_run.path], tmp_path / "whole.html"))
+    monkeypatch.setattr(stage, "MOST_BYTES", 1000)
+    small = _text(report([whole_run.path], tmp_path / "small.html", tmp_path / "figures"))
+    assert len(small) < len(whole)
+    assert "left out to keep the page small" in small
+    assert "left out to keep the page small" not in whole
+    assert "training curves" in small.lower()
+    assert list((tmp_path / "figures").glob("*feature-space*"))
