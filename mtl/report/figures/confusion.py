@@ -35,7 +35,7 @@ SHADES = LinearSegmentedColormap.from_list("shades", [(*to_rgb(VERMILION), 0.0),
 
 _GAMMA = 0.7  # of the colours: below 1, so that little confusion is seen beside much
 _NUMBERED = 14  # up to so many rows have their numbers written
-_NAME, _SMALLEST = 1.8, 9.0  # inches of a name at most; points of letters in a crowd
+_NAME, _SMALLEST = 1.35, 9.0  # inches of a name at most; points of letters in a crowd
 _NARROW, _BROAD, _SIDE = 0.145, 0.38, 4.6  # inches: of a row, at least and at most; of the matrix
 _ABOVE, _BAR, _LEAST = 1.05, 1.6, 4.7  # inches: over the matrix; the colour bar; the figure
 _TITLE = {"fontsize": SIZE, "color": INK}
