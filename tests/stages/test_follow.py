@@ -22,7 +22,9 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "hard_tasks.sqlite"
+    folder = tmp_path / "checkpoints" / "run"
+    folder.mkdir(parents=True)
+    return folder / "hard_tasks.sqlite"
 
 
 @pytest.fixture
@@ -279,20 +281,20 @@ def test_a_mistake_is_told(path, writer, between):
         follow(path, top=0, out=io.StringIO())
 
 
-def test_ctrl_c_ends_the_command_with_130(tmp_path, path, writer, between, capsys):
+def test_ctrl_c_ends_the_command_with_130(path, writer, between, capsys):
     _commit(writer)
     waited = between()
-    assert cli.main(["hard-tasks", str(tmp_path), "--follow", "--top", "3"]) == 130
+    assert cli.main(["hard-tasks", str(path.parent), "--follow", "--top", "3"]) == 130
     out, told = capsys.readouterr()
     assert out.startswith("meta-train: 1 episode,")
     assert told == "interrupted\n"
     assert waited == [30.0]
 
 
-def test_the_command_line_says_how_often_and_how(tmp_path, path, writer, between, capsys):
+def test_the_command_line_says_how_often_and_how(path, writer, between, capsys):
     _commit(writer)
     waited = between()
-    arguments = ["hard-tasks", str(tmp_path), "--follow", "--every", "0.5", "--format", "json"]
+    arguments = ["hard-tasks", str(path.parent), "--follow", "--every", "0.5", "--format", "json"]
     assert cli.main(arguments) == 130
     assert json.loads(capsys.readouterr().out)["phases"][0]["episodes"] == 1
     assert waited == [0.5]
