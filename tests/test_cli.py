@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, and mistakes told without a traceback."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import torch
 
 from mtl import cli
 from mtl.config import Config, load_config
+from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.errors import RunStopped
+from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
@@ -287,3 +290,19 @@ def test_what_does_not_go_together_is_told(arguments, told, config, capsys):
 def test_a_run_and_a_classifier_do_not_go_together(capsys):
     assert _exit("predict", *OF_THINGS, "--classifier", "c", "--query", "new") == 2
     assert "not allowed with argument --run" in capsys.readouterr().err
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_is_still_shown(tmp_path):
+    with Ledger.open(tmp_path / "hard_tasks.sqlite") as ledger:
+        ledger.register_classes("train", {0: "ψ", 1: "plain"})
+        images = torch.arange(4).reshape(1, 2, 2)
+        batch = EpisodeBatch(torch.tensor([[0, 1]]), images[..., :1], images[..., 1:], ("uniform",), (0,))
+        ledger.append("p", 0, 0, batch, Outcome.of(torch.eye(2)[None], 2, 1), "train")
+        ledger.commit("1")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_meta.py"), "hard-tasks", str(tmp_path)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
+        check=True,
+    )
+    assert b"\\u03c8, plain" in done.stdout

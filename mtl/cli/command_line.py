@@ -1,6 +1,7 @@
 """From words on the command line to one command, and from its mistakes to sentences and exit codes."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter of a name still shows the rest
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = _parse(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     try:

@@ -32,7 +32,12 @@ def add_to(commands: "Commands") -> None:
     hard.add_argument(
         "--follow", action="store_true", help="show them while the run goes on, till Ctrl-C, and what is new"
     )
-    hard.add_argument("--every", type=_seconds, metavar="SECONDS", help="how often to look (default 2)")
+    hard.add_argument(
+        "--every",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how often to look (default 2, elsewhere than in a terminal 30)",
+    )
     page = add(
         commands,
         "report",
@@ -66,7 +71,7 @@ def _hard_tasks(given: argparse.Namespace) -> None:
             raise UserError("--format csv: does not go with --follow; table and json do")
         if given.round is not None:
             raise UserError("--round: does not go with --follow, which shows the run as it stands")
-        follow(path, given.top, given.format, given.every or 2.0)
+        follow(path, given.top, given.format, given.every)
         return
     if given.every is not None:
         raise UserError("--every: says how often --follow looks, and does not go without it")

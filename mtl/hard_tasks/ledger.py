@@ -108,9 +108,23 @@ class Ledger:
     def register_classes(
         self, split: str, names: Mapping[int, str], groups: Mapping[int, str] | None = None
     ) -> None:
-        """Says what the class ids of a split are called, and to which group (alphabet, ...) each belongs."""
+        """Says what the class ids of a split are called, and to which group (alphabet, ...) each belongs.
+
+        What was said of the split before no longer holds.
+        """
+        self.sql.execute("DELETE FROM class_name WHERE split = ?", (split,))
         rows = [(split, c, name, (groups or {}).get(c)) for c, name in names.items()]
-        self.sql.executemany("INSERT OR REPLACE INTO class_name VALUES (?, ?, ?, ?)", rows)
+        self.sql.executemany("INSERT INTO class_name VALUES (?, ?, ?, ?)", rows)
+
+    def register_images(self, split: str, fingerprint: str) -> None:
+        """Says which images the indices of a split speak of."""
+        self.sql.execute("INSERT OR REPLACE INTO image_set VALUES (?, ?)", (split, fingerprint))
+
+    def images(self) -> dict[str, str]:
+        """The fingerprint of each split's images; of splits written in an older format there is none."""
+        if not self.sql.execute("SELECT 1 FROM sqlite_master WHERE name = 'image_set'").fetchone():
+            return {}
+        return dict(self.sql.execute("SELECT split, fingerprint FROM image_set ORDER BY split"))
 
     def append(
         self, phase: str, round: int, step: int, batch: "EpisodeBatch", outcome: "Outcome", split: str
@@ -241,6 +255,11 @@ class Ledger:
         if at.split != split:
             raise ValueError(f'phase "{phase}" speaks of the split {at.split}, not {split}')
         return at
+
+
+def split_name(split: str, image_set: str | None) -> str:
+    """What the ledger calls a split: with its image set, where it is not the run's own."""
+    return split if image_set is None else f"{split} {image_set}"
 
 
 def _heaviest(weights: Tensor, count: int) -> Tensor:

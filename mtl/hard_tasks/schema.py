@@ -12,8 +12,7 @@ from pathlib import Path
 
 from mtl.errors import UserError
 
-VERSION = 2  # in PRAGMA user_version
-_WITHOUT_ANSWERS = 1  # the format before `wrong` was kept: read as it is, and brought up to date by a writer
+VERSION = 3  # in PRAGMA user_version
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
 
@@ -56,11 +55,18 @@ TABLES = {
     "round_weight": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, rank INTEGER NOT NULL, classes BLOB NOT NULL,
         weight REAL NOT NULL, PRIMARY KEY (phase, round, rank)) WITHOUT ROWID""",
+    # what tells the images of a split, which episodes speak of by number, from others
+    "image_set": "(split TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID",
     "saved": "(only INTEGER PRIMARY KEY CHECK (only = 1), token TEXT NOT NULL)",
 }
 # Few of millions of pairs are confused more than this; a view that these few can fill reads no others.
 HOT_PAIR = "low_high + high_low > 0.2 * (n + 1)"
 _HOT_INDEX = f"CREATE INDEX pair_hot ON pair_total (phase, low_high, high_low, n) WHERE {HOT_PAIR}"
+
+_LATER = {  # what a writer adds to a ledger of each older format; a reader takes it as it is
+    1: "ALTER TABLE episode ADD COLUMN wrong BLOB",
+    2: f"CREATE TABLE image_set {TABLES['image_set']}",
+}
 
 PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart within it
     "round_span": "round",
@@ -106,8 +112,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
-        elif _pragma(connection, "user_version") == _WITHOUT_ANSWERS:
-            connection.execute("ALTER TABLE episode ADD COLUMN wrong BLOB")
+        elif (found := _pragma(connection, "user_version")) < VERSION:
+            for older in range(found, VERSION):
+                connection.execute(_LATER[older])
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
@@ -176,7 +183,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "application_id") != _APPLICATION:
         raise UserError(f"{path}: this SQLite file is no ledger of hard tasks")
     found = _pragma(connection, "user_version")
-    if found not in {_WITHOUT_ANSWERS, VERSION}:
+    if found not in {*_LATER, VERSION}:
         raise UserError(f"{path}: the ledger has format {found}, and this program reads format {VERSION}")
 
 

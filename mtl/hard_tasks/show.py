@@ -15,7 +15,7 @@ import io
 import json
 import math
 from bisect import bisect_right
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
 from mtl.errors import UserError
@@ -35,6 +35,8 @@ from mtl.hard_tasks.views import (
 from mtl.hard_tasks.visits import histories
 
 Format = Literal["table", "json", "json line", "csv"]  # a json line is the JSON without line ends
+
+_Views = dict[str, list[Any]]
 
 _STRETCHES = 12  # of a phase's rounds
 _ALL_ROUNDS = 1 << 40
@@ -63,19 +65,43 @@ def render(
 
 
 def latest_tables(ledger: Ledger, top: int, width: int, height: int) -> str:
-    """The tables of the phase that was begun last, with as many rows as `height` lines hold: 1 to `top`."""
+    """The tables of the phase that was begun last, with as many rows as `height` lines hold: 1 to `top`.
+
+    Where not even one row of each fits, the list of rounds goes, then what is told beside the hardest task,
+    then the curves of all rounds: that a task, a class and a pair can be seen comes first.
+    """
     if not ledger.phases():
         return _nothing(ledger)
     phase = ledger.phases()[-1]
     views = phase_views(ledger, phase, top, None)
     course = phase_course(ledger, phase, views)
 
-    def tables(rows: int) -> str:
-        fewer = {name: all_[-rows:] if name == "rounds" else all_[:rows] for name, all_ in views.items()}
-        return phase_tables(phase, fewer, course, None, width)
+    without_list = views | {"rounds": []}
+    brief = without_list | {
+        "hardest_tasks": [
+            replace(task, classes=_few(task.classes), weight=None, verdict=None)
+            for task in views["hardest_tasks"]
+        ]
+    }
+    for shown, curves in (
+        (views, course),
+        (without_list, course),
+        (brief, replace(course, visits=[])),
+        (brief, Course([], [], course.recalls)),
+    ):
 
+        def tables(rows: int, shown: _Views = shown, curves: Course = curves) -> str:
+            fewer = {name: all_[-rows:] if name == "rounds" else all_[:rows] for name, all_ in shown.items()}
+            return phase_tables(phase, fewer, curves, None, width)
+
+        if tables(1).count("\n") <= height:
+            break
     heights = range(1, min(top, max(1, height)) + 1)
     return tables(max(1, bisect_right(heights, height, key=lambda rows: tables(rows).count("\n"))))
+
+
+def _few(classes: tuple[str, ...]) -> tuple[str, ...]:
+    return classes if len(classes) <= 2 else (*classes[:2], f"{len(classes) - 2} more")
 
 
 def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None) -> dict[str, list[Any]]:

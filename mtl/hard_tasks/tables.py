@@ -74,16 +74,17 @@ def _all_rounds(rows: Sequence[Round]) -> list[str]:
 
 
 def _rounds(rows: list[Round]) -> Table:
+    planned = any(r.hard_share for r in rows)  # an evaluation plans none
     table = _table(
-        "Rounds (accuracy and share in %)",
+        f"Rounds (accuracy{' and share' if planned else ''} in %)",
         (),
-        ("round", "step", "unit", "pool", "ε", "α", "accuracy", "hard share"),
+        ("round", "step", "unit", "pool", "ε", "α", "accuracy", *["hard share"] * planned),
     )
     for r in rows:
         alpha = None if r.epsilon is None else r.alpha  # without an error there is no weight either
         _add(
             table, str(r.round), str(r.step), r.unit, str(r.pool), _figure(r.epsilon), _figure(alpha),
-            _percent(r.accuracy), _percent(r.hard_share),
+            _percent(r.accuracy), *[_percent(r.hard_share)] * planned,
         )  # fmt: skip
     return table
 

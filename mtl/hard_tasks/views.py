@@ -193,7 +193,12 @@ def even_round(at: Phase) -> int | None:
     Of an evaluation it is the first: the later ones test again what was answered worst, and would count a
     hard task many times over.
     """
-    return 0 if at.name.startswith("evaluate") else None
+    return 0 if is_evaluation(at.name) else None
+
+
+def is_evaluation(phase: str) -> bool:
+    """Whether a phase only measures: nothing is trained in it."""
+    return phase.startswith("evaluate")
 
 
 def has_round(ledger: Ledger, phase: str, round: int) -> bool:

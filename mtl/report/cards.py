@@ -11,6 +11,7 @@ from mtl.hard_tasks.views import (
     confused_pairs,
     hardest_classes,
     hardest_tasks,
+    is_evaluation,
 )
 from mtl.hard_tasks.visits import SolvedEpisode, Visit, histories, worst_episodes
 from mtl.report.contents import ClassRow, PairCard, Shown, TaskCard, Thumbnail, Wrong
@@ -50,7 +51,7 @@ def task_cards(ledger: Ledger, phase: str, gallery: Gallery | None, limits: Limi
     tasks = hardest_tasks(ledger, phase, limits.tasks)
     names = [task.classes for task in tasks]
     episodes, visits = worst_episodes(ledger, phase, names), histories(ledger, phase, names)
-    return [_task(*of, gallery, limits) for of in zip(tasks, episodes, visits, strict=True)]
+    return [_task(*of, phase, gallery, limits) for of in zip(tasks, episodes, visits, strict=True)]
 
 
 def class_rows(ledger: Ledger, phase: str, gallery: Gallery | None, limits: Limits) -> list[ClassRow]:
@@ -80,7 +81,12 @@ def pair_cards(ledger: Ledger, phase: str, gallery: Gallery | None, limits: Limi
 
 
 def _task(
-    task: HardTask, worst: SolvedEpisode, visits: Sequence[Visit], gallery: Gallery | None, limits: Limits
+    task: HardTask,
+    worst: SolvedEpisode,
+    visits: Sequence[Visit],
+    phase: str,
+    gallery: Gallery | None,
+    limits: Limits,
 ) -> TaskCard:
     by_recall = sorted(range(len(worst.names)), key=lambda place: (worst.recall[place], place))
     shown = by_recall[: limits.shown] if len(by_recall) > limits.shown else sorted(by_recall)
@@ -106,6 +112,7 @@ def _task(
             for place in shown
         ],
         worst_accuracy=worst.accuracy,
+        worst_step=None if is_evaluation(phase) else worst.step,
         wrong=[
             Wrong(
                 picture=gallery.picture(answer.image) if gallery else None,

@@ -84,6 +84,7 @@ class TaskCard:
     history: Sequence[float | None]  # accuracy at each visit
     shown: Sequence[Shown]
     worst_accuracy: float | None  # of the episode that is shown
+    worst_step: int | None  # of training, at which it was solved; None where nothing is trained
     wrong: Sequence[Wrong]
     more_wrong: int  # further wrong answers, not shown
     answers_known: bool  # whether the ledger has single answers at all
@@ -165,7 +166,11 @@ class RunDifference:
     accuracy: float
     difference: float
     interval: float | None
-    paired: bool  # over the same tasks
+    unpaired: str | None  # why the two were scored on different tasks; None: on the same
+
+    @property
+    def paired(self) -> bool:
+        return self.unpaired is None
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ class ClassChange:
     name: str
     before: float
     after: float
-    proven: bool  # the 95 % intervals of the two recalls do not meet
+    apart: bool  # the 95 % intervals of the two recalls do not meet
 
 
 @dataclass(frozen=True)

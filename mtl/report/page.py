@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 
+from mtl.hard_tasks.views import is_evaluation
 from mtl.report.contents import PhaseReport, Report, Shown, TaskCard, Wrong
 from mtl.report.layout import lay_out, position
 
@@ -97,4 +98,4 @@ def heading(task: TaskCard) -> tuple[list[str], list[str]]:
 
 def in_order(phases: Sequence[PhaseReport]) -> list[PhaseReport]:
     """Training first, evaluations after it."""
-    return sorted(phases, key=lambda phase: phase.title.startswith("evaluate"))
+    return sorted(phases, key=lambda phase: is_evaluation(phase.title))

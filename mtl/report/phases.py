@@ -78,10 +78,10 @@ def _kind(found: Confusions) -> str:
 
 
 def _confusion_caption(found: Confusions) -> str:
-    rest = f" {found.left_out:,} {_kind(found)} are left out." if found.left_out else ""
     return (
         "Mean probability that queries of the row got for the column. "
-        f"{_kind(found).capitalize()} that are taken for each other stand together.{rest}"
+        f"{_kind(found).capitalize()} that are taken for each other stand together. "
+        "Small shares are coloured more than in proportion, as the scale above it tells."
     )
 
 

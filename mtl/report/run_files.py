@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mtl.config import Config, to_dict
+from mtl.config.hard_tasks import HardTasks
 from mtl.errors import UserError
+from mtl.hard_tasks.ledger import Ledger
+from mtl.report.scores import setting_results
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
@@ -25,6 +28,7 @@ class RunFiles:
     base: dict[str, Any] | None  # accuracy on held-out images of the base classes
     ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
     unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
+    images: Mapping[str, str]  # the fingerprint of each split that the ledger speaks of
     called: str | None = None  # where the name of its config would not tell it from other runs
 
     @property
@@ -51,10 +55,11 @@ def read_run(path: Path) -> RunFiles:
         folder,
         config,
         _lines(folder.metrics) if folder.metrics.exists() else [],
-        results.get("settings", []),
+        _settings(results, folder.results),
         results.get("base"),
         ended,
         None if last is None else (str(last["stage"]), int(last["step"])),
+        _images(folder.ledger),
     )
 
 
@@ -90,13 +95,13 @@ def facts(run: RunFiles) -> list[tuple[str, str]]:
     found = [
         ("Image set", c.data.name),
         ("Backbone", c.backbone.name + (f", {'-'.join(map(str, channels))} channels" if channels else "")),
-        ("Pretraining", f"{c.pretrain.epochs} epochs of {c.pretrain.batch_size}"),
+        ("Pretraining", f"{_count(c.pretrain.epochs, 'epoch')}, batches of {c.pretrain.batch_size}"),
         (
             "Meta-training",
-            f"{c.meta.steps:,} steps of {c.meta.tasks} tasks, {c.meta.way}-way {c.meta.shot}-shot, "
-            f"{weights}, {c.meta.head.name.replace('_', ' ')}",
+            f"{_count(c.meta.steps, 'step')} of {_count(c.meta.tasks, 'task')}, "
+            f"{c.meta.way}-way {c.meta.shot}-shot, {weights}, {c.meta.head.name.replace('_', ' ')}",
         ),
-        ("Hard tasks", f"{hard.sampler.replace('_', ' ')}, share {hard.share:g}"),
+        ("Hard tasks", _hard(hard)),
         ("Seed", str(c.seed)),
     ]
     for stage, payload in run.ended.items():
@@ -116,9 +121,35 @@ def environment(run: RunFiles) -> list[tuple[str, str]]:
     ]
 
 
+def _hard(how: HardTasks) -> str:
+    if how.sampler == "uniform":
+        return "none: tasks are drawn evenly"
+    return f"{how.sampler.replace('_', ' ')}, share {how.share:g}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _settings(results: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+    try:
+        settings = results.get("settings", [])
+        setting_results(settings)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: is not what evaluate writes ({type(error).__name__}: {error})") from None
+    return list(settings)
+
+
+def _images(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    with Ledger.read(path) as ledger:
+        return ledger.images()
 
 
 def _json(path: Path) -> dict[str, Any]:

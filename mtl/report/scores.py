@@ -1,9 +1,10 @@
 """Results of runs, each on its own and held against the first of several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mtl.hard_tasks.intervals import mean_interval
+from mtl.hard_tasks.ledger import split_name
 from mtl.report.contents import ClassChange, Result, RunDifference, SettingResults
 
 _CHANGES = 15  # classes that gained most, and as many that lost most, of a setting
@@ -36,28 +37,36 @@ def setting_results(settings: Settings) -> list[SettingResults]:
     ]
 
 
-def run_differences(first: Settings, name: str, other: Settings, same_tasks: bool) -> list[RunDifference]:
+def run_differences(
+    first: Settings, name: str, other: Settings, unlike: Callable[[str], str | None]
+) -> list[RunDifference]:
     """What the learner of another run has over that of the first, setting by setting.
 
     Args:
         first: results of the first run.
         name: of the other run.
         other: its results.
-        same_tasks: whether both drew their tasks from the same images with the same seed.
+        unlike: what made the two draw different tasks from a split of this name; None: nothing did.
     """
     found = []
     for mine, theirs in _shared(first, other):
         a, b = mine["scores"][0], theirs["scores"][0]
-        alike = all(mine[key] == theirs[key] for key in ("tasks", "queries"))
-        paired = same_tasks and alike and a["class_recall"].keys() == b["class_recall"].keys()
-        if paired:
+        unpaired = unlike(split_name(mine["split"], mine["set"])) or _unlike(mine, theirs)
+        if unpaired is None:
             gaps = [y - x for x, y in zip(a["task_accuracy"], b["task_accuracy"], strict=True)]
             difference, interval = mean_interval(gaps)
         else:
             difference = b["accuracy"] - a["accuracy"]
             interval = (a["interval"] ** 2 + b["interval"] ** 2) ** 0.5
-        found.append(RunDifference(_title(mine), name, b["accuracy"], difference, interval, paired))
+        found.append(RunDifference(_title(mine), name, b["accuracy"], difference, interval, unpaired))
     return found
+
+
+def _unlike(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    for key, word in (("tasks", "tasks"), ("queries", "queries of a class")):
+        if mine[key] != theirs[key]:
+            return f"{theirs[key]:,} {word}, not {mine[key]:,}"
+    return None
 
 
 def class_changes(first: Settings, name: str, other: Settings) -> list[ClassChange]:
@@ -72,14 +81,14 @@ def class_changes(first: Settings, name: str, other: Settings) -> list[ClassChan
                 name=c,
                 before=a[c][0],
                 after=b[c][0],
-                proven=a[c][2] < b[c][1] or b[c][2] < a[c][1],
+                apart=a[c][2] < b[c][1] or b[c][2] < a[c][1],
             )
             for c in sorted(set(a) & set(b))
         ]
         changes.sort(key=lambda c: (c.before - c.after, c.name))  # what gained most comes first
-        if len(changes) > 2 * _CHANGES:
-            changes = [*changes[:_CHANGES], *changes[-_CHANGES:]]
-        found += changes
+        gained = [c for c in changes if c.after > c.before]
+        lost = [c for c in changes if c.after < c.before]
+        found += [*gained[:_CHANGES], *lost[-_CHANGES:]]
     return found
 
 
@@ -96,9 +105,10 @@ def _title(s: Mapping[str, Any]) -> str:
 
 def _worst_again(r: Mapping[str, Any]) -> str:
     verdicts = ", ".join(f"{n} {word}" for word, n in r["verdicts"].items())
+    rounds = "1 round" if r["rounds"] == 1 else f"{r['rounds']} rounds"
     text = (
         f"The {r['tasks']} worst tasks: {100 * r['accuracy_picked']:.1f} % when picked, "
-        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {r['rounds']} rounds ({verdicts})."
+        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {rounds} ({verdicts})."
     )
     if r.get("control_fresh") is not None:
         text += (

@@ -1,24 +1,13 @@
 """Several runs, the others held against the first."""
 
 from collections.abc import Sequence
+from functools import partial
 
-from mtl.config import Config
 from mtl.report.contents import Comparison
 from mtl.report.drawings import Drawings
 from mtl.report.figures import changes, curves
 from mtl.report.run_files import STAGES, RunFiles
 from mtl.report.scores import class_changes, run_differences
-
-#: Of `data`: what decides which images and classes there are to draw tasks from.
-_DRAWN_BY = (
-    "name",
-    "sets",
-    "split",
-    "rotations",
-    "samples_per_class",
-    "split_fractions",
-    "split_seed",
-)
 
 
 def side_by_side(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
@@ -26,14 +15,16 @@ def side_by_side(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
     first, *others = runs
     notes, found, moved = [], [], []
     for run in others:
-        same = same_tasks(first.config, run.config)
-        found += run_differences(first.results, run.name, run.results, same)
+        between = run_differences(first.results, run.name, run.results, partial(unlike, first, run))
         moved += class_changes(first.results, run.name, run.results)
-        if not same:
+        if reasons := sorted({d.unpaired for d in between if d.unpaired}):
             notes.append(
-                f"{run.name} was scored on other tasks than {first.name} (another seed, image set or split): "
-                "its differences are not paired, and their intervals wider."
+                f"{run.name} was scored on other tasks than {first.name} ({'; '.join(reasons)}): "
+                "such differences are not paired, and their intervals wider."
             )
+        if not between and first.results and run.results:
+            notes.append(f"{run.name} and {first.name} were scored at no common setting.")
+        found += between
     names = ", ".join(run.name for run in runs)
     drawn = [
         drawings.add(
@@ -62,14 +53,18 @@ def side_by_side(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
     return Comparison(first.name, found, moved, [d for d in drawn if d is not None], notes)
 
 
-def same_tasks(one: Config, other: Config) -> bool:
-    """Whether two runs were scored on the same tasks: a pure function of seed, images and split."""
-    a, b = one.evaluate, other.evaluate
-    return (
-        one.seed == other.seed
-        and all(getattr(one.data, key) == getattr(other.data, key) for key in _DRAWN_BY)
-        and (a.split, a.within_group, a.sets) == (b.split, b.within_group, b.sets)
-    )
+def unlike(one: RunFiles, other: RunFiles, split: str) -> str | None:
+    """Why two runs drew different tasks of a split, or None where they drew the same.
+
+    Tasks are a pure function of the seed, the images and the way of drawing.
+    """
+    if one.config.seed != other.config.seed:
+        return "another seed"
+    if one.config.evaluate.within_group != other.config.evaluate.within_group:
+        return "tasks within groups against tasks across them"
+    if split not in one.images or split not in other.images:
+        return "images not known"
+    return None if one.images[split] == other.images[split] else "other images"
 
 
 def _lines(run: RunFiles, stage: str) -> list[dict[str, object]]:

@@ -45,12 +45,13 @@ class RunFolder:
         """The resolved config that a run has saved.
 
         Raises:
-            UserError: this is no folder of a run; names those beside it.
+            UserError: this is no folder of a run; names those in it or beside it.
         """
         if not self.config.exists():
-            beside = self.path.parent
-            known = sorted(p.parent.name for p in beside.glob("*/config.yaml")) if beside.is_dir() else []
-            there = f"; {beside} holds: {', '.join(known)}" if known else ""
+            within = [*self.path.glob("*/config.yaml")]  # the folder of all runs was given for one of them
+            place = self.path if within else self.path.parent
+            known = sorted(p.parent.name for p in within or place.glob("*/config.yaml"))
+            there = f"; {place} holds: {', '.join(known)}" if known else ""
             raise UserError(f"{self.path}: is no folder of a run, it has no config.yaml{there}")
         return load_config(self.config)
 

@@ -10,7 +10,7 @@ with which prediction on other images begins.
 from collections.abc import Sequence
 
 from mtl.config import Config
-from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.ledger import Ledger, split_name
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
@@ -20,7 +20,7 @@ from mtl.stages.base_accuracy import base_accuracy, pretrained_network
 from mtl.stages.calibrate import calibrate
 from mtl.stages.contenders import Contender, contenders
 from mtl.stages.material import Material, load_material
-from mtl.stages.recording import register_classes
+from mtl.stages.recording import register
 from mtl.stages.resample import resample_worst
 from mtl.stages.results import Setting, score, write_results
 from mtl.stages.scored_sets import scored_sets
@@ -50,8 +50,8 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
     with Ledger.open(folder.ledger) as ledger:
         for name, scored in scored_sets(config, material):
             against = contenders(config, scored, device, pretrained, meta)
-            split = how.split if name is None else f"{how.split} {name}"  # as the ledger calls it
-            register_classes(ledger, split, scored.split(how.split))
+            split = split_name(how.split, name)
+            register(ledger, split, scored.split(how.split))
             found += [
                 score_setting(config, scored, against, way, shot, ledger, split, name)
                 for way, shot in how.settings

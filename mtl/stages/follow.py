@@ -26,6 +26,7 @@ from mtl.runtime.progress import tell
 
 _WIDTH = 80  # columns, where the output is no terminal
 _RULE = "─" * _WIDTH + "\n"
+_LIVELY, _CALM = 2.0, 30.0  # seconds from look to look; whole tables fill a file quickly
 _PATIENCE = 1.0  # seconds in which a ledger may look blank or damaged: it is being made
 _SETTLED = 1.0  # seconds after which a file's time of change tells a further change from this one
 
@@ -34,7 +35,7 @@ def follow(
     path: Path,
     top: int = 20,
     format: Literal["table", "json"] = "table",
-    every: float = 2.0,
+    every: float | None = None,
     out: TextIO | None = None,
 ) -> None:
     """Shows the views of the ledger at `path` until Ctrl-C; waits for it where there is none yet.
@@ -44,17 +45,19 @@ def follow(
 
     Args:
         top: rows of each view, at most.
-        every: seconds from one look to the next.
+        every: seconds from one look to the next; None: 2, or 30 where every look prints whole tables.
         out: standard output where it is None.
 
     Raises:
         UserError: the file is no ledger that this program reads.
     """
     out = out or sys.stdout
+    calm = format == "table" and not out.isatty()
+    every = every or (_CALM if calm else _LIVELY)
     if format == "json":
         for text in changes(path, lambda ledger: render(ledger, top, format="json line"), every):
             print(text, end="", file=out, flush=True)
-    elif not out.isatty():
+    elif calm:
         before = ""
         for text in changes(path, lambda ledger: render(ledger, top, width=_WIDTH), every):
             print(before + text, end="", file=out, flush=True)
@@ -63,7 +66,10 @@ def follow(
         console = Console(file=out)
 
         def fitting(ledger: Ledger) -> str:
-            return latest_tables(ledger, top, *console.size)
+            width, height = console.size
+            if _being_written(path):
+                return latest_tables(ledger, top, width, height)
+            return f"{latest_tables(ledger, top, width, height - 1)}No stage is writing it now.\n"
 
         with Live(console=console, auto_refresh=False) as live:
             for text in changes(path, fitting, every):
@@ -78,7 +84,9 @@ def changes(path: Path, views: Callable[[Ledger], str], every: float) -> Iterato
         stands = _state(path)
         if stands is None:
             if not waits:
-                tell(f"{path}: there is no ledger yet; waiting for a stage that solves episodes")
+                tell(
+                    f"{path}: there is no ledger yet; waiting for a stage that solves episodes{_known(path)}"
+                )
             waits, looked, refused = True, None, math.inf
         elif stands != looked:
             try:
@@ -98,12 +106,26 @@ def changes(path: Path, views: Callable[[Ledger], str], every: float) -> Iterato
         time.sleep(every)
 
 
+def _known(path: Path) -> str:
+    """Which runs there are, for one who has misspelt theirs."""
+    folder = path.parent
+    names = sorted(p.parent.name for p in folder.parent.glob("*/config.yaml"))
+    if folder.name in names or not names:
+        return ""
+    return f"; {folder.parent} has no run {folder.name}, it holds: {', '.join(names)}"
+
+
 def _state(path: Path) -> object:
     """Is another one when the ledger has changed, or the terminal's size; None where there is no ledger."""
     stats = _stats(path)
     if not stats or not stats[0].st_size:
         return None
     return shutil.get_terminal_size(), [(s.st_ino, s.st_size, s.st_mtime_ns) for s in stats]
+
+
+def _being_written(path: Path) -> bool:
+    """Whether a stage has the ledger open: the write-ahead log of a mere reader is empty."""
+    return any(stats.st_size for stats in _stats(path)[1:])
 
 
 def _settled(path: Path) -> bool:

@@ -28,7 +28,7 @@ from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.meta_step import episode_images, meta_step, survey
-from mtl.stages.recording import record_round, register_classes, round_numbers
+from mtl.stages.recording import record_round, register, require_same_images, round_numbers
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
@@ -103,6 +103,7 @@ def meta_train(
         means, hard = Means(), 0  # for the next line of metrics.jsonl; hard episodes so far
         if saved:
             checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
+            require_same_images(ledger, "train", train)
             learner.load_state_dict(saved["learner"])
             optimizer.load_state_dict(saved["optimizer"])
             sampler.load_state_dict(saved["sampler"])
@@ -113,7 +114,7 @@ def meta_train(
             means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
         else:
             ledger.clear(STAGE)
-            register_classes(ledger, "train", train)
+            register(ledger, "train", train)
         folder.write_config(config)
         metrics, clock = (
             Metrics(folder.metrics, STAGE, kept),

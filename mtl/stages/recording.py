@@ -3,14 +3,39 @@
 import torch
 
 from mtl.data import ImageSet
+from mtl.data.fingerprint import fingerprint
 from mtl.episodes.types import Round
+from mtl.errors import UserError
 from mtl.hard_tasks import ledger as ledgers
 
 
-def register_classes(ledger: ledgers.Ledger, split: str, images: ImageSet) -> None:
-    """Says what the class ids of a split are called."""
+def register(ledger: ledgers.Ledger, split: str, images: ImageSet) -> None:
+    """Says which images and classes the numbers of a split stand for.
+
+    What was solved on other images of that name goes: its numbers would be read as those of these.
+    """
+    own = fingerprint(images)
+    if ledger.images().get(split, own) != own:
+        for phase in ledger.phases():
+            if phase.split == split:
+                ledger.clear(phase.name)
     groups = None if images.groups is None else dict(enumerate(images.groups))
     ledger.register_classes(split, dict(enumerate(images.class_names)), groups)
+    ledger.register_images(split, own)
+
+
+def require_same_images(ledger: ledgers.Ledger, split: str, images: ImageSet) -> None:
+    """Checks that a stage goes on with the images that it began with.
+
+    Raises:
+        UserError: they are others.
+    """
+    own = fingerprint(images)
+    if ledger.images().get(split, own) != own:
+        raise UserError(
+            f"{ledger.path}: the images of the {split} split are not those that the run began with; "
+            "bring those back, or begin another run with run=NAME"
+        )
 
 
 def round_numbers(ended: Round) -> dict[str, float | None]:

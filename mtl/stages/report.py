@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtl.config import Config
+from mtl.data.fingerprint import fingerprint
 from mtl.errors import UserError
-from mtl.hard_tasks.ledger import Ledger, Phase
-from mtl.hard_tasks.views import class_names, confused_pairs
+from mtl.hard_tasks.ledger import Ledger, split_name
+from mtl.hard_tasks.views import confused_pairs
 from mtl.report.cards import Limits
 from mtl.report.contents import Drawing, PhaseReport, Report, RunReport
 from mtl.report.drawings import Drawings
@@ -22,6 +23,7 @@ from mtl.report.page import render
 from mtl.report.phases import phase_report
 from mtl.report.run_files import STAGES, RunFiles, config_text, environment, facts, read_run, told
 from mtl.report.scores import setting_results
+from mtl.report.shortened import limits_for, noted, without_figures
 from mtl.report.side_by_side import side_by_side
 from mtl.report.thumbnails import Gallery
 from mtl.runtime.devices import choose_device
@@ -41,6 +43,7 @@ class Images:
 
     material: Material | None
     galleries: dict[str, Gallery]
+    fingerprints: dict[str, str]
     missing: tuple[str, ...]  # why there are none, or not all
 
 
@@ -65,13 +68,16 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
     path = out or runs[0].folder.report
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is there and no file; --out says where else the report may go")
-    limits = Limits() if len(runs) == 1 else Limits().smaller()
+    limits = limits_for(len(runs))
     while True:
         drawings = Drawings()
-        page = render(contents(runs, images, drawings, limits))
+        found = noted(contents(runs, images, drawings, limits))
+        page = render(found)
         if len(page.encode()) <= MOST_BYTES or limits == limits.smaller():
             break
         limits = limits.smaller()
+    if len(page.encode()) > MOST_BYTES:
+        page = render(without_figures(found))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)
@@ -112,10 +118,11 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
         with Ledger.read(run.folder.ledger) as ledger:
             for phase in ledger.phases():
                 gallery = images.galleries.get(phase.split)
-                if gallery is not None and not _fits(ledger, phase, gallery):
-                    missing.append(
-                        f"Pictures of {phase.name} are left out: its classes are not those of the images."
-                    )
+                if gallery is not None and run.images.get(phase.split) != images.fingerprints[phase.split]:
+                    what = "the images that are there are not those of the run"
+                    if phase.split not in run.images:
+                        what = "its ledger is of a format that does not say which images they were"
+                    missing.append(f"Pictures of {phase.name} are left out: {what}.")
                     gallery = None
                 own = limits if phase.name == _FIRST else limits.smaller()
                 phases.append(phase_report(ledger, phase, gallery, drawings, run.name, own))
@@ -148,21 +155,21 @@ def find_images(run: RunFiles) -> Images:
     try:
         material = load_material(config)
     except UserError as error:
-        return Images(None, {}, (f"Pictures are left out: {error}",))
+        return Images(None, {}, {}, (f"Pictures are left out: {error}",))
     split = config.evaluate.split
     found = {"train": material.splits.train, "val": material.splits.val, "test": material.splits.test}
     missing: tuple[str, ...] = ()
     try:
         for name, scored in scored_sets(config, material):
-            found[split if name is None else f"{split} {name}"] = scored.split(split)
+            found[split_name(split, name)] = scored.split(split)
     except UserError as error:
         missing = (f"Pictures of other image sets are left out: {error}",)
-    return Images(material, {name: Gallery(images) for name, images in found.items()}, missing)
-
-
-def _fits(ledger: Ledger, phase: Phase, gallery: Gallery) -> bool:
-    names = gallery.images.class_names
-    return all(c < len(names) and names[c] == name for c, name in class_names(ledger, phase).items())
+    return Images(
+        material,
+        {name: Gallery(images) for name, images in found.items()},
+        {name: fingerprint(images) for name, images in found.items()},
+        missing,
+    )
 
 
 def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
@@ -180,7 +187,7 @@ def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) ->
     """The novel classes that are confused most, in feature space."""
     config: Config = run.config
     split = config.evaluate.split
-    if images.material is None:
+    if images.material is None or run.images.get(split) not in {None, images.fingerprints[split]}:
         return None
     scored = [phase.name for phase in ledger.phases() if phase.split == split]
     wanted: list[str] = []

@@ -280,7 +280,7 @@ def test_a_ledger_of_another_version_is_refused(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for way in (Ledger.read, Ledger.open):
-        with pytest.raises(UserError, match="format 99, and this program reads format 2"):
+        with pytest.raises(UserError, match="format 99, and this program reads format 3"):
             way(path)
 
 

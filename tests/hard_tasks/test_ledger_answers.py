@@ -83,6 +83,7 @@ def _first_format(path):
         connection.execute(f"CREATE TABLE episode {columns}")
         connection.execute(f"INSERT INTO episode SELECT {kept} FROM whole")
         connection.execute("DROP TABLE whole")
+        connection.execute("DROP TABLE image_set")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
 

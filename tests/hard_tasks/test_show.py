@@ -263,7 +263,7 @@ def test_long_courses_are_drawn_short(tmp_path, solved):
     assert len(whole["phases"][0]["hardest_classes"][0]["trend_over_rounds"]) == 12
 
 
-@pytest.mark.parametrize(("height", "rows"), [(1, 1), (33, 1), (34, 2), (41, 3), (1000, 5)])
+@pytest.mark.parametrize(("height", "rows"), [(33, 1), (34, 2), (41, 3), (1000, 5)])
 def test_the_latest_phase_is_cut_to_the_height_of_a_terminal(tmp_path, random_solved, height, rows):
     with Ledger.open(tmp_path / "l.sqlite") as ledger:
         for phase in ("meta-train", "evaluate"):
@@ -277,8 +277,25 @@ def test_the_latest_phase_is_cut_to_the_height_of_a_terminal(tmp_path, random_so
     shown = [line.split() for line in text.splitlines()]
     steps = [int(words[0]) for words in shown if len(words) == 8 and words[2] == "class"]
     assert steps == list(range(8))[-rows:]
-    fits = text.count("\n") <= height
-    assert fits or rows == 1
+    assert text.count("\n") <= height
+
+
+@pytest.mark.parametrize(("height", "curves", "verdicts"), [(30, 1, 1), (27, 1, 0), (24, 0, 0), (1, 0, 0)])
+def test_of_a_low_terminal_a_task_a_class_and_a_pair_have_the_room(
+    tmp_path, random_solved, height, curves, verdicts
+):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        batch, outcome = random_solved(30, 5, 20, seed=3)
+        ledger.register_classes("test", {c: f"a class of the name {c}" for c in range(20)})
+        ledger.append("evaluate", 0, 0, batch, outcome, "test")
+        for task in batch.classes.sort().values.tolist():
+            ledger.set_verdict("evaluate", task, "hard classes")
+        for number in range(8):
+            ledger.add_round("evaluate", "test", Round(number, 0, "task", 4, 0.1, 0.5, 0.5, 0.5))
+        text = latest_tables(ledger, 5, 80, height)
+    assert [text.count(word) for word in ("Hardest tasks", "Hardest classes", "confused pairs")] == [1, 1, 1]
+    assert [text.count(word) for word in ("Rounds (", "All 8 rounds", "verdict")] == [0, curves, verdicts]
+    assert text.count("\n") <= height or height == 1
 
 
 def test_an_empty_ledger_has_no_latest_phase(tmp_path):

@@ -89,6 +89,7 @@ class Maker:
             history=self.shares(12, gaps=True),
             shown=[Shown(name, self.share(), self.pictures(name, shot)) for name in classes],
             worst_accuracy=self.share(),
+            worst_step=int(self.random.integers(100, 999)),
             wrong=wrong,
             more_wrong=int(self.random.integers(100, 999)),
             answers_known=True,

@@ -39,7 +39,7 @@ def test_a_task_shows_its_worst_visit(ledger, gallery):
     (card,) = task_cards(ledger, "p", gallery, Limits(wrong=4))
     assert card.classes == NAMES
     assert card.history == pytest.approx([1.0, 13 / 20])
-    assert card.worst_accuracy == pytest.approx(13 / 20)
+    assert (card.worst_accuracy, card.worst_step) == (pytest.approx(13 / 20), 0)
     assert [(s.name, round(s.recall, 3)) for s in card.shown] == [
         ("ant", 0.0),
         ("bee", 1.0),

@@ -107,9 +107,9 @@ def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
 def test_booleans_show(full_report, full):
     tables = {t.attributes.get("id"): t for t in full.all("table")}
     paired = [row.all("td")[-1].text for row in tables["comparison-differences"].all("tr")[1:]]
-    assert paired == ["yes", "no", "no"]
-    proven = [row.all("td")[3].text for row in tables["comparison-changes"].all("tr")[1:]]
-    assert proven == ["yes" if c.proven else "no" for c in full_report.comparison.changes]
+    assert paired == ["yes", "no: another seed", "no: other images"]
+    apart = [row.all("td")[3].text for row in tables["comparison-changes"].all("tr")[1:]]
+    assert apart == ["yes" if c.apart else "no" for c in full_report.comparison.changes]
     assert "does not tell which queries" not in full.text
     old = dataclasses.replace(full_report.runs[0].phases[0].tasks[0], answers_known=False, wrong=[])
     assert "The ledger does not tell which queries went wrong." in tree(render(_with_task(old))).text
@@ -170,7 +170,7 @@ def test_wrong_queries_of_classes_that_are_not_shown_come_last():
     a, b = (Shown(name, 0.5, []) for name in "ab")
     wrong = [Wrong(None, own, "a", 0.9) for own in ("c", "b", "b", "d")]
     task = TaskCard(
-        ["a", "b"], 0, 0, 0, 1, 0, None, None, [], [a, b, dataclasses.replace(a)], None, wrong, 0, True
+        ["a", "b"], 0, 0, 0, 1, 0, None, None, [], [a, b, dataclasses.replace(a)], None, None, wrong, 0, True
     )
     rows = by_class(task)
     assert [shown for shown, _ in rows] == [a, b, a, None]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,17 @@ from mtl.errors import UserError
 from mtl.report.run_files import config_text, environment, facts, read_run, told
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
+
+SETTING = {
+    "set": None,
+    "split": "test",
+    "way": 5,
+    "shot": 1,
+    "queries": 15,
+    "tasks": 2,
+    "scores": [],
+    "resampled": None,
+}
 
 
 @pytest.fixture
@@ -45,8 +57,40 @@ def test_a_whole_run_is_told_in_one_sentence(folder):
     files, config = folder
     for stage in ("pretrain", "meta-train"):
         _ends(files, config, stage)
-    files.results.write_text(json.dumps({"run": "a", "settings": [{"way": 5}], "base": None}))
+    files.results.write_text(json.dumps({"run": "a", "settings": [SETTING], "base": None}))
     assert told(read_run(files.path)) == "Pretrained, meta-trained, evaluated."
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        {"settings": [{"way": 5}]},
+        {"settings": {"way": 5}},
+        {"settings": [SETTING | {"scores": [{"name": "meta-trained"}]}]},
+        {"settings": 3},
+    ],
+)
+def test_results_that_are_none_are_named(folder, results):
+    files, _ = folder
+    files.results.write_text(json.dumps(results))
+    with pytest.raises(UserError, match=r"results\.json: is not what evaluate writes"):
+        read_run(files.path)
+
+
+def test_the_folder_of_all_runs_is_no_run_and_its_runs_are_named(folder):
+    files, _ = folder
+    with pytest.raises(UserError, match=f"{files.path.parent} holds: {files.path.name}"):
+        read_run(files.path.parent)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "told_of"), [("uniform", "none: tasks are drawn evenly"), ("boosted", "boosted, share 0.5")]
+)
+def test_what_was_done_about_hard_tasks_is_told(folder, sampler, told_of):
+    run = read_run(folder[0].path)
+    hard = dataclasses.replace(run.config.hard_tasks, sampler=sampler, share=0.5)
+    changed = dataclasses.replace(run, config=dataclasses.replace(run.config, hard_tasks=hard))
+    assert dict(facts(changed))["Hard tasks"] == told_of
 
 
 def test_a_line_that_is_being_written_is_left_for_the_next_time(folder):

@@ -21,6 +21,10 @@ def _setting(accuracy, recall, shot=1, **more):
     return {**base, "scores": [one], "resampled": None, **more}
 
 
+def _alike(split):
+    return None
+
+
 RECALL = {"ant": (0.5, 0.4, 0.6), "bee": (0.9, 0.85, 0.95)}
 
 
@@ -28,39 +32,49 @@ def test_differences_on_the_same_tasks_are_paired():
     random = np.random.default_rng(0)
     a = random.uniform(size=200)
     b = a + random.normal(0.02, 0.05, 200)
-    (found,) = run_differences([_setting(a, RECALL)], "b", [_setting(b, RECALL)], same_tasks=True)
+    (found,) = run_differences([_setting(a, RECALL)], "b", [_setting(b, RECALL)], _alike)
     test = scipy.stats.ttest_rel(b, a).confidence_interval(0.95)
     assert found.paired
     assert found.difference == pytest.approx(np.mean(b - a))
     assert found.difference + found.interval == pytest.approx(test.high)
 
 
-def test_differences_over_other_classes_are_not_paired():
-    others = {f"other {name}": recall for name, recall in RECALL.items()}
-    a, b = _setting([0.5] * 50, RECALL), _setting([0.6] * 50, others)
-    (found,) = run_differences([a], "b", [b], same_tasks=True)
-    assert not found.paired
-
-
-@pytest.mark.parametrize(("same", "tasks"), [(False, 50), (True, 40)])
-def test_differences_on_other_tasks_are_not_paired(same, tasks):
-    (found,) = run_differences(
-        [_setting([0.5] * 50, RECALL)], "b", [_setting([0.6] * tasks, RECALL)], same_tasks=same
-    )
-    assert not found.paired
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        (_setting([0.6] * 40, RECALL), "40 tasks, not 50"),
+        (_setting([0.6] * 50, RECALL, queries=5), "5 queries of a class, not 15"),
+    ],
+)
+def test_differences_over_other_tasks_are_not_paired_and_say_why(later, reason):
+    (found,) = run_differences([_setting([0.5] * 50, RECALL)], "b", [later], _alike)
+    assert (found.paired, found.unpaired) == (False, reason)
     assert (found.difference, found.interval) == (pytest.approx(0.1), pytest.approx(0.01 * 2**0.5))
+
+
+def test_what_splits_were_drawn_from_is_asked_by_the_ledgers_name():
+    asked: list[str] = []
+
+    def unlike(split):
+        asked.append(split)
+        return "other images" if split == "val glyphs" else None
+
+    settings = [_setting([0.5] * 5, RECALL), _setting([0.5] * 5, RECALL, split="val", set="glyphs")]
+    found = run_differences(settings, "b", settings, unlike)
+    assert asked == ["test", "val glyphs"]
+    assert [d.unpaired for d in found] == [None, "other images"]
 
 
 def test_only_settings_that_both_have_are_compared():
     a = [_setting([0.5, 0.6], RECALL, shot=1), _setting([0.5, 0.6], RECALL, shot=5)]
     b = [_setting([0.5, 0.6], RECALL, shot=5), _setting([0.5, 0.6], RECALL, shot=5, set="other")]
-    assert [d.setting for d in run_differences(a, "b", b, True)] == ["5-way 5-shot"]
+    assert [d.setting for d in run_differences(a, "b", b, _alike)] == ["5-way 5-shot"]
 
 
-def test_classes_are_ordered_by_what_they_gained_and_proven_by_intervals_that_do_not_meet():
+def test_classes_are_ordered_by_what_they_gained_and_apart_by_intervals_that_do_not_meet():
     later = {"ant": (0.8, 0.7, 0.9), "bee": (0.88, 0.8, 0.93), "cow": (1.0, 0.9, 1.0)}
     found = class_changes([_setting([0.5], RECALL)], "b", [_setting([0.5], later)])
-    assert [(c.name, c.before, c.after, c.proven) for c in found] == [
+    assert [(c.name, c.before, c.after, c.apart) for c in found] == [
         ("ant", 0.5, 0.8, True),
         ("bee", 0.9, 0.88, False),
     ]
@@ -68,7 +82,7 @@ def test_classes_are_ordered_by_what_they_gained_and_proven_by_intervals_that_do
 
 def test_of_many_classes_the_ends_are_kept():
     a = {f"c{i:02}": (0.5, 0.4, 0.6) for i in range(50)}
-    b = {f"c{i:02}": (i / 50, 0.0, 1.0) for i in range(50)}
+    b = {f"c{i:02}": ((i + 0.5) / 50, 0.0, 1.0) for i in range(50)}
     found = class_changes([_setting([0.5], a)], "b", [_setting([0.5], b)])
     assert [c.name for c in found] == [f"c{i:02}" for i in [*range(49, 34, -1), *range(14, -1, -1)]]
 
@@ -90,3 +104,11 @@ def test_the_worst_class_and_the_worst_tasks_are_told():
     assert "80.0 % at first, 79.0 %" in found.note
     old = {k: v for k, v in again.items() if not k.startswith("control")}
     assert "at first" not in setting_results([_setting([0.5], RECALL, resampled=old)])[0].note
+
+
+def test_no_class_that_lost_is_among_those_that_gained():
+    a = {f"c{i:02}": (0.5, 0.4, 0.6) for i in range(50)}
+    b = {f"c{i:02}": (0.51 if i == 7 else 0.5 if i == 8 else 0.4, 0.0, 1.0) for i in range(50)}
+    found = class_changes([_setting([0.5], a)], "b", [_setting([0.5], b)])
+    assert [c.name for c in found if c.after >= c.before] == ["c07"]
+    assert len(found) == 16

@@ -22,7 +22,9 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "hard_tasks.sqlite"
+    folder = tmp_path / "checkpoints" / "run"
+    folder.mkdir(parents=True)
+    return folder / "hard_tasks.sqlite"
 
 
 @pytest.fixture
@@ -130,6 +132,19 @@ def test_a_ledger_that_is_not_there_yet_is_waited_for(path, between, capsys):
     )
 
 
+def test_one_who_misspelt_a_run_is_told_which_there_are(tmp_path, between, capsys):
+    for name in ("birds", "quickstart"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    between(_nothing)
+    _followed(tmp_path / "quickstrat" / "hard_tasks.sqlite")
+    told = capsys.readouterr().err
+    assert told.endswith(f"; {tmp_path} has no run quickstrat, it holds: birds, quickstart\n")
+    between(_nothing)
+    _followed(tmp_path / "birds" / "hard_tasks.sqlite")
+    assert capsys.readouterr().err.endswith("waiting for a stage that solves episodes\n")
+
+
 def test_a_ledger_without_episodes_says_so(path, writer, between):
     between(lambda: _commit(writer))
     assert _followed(path).startswith(f"{path}: the ledger holds no episodes yet.\n──")
@@ -155,6 +170,18 @@ def test_a_terminal_is_refreshed_in_place(path, writer, between, monkeypatch):
     assert "\x1b[1A" in shown  # goes up over what it showed before
     assert shown.endswith("\x1b[?25h")  # the cursor is back
     assert "─" * 80 not in shown
+
+
+def test_a_terminal_says_that_the_stage_has_ended(path, between, monkeypatch):
+    monkeypatch.setenv("LINES", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    writer = Ledger.open(path)
+    _commit(writer)
+    between(_nothing, writer.close)
+    shown = _followed(path, out=Terminal())
+    _, before, after, *_ = shown.split("meta-train: 1 episode,")
+    assert "No stage is writing it now." not in before
+    assert "No stage is writing it now." in after
 
 
 @pytest.mark.parametrize("every", [0.0, 0.002])
@@ -254,20 +281,20 @@ def test_a_mistake_is_told(path, writer, between):
         follow(path, top=0, out=io.StringIO())
 
 
-def test_ctrl_c_ends_the_command_with_130(tmp_path, path, writer, between, capsys):
+def test_ctrl_c_ends_the_command_with_130(path, writer, between, capsys):
     _commit(writer)
     waited = between()
-    assert cli.main(["hard-tasks", str(tmp_path), "--follow", "--top", "3"]) == 130
+    assert cli.main(["hard-tasks", str(path.parent), "--follow", "--top", "3"]) == 130
     out, told = capsys.readouterr()
     assert out.startswith("meta-train: 1 episode,")
     assert told == "interrupted\n"
-    assert waited == [2.0]
+    assert waited == [30.0]
 
 
-def test_the_command_line_says_how_often_and_how(tmp_path, path, writer, between, capsys):
+def test_the_command_line_says_how_often_and_how(path, writer, between, capsys):
     _commit(writer)
     waited = between()
-    arguments = ["hard-tasks", str(tmp_path), "--follow", "--every", "0.5", "--format", "json"]
+    arguments = ["hard-tasks", str(path.parent), "--follow", "--every", "0.5", "--format", "json"]
     assert cli.main(arguments) == 130
     assert json.loads(capsys.readouterr().out)["phases"][0]["episodes"] == 1
     assert waited == [0.5]

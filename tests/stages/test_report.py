@@ -1,8 +1,11 @@
 """The report of tiny runs: whole, interrupted, without hard tasks or images, several at once."""
 
+import dataclasses
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.views import confused_pairs
 from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
+from mtl.stages import report as stage
+from mtl.stages.material import load_material
 from mtl.stages.meta_train import meta_train
 from mtl.stages.pretrain import pretrain
 from mtl.stages.report import MOST_BYTES, report
@@ -151,3 +156,46 @@ def test_without_its_images_a_run_is_reported_in_words(whole_run, tmp_path):
     page = _text(report([copy]))
     assert "Pictures are left out" in page
     assert "<img" not in page
+
+
+def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_path, monkeypatch):
+    plain = load_material
+
+    def other(config):
+        found = plain(config)
+        test = dataclasses.replace(found.splits.test, images=255 - found.splits.test.images)
+        return dataclasses.replace(found, splits=dataclasses.replace(found.splits, test=test))
+
+    monkeypatch.setattr(stage, "load_material", other)
+    page = _text(report([whole_run.path], tmp_path / "r.html"))
+    assert "Pictures of meta-train are left out" not in page
+    assert (
+        "Pictures of evaluate test 3-way 1-shot are left out: the images that are there are not those of "
+        "the run." in page
+    )
+    assert "Feature space" not in page
+
+
+def test_of_a_ledger_that_does_not_say_which_images_no_pictures_are_shown(whole_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run.path, copy)
+    with closing(sqlite3.connect(RunFolder(copy).ledger)) as connection:
+        connection.execute("DROP TABLE image_set")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    page = _text(report([copy], tmp_path / "r.html"))
+    assert "Pictures of meta-train are left out: its ledger is of a format that does not say" in page
+    assert "<img" not in page
+    both = _text(report([whole_run.path, copy], tmp_path / "both.html"))
+    assert "(images not known)" in both
+
+
+def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(whole_run, tmp_path, monkeypatch):
+    whole = _text(report([whole_run.path], tmp_path / "whole.html"))
+    monkeypatch.setattr(stage, "MOST_BYTES", 1000)
+    small = _text(report([whole_run.path], tmp_path / "small.html", tmp_path / "figures"))
+    assert len(small) < len(whole)
+    assert "left out to keep the page small" in small
+    assert "left out to keep the page small" not in whole
+    assert "training curves" in small.lower()
+    assert list((tmp_path / "figures").glob("*feature-space*"))

@@ -49,7 +49,7 @@ def class_changes(rows: Sequence[ClassChange]) -> Figure:
     figure, axes = _table(lines, lambda row: row.name, lambda row: signed(row.after - row.before))
     for at, row in enumerate(lines):
         if isinstance(row, ClassChange):
-            look = _look(row.after - row.before, row.proven)
+            look = _look(row.after - row.before, row.apart)
             axes.plot([100 * row.before, 100 * row.after], [at, at], **_LINE, **look)
             axes.plot(100 * row.before, at, **_TICK, **look)
             axes.plot(100 * row.after, at, **_DOT, **look)

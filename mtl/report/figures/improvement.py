@@ -74,14 +74,14 @@ def told(found: "Improvement") -> list[str]:
     units = _PLURAL.get(found.unit, found.unit)
     (picked, half), (others, others_half) = found.gain_picked, found.gain_others
     lines = [
-        f"Picked {units} gained {signed(picked)} ± {100 * half:.1f} points, "
-        f"others {signed(others)} ± {100 * others_half:.1f}."
+        f"Picked {units} changed by {signed(picked)} ± {100 * half:.1f} points, "
+        f"others by {signed(others)} ± {100 * others_half:.1f}."
     ]
     if found.at_equal_start is not None:
         more, half = found.at_equal_start
         lines.append(
-            f"At an equal start picked ones gained {signed(abs(more)).lstrip('+')} ± {100 * half:.1f} points "
-            f"{'more' if more >= 0 else 'less'}."
+            f"From an equal start picked ones ended {signed(abs(more)).lstrip('+')} ± {100 * half:.1f} "
+            f"points {'above' if more >= 0 else 'below'} the others."
         )
     return lines
 
@@ -92,7 +92,7 @@ def _means(axes: Axes, found: "Improvement") -> None:
     bars |= {"markeredgecolor": INK, "markeredgewidth": 1}
     starts, after, half, others_after, others_half = _bins(found)
     if len(starts) > 1:
-        band = others_after - others_half, others_after + others_half
+        band = np.clip([others_after - others_half, others_after + others_half], 0, 100)
         axes.fill_between(starts, *band, color=BLUE, alpha=0.35, linewidth=0, zorder=3)
         axes.plot(starts, others_after, color=BLUE, linewidth=2, zorder=3)
     else:  # a band needs two ends

@@ -43,7 +43,7 @@ function list(box) {
     const wanted = plain(field ? field.value.trim() : "");
     let met = 0;
     for (const row of order) {
-      row.hidden = !keys.get(row).includes(wanted);
+      row.hidden = !named(keys.get(row), wanted);
       met += !row.hidden;
       row.classList.toggle("beyond", !all && !wanted && met > few);
     }
@@ -84,6 +84,13 @@ function list(box) {
 
 function plain(text) {
   return text.normalize("NFKC").toLocaleLowerCase();
+}
+
+// Whether a name has the text in it, or words that begin with its words: "latin ou" finds "Latin capital ou".
+function named(name, wanted) {
+  const words = (text) => text.split(/[^\p{L}\p{N}\p{M}]+/u).filter(Boolean);
+  const asked = words(wanted), own = words(name);
+  return name.includes(wanted) || (asked.length > 0 && asked.every((word) => own.some((one) => one.startsWith(word))));
 }
 
 // Numbers by data-value, else text; what is not known comes last either way, equals keep their order.
@@ -165,13 +172,9 @@ function reachable() {
 }
 
 function printing() {
-  let folded = [];
   addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
-    for (const part of folded) part.open = true;
     for (const picture of document.images) picture.loading = "eager";
   });
-  addEventListener("afterprint", () => { for (const part of folded) part.open = false; });
 }
 
 addEventListener("DOMContentLoaded", () => {

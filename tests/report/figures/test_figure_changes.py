@@ -14,9 +14,9 @@ CHANGES = [
     ClassChange("5-way 1-shot", "boosted", "cats", 0.7, 0.645, False),
 ]
 DIFFERENCES = [
-    RunDifference("5-way 1-shot", "boosted", 0.61, 0.012, 0.004, True),
-    RunDifference("5-way 5-shot", "boosted", 0.78, -0.003, 0.008, False),
-    RunDifference("20-way 1-shot", "boosted", 0.41, -0.02, None, True),
+    RunDifference("5-way 1-shot", "boosted", 0.61, 0.012, 0.004, None),
+    RunDifference("5-way 5-shot", "boosted", 0.78, -0.003, 0.008, "another seed"),
+    RunDifference("20-way 1-shot", "boosted", 0.41, -0.02, None, None),
 ]
 
 
@@ -49,7 +49,7 @@ def test_a_class_goes_from_its_recall_in_the_first_run_to_that_in_the_other():
         assert first.get_xdata() == pytest.approx([100 * change.before])
         assert other.get_xdata() == pytest.approx([100 * change.after])
         assert {x.get_color() for x in (line, first, other)} == {ink.VERMILION if row == 2 else ink.BLUE}
-        assert {x.get_alpha() for x in (line, first, other)} == {1 if change.proven else 0.5}
+        assert {x.get_alpha() for x in (line, first, other)} == {1 if change.apart else 0.5}
     assert axes.get_xlabel() == "recall (%)"
 
 
@@ -77,7 +77,7 @@ def test_a_run_is_ahead_by_its_difference_with_its_interval():
 
 
 def test_several_runs_stand_under_the_settings():
-    found = [RunDifference(s, r, 0.5, 0.01, 0.02, True) for r in ("a", "b") for s in ("1-shot", "5-shot")]
+    found = [RunDifference(s, r, 0.5, 0.01, 0.02, None) for r in ("a", "b") for s in ("1-shot", "5-shot")]
     axes = differences(found).axes[0]
     assert rows(axes) == ["", "a", "b", "", "a", "b"]
     assert headings(axes) == {"1-shot": 0, "5-shot": 3}
@@ -94,7 +94,7 @@ def test_the_key_tells_of_rings_where_there_are_some():
 
 @pytest.mark.parametrize("difference", [0.0, 1e-6, -0.3])
 def test_one_difference_alone_is_within_the_scale(difference):
-    figure = differences([RunDifference("5-way", "run", 0.5, difference, None, False)])
+    figure = differences([RunDifference("5-way", "run", 0.5, difference, None, "other images")])
     low, high = figure.axes[0].get_xlim()
     assert low < 100 * difference < high
     assert np.isfinite([low, high]).all()
@@ -108,7 +108,7 @@ def test_names_of_any_width_and_number_fit(name, count):
     assert len(set(rows(figure.axes[0]))) == count + 1
     require_no_collision(figure)
     require_no_collision(
-        differences([RunDifference(name, f"{name} {i}", 0.5, 0.1, 0.2, True) for i in range(2)])
+        differences([RunDifference(name, f"{name} {i}", 0.5, 0.1, 0.2, None) for i in range(2)])
     )
 
 

@@ -77,16 +77,17 @@ def test_one_bin_has_bars_for_both(found):
 def test_without_bins_the_points_are_drawn(found):
     figure = improvement(dataclasses.replace(found, bins=[], at_equal_start=None))
     assert points(plot(figure), ink.VERMILION) == pytest.approx(100 * found.picked)
-    assert told(figure) == ["Picked classes gained +8.1 ± 1.2 points, others −2.4 ± 3.1."]
+    assert told(figure) == ["Picked classes changed by +8.1 ± 1.2 points, others by −2.4 ± 3.1."]
     assert ink.to_svg(figure, "a")
 
 
 def test_the_title_tells_the_three_numbers(found):
-    assert told(improvement(found))[1] == "At an equal start picked ones gained 4.5 ± 2.1 points more."
+    _, more = told(improvement(found))
+    assert more == "From an equal start picked ones ended 4.5 ± 2.1 points above the others."
     less = dataclasses.replace(found, unit="task", at_equal_start=(-0.01, 0.02))
     figure = improvement(less)
-    assert told(figure)[0].startswith("Picked tasks gained ")
-    assert told(figure)[1] == "At an equal start picked ones gained 1.0 ± 2.0 points less."
+    assert told(figure)[0].startswith("Picked tasks changed by ")
+    assert told(figure)[1] == "From an equal start picked ones ended 1.0 ± 2.0 points below the others."
     assert plot(figure).get_xlabel() == "accuracy of a task before (%)"
     names = [t.get_text() for t in figure.axes[0].texts]
     assert names == ["picked (12)", "others (14)"]
