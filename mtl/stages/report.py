@@ -28,6 +28,7 @@ from mtl.report.side_by_side import side_by_side
 from mtl.report.thumbnails import Gallery
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import write_figures
+from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.feature_space import CLASSES, feature_space
 from mtl.stages.material import Material, load_material
@@ -73,11 +74,12 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
         drawings = Drawings()
         found = noted(contents(runs, images, drawings, limits))
         page = render(found)
-        if len(page.encode()) <= MOST_BYTES or limits == limits.smaller():
+        least = limits == limits.smaller()
+        if _too_large(page) and (least or len(runs) > 1):  # of several, the comparison is what is looked for
+            page = render(without_figures(found))
+        if least or not _too_large(page):
             break
         limits = limits.smaller()
-    if len(page.encode()) > MOST_BYTES:
-        page = render(without_figures(found))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)
@@ -86,6 +88,10 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
     if png is not None:
         drawings.write(png)
     return path
+
+
+def _too_large(page: str) -> bool:
+    return len(page.encode()) > MOST_BYTES
 
 
 def told_apart(runs: Sequence[RunFiles]) -> list[RunFiles]:
@@ -105,7 +111,11 @@ def contents(
     runs: Sequence[RunFiles], images: Sequence[Images], drawings: Drawings, limits: Limits
 ) -> Report:
     """Everything that the page shows."""
-    told_of = [run_report(run, own, drawings, limits) for run, own in zip(runs, images, strict=True)]
+    told_of = []
+    for number, (run, own) in enumerate(zip(runs, images, strict=True), 1):
+        if len(runs) > 1:
+            tell(f"report: {run.name}, {number} of {len(runs)}")
+        told_of.append(run_report(run, own, drawings, limits))
     title = "Hard tasks of " + ", ".join(run.name for run in runs)
     return Report(title, told_of, side_by_side(runs, drawings) if len(runs) > 1 else None)
 
