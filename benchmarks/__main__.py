@@ -28,6 +28,7 @@ NAMES = (
     "pretraining",
     "memory",
     "start_up",
+    "predict",
 )
 
 

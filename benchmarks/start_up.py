@@ -48,9 +48,9 @@ def rows(quick: bool) -> Iterator[Row]:
     yield torch_in("run_meta.py", "--help")
 
     with tempfile.TemporaryDirectory() as folder:
-        data = Data(name="image_folder", root=folder, image_size=16 if quick else 32)
+        data = Data(name="image_folder", root=folder, image_size=16 if quick else 32, duplicates="keep")
         count = write_files(Path(folder), per_class=6 if quick else 600)
-        with patch("mtl.data.sources.image_folder.decode_classes", drawn):
+        with patch("mtl.data.sources.image_folder.decode_readable", drawn):
             stored = seconds(lambda: load_splits(data, 0))
         yield opening(
             data, f"{count:,} images of {data.image_size}×{data.image_size}, stored in {told(stored)}"
@@ -110,15 +110,18 @@ def write_files(root: Path, per_class: int) -> int:
     return sum(CLASSES.values()) * per_class
 
 
-def drawn(classes: Mapping[str, Sequence[Path]], size: int, grayscale: bool, relative_to: Path) -> ImageSet:
-    """Noise in the place of what `decode_classes` would read; each class has the same images."""
+def drawn(
+    classes: Mapping[str, Sequence[Path]], size: int, grayscale: bool, relative_to: Path
+) -> tuple[ImageSet, dict[str, str]]:
+    """Noise in the place of what `decode_readable` would read; each class has the same images."""
     names = sorted(classes)
     counts = [len(classes[name]) for name in names]
     random = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (max(counts), 3, size, size), dtype=torch.uint8, generator=random)
-    return ImageSet(
+    images = ImageSet(
         torch.cat([noise[:count] for count in counts]),
         torch.arange(len(names)).repeat_interleave(torch.tensor(counts)),
         tuple(names),
         files=tuple(str(file.relative_to(relative_to)) for name in names for file in classes[name]),
     )
+    return images, {}

@@ -14,3 +14,11 @@ class RunStopped(Exception):
 
     The command line prints the message without a traceback and exits with code 1.
     """
+
+
+def one_line(name: object) -> str:
+    """A name, of a file or a class, as sentences have it: one line, whatever it holds.
+
+    Line ends, control characters, signs that turn the direction of writing, and bytes of no text become �.
+    """
+    return "".join(c if c.isprintable() else "�" for c in str(name))

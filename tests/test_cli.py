@@ -18,8 +18,10 @@ from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("run", "pretrain", "meta-train", "evaluate", "compare", "data", "hard-tasks", "curriculum")
-OF_A_RUN = ("hard-tasks", "curriculum")  # these take its folder, not a config
+OF_A_RUN = ("hard-tasks", "report", "curriculum")  # these take its folder, not a config
+OWN = ("predict", "fit", "export", "learning-curve")  # these take a person's own pictures
+TRAINING = ("run", "pretrain", "meta-train", "evaluate", "compare", "data")
+COMMANDS = (*TRAINING, *OF_A_RUN, *OWN)
 
 
 @pytest.fixture
@@ -61,9 +63,19 @@ def test_every_command_has_help_that_one_can_work_from(command, capsys):
     assert _exit(command, "--help") == 0
     told = capsys.readouterr().out
     assert f"run_meta.py {command}" in told
-    assert ("key.sub=value" in told) == (command not in OF_A_RUN)
-    assert ("--config FILE" in told) == (command not in OF_A_RUN)
-    assert ("--resume" in told.split("Any value")[0]) == (command not in {*OF_A_RUN, "data"})
+    assert ("key.sub=value" in told) == (command in TRAINING)
+    assert ("--config FILE" in told) == (command in TRAINING)
+    assert ("--resume" in told.split("Any value")[0]) == (command in TRAINING and command != "data")
+    assert max(map(len, told.splitlines())) <= 112
+
+
+def test_help_costs_no_import_of_torch():
+    code = "import sys, mtl.cli; mtl.cli.main(['predict', '--help'])"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--query" in done.stdout
+    assert not any(name in done.stderr for name in (" torch\n", " numpy\n", " rich\n"))
 
 
 def test_the_script_runs_from_anywhere(tmp_path):
@@ -91,13 +103,15 @@ def test_the_script_ends_with_the_exit_code_of_the_command(tmp_path):
     assert done.stderr == "error: none.yaml: there is no such config\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("curriculum",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("predict",), ("fit",)]
+)
 def test_what_is_no_command_ends_with_usage(arguments, capsys):
     assert _exit(*arguments) == 2
     assert "usage: run_meta.py" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in OF_A_RUN])
+@pytest.mark.parametrize("command", TRAINING)
 def test_mistakes_of_the_config_are_told_before_anything_is_written(command, config, capsys):
     told = _mistake(capsys, command, "--config", str(config), "meta.wya=5", "seed=-1")
     assert "mine.yaml: 2 mistake(s)" in told
@@ -154,11 +168,11 @@ def test_a_device_that_is_not_there_is_refused(config, capsys):
 
 
 def _command_that_raises(monkeypatch, error):
-    def raising(given):
+    def raising(*_):
         raise error
 
-    monkeypatch.setattr(cli, "_pretrain", raising)
-    return cli.main(["pretrain", "--config", "any.yaml"])
+    monkeypatch.setattr("mtl.stages.report.report", raising)
+    return cli.main(["report", "any"])
 
 
 def test_a_run_that_cannot_go_on_ends_with_1(monkeypatch, capsys):
@@ -202,6 +216,80 @@ def test_curriculum_hands_on_where_to_read_and_where_to_draw(monkeypatch):
     assert cli.main(["curriculum", "runs/mine"]) == 0
     assert cli.main(["curriculum", "runs/mine", "--out", "pictures"]) == 0
     assert seen == [(Path("runs/mine"), None), (Path("runs/mine"), Path("pictures"))]
+
+
+OF_THINGS = ("--run", "runs/mine", "--support", "things")
+
+
+def _handed_on(monkeypatch, function, *arguments):
+    """What a command gives to the function that does it."""
+    seen = []
+    monkeypatch.setattr(function, lambda *given, **named: seen.append((given, named)))
+    assert cli.main(arguments) == 0
+    ((given, named),) = seen
+    return given, named
+
+
+def test_predict_hands_on_what_is_asked(monkeypatch):
+    function = "mtl.stages.predict.predict"
+    ((asked,), _) = _handed_on(monkeypatch, function, "predict", *OF_THINGS, "--query", "new", "more/*.jpg")
+    assert (asked.run, asked.support, asked.classifier) == (Path("runs/mine"), Path("things"), None)
+    assert (list(asked.query), asked.out) == (["new", "more/*.jpg"], Path("predictions.csv"))
+    assert (asked.page, asked.sheet) == (Path("predictions.html"), Path("predictions.png"))
+    assert (asked.open_set, asked.overwrite, asked.quiet) == (False, False, False)
+    more = ("--query", "a", "--query", "b", "--out", "x/a.json", "--open-set", "--overwrite", "-q")
+    ((asked,), _) = _handed_on(monkeypatch, function, "predict", "--classifier", "c.fewshot", *more)
+    assert (asked.run, asked.support, asked.classifier) == (None, None, Path("c.fewshot"))
+    assert (list(asked.query), asked.page) == (["a", "b"], Path("x/a.html"))
+    assert (asked.open_set, asked.overwrite, asked.quiet) == (True, True, True)
+
+
+def test_fit_hands_on_what_is_asked(monkeypatch):
+    given, _ = _handed_on(monkeypatch, "mtl.stages.fit.fit_new", "fit", *OF_THINGS, "--out", "c", "-q")
+    assert given[:4] == (Path("runs/mine"), Path("things"), Path("c"), False)
+    assert given[4].quiet
+    more = ("--add", "more", "--remove", "a,b", "--overwrite", "--out", "d")
+    given, _ = _handed_on(monkeypatch, "mtl.stages.fit.fit_again", "fit", "--classifier", "c", *more)
+    assert given[:5] == (Path("c"), Path("more"), "a,b", Path("d"), True)
+    assert not given[5].quiet
+
+
+def test_export_hands_on_what_is_asked(monkeypatch):
+    given = ("export", "--classifier", "c.fewshot", "--format", "onnx")
+    function = "mtl.stages.export.export"
+    assert _handed_on(monkeypatch, function, *given)[0] == (Path("c.fewshot"), "onnx", None, False)
+    more = (*given, "--out", "x", "--overwrite")
+    assert _handed_on(monkeypatch, function, *more)[0] == (Path("c.fewshot"), "onnx", Path("x"), True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("fit", *OF_THINGS),
+            "--out: is missing; it names the file of the classifier, e.g. --out things.fewshot",
+        ),
+        (
+            ("fit", *OF_THINGS, "--out", "c", "--remove", "ash"),
+            "--add and --remove: change a classifier and go with --classifier, not with --run",
+        ),
+        (
+            ("fit", "--run", "runs/mine", "--out", "c"),
+            "--support: is missing; --run needs a folder of your classes, <folder>/<class>/*",
+        ),
+        (
+            ("predict", "--classifier", "c", "--support", "things", "--query", "new"),
+            "--support: goes with --run; a classifier has its own, which fit --add adds to",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_told(arguments, told, config, capsys):
+    assert _mistake(capsys, *arguments) == f"error: {told}\n"
+
+
+def test_a_run_and_a_classifier_do_not_go_together(capsys):
+    assert _exit("predict", *OF_THINGS, "--classifier", "c", "--query", "new") == 2
+    assert "not allowed with argument --run" in capsys.readouterr().err
 
 
 def test_a_name_that_the_terminal_has_no_letters_for_is_still_shown(tmp_path):

@@ -3,10 +3,14 @@
 import json
 import re
 import shlex
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from torch.utils.data import TensorDataset
 
 from mtl.cli import main
@@ -101,9 +105,41 @@ def test_every_comparison_runs(path: Path, small: list[str], capsys: pytest.Capt
     assert ("pretrained longer" in shown) == (not pretrains)
 
 
+@pytest.fixture
+def at_home(
+    image_root: Path, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Makes, in the working folder, what a person with own pictures has: a run, folders and a classifier."""
+
+    def prepare(run: str) -> None:
+        monkeypatch.chdir(ROOT)
+        assert main(["run", "--config", "configs/quickstart.yaml", *small, f"run={run}"]) == 0
+        monkeypatch.chdir(tmp_path)
+        classes = sorted((image_root / "test").iterdir())
+        for folder, names in (
+            ("my_things", ("fox", "rose", "whale", "poppy")),
+            ("many_things", ("fox", "rose", "whale")),
+            ("more", ("ash",)),
+        ):
+            for number, name in enumerate(names):
+                shutil.copytree(classes[number], tmp_path / folder / name)
+        shutil.copytree(classes[0], tmp_path / "new_pictures")
+        for file in list((tmp_path / "new_pictures").iterdir()):
+            file.rename(file.with_name(f"fox-{file.name}"))
+        shutil.copyfile(next((tmp_path / "new_pictures").iterdir()), tmp_path / "new.jpg")
+        of_run = ("--run", f"checkpoints/{run}", "--support", "my_things")
+        assert main(["fit", *of_run, "--out", "things.fewshot"]) == 0
+
+    return prepare
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_in_the_texts_runs(
-    command: str, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str,
+    small: list[str],
+    at_home: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     words = [w for w in shlex.split(command, comments=True) if w != "[--resume]"]
     monkeypatch.chdir(ROOT)
@@ -117,6 +153,11 @@ def test_every_command_in_the_texts_runs(
             elif words[place - 1] in {"--png", "--out"}:
                 words[place] = str(tmp_path / folder)
         assert main(words) == 0
+        return
+    if words[0] in {"predict", "fit", "export", "learning-curve"}:
+        run = words[words.index("--run") + 1] if "--run" in words else "checkpoints/cifar_fs"
+        at_home(Path(run).name)
+        assert main([*words, "--overwrite"]) == 0
         return
     name = next((w for w in words if w.startswith("run=")), None)
     extra = small if name is None else [*small, name]
@@ -132,16 +173,41 @@ def test_the_texts_show_commands():
     assert len(COMMANDS) > 5
 
 
-def test_the_python_that_the_texts_show_runs():
-    """Image sets that the reader would have stand in as tensors."""
+def _python(word: str) -> str:
+    """The one block of Python in the texts that has this word in it."""
     blocks = [b for text in TEXTS for b in re.findall(r"```python\n(.*?)```", text.read_text("utf-8"), re.S)]
-    assert blocks
-    for block in blocks:
-        photos, drawings = (TensorDataset(torch.zeros(n, 3, 8, 8), torch.arange(n) % 3) for n in (40, 90))
-        names = {"photos": photos, "drawings": drawings}
-        exec(block, names)
-        loss, loader = names["loss"], names["loader"]
-        loss.begin_epoch(0)
-        images, labels = next(iter(loader))
-        assert len(images) == 64
-        assert loss(torch.zeros(64, 3), labels, images=torch.arange(64) % len(photos)).isfinite()
+    assert len(blocks) == 3
+    (found,) = (block for block in blocks if word in block)
+    return found
+
+
+def test_the_samplers_and_losses_that_the_texts_show_run():
+    """Image sets that the reader would have stand in as tensors."""
+    photos, drawings = (TensorDataset(torch.zeros(n, 3, 8, 8), torch.arange(n) % 3) for n in (40, 90))
+    names = {"photos": photos, "drawings": drawings}
+    exec(_python("ImbalancedSampler"), names)
+    loss, loader = names["loss"], names["loader"]
+    loss.begin_epoch(0)
+    images, labels = next(iter(loader))
+    assert len(images) == 64
+    assert loss(torch.zeros(64, 3), labels, images=torch.arange(64) % len(photos)).isfinite()
+
+
+def test_the_classifier_that_the_texts_show_runs(at_home: Callable[[str], None]):
+    at_home("cifar_fs")
+    names: dict[str, object] = {}
+    exec(_python("FewShotClassifier"), names)
+    assert list(names["classifier"].classes_) == ["fox", "poppy", "rose", "whale"]
+
+
+def test_the_exported_classifier_answers_as_the_texts_show(
+    at_home: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    at_home("cifar_fs")
+    assert main(["export", "--classifier", "things.fewshot", "--format", "onnx"]) == 0
+    block = _python("onnxruntime").replace('convert("RGB")', 'convert("L")')  # the tiny images are grey
+    block = block.replace("np.asarray(square).transpose(2, 0, 1)", "np.asarray(square)[None]")
+    exec(block, {"onnxruntime": onnxruntime, "json": json, "np": np, "Image": Image, "ImageOps": ImageOps})
+    assert "fox" in capsys.readouterr().out.splitlines()[-1]

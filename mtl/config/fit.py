@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mtl.config.backbone import misfits_of_backbone
 from mtl.config.hard_tasks import SURVEYED
 
 if TYPE_CHECKING:
@@ -10,9 +11,8 @@ if TYPE_CHECKING:
 
 def misfits(config: "Config") -> list[str]:
     """A sentence for each: which keys, what is wrong, what is allowed."""
-    wrong = (
-        config.compare.wrong() + _of_meta_training(config) + _of_weighting(config) + _of_several_sets(config)
-    )
+    wrong = config.compare.wrong() + misfits_of_backbone(config) + _of_meta_training(config)
+    wrong += _of_weighting(config) + _of_several_sets(config) + _of_own_images(config)
     if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
         wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
     return wrong
@@ -47,11 +47,6 @@ def _of_meta_training(config: "Config") -> list[str]:
             for key, (asked, way_out) in needs_features.items()
             if asked
         ]
-    if head.levels > 1 and config.backbone.name not in {"conv4", "resnet12"}:
-        wrong.append(
-            f"meta.head.levels: {head.levels}, but {config.backbone.name} gives the output of its last "
-            "block alone; conv4 and resnet12 give more"
-        )
     allowed = {"all", "focal", "hardest"}
     if meta.examples.by not in allowed or meta.examples.scope != "batch" or meta.examples.start:
         wrong.append(
@@ -110,5 +105,22 @@ def _of_several_sets(config: "Config") -> list[str]:
         wrong.append(
             f"pretrain.sets.samples: make {sum(sets.samples)} images, but pretrain.batch_size is "
             f"{config.pretrain.batch_size}"
+        )
+    return wrong
+
+
+def _of_own_images(config: "Config") -> list[str]:
+    data, wrong = config.data, list[str]()
+    if "image_folder" not in {data.name, *data.sets, *config.evaluate.sets}:
+        usual = type(data)()
+        wrong += [
+            f"data.{key}: is for data.name = image_folder, not {data.name}"
+            for key in ("classes", "min_images", "max_images", "duplicates", "unreadable")
+            if getattr(data, key) != getattr(usual, key)
+        ]
+    if data.max_images is not None and data.max_images < data.min_images:
+        wrong.append(
+            f"data.max_images: {data.max_images} is less than data.min_images = {data.min_images}; no class "
+            "would be left"
         )
     return wrong

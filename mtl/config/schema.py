@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mtl.config.backbone import network_name
 from mtl.config.compare import Compare
 from mtl.config.fit import misfits
 from mtl.config.hard_tasks import HardTasks
@@ -43,13 +44,22 @@ class Imbalance:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ClassNames:
+    """Classes of each split, by name or pattern (`dog*`); splits without names share the other classes."""
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=STRICT)
 class Data:
     """The image set and its split by classes."""
 
     name: Literal[SetName, "several"] = "glyphs"
     sets: tuple[SetName, ...] = ()  # several only: these as one, brought to one size and number of channels
     root: str = "data"  # where the set lies, and where its decoded copy is kept
-    image_size: Annotated[int, Field(ge=16, le=1024)] | None = None  # None: the set's own
+    image_size: Annotated[int, Field(ge=16, le=1024)] | None = None  # None: the weights', or the set's own
     grayscale: bool | None = None  # None: the set's own
     split: Literal["vinyals", "lake"] = "vinyals"  # omniglot only
     rotations: bool = (
@@ -58,6 +68,12 @@ class Data:
     #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
     samples_per_class: Positive = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
+    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the four below as well
+    min_images: Positive = 1  # classes with fewer are left out
+    max_images: Positive | None = None  # of a class; which ones follows from split_seed
+    duplicates: Literal["refuse", "drop", "keep"] = "refuse"  # the same picture in two classes: an error; all
+    #   such pictures left out, and of copies within a class all but one; keep: not looked for
+    unreadable: Literal["refuse", "skip"] = "refuse"  # images that cannot be read: an error, or left out
     split_seed: Count = (
         0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
     )
@@ -75,9 +91,9 @@ class Data:
 class Backbone:
     """The network that turns an image into a feature."""
 
-    name: Literal[
-        "conv4", "resnet12", "resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "efficientnet_b0"
-    ] = "conv4"
+    name: str = "conv4"  # conv4, resnet12, torchvision.NAME or timm.NAME
+    weights: str | None = None  # DEFAULT or another name of published weights (torchvision, timm), or a file
+    #   of weights (.pth, .pt, .safetensors); None: random
     channels: tuple[Positive, Positive, Positive, Positive] | None = (
         None  # conv4 and resnet12; None: as published
     )
@@ -85,12 +101,17 @@ class Backbone:
         None  # conv4 and resnet12; None: flatten for conv4, mean for resnet12
     )
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_network(cls, name: str) -> str:
+        return network_name(name)
+
 
 @dataclass(frozen=True, config=STRICT)
 class Pretrain:
     """Ordinary classification of the base classes."""
 
-    epochs: Positive = 10
+    epochs: Count = 10  # 0: none; meta-training starts with the backbone as it is
     batch_size: Positive = 128
     lr: Rate = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9

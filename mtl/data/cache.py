@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
-from mtl.data.decode import EXTENSIONS
 from mtl.data.image_set import ImageSet, Splits
+from mtl.data.listing import is_image_file
 
-_FORMAT = 3  # raise it when what is stored, or how any source makes its images, changes
-_ENDINGS = tuple(EXTENSIONS)
+_FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)
+
+
+Notes = dict[str, Any]  # numbers, texts and tensors, in lists and dicts
 
 
 def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Splits]) -> Splits:
@@ -26,13 +28,24 @@ def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Spl
     opening is quick, and processes share the memory. Where nothing can be written, the set is used as it
     was built.
     """
+    return cached_with_notes(root, name, key, lambda: (build(), {}))[0]
+
+
+def cached_with_notes(
+    root: Path,
+    name: str,
+    key: Iterable[object],
+    build: Callable[[], tuple[Splits, Notes]],
+    holds: Callable[[Notes], bool] = lambda notes: True,
+) -> tuple[Splits, Notes]:
+    """As `cached`, with what else the build found out; where that `holds` no more, the set is built anew."""
     digest = hashlib.blake2b(repr((_FORMAT, *key)).encode(), digest_size=8).hexdigest()
     path = root / ".cache" / f"{name}-{digest}.pt"
-    splits = _open(path, name)
-    if splits is None:
-        splits = build()
-        _store(path, splits)
-    return splits
+    found = _open(path, name)
+    if found is None or not holds(found[1]):
+        found = build()
+        _store(path, *found)
+    return found
 
 
 def fingerprint(folders: Iterable[Path], relative_to: Path) -> str:
@@ -53,30 +66,31 @@ def _images(folder: Path) -> list[str]:
     found = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.lower().endswith(_ENDINGS) and entry.name[0] != "." and entry.is_file():
+            if is_image_file(entry):
                 stat = entry.stat()
                 found.append(f"{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}")
     return sorted(found)
 
 
-def _open(path: Path, name: str) -> Splits | None:
+def _open(path: Path, name: str) -> tuple[Splits, Notes] | None:
     if not path.is_file():
         return None
     try:
-        return _unpack(torch.load(path, weights_only=True, mmap=True), name)
+        stored = torch.load(path, weights_only=True, mmap=True)
+        return _unpack(stored, name), stored["notes"]
     except Exception as error:  # whatever a damaged file provokes, the set can be decoded again
         _log.warning("%s is damaged (%s) and is made anew", path, type(error).__name__)
         return None
 
 
-def _store(path: Path, splits: Splits) -> None:
+def _store(path: Path, splits: Splits, notes: Notes) -> None:
     """Written beside its place, flushed, then renamed: a reader finds the whole file or none."""
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            torch.save({part: _pack(images) for part, images in parts.items()}, file)
+            torch.save({**{part: _pack(images) for part, images in parts.items()}, "notes": notes}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -112,7 +126,7 @@ def _unpack(packed: dict[str, dict[str, Any]], name: str) -> Splits:
 
 
 def _joined(names: Sequence[str]) -> str:
-    """One string instead of many: the safe unpickler is slow at small objects. No file name holds a \\0."""
+    """One string instead of many: the safe unpickler is slow at small objects. No name holds a \\0."""
     return "\0".join(names)
 
 

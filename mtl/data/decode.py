@@ -2,8 +2,10 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,48 +14,36 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
+from mtl.data.formats import CannotOpenError, in_words, opened
 from mtl.data.image_set import ImageSet
-from mtl.errors import UserError
+from mtl.errors import UserError, one_line
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+#: For decoding: more would help little, and a large photograph takes hundreds of MB while it is decoded.
+THREADS = min(8, os.cpu_count() or 1)
+_JOINERS = "\u200c\u200d"  # between letters, or the parts of an emoji
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a class folder, sorted by name; hidden files, folders and other kinds are passed over.
+def escaped(name: str) -> str:
+    r"""A name as text that any table and any file can hold.
 
-    Raises:
-        UserError: it holds none, or cannot be read.
+    Control characters, line ends, signs that turn the direction of writing, and bytes that are no UTF-8 are
+    written as in Python: `\n`, `\xff`.
     """
-    names = [
-        entry.name
-        for entry in _entries(folder)
-        if os.path.splitext(entry.name)[1].lower() in EXTENSIONS and entry.is_file()
-    ]
-    if not names:
-        raise UserError(f"{folder}: the class holds no images ({', '.join(sorted(EXTENSIONS))})")
-    return [folder / name for name in names]
-
-
-def class_folders(folder: Path) -> list[Path]:
-    """The folders below `folder`, and links to folders, sorted by name; hidden ones are passed over.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    return [folder / entry.name for entry in _entries(folder) if entry.is_dir()]
+    return name if name.isprintable() else "".join(map(_escaped, name))
 
 
 def decode(file: Path, size: int, grayscale: bool) -> Tensor:
     """The image of a file as `to_tensor` makes it, turned upright as its EXIF data say.
 
+    It may be called from several threads at once.
+
     Raises:
-        UserError: the file is no readable image.
+        UserError: the file is no readable image; one sentence with its name and, in plain words, why.
     """
     try:
-        with Image.open(file) as opened:
-            return to_tensor(ImageOps.exif_transpose(opened), size, grayscale)
+        return _decoded(file, size, grayscale)
     except Exception as error:  # a damaged file provokes anything, from EOFError to struct.error
-        raise UserError(f"{file}: is not a readable image ({error})") from None
+        raise UserError(_sentence(file, in_words(error))) from None
 
 
 def to_tensor(image: Image.Image, size: int, grayscale: bool) -> Tensor:
@@ -62,17 +52,20 @@ def to_tensor(image: Image.Image, size: int, grayscale: bool) -> Tensor:
     Transparency is laid on white, 16-bit images are scaled to 8.
 
     Raises:
-        ValueError: pixels are floating-point numbers, whose range nobody can know.
+        ValueError: pixels are floating-point numbers, whose range nobody can know, or of unknown colours.
     """
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64) / 257
-        image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    elif image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if grayscale else "RGB")
+        raise CannotOpenError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    try:
+        if image.mode.startswith("I"):
+            values = np.asarray(image, dtype=np.float64) / 257
+            image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+        elif image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("L" if grayscale else "RGB")
+    except ValueError:
+        raise CannotOpenError(f"its colours, of mode {image.mode}, are not known; save it as RGB") from None
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(image).reshape(size, size, -1)).permute(2, 0, 1).contiguous()
@@ -88,32 +81,77 @@ def decode_classes(
     """The image set of named classes and their files.
 
     Raises:
-        UserError: names the first file that cannot be read.
+        UserError: files cannot be read; names the first of them, and says how many there are.
+    """
+    images, unreadable = decode_readable(classes, size, grayscale, relative_to, groups)
+    require_readable(unreadable, relative_to)
+    return images
+
+
+def require_readable(unreadable: Mapping[str, str], below: Path, advice: str = "") -> None:
+    """Refuses files that could not be read: their names below a folder, and why; `advice` ends the sentence.
+
+    Raises:
+        UserError: there are some.
+    """
+    if unreadable:
+        file, why = next(iter(unreadable.items()))
+        more = f"; and {len(unreadable) - 1:,} more cannot be read" if len(unreadable) > 1 else ""
+        raise UserError(_sentence(below / file, why) + more + advice)
+
+
+def decode_readable(
+    classes: Mapping[str, Sequence[Path]],
+    size: int,
+    grayscale: bool,
+    relative_to: Path,
+    groups: Mapping[str, str] | None = None,
+) -> tuple[ImageSet, dict[str, str]]:
+    """The image set of the files that can be read; of those that cannot, the names and why.
+
+    A class of which nothing can be read is there without images.
     """
     names = sorted(classes)
     files = [file for name in names for file in classes[name]]
     images = torch.empty(len(files), 1 if grayscale else 3, size, size, dtype=torch.uint8)
 
-    def fill(row: int) -> None:
-        images[row] = decode(files[row], size, grayscale)
+    def fill(row: int) -> str:
+        try:
+            images[row] = _decoded(files[row], size, grayscale)
+        except Exception as error:  # as in `decode`
+            return one_line(in_words(error))
+        return ""
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         rows = pool.map(fill, range(len(files)))
-        for _ in tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()):
-            pass
-    return ImageSet(
-        images,
-        torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[name]) for name in names])),
-        tuple(names),
-        None if groups is None else tuple(groups[name] for name in names),
-        tuple(str(file.relative_to(relative_to)) for file in files),
-    )
+        told = list(tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()))
+    labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[name]) for name in names]))
+    sources = [escaped(str(file.relative_to(relative_to))) for file in files]
+    unreadable = {sources[row]: why for row, why in enumerate(told) if why}
+    if unreadable:
+        read = torch.tensor([not why for why in told])
+        images, labels = images[read], labels[read]
+        sources = [source for source, why in zip(sources, told, strict=True) if not why]
+    kept = None if groups is None else tuple(groups[name] for name in names)
+    return ImageSet(images, labels, tuple(names), kept, tuple(sources)), unreadable
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name, so that nothing depends on the order of the file system."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+def _decoded(file: Path, size: int, grayscale: bool) -> Tensor:
+    with opened(file, size) as image:
+        image.load()  # the first picture of several
+        with suppress(Exception):  # damaged EXIF data: the picture can be seen all the same
+            image = ImageOps.exif_transpose(image)  # noqa: PLW2901
+        return to_tensor(image, size, grayscale)
+
+
+def _sentence(file: Path, why: str) -> str:
+    return f"{one_line(file)}: is not a readable image ({one_line(why)})"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -9,8 +9,10 @@ import torch
 from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
+from mtl.data.account import Duplicates
+from mtl.data.duplicates import Place
 from mtl.data.image_set import ImageSet, Splits
-from mtl.runtime.pictures import DPI, FONTS, save_png, short
+from mtl.runtime.pictures import DPI, FONTS, save_png, short, text
 from mtl.runtime.seeds import generator
 
 _CLASSES, _SAMPLES = 10, 8  # of a split on the sheet; samples of a class
@@ -19,6 +21,9 @@ _PAPER = 1.0  # what lies between them, as bright as the sheet
 _LONGEST = 44  # characters of a class name
 _HEAD, _ROW, _FOOT = 0.62, 0.72, 0.16  # inches
 _HEIGHT = _HEAD + _ROW * _CLASSES + _FOOT
+_COLUMNS = 3  # pairs beside each other
+_WIDTH, _PAIR, _NAMES = 3.6, 1.5, 0.72  # inches: of a pair; of its pictures; of the words below
+_PLACES: dict[Place, str] = {"splits": "in two splits", "classes": "in two classes", "class": "in one class"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,31 @@ def sample_sheet(splits: Splits, path: Path, seed: int) -> None:
     save_png(figure, path)
 
 
+def pair_sheet(duplicates: Duplicates, path: Path) -> None:
+    """Draws one PNG: the first pairs of pictures that show the same, side by side, by file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    count = len(duplicates.pairs)
+    rows = -(-count // _COLUMNS)
+    width, height = _COLUMNS * _WIDTH, rows * (_PAIR + _NAMES) + 2 * _FOOT
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    for i, (pair, pictures) in enumerate(zip(duplicates.pairs, duplicates.pictures, strict=True)):
+        left = (i % _COLUMNS) * _WIDTH + _FOOT
+        base = height - (i // _COLUMNS + 1) * (_PAIR + _NAMES)
+        kind = "the same" if pair.exact else "nearly the same"
+        text(figure, left, base + 0.45, f"{kind}, {_PLACES[pair.place]}", fontsize=8, fontweight="bold")
+        for line, file in enumerate((pair.one, pair.other)):
+            text(figure, left, base + 0.28 - 0.16 * line, short(file, _LONGEST), fontsize=7)
+        strip = _strip(pictures, 2).numpy()
+        across = _PAIR * strip.shape[1] / strip.shape[0]
+        axes = figure.add_axes((left / width, (base + 0.6) / height, across / width, _PAIR / height))
+        axes.axis("off")
+        axes.imshow(strip, vmin=0, vmax=1, interpolation="nearest")
+    save_png(figure, path)
+
+
 def _parts(splits: Splits) -> Iterator[tuple[str, ImageSet]]:
     yield from (("train", splits.train), ("val", splits.val), ("test", splits.test))
 
@@ -97,11 +127,11 @@ def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.G
         axes.imshow(_strip(images.images[shown]).numpy(), vmin=0, vmax=1, interpolation="nearest")
 
 
-def _strip(images: Tensor) -> Tensor:
-    """(size, width, 3) floats in [0, 1]: up to `_SAMPLES` images (n, channels, size, size) side by side."""
+def _strip(images: Tensor, places: int = _SAMPLES) -> Tensor:
+    """(size, width, 3) floats in [0, 1]: (n, channels, size, size) side by side, in room for `places`."""
     size = images.shape[-1]
     step = size + max(1, round(_GAP * size))
-    strip = torch.full((3, size, _SAMPLES * step), _PAPER)
+    strip = torch.full((3, size, places * step), _PAPER)
     for i, image in enumerate(images):
         strip[:, :, i * step : i * step + size] = image.float() / 255  # one channel becomes three alike
     return strip.permute(1, 2, 0)

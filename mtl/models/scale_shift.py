@@ -2,7 +2,8 @@
 
 For a frozen convolution W (out, in, k, k), b: SS(x) = (W ⊙ S1) * x + (b + S2), with S1 (out, in, 1, 1) from 1
 and S2 (out,) from 0 (Sun et al., CVPR 2019, equation 5). Written as parametrizations, so that any network of
-Conv2d and Linear layers takes them; S1 ⊙ W is then computed once a forward pass, not once a task.
+Conv2d, Linear and MultiheadAttention layers takes them; S1 ⊙ W is then computed once a forward pass, not once
+a task.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+#: Weights of MultiheadAttention's layers for queries, keys and values; its last layer is a Linear of its own.
+_ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 class Scale(nn.Module):
@@ -37,22 +41,37 @@ class Shift(nn.Module):
 
 
 def add_scale_shift(network: nn.Module) -> nn.Module:
-    """Puts SS on every Conv2d and Linear of `network`, in place, and freezes what lies below them.
+    """Puts SS on every Conv2d, Linear and MultiheadAttention of `network`, in place.
 
-    At its start the network computes what it did before. A layer without a bias gets one of zeros.
+    What lies below it is frozen. At its start the network computes what it did before. A layer without a
+    bias gets one of zeros.
     """
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    for layer in layers:
-        layer.weight.requires_grad_(False)
-        if layer.bias is None:
-            outputs = layer.weight.shape[0]
-            layer.bias = nn.Parameter(
-                torch.zeros(outputs, device=layer.weight.device, dtype=layer.weight.dtype)
-            )
-        layer.bias.requires_grad_(False)
-        parametrize.register_parametrization(layer, "weight", Scale(layer.weight))
-        parametrize.register_parametrization(layer, "bias", Shift(layer.bias))
+    for layer, weights, bias in list(_layers(give_biases(network))):
+        for name in weights:
+            getattr(layer, name).requires_grad_(False)
+            parametrize.register_parametrization(layer, name, Scale(getattr(layer, name)))
+        getattr(layer, bias).requires_grad_(False)
+        parametrize.register_parametrization(layer, bias, Shift(getattr(layer, bias)))
     return network
+
+
+def give_biases(network: nn.Module) -> nn.Module:
+    """A bias of zeros for each layer without one, in place: SS leaves one behind when it is folded."""
+    for layer, weights, bias in _layers(network):
+        if getattr(layer, bias) is None:
+            like = [getattr(layer, name) for name in weights]
+            zeros = torch.zeros(sum(len(w) for w in like), device=like[0].device, dtype=like[0].dtype)
+            setattr(layer, bias, nn.Parameter(zeros))
+    return network
+
+
+def _layers(network: nn.Module) -> Iterator[tuple[nn.Module, list[str], str]]:
+    """Each layer that SS goes on, with the names of its weights and of its bias."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            yield module, ["weight"], "bias"
+        elif isinstance(module, nn.MultiheadAttention):
+            yield module, [n for n in _ATTENTION if getattr(module, n) is not None], "in_proj_bias"
 
 
 def scale_shift_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
@@ -64,8 +83,8 @@ def scale_shift_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
 
 def fold_scale_shift(network: nn.Module) -> nn.Module:
     """Writes S1 ⊙ W and b + S2 into the plain layers and takes SS off, in place."""
-    for module in network.modules():
-        for name in ("weight", "bias"):
-            if parametrize.is_parametrized(module, name):
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    for layer, weights, bias in list(_layers(network)):
+        for name in (*weights, bias):
+            if parametrize.is_parametrized(layer, name):
+                parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
     return network

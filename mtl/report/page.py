@@ -1,85 +1,34 @@
-"""A report as one HTML page that holds all it needs: style, script, pictures and figures.
+"""A report as one HTML page, and what its templates ask for."""
 
-Templates take text as text: everything is escaped but the figures' SVG, which is the project's own. A content
-policy names the hash of the page's script, so that nothing can be fetched and nothing else can run. The same
-report gives the same bytes.
-"""
-
-import base64
-import hashlib
 import math
-import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from mtl.hard_tasks.views import is_evaluation
 from mtl.report.contents import PhaseReport, Report, Shown, TaskCard, Wrong
+from mtl.report.layout import lay_out, position
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_UNKNOWN = "–"
-_SPACE = "\N{NO-BREAK SPACE}"
 _NAMED = 10  # classes of a task that its heading names; of larger tasks those that are shown
 _POINTS = 48  # of a sparkline, more are averaged
-# What HTML forbids or no UTF-8 can hold: control characters and halves of surrogate pairs.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render(report: Report) -> str:
     """The page, to be written as UTF-8."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "change": partial(percent, signed=True),
-        "count": count,
-        "figure": figure,
-        "key": sort_key,
-        "breakable": breakable,
-        "phases": in_order,
-    }
-    environment.globals |= {
-        "known": known,
-        "sparkline": sparkline,
-        "position": position,
-        "scale": scale,
-        "by_class": by_class,
-        "heading": heading,
-    }
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     said: list[str] = []
-    return environment.get_template("page.html").render(
+    return lay_out(
+        "page.html",
+        helpers={
+            "known": known,
+            "sparkline": sparkline,
+            "scale": scale,
+            "by_class": by_class,
+            "heading": heading,
+            "first_time": partial(_first_time, said),
+        },
+        filters={"phases": in_order},
         report=report,
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        first_time=partial(_first_time, said),
     )
-
-
-def _printable(value: Any) -> Any:
-    """What `{{ }}` writes; a name may come from a file system that allows anything."""
-    if not isinstance(value, str):
-        return value
-    clean = _UNPRINTABLE.sub("�", str(value))
-    return Markup(clean) if isinstance(value, Markup) else clean
-
-
-def breakable(name: str) -> Markup:
-    """A name that may go on in another line after each / and _, rather than anywhere."""
-    parts = re.split("(?<=[/_])", str(_printable(name)))
-    return Markup("<wbr>").join(parts)  # which escapes them
 
 
 def _first_time(said: list[str], what: str) -> bool:
@@ -88,34 +37,6 @@ def _first_time(said: list[str], what: str) -> bool:
         return False
     said.append(what)
     return True
-
-
-def percent(share: float | None, digits: int = 1, signed: bool = False) -> str:
-    """A share as a figure in percent, without the sign %; "–" where it is not known."""
-    if share is None or not math.isfinite(share):
-        return _UNKNOWN
-    shown = f"{100 * share:+.{digits}f}" if signed else f"{100 * share:.{digits}f}"
-    if not any(digit in shown for digit in "123456789"):
-        shown = shown.lstrip("+-")  # no -0.0
-    return shown.replace("-", "−")
-
-
-def count(number: int) -> str:
-    """12400 as "12,400"."""
-    return f"{number:,}"
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """Three decimals, or significant digits where those would all be 0; "–" where it is not known."""
-    if value is None or not math.isfinite(value):
-        return _UNKNOWN
-    shown = f"{value:.{digits}f}" if value == 0 or abs(value) >= 10**-digits else f"{value:.2g}"
-    return shown.replace("-", "−")
-
-
-def sort_key(value: float | None) -> str:
-    """What a column is sorted by; "" where there is no number."""
-    return "" if value is None or not math.isfinite(value) else f"{value:.6g}"
 
 
 def known(values: Iterable[float | None]) -> list[float]:
@@ -130,18 +51,6 @@ def scale(rows: Iterable[Sequence[float | None]]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = math.floor(10 * min(values)) / 10, math.ceil(10 * max(values)) / 10
     return (low, high) if low < high else (low - 0.1, high + 0.1)
-
-
-def position(value: float, axis: tuple[float, float], size: float) -> float:
-    """Where `value` stands on an axis `size` long; one beyond stands at the end.
-
-    Raises:
-        ValueError: the axis does not go up.
-    """
-    low, high = axis
-    if not low < high:
-        raise ValueError(f"an axis must go up, not from {low} to {high}")
-    return round(size * min(max((value - low) / (high - low), 0.0), 1.0), 1)
 
 
 def sparkline(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtl.config import Config, load_config, to_dict
+from mtl.config import Config, to_dict
 from mtl.config.hard_tasks import HardTasks
 from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger
@@ -43,12 +43,7 @@ def read_run(path: Path) -> RunFiles:
         UserError: there is no such run, or a file of it is damaged.
     """
     folder = RunFolder(path)
-    if not folder.config.exists():
-        within = [*path.glob("*/config.yaml")]  # the folder of all runs was given for one of them
-        place = path if within else path.parent
-        known = sorted(p.parent.name for p in within or place.glob("*/config.yaml"))
-        there = f"; {place} holds: {', '.join(known)}" if known else ""
-        raise UserError(f"{path}: is no folder of a run, it has no config.yaml{there}")
+    config = folder.read_config()
     results = _json(folder.results) if folder.results.exists() else {}
     ended = {
         stage: checkpoints.read(folder.result_of(stage))
@@ -58,7 +53,7 @@ def read_run(path: Path) -> RunFiles:
     last = next((checkpoints.read(p) for p in (folder.last, folder.next) if p.exists()), None)
     return RunFiles(
         folder,
-        load_config(folder.config),
+        config,
         _lines(folder.metrics) if folder.metrics.exists() else [],
         _settings(results, folder.results),
         results.get("base"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from mtl.config import Config, to_yaml
+from mtl.config import Config, load_config, to_yaml
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
 
@@ -35,10 +35,25 @@ class RunFolder:
         self.curriculum = path / "curriculum.pt"
         self.results = path / "results.json"
         self.report = path / "report.html"
+        self.calibration = path / "calibration.json"
 
     @staticmethod
     def of(config: Config) -> "RunFolder":
         return RunFolder(Path(config.checkpoints) / config.run)
+
+    def read_config(self) -> Config:
+        """The resolved config that a run has saved.
+
+        Raises:
+            UserError: this is no folder of a run; names those in it or beside it.
+        """
+        if not self.config.exists():
+            within = [*self.path.glob("*/config.yaml")]  # the folder of all runs was given for one of them
+            place = self.path if within else self.path.parent
+            known = sorted(p.parent.name for p in within or place.glob("*/config.yaml"))
+            there = f"; {place} holds: {', '.join(known)}" if known else ""
+            raise UserError(f"{self.path}: is no folder of a run, it has no config.yaml{there}")
+        return load_config(self.config)
 
     def write_config(self, config: Config) -> None:
         """Saves the resolved config; makes the folder."""

@@ -123,12 +123,15 @@ def pretraining_cell(config: Config, arm: str, material: Material, device: Devic
     folder = RunFolder.of(config)
     payload = read_pretrained(folder, config)
     answers = dict(cell.answers)
-    if len(material.held_out):
+    if len(material.held_out) and "classifier" in payload:  # which no training leaves out
         network = pretrained_network(payload, config, material)
         device.place(network)
         answers |= base_answers(network, material, device)
     curve = _pretraining_curve(folder.metrics)
-    return replace(cell, answers=answers, curve=curve, seconds_per_step=cell.seconds / curve[-1][0])
+    steps = curve[-1][0]
+    return replace(
+        cell, answers=answers, curve=curve, seconds_per_step=cell.seconds / steps if steps else None
+    )
 
 
 def answer(

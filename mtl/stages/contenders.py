@@ -110,7 +110,8 @@ def logistic_on_unit_features(features: Tensor, way: int, shot: int) -> Tensor:
     """
     features = F.normalize(features, dim=-1)
     labels = episode_labels(len(features), way, shot, features.device)
-    return logistic(features[:, : way * shot], labels, features[:, way * shot :], way, penalty=1.0)
+    head = logistic(features[:, : way * shot], labels, way, penalty=1.0)
+    return head(features[:, way * shot :])
 
 
 def nearest_neighbour(features: Tensor, way: int, shot: int) -> Tensor:

@@ -3,7 +3,8 @@
     python run_meta.py evaluate --config configs/omniglot.yaml evaluate.settings='[[20,1],[20,5]]'
 
 Scores the checkpoint that validation chose, and baselines beside it, on the same fixed tasks. Writes
-results.json, and the tasks and what became of the worst of them into hard_tasks.sqlite.
+results.json, the tasks and what became of the worst of them into hard_tasks.sqlite, and calibration.json,
+with which prediction on other images begins.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.base_accuracy import base_accuracy, pretrained_network
+from mtl.stages.calibrate import calibrate
 from mtl.stages.contenders import Contender, contenders
 from mtl.stages.material import Material, load_material
 from mtl.stages.recording import register
@@ -55,6 +57,7 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
                 for way, shot in how.settings
             ]
         ledger.commit(ledger.token() or "evaluate")
+    calibrate(config, material, device, pretrained, meta)
     base = None
     if len(material.held_out) and "classifier" in pretrained:  # which older checkpoints lack
         network = pretrained_network(pretrained, config, material)

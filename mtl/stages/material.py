@@ -15,6 +15,7 @@ from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.grouped import grouped_episodes
 from mtl.episodes.types import EpisodeBatch
 from mtl.errors import UserError
+from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
 from mtl.stages.solving import Pictures
@@ -36,7 +37,10 @@ class Material:
 
     def pictures(self, split: str, device: Device) -> Pictures:
         images = self.split(split)
-        return Pictures(device.hold(images.images), self.normalise, device.images_at_once(images.size))
+        held = device.hold(images.images)
+        if images.channels < len(self.normalise.mean):  # grey ones, for weights that know colours
+            held = held.expand(-1, len(self.normalise.mean), -1, -1)
+        return Pictures(held, self.normalise, device.images_at_once(images.size))
 
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""
@@ -66,14 +70,22 @@ class Material:
 def load_material(config: Config) -> Material:
     """Loads (or downloads, or renders) the image set of a config.
 
+    With `backbone.weights` it has the size and the normalisation that these were made with.
+
     Raises:
-        UserError: the set cannot be had, or a split is too small for what the config asks of it; told before
-            any training starts.
+        UserError: the set or the network cannot be had, the network does not take images of this size, or a
+            split is too small for what the config asks of it; told before any training starts.
     """
-    data = config.data
+    data, wanted = config.data, input_format(config.backbone)
+    if wanted is not None and data.image_size is None:
+        data = replace(data, image_size=wanted.size)
+    if data.image_size is not None:
+        require_size(config.backbone, data.image_size)
     splits = load_splits(data, data.split_seed)
     train = splits.train
-    mean, std = train.mean_std()
+    if data.image_size is None:
+        require_size(config.backbone, train.size)
+    mean, std = train.mean_std() if wanted is None else (wanted.mean, wanted.std)
     shares = share_out(train, data)
     splits = replace(splits, train=replace(train, labels=shares.labels)) if data.label_noise else splits
     episodes = shares.held_out if data.probe_fraction else shares.seen

@@ -3,6 +3,7 @@
     python run_meta.py pretrain --config configs/omniglot.yaml
 
 Writes checkpoints/<run>/pretrain.pt: the backbone whose few-shot accuracy on the validation classes was best.
+With `pretrain.epochs: 0` it is the backbone as it is, with the weights of `backbone.weights` or random ones.
 """
 
 from typing import Any
@@ -15,6 +16,7 @@ from mtl.config import Config
 from mtl.data.augment import augment
 from mtl.learners.types import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
+from mtl.models.backbones import load_weights
 from mtl.models.classifiers import build_classifier
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
@@ -60,13 +62,15 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     require_tensorboard(config.log)
     device = choose_device(config.runtime)
     material = material or load_material(config)
+    how, train = config.pretrain, material.splits.train
+    backbone = fresh_backbone(config, train)
     saved = folder.unfinished(STAGE)
     if saved:
         checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
+    else:
+        load_weights(backbone, config.backbone)
     folder.write_config(config)
 
-    how, train = config.pretrain, material.splits.train
-    backbone = fresh_backbone(config, train)
     features = int(backbone.out_features)  # type: ignore[arg-type]
     classifier = build_classifier(how, features, train.num_classes, generator(config.seed, "classifier"))
     network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
@@ -113,11 +117,28 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         }
 
     pictures, val_pictures = material.pictures("train", device), material.pictures("val", device)
+
+    def validated(best: dict[str, Any] | None, told_first: str, **numbers: float) -> dict[str, Any]:
+        """The best weights so far, the present ones included."""
+        scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
+        line = {**numbers, "seconds": clock.elapsed, **scores}
+        metrics.write(step=step, **line)
+        events.write(step, line)
+        progress.say(f"{told_first}{told(scores)}")
+        score = sum(scores.values()) / len(scores)
+        if best is not None and score < best["mean"]:
+            return best
+        parts = network if steps else {"backbone": backbone}  # a classifier that never learned is of no use
+        weights = {name: copy_of(part) for name, part in parts.items()}
+        return {"mean": score, "step": step, "scores": scores, **weights}
+
     with (
         Progress(STAGE, steps, step, config.log) as progress,
         Events(folder.path, STAGE, step, config.log) as events,
         StopRequest() as stop,
     ):
+        if best is None and not steps:
+            best = validated(best, "the backbone as it is: ", epoch=0)
         while step < steps:
             epoch = step // per_epoch
             criterion.begin_epoch(epoch)
@@ -138,28 +159,20 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
             if step % per_epoch == 0 and isinstance(criterion, SelfPacedLoss):
                 admitted.append(curriculum.percent(criterion.weights_now[material.pretrain_images]))
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
-                scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
                 mean = means.take()
-                line = {"epoch": epoch + 1, **mean, "seconds": clock.elapsed, **scores}
-                metrics.write(step=step, **line)
-                events.write(step, line)
-                progress.say(
-                    f"epoch {epoch + 1}/{how.epochs}: loss {mean['loss']:.3f}, "
-                    f"base accuracy {mean['accuracy']:.3f}, {told(scores)}"
-                )
-                score = sum(scores.values()) / len(scores)
-                if best is None or score >= best["mean"]:
-                    weights = {name: copy_of(part) for name, part in network.items()}
-                    best = {"mean": score, "step": step, "scores": scores, **weights}
+                words = f"loss {mean['loss']:.3f}, base accuracy {mean['accuracy']:.3f}, "
+                best = validated(best, f"epoch {epoch + 1}/{how.epochs}: {words}", epoch=epoch + 1, **mean)
             if stop.wanted or clock.due():
                 folder.save(state())
             stop.here(STAGE, step, steps)
     folder.save(state())
-    assert best is not None  # the last step validates
+    assert best is not None  # the last step validates, or the start where there is none
     if admitted:
         curriculum.write(folder.curriculum, header, material, admitted)
     normalise = {"mean": list(material.normalise.mean), "std": list(material.normalise.std)}
-    folder.finish(STAGE, {**header, **best, "normalise": normalise, "seconds": clock.elapsed})
+    taken = {"size": train.size, "channels": train.channels}
+    result = {**header, **best, "normalise": normalise, "images": taken, "seconds": clock.elapsed}
+    folder.finish(STAGE, result)
 
 
 def pretrain_step(

@@ -10,8 +10,10 @@ from rich.table import Table
 
 from mtl.config import Config, Data
 from mtl.data import Splits, load_splits
-from mtl.data.describe import SplitRow, describe, sample_sheet
+from mtl.data.account import Account
+from mtl.data.describe import SplitRow, describe, pair_sheet, sample_sheet
 from mtl.data.shares import share_out
+from mtl.stages.show_folder import findings
 
 _COLOURS = {1: "grey", 3: "colour"}
 
@@ -19,20 +21,37 @@ _COLOURS = {1: "grey", 3: "colour"}
 def show_data(config: Config, sheet: Path | None) -> None:
     """Prints the splits of the image set as a table, and draws a sheet of samples.
 
-    The sheet goes to `<data.root>/<data.name>.png` where `sheet` is None. A set that is too small for the
-    episodes of the config is shown all the same.
+    The sheet goes to `<data.root>/<data.name>.png` where `sheet` is None; beside it goes a picture of what is
+    there twice. A set that is too small for the episodes of the config is shown all the same, and so is a
+    folder with pictures that training would refuse.
 
     Raises:
         UserError: the set cannot be had, or the sheet cannot be written.
     """
-    splits = load_splits(config.data, config.data.split_seed)
+    splits, account = _look_at(config.data)
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(_table(splits.name, describe(splits)))
     if told := _changes(splits, config.data):
         console.print(told, highlight=False, soft_wrap=True)
+    for line in [] if account is None else findings(account, config.data):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     path = sheet or Path(config.data.root) / f"{config.data.name}.png"
     sample_sheet(splits, path, config.data.split_seed)
     console.print(f"Samples: {escape(str(path))}", highlight=False, soft_wrap=True)
+    if account is not None and account.duplicates is not None and account.duplicates.pairs:
+        beside = path.with_name(f"{path.stem}-duplicates.png")
+        pair_sheet(account.duplicates, beside)
+        console.print(f"Duplicates: {escape(str(beside))}", highlight=False, soft_wrap=True)
+
+
+def _look_at(data: Data) -> tuple[Splits, Account | None]:
+    """The set, and for a person's own images what was found beside it."""
+    if data.name != "image_folder":
+        return load_splits(data, data.split_seed), None
+    from mtl.data.sources.image_folder import survey
+
+    found = survey(data, data.split_seed)
+    return found.splits, found.account
 
 
 def _changes(splits: Splits, data: Data) -> str:

@@ -31,7 +31,7 @@ def read_pretrained(folder: RunFolder, config: Config) -> dict[str, Any]:
 
 
 def fresh_backbone(config: Config, train: ImageSet) -> nn.Module:
-    """The backbone of a config as pretraining starts with it."""
+    """The backbone of a config with random weights, without those that `backbone.weights` names."""
     return build_backbone(config.backbone, train.channels, train.size, generator(config.seed, "backbone"))
 
 

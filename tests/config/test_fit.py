@@ -132,7 +132,7 @@ def test_all_that_does_not_fit_is_told_at_once():
             "data": {"sets": ["omniglot"]},
             "evaluate": {"sets": ["glyphs", "glyphs"]},
             "hard_tasks": {"warm_up": 0.8, "fade": 0.8},
-            "backbone": {"name": "resnet18"},
+            "backbone": {"name": "torchvision.resnet18"},
             "meta": {"head": {"levels": 2}, "examples": {"by": "influence"}},
         }
     )

@@ -70,3 +70,15 @@ def count_only() -> Callable[[pytest.MonkeyPatch, object], None]:
         monkeypatch.setattr(source, "cached", uncached)
 
     return patch
+
+
+@pytest.fixture
+def photograph() -> Callable[..., Image.Image]:
+    """Makes pictures with detail everywhere, as photographs have; each number is another one."""
+
+    def make(number: int, side: int = 64) -> Image.Image:
+        random = np.random.default_rng(number)
+        small = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        return Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+
+    return make

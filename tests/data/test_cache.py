@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mtl.data import ImageSet, Splits
-from mtl.data.cache import cached, fingerprint
+from mtl.data.cache import Notes, cached, cached_with_notes, fingerprint
 
 
 def splits() -> Splits:
@@ -84,7 +84,7 @@ def test_the_file_is_whole_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "replace", look)
     cached(tmp_path, "set", (28,), splits)
-    assert seen == [(False, ["test", "train", "val"])]
+    assert seen == [(False, ["notes", "test", "train", "val"])]
 
 
 def test_mean_and_deviation_are_stored_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +96,25 @@ def test_mean_and_deviation_are_stored_to_the_bit(tmp_path: Path, monkeypatch: p
         assert opened.mean_std() == expected
     other = replace(opened, images=255 - opened.images)
     assert other.mean_std() == ImageSet(other.images, other.labels, other.class_names).mean_std() != expected
+
+
+def test_what_a_build_found_out_is_kept_beside_the_set_while_it_holds(tmp_path: Path) -> None:
+    built = []
+
+    def build() -> tuple[Splits, Notes]:
+        built.append(1)
+        return splits(), {
+            "n": len(built),
+            "names": ["é", "a\nb"],
+            "pictures": torch.zeros(0, 2, dtype=torch.uint8),
+        }
+
+    assert cached_with_notes(tmp_path, "set", (28,), build)[1]["n"] == 1
+    opened, notes = cached_with_notes(tmp_path, "set", (28,), build)
+    assert_same(opened, splits())
+    assert (notes["n"], notes["names"], notes["pictures"].shape) == (1, ["é", "a\nb"], (0, 2))
+    assert cached_with_notes(tmp_path, "set", (28,), build, lambda notes: notes["n"] > 1)[1]["n"] == 2
+    assert cached_with_notes(tmp_path, "set", (28,), build, lambda notes: notes["n"] > 1)[1]["n"] == 2
 
 
 @pytest.fixture
@@ -148,6 +167,21 @@ def test_what_is_no_image_of_the_set_does_not_change_the_fingerprint(tree: Path)
     (tree / "cat" / "nowhere.png").symlink_to(tree / "gone")
     assert of_tree(tree) == before
     (tree / "cat" / "link.png").symlink_to(tree / "cat" / "a.png")
+    assert of_tree(tree) != before
+
+
+def test_a_link_to_itself_hides_no_other_file_from_the_fingerprint(tree: Path) -> None:
+    before = of_tree(tree)
+    for name in ("0.png", "az.png", "z.png"):
+        (tree / "cat" / name).symlink_to(tree / "cat" / name)
+    assert of_tree(tree) == before
+    write(tree / "cat" / "b.png", b"two", time=2)
+    assert of_tree(tree) != before
+
+
+def test_names_of_any_bytes_have_a_fingerprint(tree: Path) -> None:
+    before = of_tree(tree)
+    write(tree / "cat" / os.fsdecode(b"\xff\n.png"), b"one")
     assert of_tree(tree) != before
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mtl.data.decode import class_folders, decode, decode_classes, image_files
+from mtl.data.decode import decode, decode_classes, decode_readable, escaped
+from mtl.data.listing import image_files
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]
@@ -113,45 +114,6 @@ def test_a_damaged_file_gives_an_image_or_its_name(
         assert told.startswith(f"{file}: is not a readable image")
 
 
-def test_listing_passes_over_what_is_hidden_and_what_is_no_image(
-    tmp_path: Path, write_images: WriteImages
-) -> None:
-    files = write_images(tmp_path / "cat", 2)
-    (tmp_path / "cat" / "upper.JPG").write_bytes(b"")
-    for other in (".hidden.png", "._00.png", "notes.txt", "Thumbs.db"):
-        (tmp_path / "cat" / other).write_bytes(b"")
-    (tmp_path / "cat" / "folder.png").mkdir()
-    (tmp_path / "cat" / "broken.png").symlink_to(tmp_path / "nowhere.png")
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / "a file").write_bytes(b"")
-    assert image_files(tmp_path / "cat") == [*files, tmp_path / "cat" / "upper.JPG"]
-    assert class_folders(tmp_path) == [tmp_path / "cat"]
-
-
-def test_linked_folders_and_files_count(tmp_path: Path, write_images: WriteImages) -> None:
-    (file,) = write_images(tmp_path / "elsewhere" / "cat", 1)
-    root = tmp_path / "root"
-    (root / "dog").mkdir(parents=True)
-    (root / "cat").symlink_to(file.parent)
-    (root / "dog" / "a.png").symlink_to(file)
-    assert [c.name for c in class_folders(root)] == ["cat", "dog"]
-    assert [image_files(c)[0].name for c in class_folders(root)] == ["00.png", "a.png"]
-
-
-@pytest.mark.parametrize("inside", ["", "deeper"])
-def test_a_class_without_images_is_named(tmp_path: Path, inside: str, write_images: WriteImages) -> None:
-    (tmp_path / "cat").mkdir()
-    if inside:
-        write_images(tmp_path / "cat" / inside)
-    with pytest.raises(UserError, match=r"cat: the class holds no images"):
-        image_files(tmp_path / "cat")
-
-
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone: cannot be read \(No such file"):
-        class_folders(tmp_path / "gone")
-
-
 def test_classes_are_sorted_and_each_image_keeps_its_file(tmp_path: Path, write_images: WriteImages) -> None:
     classes = {name: write_images(tmp_path / name, count) for name, count in (("b", 3), ("a", 2))}
     images = decode_classes(classes, 8, False, tmp_path, {"a": "x", "b": "y"})
@@ -165,9 +127,71 @@ def test_classes_are_sorted_and_each_image_keeps_its_file(tmp_path: Path, write_
         assert torch.equal(image, decode(tmp_path / file, 8, False))
 
 
-def test_the_first_unreadable_file_of_a_set_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+def test_the_first_unreadable_file_of_a_set_is_named_and_all_are_counted(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
     classes = {name: write_images(tmp_path / name, 4) for name in ("a", "b")}
-    for file in (classes["b"][3], classes["a"][2]):
-        file.write_bytes(b"")
-    with pytest.raises(UserError, match=r"a/02\.png"):
+    classes["b"][3].write_bytes(b"")
+    with pytest.raises(UserError, match=r"b/03\.png: is not a readable image \(the file is empty\)$"):
         decode_classes(classes, 8, False, tmp_path)
+    classes["a"][2].write_bytes(b"text")
+    words = r"a/02\.png: is not a readable image \(it holds text, .*\); and 1 more cannot be read$"
+    with pytest.raises(UserError, match=words):
+        decode_classes(classes, 8, False, tmp_path)
+
+
+def test_what_can_be_read_is_decoded_and_the_rest_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+    classes = {name: write_images(tmp_path / name, 3) for name in ("a", "b", "c")}
+    for file in (classes["a"][1], *classes["b"]):
+        file.write_bytes(b"")
+    images, unreadable = decode_readable(classes, 8, False, tmp_path, {"a": "x", "b": "y", "c": "z"})
+    assert unreadable == {f"{name}.png": "the file is empty" for name in ("a/01", "b/00", "b/01", "b/02")}
+    assert images.files == ("a/00.png", "a/02.png", "c/00.png", "c/01.png", "c/02.png")
+    assert images.class_names == ("a", "b", "c")
+    assert images.groups == ("x", "y", "z")
+    assert images.labels.tolist() == [0, 0, 2, 2, 2]
+    for image, file in zip(images.images, images.files, strict=True):
+        assert torch.equal(image, decode(tmp_path / file, 8, False))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Ärger 漢 ☕\u00a0ok", "Ärger 漢 ☕\u00a0ok"),
+        ("\u06af\u0644\u200c\u0647\u0627", "\u06af\u0644\u200c\u0647\u0627"),  # a joiner within a word
+        ("two\nlines\t", "two\\nlines\\t"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("gpj.\u202eexe", "gpj.\\u202eexe"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "caf\\xe9"),
+    ],
+)
+def test_names_are_written_on_one_line_as_text_that_can_be_stored(name: str, text: str) -> None:
+    assert escaped(name) == text
+    assert text.encode().decode() == text
+
+
+def test_files_of_any_name_are_listed_decoded_and_told_on_one_line(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    (file,) = write_images(tmp_path / "cat", 1)
+    strange = file.with_name(os.fsdecode(b"\xff\n.png"))
+    file.rename(strange)
+    assert image_files(tmp_path / "cat") == [strange]
+    assert decode_classes({"cat": [strange]}, 8, False, tmp_path).files == ("cat/\\xff\\n.png",)
+    strange.write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        decode(strange, 8, False)
+    assert str(caught.value).isprintable()
+
+
+def test_two_files_whose_names_are_written_alike_are_two_files(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    files = write_images(tmp_path / "cat", 2)
+    bad, good = files[0].with_name("\n.png"), files[1].with_name("\\n.png")
+    files[1].rename(good)
+    bad.write_bytes(b"")
+    images, unreadable = decode_readable({"cat": [bad, good]}, 8, False, tmp_path)
+    assert unreadable == {"cat/\\n.png": "the file is empty"}
+    assert images.files == ("cat/\\n.png",)
+    assert torch.equal(images.images[0], decode(good, 8, False))

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from mtl.data import ImageSet, Splits
-from mtl.data.describe import SplitRow, describe, sample_sheet
+from mtl.data.account import Duplicates, NamedPair
+from mtl.data.describe import SplitRow, describe, pair_sheet, sample_sheet
 from mtl.errors import UserError
 
 
@@ -49,3 +51,21 @@ def test_a_sheet_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"one\.png: the picture cannot be written \("):
         sample_sheet(splits(), tmp_path / "file" / "one.png", 0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pairs_are_drawn_side_by_side(tmp_path: Path, channels: int) -> None:
+    pictures = torch.zeros(4, 2, channels, 16, 16, dtype=torch.uint8)
+    pictures[:, 1] = 128
+    names = ("$a$ [b]\n_^{", "long " * 40, "漢", "c/d.png")
+    pairs = tuple(NamedPair(name, name, i % 2 == 0, "class") for i, name in enumerate(names))
+    pair_sheet(Duplicates({}, pairs, pictures), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as sheet:
+        grey = np.asarray(sheet.convert("L"))
+    second = grey == 128  # and a few dots of the letters
+    rows, columns = ((second.sum(axis) > 100).nonzero()[0] for axis in (1, 0))
+    assert np.diff(columns).max() > 50  # columns of pairs
+    assert np.diff(rows).max() > 50  # and the fourth pair in a row of its own
+    black = (grey[rows[0] : rows[0] + 100] == 0).any(0).nonzero()[0]
+    assert black[0] < columns[0]  # the first of a pair stands left of the second
+    assert abs(second.sum() / (1.5 * 150) ** 2 - 4) < 0.4  # each 1.5 inches a side

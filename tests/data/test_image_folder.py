@@ -2,19 +2,24 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from mtl.config import Data
+from mtl.config import Data, read_config
 from mtl.data import Splits, load_splits
-from mtl.data.sources.image_folder import splits_of
+from mtl.data.decode import decode
+from mtl.data.folder_classes import choose
+from mtl.data.sources.image_folder import survey
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]
+Photograph = Callable[..., Image.Image]
 
 
 def data(root: Path, **more: object) -> Data:
@@ -63,7 +68,7 @@ def test_drawn_splits_do_not_depend_on_the_order_of_the_file_system(
     tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flat_tree(tmp_path, write_images)
-    before = splits_of(tmp_path, data(tmp_path), 0)
+    before = choose(tmp_path, data(tmp_path), 0)
     listing = os.scandir
 
     @contextmanager
@@ -72,7 +77,7 @@ def test_drawn_splits_do_not_depend_on_the_order_of_the_file_system(
             yield iter(sorted(entries, key=lambda e: e.name, reverse=True))
 
     monkeypatch.setattr("mtl.data.decode.os.scandir", backwards)
-    assert splits_of(tmp_path, data(tmp_path), 0) == before
+    assert choose(tmp_path, data(tmp_path), 0) == before
 
 
 @given(
@@ -88,7 +93,7 @@ def test_drawn_splits_share_no_class_lose_none_and_are_never_empty(
         for i in range(count):
             Path(folder, f"{i}").mkdir()
             Path(folder, f"{i}", "a.png").touch()
-        parts = splits_of(Path(folder), data(Path(folder), split_fractions=fractions), seed)
+        parts = choose(Path(folder), data(Path(folder), split_fractions=fractions), seed).parts
     assert all(parts)
     assert sorted(name for part in parts for name in part) == sorted(str(i) for i in range(count))
     shares = [f / sum(fractions) * count for f in fractions]
@@ -101,7 +106,7 @@ def test_the_second_time_nothing_is_decoded_and_a_changed_folder_is_decoded_anew
     given_tree(tmp_path, write_images)
     first = load_splits(data(tmp_path), 0)
     with monkeypatch.context() as patch:
-        patch.setattr("mtl.data.sources.image_folder.decode_classes", None)
+        patch.setattr("mtl.data.sources.image_folder.decode_readable", None)
         assert torch.equal(load_splits(data(tmp_path), 0).train.images, first.train.images)
     write_images(tmp_path / "train" / "f", 1)
     assert load_splits(data(tmp_path), 0).train.class_names == ("a", "b", "f")
@@ -111,10 +116,10 @@ def test_an_image_that_is_overwritten_is_decoded_anew(tmp_path: Path, write_imag
     given_tree(tmp_path, write_images)
     first = load_splits(data(tmp_path), 0).train
     file = tmp_path / first.files[4]
-    file.write_bytes((tmp_path / first.files[0]).read_bytes())
+    write_images(tmp_path / "elsewhere", 1)[0].rename(file)
     os.utime(file, (1, 1))
     images = load_splits(data(tmp_path), 0).train.images
-    assert torch.equal(images[4], first.images[0])
+    assert torch.equal(images[4], decode(file, 84, False))
     assert not torch.equal(images[4], first.images[4])
 
 
@@ -126,11 +131,11 @@ def test_a_corrupt_image_is_named_and_nothing_is_kept(tmp_path: Path, write_imag
     assert not (tmp_path / ".cache").exists()
 
 
-def test_an_empty_class_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+def test_an_empty_class_is_left_out(tmp_path: Path, write_images: WriteImages) -> None:
     given_tree(tmp_path, write_images)
     (tmp_path / "test" / "empty").mkdir()
-    with pytest.raises(UserError, match=r"test/empty: the class holds no images"):
-        load_splits(data(tmp_path), 0)
+    assert load_splits(data(tmp_path), 0).test.class_names == ("d", "e")
+    assert survey(data(tmp_path), 0).account.scarce == {"empty": 0}
 
 
 def test_a_class_in_two_splits_is_named(tmp_path: Path, write_images: WriteImages) -> None:
@@ -155,3 +160,194 @@ def test_what_the_folder_lacks_is_told(tmp_path: Path, write_images: WriteImages
     (tmp_path / "empty" / "val" / "c").rmdir()
     with pytest.raises(UserError, match="empty/val: holds no class folders"):
         load_splits(data(tmp_path / "empty"), 0)
+
+
+def photos(root: Path, photograph: Photograph, count: int = 4) -> None:
+    """Five classes: a and b of train, c of val, d and e of test."""
+    for part, classes in {"train": "ab", "val": "c", "test": "de"}.items():
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                photograph(100 * ord(name) + i).save(root / part / name / f"{i}.png")
+
+
+def told(config: Data) -> str:
+    with pytest.raises(UserError) as caught:
+        load_splits(config, 0)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(f"{config.root}{os.sep}", "")
+
+
+WAY_OUT = (
+    "; the command data shows them. Remove those that are wrong, or set data.duplicates to drop (leaves out "
+    "all of them) or keep (looks for none)"
+)
+
+
+def test_a_picture_in_two_classes_is_refused_by_name(tmp_path: Path, photograph: Photograph) -> None:
+    photos(tmp_path, photograph)
+    assert len(load_splits(data(tmp_path), 0).train) == 8
+    (tmp_path / "train" / "a" / "0.png").rename(tmp_path / "train" / "a" / "x.png")
+    photograph(100 * ord("a")).save(tmp_path / "train" / "b" / "copy.bmp")
+    assert told(data(tmp_path)) == (
+        "train/a/x.png and train/b/copy.bmp are the same picture in two classes" + WAY_OUT
+    )
+    photograph(100 * ord("b")).save(tmp_path / "test" / "d" / "again.jpg", quality=80)
+    assert told(data(tmp_path)) == (
+        "train/b/0.png and test/d/again.jpg are nearly the same picture in two splits, and there is 1 more "
+        "such pair" + WAY_OUT
+    )
+    photograph(100 * ord("c")).save(tmp_path / "test" / "d" / "third.jpg", quality=80)
+    assert ", and there are 2 more such pairs; the command data" in told(data(tmp_path))
+    assert len(load_splits(data(tmp_path, duplicates="keep"), 0).test) == 10
+    assert survey(data(tmp_path, duplicates="keep"), 0).account.duplicates is None
+
+
+def test_copies_within_a_class_are_counted_and_kept(tmp_path: Path, photograph: Photograph) -> None:
+    photos(tmp_path, photograph)
+    photograph(100 * ord("a")).save(tmp_path / "train" / "a" / "copy.png")
+    assert len(load_splits(data(tmp_path), 0).train) == 9
+    found = survey(data(tmp_path), 0).account.duplicates
+    assert found is not None
+    assert found.counts == {"splits": (0, 0), "classes": (0, 0), "class": (1, 0)}
+    assert (found.crossing, found.left_out) == (0, 0)
+
+
+def test_dropping_leaves_no_picture_in_two_classes_and_none_twice(
+    tmp_path: Path, photograph: Photograph
+) -> None:
+    photos(tmp_path, photograph)
+    photograph(100 * ord("a")).save(tmp_path / "train" / "b" / "of a.png")
+    photograph(100 * ord("c")).save(tmp_path / "test" / "d" / "of c.jpg", quality=80)
+    photograph(100 * ord("e")).save(tmp_path / "test" / "e" / "own.png")
+    config = data(tmp_path, duplicates="drop", image_size=32)
+    splits = load_splits(config, 0)
+    files = (*splits.train.files, *splits.val.files, *splits.test.files)
+    assert {"a/0", "b/of a", "c/0", "d/of c", "e/own"}.isdisjoint(f.split("/", 1)[1][:-4] for f in files)
+    assert len(files) == 5 * 4 - 2
+    assert splits.val.labels.tolist() == [0, 0, 0]
+    for image, file in zip(splits.test.images, splits.test.files, strict=True):
+        assert torch.equal(image, decode(tmp_path / file, 32, False))
+    found = survey(config, 0).account.duplicates
+    assert found is not None
+    assert found.left_out == 5
+    assert [(p.one, p.other) for p in found.pairs] == [
+        ("val/c/0.png", "test/d/of c.jpg"),
+        ("train/a/0.png", "train/b/of a.png"),
+        ("test/e/0.png", "test/e/own.png"),
+    ]
+    for pair, pictures in zip(found.pairs, found.pictures, strict=True):
+        assert torch.equal(pictures[1], decode(tmp_path / pair.other, 32, False))
+
+
+def test_a_class_of_which_too_little_is_left_is_left_out(tmp_path: Path, photograph: Photograph) -> None:
+    photos(tmp_path, photograph, 3)
+    for i in range(2):
+        photograph(100 * ord("a") + i).save(tmp_path / "train" / "b" / f"of a {i}.png")
+    (tmp_path / "test" / "e" / "1.png").write_bytes(b"")
+    config = data(tmp_path, duplicates="drop", unreadable="skip", min_images=3)
+    found = survey(config, 0)
+    assert names(found.splits) == (("b",), ("c",), ("d",))
+    assert found.account.scarce == {"a": 1, "e": 2}
+    assert found.splits.train.labels.tolist() == [0, 0, 0]
+    (tmp_path / "val" / "c" / "1.png").write_bytes(b"")
+    assert told(config).endswith(
+        "val is left without a class; none has data.min_images = 3 images that can be read and show "
+        "something of their own"
+    )
+
+
+def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(
+    tmp_path: Path, write_images: WriteImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    given_tree(tmp_path, write_images)
+    (tmp_path / "val" / "c" / "01.png").write_bytes(b"")
+    (tmp_path / "test" / "d" / "02.png").write_text("no")
+    config = data(tmp_path, unreadable="skip")
+    for _ in range(2):  # decoded, then out of the cache
+        found = survey(config, 0)
+        assert found.account.unreadable == {
+            "val/c/01.png": "the file is empty",
+            "test/d/02.png": "it holds text, whatever its name says",
+        }
+        assert load_splits(config, 0).val.files == ("val/c/00.png", "val/c/02.png")
+    names = "the command data names them"
+    assert caplog.messages == [f"{tmp_path}: left out images: 2 unreadable; {names}"] * 2
+    write_images(tmp_path / "val" / "c" / "more", 1)[0].rename(tmp_path / "val" / "c" / "02.png")
+    (tmp_path / "val" / "c" / "03.png").write_bytes((tmp_path / "val" / "c" / "00.png").read_bytes())
+    load_splits(replace(config, duplicates="drop"), 0)
+    assert caplog.messages[2:] == [f"{tmp_path}: left out images: 2 unreadable and 1 there twice; {names}"]
+    assert told(data(tmp_path)) == (
+        "val/c/01.png: is not a readable image (the file is empty); and 1 more cannot be read; the command "
+        "data lists what cannot be read, and data.unreadable = skip leaves it out"
+    )
+
+
+def test_a_file_that_has_become_readable_is_read(tmp_path: Path, write_images: WriteImages) -> None:
+    given_tree(tmp_path, write_images)
+    file = tmp_path / "val" / "c" / "01.png"
+    content, state = file.read_bytes(), file.stat()
+    file.write_bytes(bytes(len(content)))
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert len(load_splits(data(tmp_path, unreadable="skip"), 0).val) == 2
+    file.write_bytes(content)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))  # from outside it is as it was
+    assert len(load_splits(data(tmp_path, unreadable="skip"), 0).val) == 3
+
+
+def test_a_moved_set_names_its_files_where_they_are_now(tmp_path: Path, photograph: Photograph) -> None:
+    photos(tmp_path / "old", photograph)
+    (tmp_path / "old" / "val" / "c" / "0.png").write_bytes(b"")
+    assert survey(data(tmp_path / "old"), 0).account.unreadable
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert told(data(tmp_path / "new")).startswith("val/c/0.png: is not a readable image")
+
+
+def test_the_account_says_what_was_left_out_and_is_the_same_out_of_the_cache(
+    tmp_path: Path, photograph: Photograph
+) -> None:
+    photos(tmp_path, photograph, 6)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for folder in tmp_path.glob("t*/?"):
+        folder.rename(flat / folder.name)
+    (tmp_path / "val" / "c").rename(flat / "c")
+    for i in range(3):
+        (flat / "b" / f"{i}.png").unlink()
+    keys = {"min_images": 4, "max_images": 4}
+    config = read_config(
+        {"data": {"name": "image_folder", "root": str(flat), "split_seed": 5, **keys}}, "test"
+    ).data
+    for _ in range(2):
+        account = survey(config, 5).account
+        assert account.scarce == {"b": 3}
+        assert account.capped == dict.fromkeys("acde", 6)
+        assert account.unnamed == ()
+        assert account.unreadable == {}
+    splits = load_splits(config, 5)
+    assert sorted(name for part in names(splits) for name in part) == list("acde")
+    assert all(part.class_counts().eq(4).all() for part in (splits.train, splits.val, splits.test))
+
+
+@pytest.mark.parametrize(
+    "change", [{"max_images": 2}, {"duplicates": "drop"}, {"duplicates": "keep"}, {"min_images": 2}]
+)
+def test_another_choice_is_another_set_in_the_cache(
+    tmp_path: Path, photograph: Photograph, change: dict[str, object]
+) -> None:
+    photos(tmp_path, photograph)
+    load_splits(data(tmp_path), 0)
+    load_splits(data(tmp_path, **change), 0)
+    assert len(list((tmp_path / ".cache").iterdir())) == 2
+
+
+def test_folders_and_files_of_any_name_are_kept_and_restored(tmp_path: Path, photograph: Photograph) -> None:
+    photos(tmp_path, photograph)
+    strange = tmp_path / "val" / os.fsdecode(b"c\xff\nat")
+    (tmp_path / "val" / "c").rename(strange)
+    (strange / "0.png").rename(strange / os.fsdecode(b"\xfe.png"))
+    for _ in range(2):
+        val = load_splits(data(tmp_path), 0).val
+        assert val.class_names == ("c\\xff\\nat",)
+        assert val.files[-1] == "val/c\\xff\\nat/\\xfe.png"
+        assert len(val) == 4

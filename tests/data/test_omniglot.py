@@ -6,7 +6,8 @@ import torch
 
 from mtl.config import Data
 from mtl.data import ImageSet, load_splits
-from mtl.data.decode import decode, image_files
+from mtl.data.decode import decode
+from mtl.data.listing import image_files
 from mtl.data.sources import omniglot
 from mtl.errors import UserError
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mtl.config import Config, Data, Imbalance
+from mtl.data import load_splits
 from mtl.errors import UserError
 from mtl.stages.show_data import show_data
 
@@ -70,3 +71,35 @@ def test_what_becomes_of_the_training_images_is_told(
     assert (  # 2 of each class are held out, and of two classes a single image stays
         "Pretraining sees 18 of the training images: 8 held out, 1 to 8 a class, 2 of them mislabelled."
     ) in capsys.readouterr().out
+
+
+def test_a_folder_that_training_refuses_is_shown_with_what_is_wrong(
+    tmp_path: Path, photograph: Callable[..., Image.Image], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "photos"
+    for c in "abcd":
+        (root / c).mkdir(parents=True)
+        for i in range(3):
+            photograph(10 * ord(c) + i).save(root / c / f"[red] {i}.png")
+    photograph(10 * ord("a")).save(root / "b" / "copy.png")
+    (root / "d" / "bad.png").write_bytes(b"")
+    own = config(root)
+    with pytest.raises(UserError):
+        load_splits(own.data, 0)
+    show_data(own, tmp_path / "sheet.png")
+    shown = capsys.readouterr().out
+    assert "Unreadable: 1 image; training ends with that (data.unreadable = refuse).\n" in shown
+    assert "  d/bad.png: the file is empty\n" in shown
+    assert "The same picture twice: 1 pair the same, 0 nearly; 1 in two " in shown
+    assert "[red] 0.png" in shown
+    assert f"Duplicates: {tmp_path / 'sheet-duplicates.png'}\n" in shown
+    with Image.open(tmp_path / "sheet-duplicates.png") as sheet:
+        assert sheet.format == "PNG"
+
+
+def test_there_is_no_picture_of_duplicates_where_there_are_none(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_data(config(tiny), tmp_path / "sheet.png")
+    assert "The same picture twice: none.\n" in capsys.readouterr().out
+    assert not (tmp_path / "sheet-duplicates.png").exists()

@@ -48,9 +48,8 @@ def _primal(support, labels, query, weight, bias, steps, lr, first_order):
 )
 def test_span_form_is_the_primal_loop(first_order, seed, steps, lr, shot, way):
     support, labels, query, weight, bias = _task(seed, way=way, shot=shot)
-    span = gradient_descent(
-        support, labels, query, (weight, bias), steps=steps, lr=lr, first_order=first_order
-    )
+    head = gradient_descent(support, labels, (weight, bias), steps=steps, lr=lr, first_order=first_order)
+    span = head(query)
     primal = _primal(support, labels, query, weight, bias, steps, lr, first_order)
     torch.testing.assert_close(span, primal, rtol=1e-9, atol=1e-9)
 
@@ -76,16 +75,16 @@ def test_the_backward_pass_by_hand_is_the_derivative():
     rate = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
 
     def answers(x, q, w, b, a):
-        return gradient_descent(x, labels, q, (w, b), steps=6, lr=a)
+        return gradient_descent(x, labels, (w, b), steps=6, lr=a)(q)
 
     assert torch.autograd.gradcheck(answers, (support, query, weight, bias, rate))
 
 
 def test_without_gradients_the_answers_are_the_same():
     support, labels, query, weight, bias = _task()
-    wanted = gradient_descent(support, labels, query, (weight, bias), steps=7, lr=0.3)
+    wanted = gradient_descent(support, labels, (weight, bias), steps=7, lr=0.3)(query)
     with torch.no_grad():
-        found = gradient_descent(support, labels, query, (weight, bias), steps=7, lr=0.3)
+        found = gradient_descent(support, labels, (weight, bias), steps=7, lr=0.3)(query)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
@@ -93,7 +92,7 @@ def test_orders_differ():
     support, labels, query, weight, bias = _task()
     grads = [
         torch.autograd.grad(
-            gradient_descent(support, labels, query, (weight, bias), steps=5, lr=0.3, first_order=f)
+            gradient_descent(support, labels, (weight, bias), steps=5, lr=0.3, first_order=f)(query)
             .square()
             .sum(),
             weight,
@@ -119,13 +118,13 @@ def test_ridge_is_the_normal_equations():
     y = F.one_hot(labels[0], N).double()
     w = torch.linalg.solve(x.T @ x + 0.7 * torch.eye(D + 1, dtype=torch.float64), x.T @ y)
     expected = torch.cat([query[0], torch.ones(N * Q, 1, dtype=torch.float64)], 1) @ w
-    torch.testing.assert_close(ridge(support, labels, query, N, 0.7)[0], expected)
+    torch.testing.assert_close(ridge(support, labels, N, 0.7)(query)[0], expected)
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 10.0])
 def test_logistic_is_the_minimum_that_scipy_finds(penalty):
     support, labels, query, *_ = _task()
-    answers = logistic(support.detach(), labels, query.detach(), N, penalty, steps=600)
+    answers = logistic(support.detach(), labels, N, penalty, steps=600)(query.detach())
     for t in range(T):
         x, y = support[t].detach(), labels[t]
 

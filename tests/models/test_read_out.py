@@ -147,7 +147,7 @@ def test_a_learner_reads_as_many_levels_as_its_head_asks_for(name, train):
     assert learner.features(images).shape == (2, 15)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["torchvision.resnet18", "timm.resnet10t"])
 def test_a_backbone_with_one_output_has_no_levels(name):
     with pytest.raises(UserError) as caught:
         load_config(None, [f"backbone.name={name}", "meta.head.levels=2"])

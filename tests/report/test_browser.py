@@ -9,7 +9,8 @@ import pytest
 from made_up import NAMES
 
 from mtl.report.contents import PhaseReport, Report
-from mtl.report.page import _printable, render
+from mtl.report.layout import printable
+from mtl.report.page import render
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PAPER = {"width": 688, "height": 1000}  # A4 less its margins
@@ -136,7 +137,7 @@ def test_filtering_by_name_and_group(tab):
 def test_a_filter_finds_cards_too(tab, full_report):
     tasks = full_report.runs[0].phases[1].tasks
     name = tasks[7].classes[2]  # a card that is not shown at first
-    tab.locator('input[aria-controls="r1-p1-tasks-list"]').fill(_printable(name))
+    tab.locator('input[aria-controls="r1-p1-tasks-list"]').fill(printable(name))
     cards = tab.locator("#r1-p1-tasks-list > article").filter(visible=True)
     assert cards.count() == sum(name in task.classes for task in tasks)
 

@@ -16,16 +16,11 @@ from hypothesis import strategies as st
 from made_up import HOSTILE
 from page_tree import RAW, Element, tree
 
-from mtl.report import page
+from mtl.report import layout
 from mtl.report.contents import Comparison, PhaseReport, Report, RunReport, Shown, TaskCard, Wrong
-from mtl.report.page import (
-    breakable,
-    by_class,
-    in_order,
-    render,
-)
+from mtl.report.page import by_class, in_order, render
 
-TEMPLATES = Path(page.__file__).parent / "templates"
+TEMPLATES = Path(layout.__file__).parent / "templates"
 SHARES = st.lists(st.none() | st.just(math.nan) | st.floats(0, 1), max_size=120)
 
 
@@ -96,7 +91,7 @@ def test_every_field_of_every_dataclass_shows():
 
 
 def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
-    class Loader(page.FileSystemLoader):
+    class Loader(layout.FileSystemLoader):
         def get_source(self, environment, template):
             source, *rest = super().get_source(environment, template)
             return (
@@ -104,7 +99,7 @@ def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
                 *rest,
             )
 
-    monkeypatch.setattr(page, "FileSystemLoader", Loader)
+    monkeypatch.setattr(layout, "FileSystemLoader", Loader)
     phase = "report.runs.0.phases.0"
     assert _hidden() == [f"{phase}.tasks.0.wrong.0.taken", f"{phase}.rounds.0.pool"]
 
@@ -143,8 +138,8 @@ def test_numbers_stand_in_their_own_cells(full_report, full):
         ]
     pair = run.phases[1].pairs[0]  # meta-train comes first in the page
     sides = full.by_id("r1-p1-pairs").named("sides")[0].children
-    assert sides[0].text == f"{100 * pair.first_as_second:.1f} % as {page._printable(pair.second)}"
-    assert sides[1].text == f"{100 * pair.second_as_first:.1f} % as {page._printable(pair.first)}"
+    assert sides[0].text == f"{100 * pair.first_as_second:.1f} % as {layout.printable(pair.second)}"
+    assert sides[1].text == f"{100 * pair.second_as_first:.1f} % as {layout.printable(pair.first)}"
     assert [i.attributes["src"] for i in sides[0].all("img")] == [p.source for p in pair.first_pictures]
 
 
@@ -168,7 +163,7 @@ def test_a_query_stands_beside_its_own_class(full_report):
 
 
 def _seen(name: str) -> str:
-    return " ".join(page._printable(name).split())
+    return " ".join(layout.printable(name).split())
 
 
 def test_wrong_queries_of_classes_that_are_not_shown_come_last():
@@ -186,11 +181,6 @@ def test_wrong_queries_of_classes_that_are_not_shown_come_last():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_and_stands_by_itself(full, name):
     assert any(e.text == _seen(name) for e in full.all("bdi"))
-
-
-def test_a_name_may_go_on_in_another_line_after_its_parts():
-    assert breakable("Old_Church/a<b") == "Old_<wbr>Church/<wbr>a&lt;b"
-    assert breakable("plain") == "plain"
 
 
 def test_no_name_becomes_markup(html, full):

@@ -9,36 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl.report import page
-from mtl.report.page import count, figure, percent, position, scale, sort_key, sparkline
+from mtl.report.page import scale, sparkline
 
 SHARES = st.lists(st.none() | st.just(math.nan) | st.floats(0, 1), max_size=120)
-
-
-def test_percent():
-    assert percent(0.12345) == "12.3"
-    assert percent(0.12345, 2) == "12.35"
-    assert percent(1) == "100.0"
-    assert [percent(x, signed=True) for x in (0.031, -0.031, 0.0, -0.0001)] == ["+3.1", "−3.1", "0.0", "0.0"]
-    assert [percent(x) for x in (None, math.nan, math.inf)] == ["–"] * 3
-
-
-def test_other_numbers():
-    assert count(1234567) == "1,234,567"
-    assert [figure(x) for x in (0.12345, 0, 0.0001234, -2.5)] == ["0.123", "0.000", "0.00012", "−2.500"]
-    assert figure(None) == figure(math.nan) == "–"
-    assert [sort_key(x) for x in (0.25, -1.5, None, math.nan)] == ["0.25", "-1.5", "", ""]
 
 
 def test_scale():
     assert scale([[0.43, None], [0.61, math.nan]]) == pytest.approx((0.4, 0.7))
     assert scale([[], [None]]) == (0.0, 1.0)
     assert scale([[0.5]]) == pytest.approx((0.4, 0.6))
-
-
-def test_position():
-    assert [position(x, (0.2, 0.6), 80) for x in (0.2, 0.3, 0.6, 0.1, 2)] == [0, 20, 80, 0, 80]
-    with pytest.raises(ValueError, match="an axis must go up, not from 1 to 1"):
-        position(0.5, (1, 1), 80)
 
 
 def test_a_sparkline_breaks_at_gaps_and_points_up():

@@ -1,80 +1,170 @@
 """A person's own images: `<root>/<class>/*`, or `<root>/{train,val,test}/<class>/*`."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.decode import class_folders, decode_classes, image_files
-from mtl.data.image_set import Splits
-from mtl.errors import UserError
-from mtl.runtime.seeds import generator
+from mtl.data.account import Account, Duplicates, Survey, from_notes, to_notes, with_names
+from mtl.data.cache import Notes, cached_with_notes, fingerprint
+from mtl.data.decode import decode, decode_readable, escaped, require_readable
+from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
+from mtl.data.folder_classes import PARTS, choose
+from mtl.data.image_set import ImageSet, Splits
+from mtl.errors import UserError, one_line
 
-PARTS = ("train", "val", "test")
-Classes = Mapping[str, Path]  # the folder of each
+_log = logging.getLogger(__name__)
+_ADVICE = "; the command data lists what cannot be read, and data.unreadable = skip leaves it out"
 
 
 def load(config: Data, seed: int) -> Splits:
-    """Splits as the folders give them, or classes drawn by `seed`; 84×84 unless the config says otherwise.
+    """Splits as the folders or `data.classes` give them, or drawn by `seed`; 84×84 unless it says otherwise.
 
     Raises:
-        UserError: no folder or no classes, a class without images, an image that cannot be read.
+        UserError: no folder or too few classes; an image that cannot be read, or one that is in two classes,
+            unless `data.unreadable` or `data.duplicates` say what to do with them.
+    """
+    found = survey(config, seed, sound=True)
+    account = found.account
+    if config.unreadable == "refuse":
+        require_readable(account.unreadable, Path(config.root), _ADVICE)
+    if account.duplicates is not None and config.duplicates == "refuse":
+        require_apart(account.duplicates, config.root)
+    if told := _left_out(account):
+        _log.warning("%s: left out %s; the command data names them", one_line(config.root), told)
+    return found.splits
+
+
+def survey(config: Data, seed: int, sound: bool = False) -> Survey:
+    """The set of a folder, whatever is wrong with single files, and an account of what.
+
+    Args:
+        config: `data` of a config.
+        seed: of all that is drawn.
+        sound: ends with the first mistake that `load` would end with, before more is found or kept.
+
+    Raises:
+        UserError: no folder, or too few classes.
     """
     root = Path(config.root)
     if not root.is_dir():
-        raise UserError(f"data.root: {root} is no folder; image_folder wants <root>/<class>/*")
-    return load_folder(root, root, config, splits_of(root, config, seed))
-
-
-def load_folder(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -> Splits:
-    """Decodes three splits of classes, or opens them from the cache below `root`."""
+        raise UserError(f"data.root: {one_line(root)} is no folder; image_folder wants <root>/<class>/*")
+    choice = choose(root, config, seed)
     size, grayscale = config.image_size or 84, bool(config.grayscale)
-    names = [sorted(part) for part in parts]
-    key = (size, grayscale, names, fingerprint((f for part in parts for f in part.values()), folder))
+    search, drop = config.duplicates != "keep", config.duplicates == "drop"
+    files = {
+        escaped(str(f.relative_to(root))): f for part in choice.parts for fs in part.values() for f in fs
+    }
 
-    def build() -> Splits:
-        files = [{name: image_files(f) for name, f in part.items()} for part in parts]
-        train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
-        return Splits(train, val, test, config.name)
+    def build() -> tuple[Splits, Notes]:
+        parts, unreadable = [], dict[str, str]()
+        for classes in choice.parts:
+            part, told = decode_readable(classes, size, grayscale, root)
+            parts.append(part)
+            unreadable |= told
+        if sound and config.unreadable == "refuse":
+            require_readable(unreadable, root, _ADVICE)
+        duplicates = None
+        if search:
+            parts, duplicates = _searched(parts, drop)
+        parts, scarce = _large_enough(parts, config, root)
+        splits = Splits(parts[0], parts[1], parts[2], config.name)
+        return splits, to_notes(unreadable, scarce, duplicates)
 
-    return cached(root, config.name, key, build)
+    def still_unreadable(notes: Notes) -> bool:
+        """A file may have become readable by rights or by a package, and look the same from outside."""
+        return not any(_is_readable(files[name], size) for name in notes["unreadable"])
+
+    key = (
+        *(size, grayscale, [sorted(part) for part in choice.parts], config.min_images),
+        *((config.max_images, seed) if choice.capped else ()),
+        *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search else ()),
+        fingerprint(choice.folders, root),
+    )
+    splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable)
+    unreadable, scarce, duplicates = from_notes(notes)
+    account = Account(
+        choice.unnamed,
+        {**choice.scarce, **scarce},
+        choice.capped,
+        choice.passed_over,
+        unreadable,
+        duplicates,
+    )
+    return Survey(splits, account)
 
 
-def splits_of(root: Path, config: Data, seed: int) -> list[Classes]:
-    """Classes of train, val and test below a folder."""
-    found = {c.name: c for c in class_folders(root)}
-    given = [part for part in PARTS if part in found]
-    if len(given) == len(PARTS):
-        parts: list[Classes] = [{c.name: c for c in class_folders(found[part])} for part in PARTS]
-        _require_disjoint(root, parts)
-        return parts
-    if given:
-        missing = ", ".join(p for p in PARTS if p not in found)
-        raise UserError(f"{root}: has {', '.join(given)} but not {missing}; give all three, or classes alone")
-    if len(found) < len(PARTS):
-        raise UserError(
-            f"{root}: holds {len(found)} class folders; at least {len(PARTS)} are needed to split them"
-        )
-    names = sorted(found)
-    order = torch.randperm(len(names), generator=generator(seed, "split")).tolist()
-    train, val, _ = (f / sum(config.split_fractions) * len(names) for f in config.split_fractions)
-    first = min(max(1, round(train)), len(names) - 2)
-    second = min(max(first + 1, round(train + val)), len(names) - 1)
-    return [
-        {names[i]: found[names[i]] for i in chosen}
-        for chosen in (order[:first], order[first:second], order[second:])
-    ]
+def require_apart(found: Duplicates, root: str) -> None:
+    """Refuses a picture that is in two classes; copies within a class are harmless.
+
+    Raises:
+        UserError: there is one.
+    """
+    if not found.crossing:
+        return
+    pair = found.pairs[0]  # those of two classes stand foremost
+    one, other = (one_line(Path(root) / file) for file in (pair.one, pair.other))
+    same = f"{'' if pair.exact else 'nearly '}the same picture in two {pair.place}"
+    rest = found.crossing - 1
+    more = (
+        f", and there {'is 1 more such pair' if rest == 1 else f'are {rest:,} more such pairs'}"
+        if rest
+        else ""
+    )
+    raise UserError(
+        f"{one} and {other} are {same}{more}; the command data shows them. Remove those that are wrong, or "
+        "set data.duplicates to drop (leaves out all of them) or keep (looks for none)"
+    )
 
 
-def _require_disjoint(root: Path, parts: Sequence[Classes]) -> None:
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        shared = sorted(set(parts[one]) & set(parts[other]))
-        if shared:
+def _left_out(account: Account) -> str:
+    """How many images were left out for what is wrong with them; nothing where none was."""
+    twice = account.duplicates.left_out if account.duplicates else 0
+    counts = {"unreadable": len(account.unreadable), "there twice": twice}
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return f"images: {' and '.join(parts)}" if parts else ""
+
+
+def _searched(parts: Sequence[ImageSet], drop: bool) -> tuple[list[ImageSet], Duplicates]:
+    copies = find_copies(parts)
+    out = surplus(copies) if drop else torch.zeros(len(copies.first), dtype=torch.bool)
+    duplicates = with_names(copies, parts, int(out.sum()))
+    if not out.any():
+        return list(parts), duplicates
+    stays = torch.split(~out, [len(part) for part in parts])
+    return [_kept(part, rows) for part, rows in zip(parts, stays, strict=True)], duplicates
+
+
+def _kept(images: ImageSet, rows: Tensor) -> ImageSet:
+    files = tuple(file for file, stays in zip(images.files, rows.tolist(), strict=True) if stays)
+    return ImageSet(images.images[rows], images.labels[rows], images.class_names, files=files)
+
+
+def _large_enough(
+    parts: Sequence[ImageSet], config: Data, root: Path
+) -> tuple[list[ImageSet], dict[str, int]]:
+    """The splits without classes that have lost too many images, and those classes with what they have."""
+    scarce: dict[str, int] = {}
+    kept = []
+    for name, part in zip(PARTS, parts, strict=True):
+        counts = part.class_counts()
+        few = counts < config.min_images
+        scarce |= {part.class_names[c]: int(counts[c]) for c in few.nonzero().flatten().tolist()}
+        if few.all():
             raise UserError(
-                f"{root}: class {shared[0]} is in {PARTS[one]} and in {PARTS[other]}; splits are by class"
+                f"{one_line(root)}: {name} is left without a class; none has data.min_images = "
+                f"{config.min_images} images that can be read and show something of their own"
             )
-    for part, classes in zip(PARTS, parts, strict=True):
-        if not classes:
-            raise UserError(f"{root / part}: holds no class folders")
+        kept.append(part.select((~few).nonzero().flatten().tolist()) if few.any() else part)
+    return kept, scarce
+
+
+def _is_readable(file: Path, size: int) -> bool:
+    try:
+        decode(file, size, grayscale=True)
+    except UserError:
+        return False
+    return True

@@ -1,11 +1,12 @@
 """Base learners: support features and labels in, query logits out, for a whole meta-batch at once.
 
-Each takes `support` (T, S, D), `labels` (T, S) in 0..N-1, `query` (T, Q', D) and the number of ways N, and
-returns logits (T, Q', N).
+Each takes `support` (T, S, D), `labels` (T, S) in 0..N-1 and the number of ways N, and returns a LinearHead,
+which gives logits (T, Q', N) of query features (T, Q', D).
 """
 
 from mtl.models.heads.base_learner import BaseLearner
 from mtl.models.heads.gradient_descent import gradient_descent
+from mtl.models.heads.linear import LinearHead
 from mtl.models.heads.logistic import logistic
 from mtl.models.heads.power import power_transform
 from mtl.models.heads.prototype import prototype_logits, prototypes
@@ -13,6 +14,7 @@ from mtl.models.heads.ridge import ridge
 
 __all__ = [
     "BaseLearner",
+    "LinearHead",
     "gradient_descent",
     "logistic",
     "power_transform",

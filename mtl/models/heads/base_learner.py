@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
+from mtl.models.heads.linear import LinearHead
 from mtl.models.heads.logistic import logistic
 from mtl.models.heads.power import power_transform
-from mtl.models.heads.prototype import prototype_logits, prototypes
+from mtl.models.heads.prototype import prototypes
 from mtl.models.heads.ridge import ridge
 
 
@@ -71,29 +72,45 @@ class BaseLearner(nn.Module):
 
     def adapt(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """Like `forward`, from embedded features."""
+        return self.classifier(support, labels, way)(self.towards(query))
+
+    def towards(self, query: Tensor) -> Tensor:
+        """Embedded features (..., D) as the classifier takes those of queries."""
+        cosine = self.config.name == "prototype" and self.config.metric == "cosine"
+        return F.normalize(query, dim=-1) if cosine else query
+
+    def classifier(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
+        """The adapted classifiers of T tasks, from embedded support features (T, S, D) and labels (T, S).
+
+        Classes may have different numbers of images.
+        """
         how = self.config
         if how.name == "prototype":
-            return self._prototype(support, labels, query, way)
+            return self._prototype(support, labels, way)
         if how.name == "ridge":
-            return ridge(support, labels, query, way, how.penalty) * how.scale
+            weight, bias = ridge(support, labels, way, how.penalty)
+            return _evenly(LinearHead(weight * how.scale, bias * how.scale), labels)
         if how.name == "logistic":
-            return logistic(support, labels, query, way, how.penalty)
-        return gradient_descent(
+            return _evenly(logistic(support, labels, way, how.penalty), labels)
+        head = gradient_descent(
             support,
             labels,
-            query,
             self._start(support, labels, way),
             steps=how.inner_steps,
             lr=self.log_inner_lr.exp(),
             first_order=how.order == "first",
         )
+        return _evenly(head, labels)
 
-    def _prototype(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def _prototype(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
+        centres = prototypes(support, labels, way)
         if self.config.metric == "cosine":
-            return self.log_scale.exp() * prototype_logits(support, labels, query, way, "cosine")
-        # Distances grow with D; the learned scale starts where they are of order 1.
+            weight = self.log_scale.exp() * F.normalize(centres, dim=-1)
+            return LinearHead(weight, torch.zeros_like(weight[..., 0]))
+        # Distances grow with D; the learned scale starts where they are of order 1. Of -‖q - c‖² the part
+        # that all classes share is left out.
         scale = self.log_scale.exp() / support.shape[-1]
-        return scale * prototype_logits(support, labels, query, way, "euclid")
+        return LinearHead(2 * scale * centres, -scale * centres.square().sum(-1))
 
     def _start(self, support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
         if self.config.init == "learned":
@@ -107,3 +124,13 @@ class BaseLearner(nn.Module):
             return centres, -0.5 * centres.square().sum(-1) * self.log_scale.exp()
         zeros = torch.zeros(way, support.shape[-1], dtype=support.dtype, device=support.device)
         return zeros, zeros[:, 0]
+
+
+def _evenly(head: LinearHead, labels: Tensor) -> LinearHead:
+    """Classes as likely before as after seeing how many support images each has.
+
+    What is fitted to a loss over images favours the classes with most of them: ln of their shares is taken
+    off the logits (Menon et al., ICLR 2021, at test time). Nothing at all where all have as many.
+    """
+    counts = F.one_hot(labels, head.bias.shape[-1]).sum(-2).to(head.bias.dtype)
+    return head._replace(bias=head.bias - (counts / counts.amax(-1, keepdim=True)).log())

@@ -14,31 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mtl.models.heads.linear import LinearHead
+
 
 def gradient_descent(
     support: Tensor,
     labels: Tensor,
-    query: Tensor,
     start: tuple[Tensor, Tensor],
     *,
     steps: int,
     lr: Tensor | float,
     first_order: bool = False,
-) -> Tensor:
-    """Query logits of a linear head after `steps` steps of gradient descent on the support set.
+) -> LinearHead:
+    """The linear heads after `steps` steps of gradient descent on the support set.
 
     Args:
         support: (T, S, D) features.
         labels: (T, S) in 0..N-1.
-        query: (T, Q', D) features.
         start: head before the first step, W0 (N, D) or (T, N, D) and b0 (N,) or (T, N).
         steps: M of them.
         lr: inner rate a.
         first_order: gradients of the inner steps are taken as constants, as in the published PyTorch code
             of meta-transfer learning; otherwise the backward pass is exact to second order.
-
-    Returns:
-        (T, Q', N).
     """
     w0, b0 = start
     onehot = F.one_hot(labels, b0.shape[-1]).to(support.dtype).mT
@@ -48,8 +45,7 @@ def gradient_descent(
     inner = (x.detach() if first_order else x for x in (gram, at_start, rate))
     coefficients: Tensor = _InnerLoop.apply(*inner, onehot, steps)
     fixed = support.detach() if first_order else support
-    weight, bias = w0 - coefficients @ fixed, b0 - coefficients.sum(-1)
-    return query @ weight.mT + bias[..., None, :]
+    return LinearHead(w0 - coefficients @ fixed, b0 - coefficients.sum(-1))
 
 
 class _InnerLoop(torch.autograd.Function):

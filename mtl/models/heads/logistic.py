@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.models.heads.linear import LinearHead
 
-def logistic(
-    support: Tensor, labels: Tensor, query: Tensor, way: int, penalty: float, steps: int = 200
-) -> Tensor:
-    """(T, Q', N): minimises Σ cross-entropy + ½ · penalty · (‖W‖² + ‖b‖²) over the support set.
+
+def logistic(support: Tensor, labels: Tensor, way: int, penalty: float, steps: int = 200) -> LinearHead:
+    """The heads that minimise Σ cross-entropy + ½ · penalty · (‖W‖² + ‖b‖²) over the support set.
 
     Nesterov's method for strongly convex functions, on coefficients in the span of the support features. The
     step size of each task follows from its own largest eigenvalue, so a task's answer does not depend on the
@@ -27,4 +27,4 @@ def logistic(
         there = ahead - slope / smooth
         ahead = there + momentum * (there - here)
         here = there
-    return query @ (here @ support).mT + here.sum(-1)[..., None, :]
+    return LinearHead(here @ support, here.sum(-1))

@@ -4,12 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.models.heads.linear import LinearHead
 
-def ridge(support: Tensor, labels: Tensor, query: Tensor, way: int, penalty: float) -> Tensor:
-    """(T, Q', N): queries times W = argmin ‖X W − Y‖² + penalty ‖W‖², with a bias that is penalised alike."""
+
+def ridge(support: Tensor, labels: Tensor, way: int, penalty: float) -> LinearHead:
+    """The heads argmin ‖X Wᵀ + b − Y‖² + penalty (‖W‖² + ‖b‖²)."""
     onehot = F.one_hot(labels, way).to(support.dtype)
     gram = support @ support.mT + 1
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     coefficients = torch.linalg.solve(gram + penalty * eye, onehot)
-    logits: Tensor = (query @ support.mT + 1) @ coefficients
-    return logits
+    return LinearHead(coefficients.mT @ support, coefficients.sum(1))

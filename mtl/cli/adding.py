@@ -1,0 +1,25 @@
+"""How a subcommand is added."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def add(
+    commands: "Commands", name: str, command: Command, summary: str, more: str
+) -> argparse.ArgumentParser:
+    """A subcommand: `summary` stands in the list of all, and with `more` above its own help."""
+    sub = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. {more}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    sub.set_defaults(command=command)
+    return sub

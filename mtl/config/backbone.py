@@ -1,0 +1,73 @@
+"""How `backbone` names networks and weights, as far as that can be told without loading a library."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtl.config.schema import Config
+
+#: Networks of this project.
+OWN = ("conv4", "resnet12")
+#: Others are named <library>.<network>.
+LIBRARIES = ("torchvision", "timm")
+
+
+def network_name(name: str) -> str:
+    """The name, if it has the right form; whether the library has the network shows when it is loaded.
+
+    Raises:
+        ValueError: it has not; says what is allowed, and the nearest match.
+    """
+    library, _, network = name.partition(".")
+    if name in OWN or (library in LIBRARIES and network):
+        return name
+    near = _nearest(name)
+    hint = f"; did you mean {near}?" if near else ""
+    raise ValueError(f"must be {', '.join(OWN)}, torchvision.NAME or timm.NAME{hint}")
+
+
+def _nearest(name: str) -> str | None:
+    library, dot, network = name.partition(".")
+    if dot:
+        near = difflib.get_close_matches(library.lower(), LIBRARIES, 1)
+        return f"{near[0]}.{network}" if near and network else None
+    plain = re.sub(r"[\s_-]", "", name.lower())
+    near = difflib.get_close_matches(plain, OWN, 1, 0.75)
+    if near and _digits(near[0]) == _digits(plain):  # resnet18 is no misspelt resnet12
+        return near[0]
+    return f"torchvision.{name}" if name.isidentifier() and name not in LIBRARIES else None
+
+
+def _digits(name: str) -> Sequence[str]:
+    return re.findall(r"\d", name)
+
+
+def is_file(weights: str) -> bool:
+    """Whether `backbone.weights` is the path of a file; names of published weights have no dot or slash."""
+    return any(c in weights for c in "./\\")
+
+
+def misfits_of_backbone(config: "Config") -> list[str]:
+    """A sentence for each key that the named network does not take."""
+    backbone, levels = config.backbone, config.meta.head.levels
+    if backbone.name in OWN:
+        if backbone.weights is None or is_file(backbone.weights):
+            return []
+        return [
+            f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes a "
+            "file alone (.pth, .pt or .safetensors)"
+        ]
+    given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
+    wrong = [
+        f"{key}: is for {' and '.join(OWN)}; {backbone.name} comes as its library has it"
+        for key, value in given.items()
+        if value is not None
+    ]
+    if levels > 1:
+        wrong.append(
+            f"meta.head.levels: {levels}, but {backbone.name} gives the output of its last "
+            f"block alone; {' and '.join(OWN)} give more"
+        )
+    return wrong

@@ -1,0 +1,232 @@
+"""The few-shot classifier as scikit-learn has classifiers.
+
+from mtl import FewShotClassifier
+
+classifier = FewShotClassifier.load("checkpoints/cifar_fs").fit(paths, labels)
+classifier.predict_proba(more_paths)
+classifier.save("things.fewshot")
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from mtl.config import Runtime
+from mtl.data.given import image_list, prepared
+from mtl.errors import UserError
+from mtl.fewshot import file
+from mtl.fewshot.embedder import Embedder
+from mtl.fewshot.fitted import Answers, Fitted, fit
+from mtl.fewshot.labels import checked, kind_of, none_label, to_label
+from mtl.fewshot.support import Support
+from mtl.runtime.outputs import require_free
+from mtl.runtime.run_folder import RunFolder
+from mtl.stages.embedding import embedder_of_run
+from mtl.stages.support import require_ways
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Learns classes from a few images of each, with the network of a run.
+
+    Images are a sequence of paths or of PIL images, or a uint8 array (n, H, W) or (n, H, W, 3); labels are
+    texts, numbers or bools. Whatever is wrong with them is a ValueError, also a file that cannot be read.
+
+    With `open_set`, `predict` answers "none of these", or -1 where labels are numbers, for an image that is
+    more likely of none of the classes than of one. `predict_proba` says, as without it, how likely each class
+    is if it is one of them, and `predict_none_proba` how likely it is none.
+
+    A fitted classifier is kept by `save` and `load`, not by pickle.
+
+    Args:
+        run: the folder of a run, or a fitted classifier's file, whose network is then taken.
+        open_set: whether images may be of none of the classes.
+        device: "auto" (the best there is), "cpu", "cuda" or "mps".
+
+    Attributes:
+        classes_: (N,) sorted.
+        fitted_: the classifier itself.
+    """
+
+    def __init__(
+        self, run: str | os.PathLike[str] = "checkpoints/run", open_set: bool = False, device: str = "auto"
+    ) -> None:
+        self.run, self.open_set, self.device = run, open_set, device
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], open_set: bool = False, device: str = "auto") -> Self:
+        """A classifier that `save` or the command `fit` wrote, fitted; or that of a run, to be fitted.
+
+        Raises:
+            ValueError: it is neither, or damaged.
+        """
+        made = cls(run=path, open_set=open_set, device=device)
+        with _value_errors():
+            if Path(path).is_file():
+                return made._taking(file.load(Path(path), made._runtime()))
+            RunFolder(Path(path)).read_config()
+        return made
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted classifier to a file, which the commands read as well; replaces what is there.
+
+        Raises:
+            NotFittedError: there is nothing to save yet.
+            ValueError: it cannot be written there.
+        """
+        check_is_fitted(self)
+        with _value_errors():
+            require_free(Path(path), overwrite=True)
+            file.save(self.fitted_, Path(path))
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learns from images and the label of each.
+
+        Raises:
+            ValueError: images or labels are of no use, or `run` is none.
+        """
+        labels = checked(y)
+        images = _some(X)
+        check_consistent_length(images, labels)
+        classes, places = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
+        kind = kind_of(classes)
+        names = [str(label) for label in classes.tolist()]
+        with _value_errors():
+            embedder = self._embedder()
+            require_ways(embedder, len(classes))
+            features = _features(embedder, images)
+            support = Support.of(features, [names[place] for place in places], _sources(images))
+            fitted = replace(fit(embedder, support), label_kind=kind)
+        if self.open_set:
+            _require_open_set(fitted, classes)
+        self.fitted_, self.classes_ = fitted, classes
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """(n,) the most probable class of each image; with `open_set` also that it is none.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: an image cannot be read, or classes do not go with `open_set`.
+        """
+        check_is_fitted(self)
+        if self.open_set:
+            _require_open_set(self.fitted_, self.classes_)
+        answers = self._answers(X, self.open_set)
+        chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
+        if answers.none is None:
+            return chosen
+        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: an image cannot be read.
+        """
+        check_is_fitted(self)
+        return self._ordered(self._answers(X, False))
+
+    def predict_none_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n,) the probability that an image is of none of the classes, whatever `open_set` says.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: an image cannot be read, or no class has two images to judge this by.
+        """
+        check_is_fitted(self)
+        none = self._answers(X, True).none
+        assert none is not None
+        return none.numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = tags.input_tags.three_d_array = tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __getstate__(self) -> Any:
+        if hasattr(self, "fitted_"):
+            raise TypeError("a fitted FewShotClassifier is not pickled or copied; save() and load() keep it")
+        return super().__getstate__()
+
+    def _taking(self, fitted: Fitted) -> Self:
+        self.fitted_ = fitted
+        self.classes_ = np.unique([to_label(name, fitted.label_kind) for name in fitted.classes])
+        return self
+
+    def _runtime(self) -> Runtime:
+        if self.device not in _DEVICES:
+            raise ValueError(f"device: {self.device!r} is not allowed; allowed are {', '.join(_DEVICES)}")
+        return Runtime(device=self.device, keep_memory=False)  # type: ignore[arg-type]
+
+    def _embedder(self) -> Embedder:
+        path, runtime = Path(self.run), self._runtime()
+        return file.load(path, runtime).embedder if path.is_file() else embedder_of_run(path, runtime)
+
+    def _answers(self, images: Any, open_set: bool) -> Answers:
+        with _value_errors():
+            return self.fitted_.answer(_features(self.fitted_.embedder, _some(images)), open_set)
+
+    def _ordered(self, answers: Answers) -> NDArray[np.float64]:
+        """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
+        fitted = self.fitted_
+        place = {name: i for i, name in enumerate(fitted.classes)}
+        columns = [place[str(label)] for label in self.classes_.tolist()]
+        ordered: NDArray[np.float64] = answers.probabilities.numpy()[:, columns]
+        return ordered
+
+
+def _some(images: Any) -> Sequence[Any]:
+    found = image_list(images)
+    if not len(found):
+        raise ValueError("there are no images: 0 sample(s), and at least 1 is needed")
+    return found
+
+
+def _features(embedder: Embedder, images: Sequence[Any]) -> Tensor:
+    wanted = embedder.preparation
+    at_once = min(embedder.images_at_once, 256)
+    return torch.cat([embedder(part) for part in prepared(images, wanted.size, wanted.grayscale, at_once)])
+
+
+def _sources(images: Sequence[Any]) -> list[str]:
+    return [os.fspath(x) if isinstance(x, str | os.PathLike) else f"image {i}" for i, x in enumerate(images)]
+
+
+def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
+    """
+    Raises:
+        ValueError: unlike images cannot be told, or there is no label for them.
+    """
+    if fitted.open_set is None:
+        raise ValueError("open_set: needs a class with two images, to judge by how much alike they are")
+    answer = none_label(fitted.label_kind)
+    if fitted.label_kind == "bool" or answer in classes.tolist():
+        raise ValueError(
+            f"open_set: labels must be texts or numbers, none of them {answer!r}, the answer itself"
+        )
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """What is a user's mistake elsewhere is a ValueError to those who use scikit-learn."""
+    try:
+        yield
+    except UserError as error:
+        raise ValueError(str(error)) from None

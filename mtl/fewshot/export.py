@@ -1,0 +1,106 @@
+"""A fitted classifier in the forms that other programs run, and what these answer."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtl.fewshot.embedder import Preparation
+from mtl.fewshot.fitted import Fitted
+from mtl.fewshot.network import FittedNetwork
+from mtl.runtime.seeds import generator
+
+#: Forms, and how their files end.
+FORMS = {"onnx": ".onnx", "torch_export": ".pt2"}
+#: What each needs beside torch.
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
+#: Where the file says what it is: ONNX's metadata have this key, the archive of torch.export this extra file.
+KEY = "fewshot.json"
+
+Answer = Callable[[Tensor], Tensor]
+
+
+def packed(network: FittedNetwork, form: str, about: dict[str, Any]) -> bytes:
+    """The network as the content of a file, for batches of any size; `about` goes into it as JSON."""
+    prepared = network.preparation
+    examples = torch.zeros(2, prepared.channels, prepared.size, prepared.size, dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(network, (examples,), dynamic_shapes={"images": {0: batch}})
+    text = json.dumps(about)  # plain ASCII: the names of classes may be no Unicode
+    if form == "torch_export":
+        archive = io.BytesIO()
+        torch.export.save(program, archive, extra_files={KEY: text})
+        return archive.getvalue()
+    inputs, outputs = ["images"], ["probabilities"]
+    made = torch.onnx.export(
+        program, (examples,), input_names=inputs, output_names=outputs, dynamo=True, verbose=False
+    )
+    assert made is not None
+    made.model.metadata_props[KEY] = text
+    content: bytes = made.model_proto.SerializeToString()
+    return content
+
+
+def unpacked(content: bytes, form: str) -> tuple[Answer, dict[str, Any]]:
+    """What `packed` made, as other programs run it: from images (B, C, S, S) to (B, N); and `about`."""
+    if form == "torch_export":
+        extra = {KEY: ""}
+        program = torch.export.load(io.BytesIO(content), extra_files=extra)
+        return program.module(), json.loads(extra[KEY])
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def answer(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
+
+    return answer, json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+
+
+def about(fitted: Fitted) -> dict[str, Any]:
+    """What a program has to know that runs the network: what goes in, and what comes out."""
+    prepared = fitted.embedder.preparation
+    size, colours = prepared.size, "grey" if prepared.grayscale else "red, green, blue"
+    return {
+        "images": {
+            "dtype": "uint8",
+            "shape": ["batch", prepared.channels, size, size],
+            "channels": colours,
+            "prepare": [
+                "turn the image upright, as its EXIF data say",
+                "lay it on white where it is transparent",
+                f"bring it to 8 bits of {colours}",
+                f"take its middle square and scale it to {size} x {size} pixels, with a Lanczos filter",
+            ],
+        },
+        "probabilities": {"dtype": "float32", "shape": ["batch", len(fitted.classes)], "calibrated": True},
+        "classes": list(fitted.classes),
+        "run": fitted.embedder.origin.run,
+    }
+
+
+def trial_images(prepared: Preparation, count: int) -> Tensor:
+    """Random images (B, channels, size, size) uint8, from plain ones to noise."""
+    random, images = generator(0, "trial images"), []
+    for i in range(count):
+        side = min(2 ** (i % 8), prepared.size)
+        coarse = torch.rand(1, prepared.channels, side, side, generator=random)
+        images.append(F.interpolate(coarse, (prepared.size, prepared.size)))
+    return (torch.cat(images) * 255).round().to(torch.uint8)
+
+
+@torch.no_grad()
+def largest_difference(answer: Answer, fitted: Fitted, images: Tensor) -> float:
+    """Between the probabilities of a file and those of the classifier, on images by 1, 2, 3, ... at once."""
+    wanted = fitted.answer(fitted.embedder(images)).probabilities
+    sizes, found = iter(range(1, len(images) + 1)), list[Tensor]()
+    rest = images
+    while len(rest):
+        size = next(sizes)
+        found.append(answer(rest[:size]))
+        rest = rest[size:]
+    return float((torch.cat(found).double() - wanted).abs().max())

@@ -1,0 +1,221 @@
+"""A fitted classifier as one file: tensors as safetensors, all else as JSON in its header."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor
+
+from mtl.config import Meta, Runtime
+from mtl.errors import UserError, one_line
+from mtl.fewshot.embedder import Embedder, Origin, Preparation
+from mtl.fewshot.fitted import Fitted, LabelKind
+from mtl.fewshot.held_out import HeldOut
+from mtl.fewshot.open_set import OpenSet
+from mtl.fewshot.support import Support
+from mtl.learners import MetaTransfer
+from mtl.models.backbones import build_backbone
+from mtl.models.heads import LinearHead
+from mtl.models.scale_shift import give_biases
+from mtl.runtime.devices import choose_device
+from mtl.runtime.outputs import write_whole
+from mtl.runtime.seeds import generator
+
+FORMAT = 1
+
+Precision = Literal["float32", "bfloat16"]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the header says beside the names of classes and files, which may be no Unicode."""
+
+    preparation: Preparation
+    origin: Origin
+    precision: Precision
+    temperatures: tuple[tuple[int, _Temperature], ...]
+    temperature: _Temperature
+    open_set: tuple[_Number, _Number] | None
+    label_kind: LabelKind
+
+
+def save(fitted: Fitted, path: Path) -> None:
+    """Writes the file whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    from safetensors.torch import save as packed
+
+    told, tensors = _told(fitted), _tensors(fitted)
+    header = {"format": FORMAT, "sha256": _digest(told, tensors), "told": told}
+    write_whole(path, packed(tensors, {"fewshot": json.dumps(header)}))
+
+
+def load(path: Path, runtime: Runtime | None = None, precision: Precision | None = None) -> Fitted:
+    """A classifier as `save` wrote it. Nothing of the run that it came from is needed.
+
+    Args:
+        path: of the file.
+        runtime: where it is to run; None: on the best device there is. Its precision is not asked.
+        precision: of the backbone; None: as it was saved, so that answers stay the same.
+
+    Raises:
+        UserError: there is no such file, or it is damaged, or of another kind or version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    shown = one_line(path)
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{shown}: there is no such classifier; fit --out {shown} makes one") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{shown}: is no classifier, or damaged ({_first_line(error)})") from None
+    if "fewshot" not in header:
+        raise UserError(f"{shown}: is no classifier, but safetensors of another program")
+    try:
+        tree = dict(json.loads(header["fewshot"]))
+        found = tree["format"]
+        if found == FORMAT:
+            if tree["sha256"] != _digest(tree["told"], tensors):
+                raise ValueError("its checksum is another")
+            return _fitted(tree["told"], tensors, runtime or Runtime(), precision)
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserError) as error:
+        raise UserError(f"{shown}: is damaged ({_first_line(error)})") from None
+    raise UserError(f"{shown}: has format {found}, this version reads format {FORMAT}")
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return str(error).split("\n", maxsplit=1)[0][:200]
+
+
+def _digest(told: Any, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that a file holds: safetensors has no checksum of its own."""
+    found = hashlib.sha256(json.dumps(told).encode())
+    for name in sorted(tensors):
+        found.update(f"\n{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _tensors(fitted: Fitted) -> dict[str, Tensor]:
+    known = {f"network.{name}": value for name, value in fitted.embedder.learner.state_dict().items()}
+    known |= {
+        "support.features": fitted.support.features,
+        "support.labels": fitted.support.labels,
+        "head.weight": fitted.head.weight,
+        "head.bias": fitted.head.bias,
+        "held_out.rows": fitted.held_out.rows,
+        "held_out.logits": fitted.held_out.logits,
+    }
+    if fitted.open_set is not None:
+        known["open_set.prototypes"] = fitted.open_set.prototypes
+    return {name: value.detach().cpu().contiguous() for name, value in known.items()}
+
+
+def _told(fitted: Fitted) -> dict[str, Any]:
+    embedder, unlike = fitted.embedder, fitted.open_set
+    told = _Told(
+        embedder.preparation,
+        embedder.origin,
+        "bfloat16" if embedder.device.precision == torch.bfloat16 else "float32",
+        embedder.temperatures,
+        fitted.temperature,
+        None if unlike is None else (unlike.threshold, unlike.slope),
+        fitted.label_kind,
+    )
+    return {
+        "classes": fitted.classes,
+        "files": fitted.support.files,
+        **asdict(told),
+        "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
+    }
+
+
+def _fitted(
+    tree: dict[str, Any], tensors: Mapping[str, Tensor], runtime: Runtime, precision: Precision | None
+) -> Fitted:
+    """
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: for what is missing or does not fit.
+    """
+    told = TypeAdapter(_Told).validate_python({name: tree[name] for name in _Told.__dataclass_fields__})
+    classes, files = _texts(tree["classes"]), _texts(tree["files"])
+    embedder = _embedder(told, tensors, replace(runtime, precision=precision or told.precision))
+    rows, length = len(tensors["held_out.rows"]), sum(embedder.base_learner.sizes)
+    wanted = {
+        "support.features": ((len(files), length), torch.float32),
+        "support.labels": ((len(files),), torch.int64),
+        "head.weight": ((1, len(classes), length), torch.float32),
+        "head.bias": ((1, len(classes)), torch.float32),
+        "held_out.rows": ((rows,), torch.int64),
+        "held_out.logits": ((rows, len(classes)), torch.float32),
+    }
+    if told.open_set is not None:
+        wanted["open_set.prototypes"] = ((len(classes), length), torch.float32)
+    _require_as_told({name: tensors[name] for name in wanted}, wanted)
+    support = Support(tensors["support.features"], tensors["support.labels"], classes, files)
+    held_out = HeldOut(tensors["held_out.rows"], tensors["held_out.logits"])
+    if not set(held_out.rows.tolist()) <= set(range(len(support))):
+        raise ValueError("held_out.rows are no support images")
+    open_set = None if told.open_set is None else OpenSet(tensors["open_set.prototypes"], *told.open_set)
+    head = LinearHead(tensors["head.weight"], tensors["head.bias"])
+    return Fitted(embedder, support, head, held_out, told.temperature, open_set, told.label_kind)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError("names of classes and files must be lists of texts")
+    return tuple(value)
+
+
+def _embedder(told: _Told, tensors: Mapping[str, Tensor], runtime: Runtime) -> Embedder:
+    prepared, origin, prefix = told.preparation, told.origin, "network."
+    state = _below(prefix, tensors)
+    network = build_backbone(origin.backbone, prepared.channels, prepared.size, generator(0, "backbone"))
+    if any(name not in network.state_dict() for name in _below("backbone.", state)):
+        give_biases(network)  # as scaling and shifting leaves it when folded
+    meta = Meta(head=origin.head, way=origin.way, train="head")
+    learner = MetaTransfer(network, meta, choose_device(runtime))
+    wanted = {prefix + name: (tuple(v.shape), v.dtype) for name, v in learner.state_dict().items()}
+    _require_as_told({prefix + name: v for name, v in state.items()}, wanted)
+    learner.load_state_dict(state)
+    return Embedder.of(learner, prepared, origin, told.temperatures)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _require_as_told(
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+) -> None:
+    """
+    Raises:
+        ValueError: a tensor is missing, too many, of another shape or kind, or holds what is no number.
+    """
+    for name in sorted({*tensors, *wanted}):
+        if name not in tensors or name not in wanted:
+            raise ValueError(f"tensor {name} is {'missing' if name in wanted else 'of another network'}")
+        value = tensors[name]
+        if (tuple(value.shape), value.dtype) != wanted[name]:
+            raise ValueError(f"tensor {name} is {value.dtype} {tuple(value.shape)}, not {wanted[name]}")
+        if not value.isfinite().all():
+            raise ValueError(f"tensor {name} holds values that are no numbers")

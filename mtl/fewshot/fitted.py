@@ -1,0 +1,77 @@
+"""A classifier of a person's own classes: fitted to a support set, it answers features."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mtl.fewshot.calibration import fit_temperature
+from mtl.fewshot.embedder import Embedder
+from mtl.fewshot.held_out import HeldOut, leave_out
+from mtl.fewshot.open_set import OpenSet, fit_open_set
+from mtl.fewshot.support import Support
+from mtl.models.heads import LinearHead
+
+#: What the names of classes stand for, where a program gave them and not a folder.
+LabelKind = Literal["str", "int", "float", "bool"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What is answered to B images."""
+
+    probabilities: Tensor  # (B, N) float64, calibrated; each row sums to 1
+    none: Tensor | None  # (B,) float64: the probability of being of none of the classes; None: not asked
+
+    def classes(self) -> Tensor:
+        """(B,) the most probable class."""
+        return self.probabilities.argmax(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A base learner adapted to a support set, with what it knows of its own errors."""
+
+    embedder: Embedder
+    support: Support
+    head: LinearHead  # of T = 1 task
+    held_out: HeldOut  # its answers to its own support images
+    temperature: float  # logits are divided by it
+    open_set: OpenSet | None  # None: no class has two images, so nothing is known of unlike ones
+    label_kind: LabelKind = "str"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.support.classes
+
+    @torch.no_grad()
+    def answer(self, features: Tensor, open_set: bool = False) -> Answers:
+        """Answers to embedded features (B, D).
+
+        Raises:
+            ValueError: `open_set` is asked of a classifier that has none.
+        """
+        logits = self.head(self.embedder.base_learner.towards(features)[None])[0]
+        probabilities = torch.softmax(logits.double() / self.temperature, -1)
+        if not open_set:
+            return Answers(probabilities, None)
+        if self.open_set is None:
+            raise ValueError("no class has two images, so that unlike images cannot be told")
+        return Answers(probabilities, self.open_set.none(features))
+
+
+@torch.no_grad()
+def fit(embedder: Embedder, support: Support) -> Fitted:
+    """Adapts to a support set, and asks it for its own images in turn.
+
+    Raises:
+        ValueError: there is only one class, or a learned start serves another number of them.
+    """
+    if support.way < 2:
+        raise ValueError("a classifier needs two classes or more")
+    base_learner = embedder.base_learner
+    head = base_learner.classifier(support.features[None], support.labels[None], support.way)
+    held_out = leave_out(base_learner, support.features, support.labels, support.way)
+    temperature = fit_temperature(held_out, support, embedder.temperatures)
+    return Fitted(embedder, support, head, held_out, temperature, fit_open_set(support))

@@ -1,0 +1,103 @@
+"""What a classifier says of itself before it answers: how well it will do, and what its support set lacks.
+
+All of it comes from its answers to its own support images while they were left out, one of each class at a
+time (mtl/fewshot/held_out.py). So they were answered by an image less of each class, which is made up for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mtl.errors import one_line
+from mtl.fewshot.advice import Advice, advice
+from mtl.fewshot.calibration import held_out_temperature
+from mtl.fewshot.doubts import Doubt, doubts
+from mtl.fewshot.fitted import Fitted
+from mtl.fewshot.forecast import carried_on
+from mtl.fewshot.support import Support, even_shot, one_less
+from mtl.hard_tasks.intervals import wilson
+
+_WORTH = 0.8  # of an answer: those of one support set depend on each other
+_SHOWN = 5  # doubts, and pieces of advice, that are told
+_NAMED = 5  # classes that a sentence names
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What left-out support images tell."""
+
+    support: Support
+    tested: int  # images that were left out and asked
+    right: int
+    accuracy: float | None  # expected of new images, mean of the classes that were asked; None: none was
+    low: float  # 95 % interval of it
+    high: float
+    doubts: Sequence[Doubt]  # the worst first
+    advice: Sequence[Advice]  # the most confused first
+
+
+def outlook(fitted: Fitted) -> Outlook:
+    """Accuracy to expect, images that look mislabelled, and pairs of classes that need more images.
+
+    The interval is Wilson's, of 0.8 of the answers with which a single recall would vary as much as the mean
+    of C recalls: C² / Σ 1/n. Measured in docs/calibration.md.
+    """
+    support, rows = fitted.support, fitted.held_out.rows
+    labels, counts = support.labels[rows], support.counts()
+    temperature = held_out_temperature(fitted.temperature, support, fitted.embedder.temperatures)
+    probabilities = torch.softmax(fitted.held_out.logits.double() / temperature, -1)
+    right = (probabilities.argmax(-1) == labels).double()
+    accuracy, low, high = None, 0.0, 1.0
+    if len(rows):
+        asked = torch.bincount(labels, minlength=support.way).double()
+        recalls = torch.zeros_like(asked).index_add_(0, labels, right)[asked > 0] / asked[asked > 0]
+        before, now = even_shot(one_less(counts)), even_shot(counts)
+        accuracy = carried_on(float(recalls.mean()), support.way, before, now)
+        answers = _WORTH * len(recalls) ** 2 / float((1 / asked[asked > 0]).sum())
+        low, high = wilson(min(accuracy * answers, answers), answers)
+    found = doubts(probabilities, labels, rows), advice(probabilities, labels, counts)
+    return Outlook(support, len(rows), int(right.sum()), accuracy, low, high, *found)
+
+
+def told(found: Outlook) -> list[str]:
+    """An outlook in sentences, the most important first."""
+    lines = []
+    if found.accuracy is None:
+        lines.append("Every class has one image, so that how well they are told apart cannot be tested.")
+    else:
+        lines.append(
+            f"About {100 * found.accuracy:.0f} % of new images of each class will be right on average (95 % "
+            f"interval {100 * found.low:.0f} to {100 * found.high:.0f}): of {found.tested:,} support images, "
+            f"left out in turn, {found.right:,} were."
+        )
+        lines += _untested(found.support)
+    suspects = [_doubted(one, found.support) for one in found.doubts]
+    return lines + _first(suspects) + _first([_advised(one, found.support) for one in found.advice])
+
+
+def _untested(support: Support) -> list[str]:
+    single = (support.counts() == 1).nonzero().flatten().tolist()
+    names = ", ".join(one_line(support.classes[k]) for k in single[:_NAMED])
+    more = f" and {len(single) - _NAMED:,} more" if len(single) > _NAMED else ""
+    why = "it has one image" if len(single) == 1 else "they have one image each"
+    return [f"Not tested, and not counted, as {why}: {names}{more}."] if single else []
+
+
+def _doubted(doubt: Doubt, support: Support) -> str:
+    file, label, like = support.files[doubt.row], support.classes[doubt.label], support.classes[doubt.like]
+    looks = f"looks like {one_line(like)} ({doubt.probability:.2f})"
+    return f"{one_line(file)} ({one_line(label)}) {looks}: look at its label."
+
+
+def _advised(one: Advice, support: Support) -> str:
+    first, second = (one_line(support.classes[k]) for k in (one.first, one.second))
+    if one.more_of_second:
+        more = f"Add {one.more_of_first} more of {first} and {one.more_of_second} of {second}"
+        return f"{more}: they are confused ({one.confusion:.2f})."
+    return f"Add {one.more_of_first} more of {first}: it is confused with {second} ({one.confusion:.2f})."
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _SHOWN
+    return lines if more <= 0 else [*lines[:_SHOWN], f"... and {more:,} more"]

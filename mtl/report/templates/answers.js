@@ -1,0 +1,28 @@
+// The cards of the answers: of one class or of all, in the order that is chosen.
+addEventListener("DOMContentLoaded", () => {
+  const box = document.getElementById("answers-list");
+  const tools = document.getElementById("answers-tools");
+  const [only, order] = tools.querySelectorAll("select");
+  const cards = [...box.children];
+  const orders = {
+    least: cards,
+    most: cards.slice().reverse(),
+    file: cards.slice().sort((a, b) => a.dataset.file - b.dataset.file),
+  };
+  const show = () => {
+    let met = 0;
+    for (const card of cards) {
+      card.hidden = Boolean(only.value) && card.dataset.class !== only.value;
+      met += !card.hidden;
+    }
+    tools.querySelector("output").textContent = only.value ? `${met} of ${cards.length} shown` : "";
+  };
+  only.addEventListener("change", show);
+  order.addEventListener("change", () => {
+    box.append(...orders[order.value]);
+    say(order.selectedOptions[0].textContent);
+  });
+  tools.hidden = cards.length < 2;
+  show(); // a page that is gone back to has kept what was chosen
+  box.append(...orders[order.value]);
+});

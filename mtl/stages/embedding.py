@@ -1,0 +1,93 @@
+"""What a run gives to those who classify their own images: its network, without its image set."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mtl.config import Config, Runtime
+from mtl.data import load_splits
+from mtl.errors import UserError
+from mtl.fewshot.embedder import Embedder, Origin, Preparation
+from mtl.learners import MetaTransfer
+from mtl.models.backbones import build_backbone
+from mtl.runtime import checkpoints
+from mtl.runtime.devices import choose_device
+from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import generator
+
+
+def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
+    """The meta-trained network of a run, or its pretrained one where nothing is meta-trained yet.
+
+    Args:
+        path: the folder of the run, wherever it has been moved to.
+        runtime: where the network is to run; None: on the best device there is. The precision is the run's.
+
+    Raises:
+        UserError: it is no run, nothing is pretrained, files of it do not fit each other, or its learner
+            needs to be asked in episodes.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config()
+    _require_plain(folder, config)
+    pretrained = checkpoints.read(folder.pretrain, f"run_meta.py pretrain makes it, run={config.run}")
+    checkpoints.require_fit(folder.pretrain, pretrained, config, ("data", "backbone"))
+    meta = checkpoints.read(folder.meta) if folder.meta.exists() else None
+    if meta is not None:
+        checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
+    temperatures = _temperatures(folder, "pretrained" if meta is None else "meta-trained")
+    size, channels = _shape(folder, config, pretrained)
+    network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))
+    network.load_state_dict(pretrained["backbone"])
+    device = choose_device(replace(runtime or Runtime(), precision=config.runtime.precision))
+    learner = MetaTransfer(network, config.meta, device)
+    if meta is not None:
+        learner.load_state_dict(meta["learner"])
+    mean, std = (tuple(pretrained["normalise"][name]) for name in ("mean", "std"))
+    preparation = Preparation(size, channels, mean, std, config.evaluate.mirror)
+    origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way)
+    return Embedder.of(learner, preparation, origin, temperatures)
+
+
+def _require_plain(folder: RunFolder, config: Config) -> None:
+    """Checks that an image has one feature, whatever else is asked with it."""
+    for key, value, served in (
+        ("meta.algorithm", config.meta.algorithm, ("mtl",)),
+        ("meta.batch_norm", config.meta.batch_norm, ("frozen", "update")),
+    ):
+        if value not in served:
+            raise UserError(
+                f"{folder.path}: was trained with {key} = {value}, whose answers depend on whole episodes; "
+                f"own images are answered by runs with {key} = {' or '.join(served)}"
+            )
+
+
+def _shape(folder: RunFolder, config: Config, pretrained: dict[str, Any]) -> tuple[int, int]:
+    """Side and channels of the images; older checkpoints leave them to the image set."""
+    if "images" in pretrained:
+        return int(pretrained["images"]["size"]), int(pretrained["images"]["channels"])
+    try:
+        train = load_splits(config.data, config.data.split_seed).train
+    except UserError as error:
+        raise UserError(
+            f"{folder.pretrain}: comes from a version that did not note the size of images, so that the set "
+            f"itself is needed once more: {error}"
+        ) from None
+    return train.size, train.channels
+
+
+def _temperatures(folder: RunFolder, network: str) -> list[tuple[int, float]]:
+    """(shot, temperature) that evaluation measured on validation tasks of this network; none before it."""
+    if not folder.calibration.exists():
+        return []
+    try:
+        found = json.loads(folder.calibration.read_text(encoding="utf-8"))
+        known = [(int(shot), float(t)) for shot, t in found["temperatures"].items()]
+        if not all(shot > 0 and 0 < t < math.inf for shot, t in known):
+            raise ValueError("shots and temperatures must be positive")
+        return known if found["network"] == network else []
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{folder.calibration}: cannot be read ({what}); run evaluate again") from None

@@ -1,0 +1,177 @@
+"""Fitting a classifier to a person's own classes, keeping it as a file, and changing what it knows.
+
+python run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
+python run_meta.py fit --classifier things.fewshot --add more_things --remove elm
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+
+from mtl.config import Log, Runtime
+from mtl.data.picture_files import support_files
+from mtl.errors import UserError, one_line
+from mtl.fewshot import file
+from mtl.fewshot.fitted import Fitted, fit
+from mtl.fewshot.support import Support
+from mtl.runtime.outputs import require_free
+from mtl.stages.embedding import embedder_of_run
+from mtl.stages.saying import console, say_left_out, say_outlook
+from mtl.stages.support import read_support, require_ways
+
+_SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A fitted classifier, and what was no part of its support set."""
+
+    fitted: Fitted
+    left_out: tuple[str, ...]  # a sentence each
+
+
+def fit_run(run: Path, support: Path, log: Log | None = None) -> Source:
+    """Adapts the network of a run to a support folder, on the best device there is.
+
+    Raises:
+        UserError: it is no run, its learner does not serve this, or too few classes have pictures.
+    """
+    listed = support_files(support)
+    embedder = embedder_of_run(run, Runtime())
+    require_ways(embedder, len(listed.files))
+    read = read_support(support, embedder, log)
+    require_ways(embedder, read.support.way)
+    return Source(fit(embedder, read.support), read.left_out)
+
+
+def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
+    """Fits a classifier and writes it to `out`; says what it holds and how well it will do.
+
+    Raises:
+        UserError: as `fit_run`; or `out` cannot be written, or is there and may not be overwritten.
+    """
+    require_free(out, overwrite=overwrite)
+    source = fit_run(run, support, log)
+    _finish(source, out)
+
+
+def fit_again(
+    classifier: Path,
+    add: Path | None = None,
+    remove: str | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    log: Log | None = None,
+) -> None:
+    """Removes classes from a classifier, adds pictures of new classes or known ones, and writes it.
+
+    Args:
+        classifier: a file of `fit`.
+        add: a support folder.
+        remove: names of classes with commas between them; they go before anything is added.
+        out: None: the classifier itself is replaced.
+
+    Raises:
+        UserError: there is no such class, fewer than two would be left, nothing would change, or files
+            cannot be read or written.
+    """
+    if add is None and remove is None:
+        raise UserError(f"{one_line(classifier)}: nothing is to be changed; --add or --remove says what")
+    require_free(out or classifier, overwrite=overwrite or out is None)
+    before = file.load(classifier)
+    embedder, left_out = before.embedder, list[str]()
+    support: Support | None = before.support
+    if remove is not None:
+        support = _without(before.support, _named(remove, before.classes, classifier))
+    if add is not None:
+        read = read_support(add, embedder, log, least=1)
+        support, told = _joined(support, read.support, add)
+        left_out += [*read.left_out, *told]
+    if support is None or support.way < 2:
+        left = "none" if support is None else one_line(support.classes[0])
+        raise UserError(
+            f"{one_line(classifier)}: a classifier needs two classes or more; of {before.support.way} there "
+            f"would be left {left}"
+        )
+    require_ways(embedder, support.way)
+    _finish(Source(fit(embedder, support), tuple(left_out)), out or classifier)
+
+
+def _finish(source: Source, out: Path) -> None:
+    say = console()
+    say_left_out(source.left_out)
+    _say_fitted(say, source.fitted)
+    say_outlook(say, source.fitted)
+    file.save(source.fitted, out)
+    say.print(f"Classifier: {escape(one_line(out))}", highlight=False, soft_wrap=True)
+
+
+def _say_fitted(say: Console, fitted: Fitted) -> None:
+    support = fitted.support
+    each = zip(support.classes, support.counts().tolist(), strict=True)
+    classes = ", ".join(f"{one_line(name)} {count:,}" for name, count in each)
+    told = f"Fitted {support.way} classes with {len(support):,} pictures: {classes}."
+    say.print(escape(told), highlight=False, soft_wrap=True)
+
+
+def _named(text: str, classes: Sequence[str], classifier: Path) -> list[str]:
+    """The classes that a list names; a class with a comma in its name can be named alone."""
+    if text in classes:
+        return [text]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"--remove: {text!r} names no class")
+    for name in names:
+        if name not in classes:
+            near = difflib.get_close_matches(name, classes, 1, 0.5)
+            known = ", ".join(one_line(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
+            hint = f"did you mean {one_line(near[0])}? " if near else ""
+            raise UserError(
+                f"--remove: {one_line(name)} is no class of {one_line(classifier)}; {hint}(it has: {known})"
+            )
+    return names
+
+
+def _without(support: Support, names: Sequence[str]) -> Support | None:
+    return None if set(names) >= set(support.classes) else support.without(names)
+
+
+def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Support | None, list[str]]:
+    """Both, but for pictures that are in both: such a picture counts once, or in two classes not at all."""
+    if known is None:
+        return added, []
+    lengths = known.features.norm(dim=-1)
+    same = torch.cdist(added.features, known.features) <= _SAME * lengths
+    keep_known, keep_added, told = [True] * len(known), [True] * len(added), list[str]()
+    old, new = known.names(), added.names()
+    for row, where in enumerate(same):
+        places = where.nonzero().flatten().tolist()
+        if not places:
+            continue
+        keep_added[row] = False
+        first = f"{one_line(added.files[row])}: is the same picture as {one_line(known.files[places[0]])}"
+        if {old[place] for place in places} == {new[row]}:
+            told.append(f"{first}, which is there already; it counts once")
+            continue
+        told.append(f"{first} of another class; as nobody knows which is right, none counts")
+        for place in places:
+            keep_known[place] = False
+    if not any(keep_added) and all(keep_known):
+        raise UserError(f"{one_line(folder)}: holds no picture that is not there already")
+    parts = [part for part in (_some(known, keep_known), _some(added, keep_added)) if part is not None]
+    if not parts:
+        return None, told
+    return (parts[0] if len(parts) == 1 else parts[0].joined(parts[1])), told
+
+
+def _some(support: Support, keep: Sequence[bool]) -> Support | None:
+    rows = [row for row, kept in enumerate(keep) if kept]
+    if not rows:
+        return None
+    names, files = support.names(), support.files
+    return Support.of(support.features[rows], [names[row] for row in rows], [files[row] for row in rows])

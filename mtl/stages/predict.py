@@ -1,0 +1,133 @@
+"""What a person's new pictures are, and how sure that is.
+
+    python run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
+
+Adapts the network of a run to a few pictures of each class, or takes a classifier that is fitted already.
+Writes every answer into a table, and the least sure ones with their pictures into a page and a contact sheet.
+"""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mtl.config import Log
+from mtl.data.decode_ahead import Unread, decode_ahead
+from mtl.errors import UserError, one_line
+from mtl.fewshot import file
+from mtl.fewshot.answers import NONE, Row, least_sure, percent, rows, to_csv, to_json, told
+from mtl.fewshot.fitted import Fitted
+from mtl.runtime.count import Count
+from mtl.runtime.interrupt import Interrupted, StopRequest
+from mtl.runtime.outputs import write_whole
+from mtl.stages.asked import Asked, pictures_asked
+from mtl.stages.fit import Source, fit_run
+from mtl.stages.saying import console, say_left_out, say_outlook
+
+_SHOWN = 10  # rows of the table on the terminal
+
+
+def predict(asked: Asked) -> None:
+    """Answers pictures, and writes a table, a page and a contact sheet.
+
+    Interrupted, it writes what is answered by then. Files that cannot be read are named, and stop nothing.
+
+    Raises:
+        UserError: there are no pictures or none that can be read, files cannot be written, there is no such
+            classifier, or unlike pictures cannot be told by its support set.
+        Interrupted: not all pictures are answered.
+    """
+    log, say = Log(quiet=asked.quiet), console()
+    pictures = pictures_asked(asked)
+    source = classifier_of(asked, log)
+    fitted, prepared = source.fitted, source.fitted.embedder.preparation
+    if asked.open_set:
+        require_open_set(fitted)
+    say_left_out([*source.left_out, *pictures.left_out])
+    outlook = say_outlook(say, fitted)
+
+    answered: list[Row] = []
+    unread: list[Unread] = []
+    total = len(pictures.files)
+    with StopRequest() as stop:  # whatever is answered when one is made is written, whole
+        with Count("pictures", total, log) as count:
+            for batch in decode_ahead(pictures.files, prepared.size, prepared.grayscale):
+                if batch.files:
+                    answers = fitted.answer(fitted.embedder(batch.images), asked.open_set)
+                    answered += rows(batch.files, answers, fitted.classes)
+                unread += batch.unread
+                count.add(len(batch.files) + len(batch.unread))
+                if stop.wanted:
+                    break
+        left = total - len(answered) - len(unread)
+        say_left_out([one.why for one in unread])
+        if not answered and not left:
+            where = ", ".join(one_line(source) for source in asked.query[:_SHOWN])
+            raise UserError(f"{where}: holds no picture that can be read")
+        if not answered:
+            raise Interrupted("predict: stopped before the first answer; nothing is written")
+        if asked.out.suffix.lower() == ".json":
+            write_whole(asked.out, to_json(answered, unread, fitted.classes, total))
+        else:
+            write_whole(asked.out, to_csv(answered, unread, asked.open_set))
+        show(say, answered, total)
+
+        from mtl.stages.draw_answers import draw_answers  # loads what draws, when the answers are there
+
+        not_answered = [*pictures.left_out, *(one.why for one in unread)]
+        draw_answers(asked, source, outlook, least_sure(answered), total, not_answered)
+    table, page, sheet = (escape(one_line(path)) for path in (asked.out, asked.page, asked.sheet))
+    say.print(f"Answers: {table}, with pictures: {page}, {sheet}", highlight=False, soft_wrap=True)
+    if left:
+        told_of = f"{total - left:,} of {total:,} pictures"
+        raise Interrupted(f"predict: stopped after {told_of}, whose answers are written")
+
+
+def classifier_of(asked: Asked, log: Log) -> Source:
+    """The classifier that is asked: fitted now, or out of a file."""
+    if asked.classifier is not None:
+        return Source(file.load(asked.classifier), ())
+    assert asked.run is not None
+    assert asked.support is not None
+    return fit_run(asked.run, asked.support, log)
+
+
+def require_open_set(fitted: Fitted) -> None:
+    """Checks that pictures of none of the classes can be told.
+
+    Raises:
+        UserError: no class has two support pictures, or one has the name of the answer.
+    """
+    if fitted.open_set is None:
+        raise UserError(
+            "--open-set: how much alike pictures of one class are shows where it has two support pictures; "
+            "here every class has one, give some a second picture"
+        )
+    if NONE in fitted.classes:
+        raise UserError(
+            f"--open-set: a class is named {NONE!r}, as the answer is; give the class another name"
+        )
+
+
+def show(say: Console, answered: Sequence[Row], asked: int) -> None:
+    """Prints how many pictures got which answer, and the least sure answers."""
+    say.print(escape(told(answered, asked)), highlight=False, soft_wrap=True)
+    say.print(_table(least_sure(answered)[:_SHOWN], len(answered)))
+
+
+def _table(shown: Sequence[Row], count: int) -> Table:
+    title = f"The {len(shown)} least sure of {count:,}" if len(shown) < count else "Least sure first"
+    table = Table(title=title, title_justify="left")
+    table.add_column("picture", overflow="fold")
+    for name in ("class", "runner-up"):
+        table.add_column(name, overflow="fold")
+        table.add_column("", justify="right", no_wrap=True)
+    if shown[0].none is not None:
+        table.add_column("none", justify="right", no_wrap=True)
+    for row in shown:
+        cells = [row.file, row.answer, percent(row.probability)]
+        cells += [row.runner_up, percent(row.runner_up_probability)]
+        cells += [percent(row.none)] if row.none is not None else []
+        table.add_row(*(escape(one_line(cell)) for cell in cells))
+    return table

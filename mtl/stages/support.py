@@ -1,0 +1,125 @@
+"""A folder of a person's own classes, read into a support set."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mtl.config import Log
+from mtl.data.decode_ahead import decode_ahead
+from mtl.data.picture_files import support_files
+from mtl.errors import UserError, one_line
+from mtl.fewshot.embedder import Embedder
+from mtl.fewshot.support import Support
+from mtl.runtime.count import Count
+
+_NAMED = 4  # copies of a picture that a sentence names
+
+
+@dataclass(frozen=True, eq=False)
+class ReadSupport:
+    """What a support folder holds."""
+
+    support: Support  # its files are paths below the folder as it was given
+    left_out: tuple[str, ...]  # what is no part of it and why, a sentence each
+
+
+def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least: int = 2) -> ReadSupport:
+    """Embeds the pictures of `<folder>/<class>/*`, a batch at a time.
+
+    What cannot be read is left out. A picture that is in several classes is left out of all: which label is
+    right nobody knows; copies in one class count once.
+
+    Args:
+        folder: of the classes.
+        embedder: of a run or of a classifier.
+        log: whether and how progress is shown.
+        least: how many classes there must be.
+
+    Raises:
+        UserError: there is no such folder, or too few classes have pictures that can be read.
+    """
+    listed = support_files(folder)
+    files = [file for of_class in listed.files.values() for file in of_class]
+    prepared = embedder.preparation
+    features: list[torch.Tensor] = []
+    kept: list[Path] = []
+    digests: list[bytes] = []
+    left_out = list(listed.left_out)
+    with Count("support", len(files), log) as count:
+        for batch in decode_ahead(files, prepared.size, prepared.grayscale):
+            if batch.files:
+                features.append(embedder(batch.images))
+            kept += batch.files
+            digests += [hashlib.blake2b(image.numpy().tobytes()).digest() for image in batch.images]
+            left_out += [one.why for one in batch.unread]
+            count.add(len(batch.files) + len(batch.unread))
+    names = [str(file) for file in kept]
+    classes = [file.parent.name for file in kept]
+    rows, told = _distinct(digests, classes, names)
+    left_out += told
+    left = {classes[row] for row in rows}
+    left_out += [
+        f"{one_line(folder / name)}: no picture of it is left" for name in listed.files if name not in left
+    ]
+    if len(left) < least:
+        raise UserError(_too_few(folder, sorted(left), least, left_out))
+    support = Support.of(
+        torch.cat(features)[rows], [classes[row] for row in rows], [names[row] for row in rows]
+    )
+    return ReadSupport(support, tuple(left_out))
+
+
+def _distinct(
+    digests: Sequence[bytes], classes: Sequence[str], names: Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """The rows that count, ascending, and a sentence for each picture that has copies."""
+    copies: dict[bytes, list[int]] = {}
+    for row, digest in enumerate(digests):
+        copies.setdefault(digest, []).append(row)
+    kept, told = [], []
+    for same in copies.values():
+        among = {classes[row] for row in same}
+        if len(among) == 1:
+            kept.append(same[0])
+        if len(same) > 1:
+            told.append(_copies([names[row] for row in same], len(among)))
+    return sorted(kept), told
+
+
+def _copies(names: Sequence[str], classes: int) -> str:
+    shown = ", ".join(one_line(name) for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    if classes == 1:
+        return f"{shown}{more}: are the same picture; it counts once"
+    told = "as nobody knows which is right, none counts"
+    return f"{shown}{more}: are the same picture in {classes} classes; {told}"
+
+
+def _too_few(folder: Path, classes: Sequence[str], least: int, left_out: Sequence[str]) -> str:
+    there = f"there is only {one_line(classes[0])}" if classes else "there is none"
+    what = (
+        f"{least} classes with pictures that can be read are needed"
+        if least > 1
+        else "no picture can be read"
+    )
+    lines = "".join(f"\n  {sentence}" for sentence in left_out[:20])
+    return f"{one_line(folder)}: {what}{f', {there}' if least > 1 else ''}{lines}"
+
+
+def require_ways(embedder: Embedder, classes: int) -> None:
+    """Checks that the base learner can adapt to so many classes.
+
+    Raises:
+        UserError: it has a learned start, which serves one number of them.
+    """
+    origin = embedder.origin
+    learned = origin.head.name == "gradient_descent" and origin.head.init == "learned"
+    if learned and classes != origin.way:
+        raise UserError(
+            f"run {one_line(origin.run)} has a learned start (meta.head.init = learned), which serves "
+            f"{origin.way} classes alone, and here are {classes}; runs with meta.head.init = prototype "
+            "or zero serve any number"
+        )

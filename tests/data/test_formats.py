@@ -1,0 +1,265 @@
+import io
+import sys
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from mtl.data.decode import decode, to_tensor
+from mtl.data.formats import EXTENSIONS, REFUSED, CannotOpenError, in_words, opened
+from mtl.errors import UserError
+
+HEIC = b"\x00\x00\x00\x1cftypheic\x00\x00\x00\x00mif1heicmiaf" + bytes(40)
+
+
+def reason(file: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        decode(file, 16, False)
+    told = str(caught.value)
+    assert told.isprintable()
+    assert told.startswith(f"{file}: is not a readable image (")
+    return told.removeprefix(f"{file}: is not a readable image (").removesuffix(")")
+
+
+def encoded(image: Image.Image, form: str, **how: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **how)
+    return stream.getvalue()
+
+
+def test_the_endings_are_those_of_pillow() -> None:
+    Image.init()
+    opens = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
+    refused = {e for e, name in Image.registered_extensions().items() if name in REFUSED}
+    assert opens - refused <= EXTENSIONS
+    assert not refused & EXTENSIONS
+    of_some_pillows = {".heic", ".heif", ".hif", ".mpo", ".avif", ".avifs", ".jp2", ".webp"}
+    assert EXTENSIONS - opens <= of_some_pillows
+
+
+@pytest.mark.parametrize("ending", sorted(EXTENSIONS))
+def test_the_content_says_what_a_file_is(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"a{ending}"
+    file.write_bytes(encoded(Image.new("RGB", (20, 20), "red"), "PNG"))
+    assert decode(file, 16, False)[:, 8, 8].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the file is empty"),
+        (b"<html>\n<body>404 not found</body>\n</html>\n", "it holds text, whatever its name says"),
+        ("Größe\r\n".encode(), "it holds text, whatever its name says"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it holds text, whatever its name says"),
+        (b"\x00\x01\x02", "its content is damaged, or of no kind of picture that can be read"),
+        (HEIC, "it is HEIF; needs: pip install pillow-heif"),
+    ],
+)
+def test_what_is_no_picture_is_told_in_plain_words(
+    tmp_path: Path, content: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.png").write_bytes(content)
+    assert reason(tmp_path / "a.png") == why
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "folder.png").mkdir()
+    assert reason(tmp_path / "gone.png") == reason(tmp_path / "loop.png") == "there is no such file"
+    assert reason(tmp_path / "folder.png") == "it is no file"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
+def test_a_picture_cut_short_is_told(
+    tmp_path: Path, form: str, photograph: Callable[[int], Image.Image]
+) -> None:
+    content = encoded(photograph(0), form)
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) * 2 // 3])
+    told = reason(tmp_path / "a.jpg")
+    if form in {"JPEG", "PNG"}:
+        assert told == "it ends too early, as after a copy that was broken off"
+
+
+def test_an_eps_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import EpsImagePlugin
+
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    (tmp_path / "a.png").write_bytes(encoded(Image.new("RGB", (20, 20)), "EPS") + bytes(4))
+    with pytest.raises(UserError, match="is not a readable image"):
+        decode(tmp_path / "a.png", 16, False)
+
+
+def test_a_large_picture_is_opened_without_a_warning_and_a_huge_one_is_refused_with_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side in (14, 15):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{side}.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings(record=True) as leaked, ThreadPoolExecutor(4) as pool:
+        warnings.simplefilter("always")
+        shapes = set(pool.map(lambda _: decode(tmp_path / "14.png", 16, False).shape, range(8)))
+    assert shapes == {(3, 16, 16)}
+    assert leaked == []
+    assert reason(tmp_path / "15.png") == "it has 225 pixels, more than the 200 that Pillow opens"
+
+
+@pytest.mark.parametrize(("width", "height", "opens"), [(50, 1, True), (51, 1, False), (1, 51, False)])
+def test_a_picture_thin_as_a_line_is_refused(tmp_path: Path, width: int, height: int, opens: bool) -> None:
+    Image.new("L", (width, height)).save(tmp_path / "a.png")
+    if opens:
+        assert decode(tmp_path / "a.png", 16, True).shape == (1, 16, 16)
+    else:
+        assert reason(tmp_path / "a.png") == (
+            f"its sides, {width} × {height} pixels, differ by more than a factor of 50: its middle square "
+            "shows nothing"
+        )
+
+
+@pytest.mark.parametrize(("least", "size"), [(30, (80, 60)), (31, (160, 120)), (121, (640, 480))])
+def test_a_large_jpeg_is_decoded_to_no_less_than_twice_what_is_asked(
+    tmp_path: Path, least: int, size: tuple[int, int]
+) -> None:
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.jpg")
+    with opened(tmp_path / "a.jpg", least) as image:
+        assert image.size == size
+
+
+def test_a_large_jpeg_looks_as_if_all_of_it_were_decoded(
+    tmp_path: Path, photograph: Callable[..., Image.Image]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    photograph(0, 720).crop((0, 0, 720, 512)).save(tmp_path / "a.jpg", quality=90, exif=exif)
+    with Image.open(tmp_path / "a.jpg") as image:
+        whole = to_tensor(ImageOps.exif_transpose(image), 32, False)
+    difference = (decode(tmp_path / "a.jpg", 32, False).int() - whole.int()).abs().float()
+    assert difference.max() <= 8
+    assert 0 < difference.mean() < 1  # something was left out, and nothing of it can be seen
+
+
+def test_heif_is_opened_by_its_package_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = ModuleType("pillow_heif")
+    asked = []
+
+    def open_heif(file: Path) -> SimpleNamespace:
+        asked.append(file)
+        return SimpleNamespace(size=(24, 24), to_pillow=lambda: Image.new("RGB", (24, 24), "blue"))
+
+    package.open_heif = open_heif  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    file = tmp_path / "a.jpg"  # as telephones name them when they are sent on
+    file.write_bytes(HEIC)
+    assert decode(file, 16, False)[:, 0, 0].tolist() == [0, 0, 255]
+    assert asked == [file]
+    package.open_heif = lambda file: SimpleNamespace(size=(90_000, 90_000))  # type: ignore[attr-defined]
+    assert reason(file).startswith("it has 8,100,000,000 pixels, more than the ")
+
+
+def test_heif_of_a_real_package(tmp_path: Path) -> None:
+    package = pytest.importorskip("pillow_heif")
+    image = Image.new("RGB", (64, 64), "red")
+    image.paste((0, 0, 255), (32, 0, 64, 64))
+    package.from_pillow(image).save(tmp_path / "a.heic", quality=95)
+    red, _, blue = decode(tmp_path / "a.heic", 16, False)[:, 8].int()
+    assert min(*red[:6], *blue[10:]) > 230
+    assert max(*red[10:], *blue[:6]) < 30
+
+
+CUT = "it ends too early, as after a copy that was broken off"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (CannotOpenError("so"), "so"),
+        (PermissionError(13, "Permission denied"), "permission denied"),
+        (MemoryError(), "it takes more memory than there is"),
+        (EOFError(), CUT),
+        (OSError("image file is truncated (3 bytes not processed)"), CUT),
+        (Image.DecompressionBombError("no number"), "it has more pixels than are opened"),
+        (SyntaxError("broken PNG file"), "it is damaged: broken PNG file"),
+        (IndexError(), "it is damaged"),
+    ],
+)
+def test_errors_in_plain_words(error: Exception, words: str) -> None:
+    assert in_words(error) == words
+
+
+def test_damaged_exif_data_do_not_hide_the_picture(tmp_path: Path) -> None:
+    content = encoded(Image.new("RGB", (20, 20), "white"), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert decode(tmp_path / "a.jpg", 16, True).float().mean() > 250
+
+
+def test_the_first_picture_of_an_animation_counts(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
+    for name in ("a.gif", "a.png", "a.tiff", "a.webp"):
+        first.save(
+            tmp_path / name,
+            save_all=True,
+            append_images=[second],
+            **({"lossless": True} if name.endswith("webp") else {}),
+        )
+        assert decode(tmp_path / name, 16, False)[:, 8, 8].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "name", "expected"),
+    [
+        ("LA", (10, 0), "a.png", [255, 255, 255]),
+        ("RGBA", (255, 0, 0, 255), "a.webp", [255, 0, 0]),
+        ("CMYK", (0, 255, 255, 0), "a.tif", [255, 0, 0]),
+        ("P", 0, "a.png", [0, 0, 0]),
+        ("1", 1, "a.pbm", [255, 255, 255]),
+        ("YCbCr", (255, 128, 128), "a.tif", [255, 255, 255]),
+        ("HSV", (0, 255, 255), None, [255, 0, 0]),
+    ],
+)
+def test_colours_of_every_kind_become_red_green_and_blue(
+    tmp_path: Path, mode: str, colour: object, name: str | None, expected: list[int]
+) -> None:
+    image = Image.new(mode, (1, 1), colour)  # type: ignore[arg-type]
+    if name is not None:
+        image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+        decoded = decode(tmp_path / name, 16, False)
+    else:
+        decoded = to_tensor(image, 16, False)
+    assert decoded.shape == (3, 16, 16)
+    assert torch.unique(decoded.flatten(1), dim=1).flatten().tolist() == expected
+
+
+def test_a_palette_with_a_transparency_for_each_colour_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (16, 16), 1)
+    image.putpalette([0, 0, 0, 200, 0, 0])
+    image.paste(0, (0, 0, 8, 16))
+    image.save(tmp_path / "a.png", transparency=bytes([0, 255]))
+    decoded = decode(tmp_path / "a.png", 16, False)
+    assert decoded[:, 8, 2].tolist() == [255, 255, 255]
+    assert decoded[:, 8, 12].tolist() == [200, 0, 0]
+
+
+def test_colours_that_nobody_knows_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise ValueError("conversion from LAB to RGB not supported")
+
+    monkeypatch.setattr(Image.Image, "convert", unknown)
+    with pytest.raises(ValueError, match=r"its colours, of mode LAB, are not known; save it as RGB"):
+        to_tensor(Image.new("LAB", (16, 16)), 16, False)
+
+
+def test_sixteen_bit_colour_becomes_eight(tmp_path: Path) -> None:
+    values = np.full((16, 16), 65535, dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert decode(tmp_path / "a.tif", 16, False).unique().tolist() == [255]

@@ -1,0 +1,276 @@
+"""Weights out of files and of the libraries' caches into a backbone. No test goes to the network."""
+
+import re
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mtl.config import Backbone
+from mtl.errors import UserError
+from mtl.models.backbones import build_backbone, load_weights
+from mtl.models.backbones.weights import put_weights
+from mtl.runtime.seeds import generator
+
+NAME = "torchvision.squeezenet1_1"
+
+
+def _build(name=NAME, **keys):
+    return build_backbone(Backbone(name=name, **keys), 3, 32, generator(0))
+
+
+def _whole(name="squeezenet1_1", **options):
+    """The state of a library's own network, classifier and all, with other weights than `_build` gives."""
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        return torchvision.models.get_model(name, **options).state_dict()
+
+
+def _same(backbone, state):
+    own = getattr(backbone, "network", backbone).state_dict()
+    return bool(own) and all(torch.equal(own[key], state[key]) for key in own)
+
+
+def _refused(backbone, config):
+    with pytest.raises(UserError) as caught:
+        load_weights(backbone, config)
+    told = str(caught.value)
+    assert "\n" not in told
+    return told
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """No network, and what was asked of it."""
+    asked = []
+
+    def fail(url, dst, hash_prefix=None, progress=True):
+        asked.append((url, dst, hash_prefix))
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    return asked
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """Where torch.hub keeps what it has fetched."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch home"))
+    return tmp_path / "torch home" / "hub" / "checkpoints"
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "safetensors"])
+def test_a_file_of_the_whole_network_fits(ending, tmp_path):
+    state, path = _whole(), tmp_path / f"weights.{ending}"
+    save_file(state, path) if ending == "safetensors" else torch.save(state, path)
+    network = _build()
+    assert not _same(network, state)
+    load_weights(network, Backbone(name=NAME, weights=str(path)))
+    assert _same(network, state)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_so_does_one_of_a_training_script_or_of_another_classifier(key, tmp_path):
+    state = _whole(num_classes=7)
+    torch.save({key: state, "epoch": 3}, tmp_path / "a.pth")
+    network = _build()
+    load_weights(network, Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
+    assert _same(network, state)
+
+
+@pytest.mark.parametrize("name", ["conv4", "resnet12"])
+def test_networks_of_this_project_take_files_of_their_own(name, tmp_path):
+    config = Backbone(name=name, channels=(4, 4, 8, 8), weights=str(tmp_path / "own.pth"))
+    state = build_backbone(config, 1, 16, generator(3)).state_dict()
+    torch.save(state, tmp_path / "own.pth")
+    network = build_backbone(config, 1, 16, generator(0))
+    load_weights(network, config)
+    assert _same(network, state)
+
+
+def test_without_weights_nothing_changes():
+    network = _build()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    load_weights(network, Backbone(name=NAME))
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_files_from_before_densenet_was_renamed_and_without_versions_fit(tmp_path):
+    """torchvision's files of densenet have norm.1 for norm1; mnasnet refuses weights without a version."""
+    state = _whole("densenet121")
+    old = {re.sub(r"(denselayer\d+\.)(norm|conv)(\d)", r"\1\2.\3", k): v for k, v in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    old = {k: v for k, v in old.items() if not k.endswith("num_batches_tracked")}
+    network = _build("torchvision.densenet121")
+    put_weights(network.network, old, "densenet121", "old", network.removed)
+    assert _same(network, state)
+
+    state = _whole("mnasnet0_5")
+    save_file(state, tmp_path / "a.safetensors")
+    config = Backbone(name="torchvision.mnasnet0_5", weights=str(tmp_path / "a.safetensors"))
+    network = _build(config.name)
+    load_weights(network, config)
+    assert _same(network, state)
+
+
+def test_side_classifiers_are_passed_over():
+    state = _whole("googlenet", init_weights=False)
+    assert "aux1.fc2.weight" in state
+    with torch.device("meta"):
+        network = _build("torchvision.googlenet", weights="DEFAULT")
+    network.to_empty(device="cpu")
+    put_weights(network.network, state, "googlenet", "DEFAULT", network.removed)
+    assert _same(network, state)
+
+
+def test_published_weights_are_read_out_of_the_cache(cache, unreachable):
+    state = _whole()
+    cache.mkdir(parents=True)
+    torch.save(state, cache / "squeezenet1_1-b8a52dc0.pth")
+    for weights in ("DEFAULT", "IMAGENET1K_V1"):
+        network = _build(weights=weights)
+        load_weights(network, Backbone(name=NAME, weights=weights))
+        assert _same(network, state)
+    assert not unreachable
+
+
+def test_they_are_fetched_into_it_and_their_digest_checked(cache, monkeypatch):
+    state, asked = _whole(), []
+
+    def fetch(url, dst, hash_prefix=None, progress=True):
+        asked.append((url.rpartition("/")[2], dst, hash_prefix))
+        torch.save(state, dst)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    network = _build(weights="DEFAULT")
+    for _ in range(2):
+        load_weights(network, Backbone(name=NAME, weights="DEFAULT"))
+    assert _same(network, state)
+    file = "squeezenet1_1-b8a52dc0.pth"
+    assert asked == [(file, str(cache / file), "b8a52dc0")]
+
+
+def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreachable):
+    told = _refused(_build(weights="DEFAULT"), Backbone(name=NAME, weights="DEFAULT"))
+    ((url, path, _),) = unreachable
+    assert told == (
+        f"backbone.weights: DEFAULT of {NAME} cannot be fetched (<urlopen error no route>); put "
+        f"squeezenet1_1-b8a52dc0.pth ({url}) into {cache}, or give it as backbone.weights=FILE"
+    )
+    assert url.endswith("/squeezenet1_1-b8a52dc0.pth")
+    assert Path(path).parent == cache
+
+
+def test_building_reads_and_fetches_nothing(cache, unreachable, tmp_path):
+    for weights in ("DEFAULT", str(tmp_path / "gone.pth")):
+        _build(weights=weights)
+    assert not unreachable
+    assert not cache.exists()
+
+
+def _one_less(state):
+    del state["features.0.bias"]
+
+
+def _one_more(state):
+    state["features.99.weight"] = state["features.99.bias"] = torch.zeros(1)
+
+
+def _another_shape(state):
+    state["features.0.weight"] = torch.zeros(64, 3, 7, 7)
+
+
+def _not_finite(state):
+    state["features.0.bias"][3] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (_one_less, "{}: does not fit torchvision.squeezenet1_1: it lacks features.0.bias"),
+        (
+            _one_more,
+            "{}: does not fit torchvision.squeezenet1_1, which has no features.99.weight and 1 more",
+        ),
+        (
+            _another_shape,
+            "{}: does not fit torchvision.squeezenet1_1: features.0.weight is [64, 3, 7, 7], and must be "
+            "[64, 3, 3, 3]",
+        ),
+        (_not_finite, "{}: features.0.bias holds values that are not finite"),
+    ],
+)
+def test_weights_of_another_network_are_told_by_the_first_that_is_wrong(change, sentence, tmp_path):
+    state, path = _whole(), tmp_path / "a.pth"
+    change(state)
+    torch.save(state, path)
+    assert _refused(_build(), Backbone(name=NAME, weights=str(path))) == (
+        "backbone.weights: " + sentence.format(path)
+    )
+
+
+def test_a_file_that_is_not_there_or_no_weights_is_told(tmp_path):
+    def told(file):
+        return _refused(_build(), Backbone(name=NAME, weights=str(tmp_path / file)))
+
+    torch.save(_whole(), tmp_path / "squeeze.pth")
+    assert told("squeze.pth") == (
+        f"backbone.weights: {tmp_path / 'squeze.pth'}: there is no such file; did you mean "
+        f"{tmp_path / 'squeeze.pth'}?"
+    )
+    assert told("qqq/x.pth").endswith("there is no such file")
+    for file in ("a.pth", "a.safetensors"):
+        (tmp_path / file).write_bytes(b"not weights")
+        assert f"{tmp_path / file}: is damaged, or holds other things than weights" in told(file)
+    torch.save({"format": 1, "backbone": _whole()}, tmp_path / "b.pth")
+    torch.save([torch.zeros(1)], tmp_path / "c.pth")
+    for file in ("b.pth", "c.pth"):
+        assert told(file).endswith(
+            f"{file}: is no state_dict, which holds tensors by their names and nothing else"
+        )
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "touched",)
+
+    torch.save({"a": Evil()}, tmp_path / "a.pth")
+    assert "is damaged, or holds other things" in _refused(
+        _build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth"))
+    )
+    assert not (tmp_path / "touched").exists()
+
+
+def test_timm_has_its_own_cache(monkeypatch):
+    timm = pytest.importorskip("timm")
+    state = timm.create_model("resnet10t").state_dict()
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", lambda *_, **__: dict(state))
+    network = _build("timm.resnet10t")
+    before = torch.random.get_rng_state()
+    load_weights(network, Backbone(name="timm.resnet10t", weights="DEFAULT"))
+    assert _same(network, state)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+    def fail(*_, **__):
+        raise OSError("no route\nto the hub")
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
+    assert _refused(network, Backbone(name="timm.resnet10t", weights="DEFAULT")) == (
+        "backbone.weights: DEFAULT of timm.resnet10t cannot be had (no route); fetch model.safetensors of "
+        "timm/resnet10t.c3_in1k on the Hugging Face hub elsewhere and give it as backbone.weights=FILE"
+    )
+
+
+def test_a_file_of_timm_fits(tmp_path):
+    timm = pytest.importorskip("timm")
+    state = timm.create_model("vit_tiny_patch16_224", num_classes=3).state_dict()
+    save_file(state, tmp_path / "model.safetensors")
+    config = Backbone(name="timm.vit_tiny_patch16_224", weights=str(tmp_path / "model.safetensors"))
+    network = _build(config.name)
+    load_weights(network, config)
+    assert _same(network, state)

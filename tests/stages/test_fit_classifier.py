@@ -1,0 +1,182 @@
+"""Classifiers as files: fitted, added to, made to forget; and nothing written where that is refused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from own_folders import CLASSES, lay_out
+
+from mtl.errors import UserError
+from mtl.fewshot import file
+from mtl.stages.fit import fit_again, fit_new, fit_run
+
+OUT = Path("things.fewshot")
+
+
+@pytest.fixture
+def home(image_root, tmp_path, monkeypatch):
+    lay_out(image_root, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fitted(home, whole_run, capsys):
+    fit_new(whole_run.path, Path("things"), OUT)
+    capsys.readouterr()
+    return OUT
+
+
+def support_of(path):
+    support = file.load(path).support
+    return dict(zip(support.classes, support.counts().tolist(), strict=True))
+
+
+def refused(home, call, *given, **more):
+    before = {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+    with pytest.raises(UserError) as caught:
+        call(*given, **more)
+    assert {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()} == before
+    return str(caught.value)
+
+
+def test_a_fitted_classifier_answers_out_of_its_file_as_before(home, whole_run, capsys):
+    shutil.copyfile("things/ash/0.png", "things/ash/again.png")
+    fit_new(whole_run.path, Path("things"), OUT)
+    said = capsys.readouterr()
+    assert "Fitted 3 classes with 9 pictures: ash 3, elm 3, oak 3." in said.out
+    assert said.out.endswith("Classifier: things.fewshot\n")
+    assert (
+        said.err == "left out: things/ash/0.png, things/ash/again.png: are the same picture; it counts once\n"
+    )
+    read, source = file.load(OUT), fit_run(whole_run.path, Path("things"))
+    features = source.fitted.support.features
+    for one, other in zip(
+        read.answer(features).probabilities, source.fitted.answer(features).probabilities, strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_what_is_there_is_kept_unless_it_may_be_replaced(home, whole_run, fitted):
+    told = refused(home, fit_new, whole_run.path, Path("things"), OUT)
+    assert told == "things.fewshot: is there already; --overwrite replaces it, --out writes elsewhere"
+    shutil.rmtree("things/oak")
+    fit_new(whole_run.path, Path("things"), OUT, overwrite=True)
+    assert support_of(OUT) == {"ash": 3, "elm": 3}
+
+
+def test_a_class_and_pictures_of_a_known_class_are_added(home, fitted, image_root):
+    shutil.copytree(image_root / "test" / "test 04", "more/yew")
+    Path("more/ash").mkdir()
+    for i in (3, 4):
+        shutil.copyfile(f"new/ash {i}.png", f"more/ash/{i}.png")
+    fit_again(fitted, add=Path("more"), out=Path("other.fewshot"))
+    assert support_of("other.fewshot") == {"ash": 5, "elm": 3, "oak": 3, "yew": 12}
+    assert support_of(fitted) == {"ash": 3, "elm": 3, "oak": 3}
+
+
+def test_adding_to_a_classifier_is_fitting_to_all(home, fitted, whole_run):
+    Path("more/ash").mkdir(parents=True)
+    shutil.copyfile("new/ash 3.png", "more/ash/3.png")
+    fit_again(fitted, add=Path("more"))
+    shutil.copyfile("new/ash 3.png", "things/ash/3.png")
+    whole = fit_run(whole_run.path, Path("things")).fitted
+    answers = [one.answer(whole.support.features).probabilities for one in (file.load(fitted), whole)]
+    assert torch.allclose(*answers, atol=1e-4)
+
+
+def test_classes_are_forgotten_and_the_classifier_is_replaced(home, fitted):
+    fit_again(fitted, remove="elm")
+    assert support_of(fitted) == {"ash": 3, "oak": 3}
+
+
+def test_a_class_is_replaced_by_removing_and_adding_it(home, fitted):
+    Path("more/ash").mkdir(parents=True)
+    shutil.copyfile("new/ash 3.png", "more/ash/3.png")
+    fit_again(fitted, add=Path("more"), remove=" ash , oak ")
+    assert support_of(fitted) == {"ash": 1, "elm": 3}
+
+
+def test_all_classes_may_be_exchanged(home, fitted):
+    shutil.copytree("things", "more")
+    fit_again(fitted, add=Path("more"), remove="ash,elm,oak")
+    assert support_of(fitted) == {"ash": 3, "elm": 3, "oak": 3}
+
+
+@pytest.mark.parametrize(
+    ("remove", "told"),
+    [
+        ("elmm", "--remove: elmm is no class of things.fewshot; did you mean elm? (it has: ash, elm, oak)"),
+        ("zzz", "--remove: zzz is no class of things.fewshot; (it has: ash, elm, oak)"),
+        (" , ", "--remove: ' , ' names no class"),
+        ("ash,elm", "things.fewshot: a classifier needs two classes or more; of 3 there would be left oak"),
+        (
+            "ash,elm,oak",
+            "things.fewshot: a classifier needs two classes or more; of 3 there would be left none",
+        ),
+    ],
+)
+def test_what_cannot_be_removed_is_told(home, fitted, remove, told):
+    assert refused(home, fit_again, fitted, remove=remove) == told
+
+
+def test_a_class_with_a_comma_in_its_name_is_removed_by_it(home, whole_run):
+    Path("things/oak").rename("things/oak, old")
+    fit_new(whole_run.path, Path("things"), OUT)
+    fit_again(OUT, remove="oak, old")
+    assert support_of(OUT) == {"ash": 3, "elm": 3}
+
+
+def test_pictures_that_are_there_already_count_once(home, fitted, capsys):
+    Path("more/ash").mkdir(parents=True)
+    shutil.copyfile("things/ash/1.png", "more/ash/other name.png")
+    shutil.copyfile("new/ash 3.png", "more/ash/3.png")
+    fit_again(fitted, add=Path("more"))
+    assert support_of(fitted)["ash"] == 4
+    assert (
+        "left out: more/ash/other name.png: is the same picture as things/ash/1.png, which is there already; "
+        "it counts once\n" in capsys.readouterr().err
+    )
+
+
+def test_a_picture_that_is_there_in_another_class_counts_in_none(home, fitted, capsys):
+    Path("more/ash").mkdir(parents=True)
+    shutil.copyfile("things/elm/1.png", "more/ash/1.png")
+    fit_again(fitted, add=Path("more"))
+    assert support_of(fitted) == {"ash": 3, "elm": 2, "oak": 3}
+    assert (
+        "left out: more/ash/1.png: is the same picture as things/elm/1.png of another class; as nobody knows "
+        "which is right, none counts\n" in capsys.readouterr().err
+    )
+
+
+def test_adding_nothing_new_is_refused(home, fitted):
+    told = refused(home, fit_again, fitted, add=Path("things"))
+    assert told == "things: holds no picture that is not there already"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "things.fewshot: nothing is to be changed; --add or --remove says what"),
+        ({"add": Path("nowhere")}, "nowhere: there is no such folder"),
+        ({"add": Path("thing")}, "thing: there is no such folder; did you mean things?"),
+        ({"remove": "ash", "out": Path("new")}, "new: is a folder, not a file to write"),
+        ({"remove": "ash", "out": Path("no/a")}, "no/a: cannot be written, the folder no does not exist"),
+        (
+            {"remove": "ash", "out": Path("there")},
+            "there: is there already; --overwrite replaces it, --out writes elsewhere",
+        ),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(home, fitted, given, told):
+    Path("there").write_text("mine")
+    assert refused(home, fit_again, fitted, **given) == told
+
+
+def test_what_is_no_run_or_no_classifier_is_told(home, whole_run):
+    assert "nowhere: is no folder of a run" in refused(home, fit_new, Path("nowhere"), Path("things"), OUT)
+    told = refused(home, fit_again, Path("no.fewshot"), remove="ash")
+    assert told == "no.fewshot: there is no such classifier; fit --out no.fewshot makes one"
+    assert CLASSES == ("ash", "elm", "oak")
