@@ -12,8 +12,9 @@ from mtl.hard_tasks.leaf_order import leaf_order
 from mtl.hard_tasks.ledger import Ledger, Phase
 from mtl.hard_tasks.ledger_rows import episode_id
 from mtl.hard_tasks.pairs import pair_count
+from mtl.hard_tasks.phases import even_round
 from mtl.hard_tasks.round_pairs import PairSum
-from mtl.hard_tasks.views import class_names, episode_span, even_round, pair_sums, round_pair_sums
+from mtl.hard_tasks.views import class_names, episode_span, pair_sums, round_pair_sums
 
 Floats = NDArray[np.float64]
 

@@ -14,37 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from mtl.errors import UserError
-from mtl.hard_tasks.ledger_rows import BatchRows, class_key, class_keys, episode_id
+from mtl.hard_tasks import ledger_sql as sql
+from mtl.hard_tasks.ledger_rows import BatchRows, class_key, class_keys, episode_id, heaviest
 from mtl.hard_tasks.schema import PER_PHASE, connect_reader, connect_writer
 
 if TYPE_CHECKING:
     from mtl.episodes.types import EpisodeBatch, Outcome
 
 KEPT_WEIGHTS = 1000  # units of a round whose weights are kept: the heaviest; the checkpoint has them all
-
-_ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_CLASS = """
-    INSERT INTO class_total VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET
-    queries = queries + excluded.queries, correct = correct + excluded.correct,
-    draws = draws + 1, hard = hard + excluded.hard"""
-_ADD_CLASS_ROUND = """
-    INSERT INTO class_round VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET
-    queries = queries + excluded.queries, correct = correct + excluded.correct,
-    draws = draws + 1, hard = hard + excluded.hard"""
-_ADD_PAIR = """
-    INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
-    low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
-_ADD_TASK = """
-    INSERT INTO task_total VALUES (?, ?, ?, ?, ?, ?, 1, ?, NULL, NULL) ON CONFLICT DO UPDATE SET
-    last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
-_ADD_SPAN = """
-    INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"""
-_ADD_ROUND = "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -140,18 +120,18 @@ class Ledger:
             raise ValueError(f'phase "{phase}": episodes of round {round} after those of round {latest}')
         rows = BatchRows(batch, outcome)
         run = self.sql.executemany
-        run(_ADD_EPISODE, rows.episodes(at.id, at.episodes, round, step))
+        run(sql.ADD_EPISODE, rows.episodes(at.id, at.episodes, round, step))
         seen = rows.classes_seen()
-        run(_ADD_CLASS, [(at.id, *row) for row in seen])
-        run(_ADD_CLASS_ROUND, [(at.id, round, *row) for row in seen])
-        run(_ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
+        run(sql.ADD_CLASS, [(at.id, *row) for row in seen])
+        run(sql.ADD_CLASS_ROUND, [(at.id, round, *row) for row in seen])
+        run(sql.ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
         tasks = rows.tasks_seen()  # first, last and total accuracy of a task seen for the first time are one
         run(
-            _ADD_TASK,
+            sql.ADD_TASK,
             [(at.id, key, round, accuracy, accuracy, accuracy, hard) for key, accuracy, hard in tasks],
         )
         last = at.episodes + len(batch) - 1
-        self.sql.execute(_ADD_SPAN, (at.id, round, at.episodes, last))
+        self.sql.execute(sql.ADD_SPAN, (at.id, round, at.episodes, last))
         self.sql.execute("UPDATE phase SET episodes = ? WHERE id = ?", (last + 1, at.id))
         self._phases[phase] = Phase(at.id, at.name, at.split, last + 1)
         self._latest[at.id] = round
@@ -170,12 +150,12 @@ class Ledger:
         classes, 2 for pairs and N for tasks. Needed with `weights`.
         """
         at = self._begun(phase, split)
-        self.sql.execute(_ADD_ROUND, (at.id, *astuple(record)))
+        self.sql.execute(sql.ADD_ROUND, (at.id, *astuple(record)))
         if weights is None:
             return
         if members is None:
             raise ValueError("weights without members: no one could tell whose they are")
-        units = _heaviest(weights, KEPT_WEIGHTS)
+        units = heaviest(weights, KEPT_WEIGHTS)
         kept = zip(class_keys(members(units).numpy()), weights[units].tolist(), strict=True)
         self.sql.executemany(
             "INSERT INTO round_weight VALUES (?, ?, ?, ?, ?)",
@@ -255,21 +235,3 @@ class Ledger:
         if at.split != split:
             raise ValueError(f'phase "{phase}" speaks of the split {at.split}, not {split}')
         return at
-
-
-def split_name(split: str, image_set: str | None) -> str:
-    """What the ledger calls a split: with its image set, where it is not the run's own."""
-    return split if image_set is None else f"{split} {image_set}"
-
-
-def _heaviest(weights: Tensor, count: int) -> Tensor:
-    """(k,) int64: the units of the k ≤ count largest weights, heaviest first, equal ones by their number.
-
-    Unlike topk, which may take any of several equal weights; unlike a stable sort, without sorting them all.
-    """
-    least = float(weights.topk(min(count, weights.numel())).values[-1])
-    values = weights.numpy()
-    above = np.flatnonzero(values > least)
-    above = above[np.argsort(-values[above], kind="stable")]
-    level = np.flatnonzero(values == least)
-    return torch.from_numpy(np.concatenate([above, level[: count - above.size]]))

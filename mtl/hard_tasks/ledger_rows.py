@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mtl.hard_tasks.pairs import places
 
@@ -121,3 +123,16 @@ def _wrong_answers(outcome: "Outcome", order: NDArray[np.int64]) -> list[bytes |
         records["sure"] = surely[own, query]
         found.append(records.tobytes())
     return found
+
+
+def heaviest(weights: Tensor, count: int) -> Tensor:
+    """(k,) int64: the units of the k ≤ count largest weights, heaviest first, equal ones by their number.
+
+    Unlike topk, which may take any of several equal weights; unlike a stable sort, without sorting them all.
+    """
+    least = float(weights.topk(min(count, weights.numel())).values[-1])
+    values = weights.numpy()
+    above = np.flatnonzero(values > least)
+    above = above[np.argsort(-values[above], kind="stable")]
+    level = np.flatnonzero(values == least)
+    return torch.from_numpy(np.concatenate([above, level[: count - above.size]]))

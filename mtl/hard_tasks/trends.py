@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.phases import even_round
 from mtl.hard_tasks.stretches import class_sums, stretches
-from mtl.hard_tasks.views import class_names, even_round, measured_rounds
+from mtl.hard_tasks.views import class_names, measured_rounds
 
 
 def class_trends(

@@ -15,6 +15,7 @@ from mtl.errors import UserError
 from mtl.hard_tasks.intervals import wilson
 from mtl.hard_tasks.ledger import Ledger, Phase, Round
 from mtl.hard_tasks.ledger_rows import HARD_ORIGINS, episode_id, key_classes
+from mtl.hard_tasks.phases import even_round
 from mtl.hard_tasks.round_pairs import PairSum, sum_pairs
 from mtl.hard_tasks.schema import HOT_PAIR
 
@@ -185,20 +186,6 @@ def rounds(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) 
         (at.id, round, top),
     )
     return [Round(*row) for row in rows][::-1]
-
-
-def even_round(at: Phase) -> int | None:
-    """The round that tells of classes and pairs where no round is asked for; None: all of them together.
-
-    Of an evaluation it is the first: the later ones test again what was answered worst, and would count a
-    hard task many times over.
-    """
-    return 0 if is_evaluation(at.name) else None
-
-
-def is_evaluation(phase: str) -> bool:
-    """Whether a phase only measures: nothing is trained in it."""
-    return phase.startswith("evaluate")
 
 
 def has_round(ledger: Ledger, phase: str, round: int) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.phases import is_evaluation
 from mtl.hard_tasks.trends import class_trends
 from mtl.hard_tasks.views import (
     ConfusedPair,
@@ -11,7 +12,6 @@ from mtl.hard_tasks.views import (
     confused_pairs,
     hardest_classes,
     hardest_tasks,
-    is_evaluation,
 )
 from mtl.hard_tasks.visits import SolvedEpisode, Visit, histories, worst_episodes
 from mtl.report.contents import ClassRow, PairCard, Shown, TaskCard, Thumbnail, Wrong

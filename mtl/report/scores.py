@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mtl.hard_tasks.intervals import mean_interval
-from mtl.hard_tasks.ledger import split_name
+from mtl.hard_tasks.phases import split_name
 from mtl.report.contents import ClassChange, Result, RunDifference, SettingResults
 
 _CHANGES = 15  # classes that gained most, and as many that lost most, of a setting

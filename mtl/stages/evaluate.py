@@ -10,7 +10,8 @@ with which prediction on other images begins.
 from collections.abc import Sequence
 
 from mtl.config import Config
-from mtl.hard_tasks.ledger import Ledger, split_name
+from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.phases import split_name
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard

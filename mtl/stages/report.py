@@ -13,7 +13,8 @@ from pathlib import Path
 from mtl.config import Config
 from mtl.data.fingerprint import fingerprint
 from mtl.errors import UserError
-from mtl.hard_tasks.ledger import Ledger, split_name
+from mtl.hard_tasks.ledger import Ledger
+from mtl.hard_tasks.phases import split_name
 from mtl.hard_tasks.views import confused_pairs
 from mtl.report.cards import Limits
 from mtl.report.contents import Drawing, PhaseReport, Report, RunReport
