@@ -12,6 +12,7 @@ from mtl.data.listing import Contents, contents
 from mtl.errors import UserError, one_line
 
 _MAGIC = "*?["
+_NEAR = 0.6  # of the letters of the longer name: two that share so many are near each other
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class PictureFiles:
 def support_files(folder: Path) -> ClassFiles:
     """The pictures right in each folder below `folder`; a class's name is that of its folder.
 
-    Hidden files and folders, folders in a class, and files that are no pictures by their ending are passed
-    over.
+    Hidden files and folders, and files that are no pictures by their ending, are passed over. Folders in a
+    class are not looked into, and said to be there.
 
     Raises:
         UserError: there is no such folder, or it holds no class with pictures.
@@ -45,10 +46,15 @@ def support_files(folder: Path) -> ClassFiles:
     left_out: list[str] = []
     at = _looked_into(folder, left_out)
     for inner in at.folders:
-        if found := _looked_into(inner, left_out).pictures:
-            files[inner.name] = found
+        found = _looked_into(inner, left_out)
+        if found.pictures:
+            files[inner.name] = found.pictures
         else:
             left_out.append(f"{one_line(inner)}: holds no pictures; the class is left out")
+        if deeper := len(found.folders):
+            many = "1 folder in it is" if deeper == 1 else f"{deeper:,} folders in it are"
+            told = f"{many} not looked into; pictures lie right in <class>/"
+            left_out.append(f"{one_line(inner)}: {told}")
     if loose := len(at.pictures):
         many = "1 picture lies" if loose == 1 else f"{loose:,} pictures lie"
         left_out.append(f"{one_line(folder)}: {many} beside the folders of the classes, and of no class")
@@ -150,6 +156,13 @@ def _missing(path: Path, kind: str) -> str:
         return f"{one_line(path)}: is no {kind}"
     at = _looked_into(path.parent, [])
     beside = [p.name for p in (*at.folders, *(at.pictures if kind != "folder" else ()))]
-    near = difflib.get_close_matches(path.name, beside, 1, 0.5)
+    close = difflib.get_close_matches(path.name, beside, 3, _NEAR)
+    near = [name for name in close if _shared(path.name, name) >= _NEAR]
     hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else ""
     return f"{one_line(path)}: there is no such {kind}{hint}"
+
+
+def _shared(one: str, other: str) -> float:
+    """The letters that two names share in one order, as a part of the longer; `ratio` favours long names."""
+    blocks = difflib.SequenceMatcher(None, one, other).get_matching_blocks()
+    return sum(block.size for block in blocks) / max(len(one), len(other))

@@ -30,8 +30,13 @@ from mtl.runtime.seeds import generator
 FORMAT = 1
 
 Precision = Literal["float32", "bfloat16"]
+_DAMAGED = "is no classifier, or was cut short or changed"
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Unfit(ValueError):
+    """What a file holds is of no use, in words that a person may read; libraries have others."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +74,19 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
         precision: of the backbone; None: as it was saved, so that answers stay the same.
 
     Raises:
-        UserError: there is no such file, or it is damaged, or of another kind or version.
+        UserError: there is no such file, or it is damaged, or of another kind or version; or the device is
+            not to be had.
     """
     from safetensors import SafetensorError, safe_open
 
     shown = one_line(path)
+    _require_content(path)
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise UserError(f"{shown}: there is no such classifier; fit --out {shown} makes one") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{shown}: is no classifier, or damaged ({_first_line(error)})") from None
+    except (SafetensorError, OSError):
+        raise UserError(f"{shown}: {_DAMAGED}") from None
     if "fewshot" not in header:
         raise UserError(f"{shown}: is no classifier, but safetensors of another program")
     try:
@@ -89,20 +94,43 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
         found = tree["format"]
         if found == FORMAT:
             if tree["sha256"] != _digest(tree["told"], tensors):
-                raise ValueError("its checksum is another")
+                raise _Unfit("its checksum is another")
             return _fitted(tree["told"], tensors, runtime or Runtime(), precision)
-    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserError) as error:
-        raise UserError(f"{shown}: is damaged ({_first_line(error)})") from None
+    except UserError as error:  # what the network needs is not there
+        raise UserError(f"{shown}: {str(error).splitlines()[0]}") from None
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        raise UserError(f"{shown}: {_DAMAGED}{_what(error)}") from None
     raise UserError(f"{shown}: has format {found}, this version reads format {FORMAT}")
 
 
-def _first_line(error: Exception) -> str:
+def _require_content(path: Path) -> None:
+    """Checks what can be said without looking into the file.
+
+    Raises:
+        UserError: there is no such file, it cannot be read, is empty, or a folder.
+    """
+    shown = one_line(path)
+    if path.is_dir():
+        of_run = (path / "config.yaml").exists()
+        what = "the folder of a run; --run and --support go with it" if of_run else "a folder, no classifier"
+        raise UserError(f"{shown}: is {what}")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise UserError(f"{shown}: the file is empty")
+    except FileNotFoundError:
+        raise UserError(f"{shown}: there is no such classifier; fit --out {shown} makes one") from None
+    except OSError as error:
+        raise UserError(f"{shown}: cannot be read ({error.strerror})") from None
+
+
+def _what(error: Exception) -> str:
+    """What is wrong, in brackets, where that is known in words of ours."""
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return f" ({'.'.join(map(str, error.errors()[0]['loc']))} is not as it should be)"
     if isinstance(error, KeyError):
-        return f"it lacks {error}"
-    return str(error).split("\n", maxsplit=1)[0][:200]
+        return f" (it lacks {error})"
+    return f" ({error})" if isinstance(error, _Unfit) else ""
 
 
 def _digest(told: Any, tensors: Mapping[str, Tensor]) -> str:
@@ -153,7 +181,7 @@ def _fitted(
 ) -> Fitted:
     """
     Raises:
-        KeyError, TypeError, ValueError, RuntimeError: for what is missing or does not fit.
+        KeyError, TypeError, ValueError, RuntimeError, UserError: for what is missing or does not fit.
     """
     told = TypeAdapter(_Told).validate_python({name: tree[name] for name in _Told.__dataclass_fields__})
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
@@ -173,7 +201,7 @@ def _fitted(
     support = Support(tensors["support.features"], tensors["support.labels"], classes, files)
     held_out = HeldOut(tensors["held_out.rows"], tensors["held_out.logits"])
     if not set(held_out.rows.tolist()) <= set(range(len(support))):
-        raise ValueError("held_out.rows are no support images")
+        raise _Unfit("held_out.rows are no support images")
     open_set = None if told.open_set is None else OpenSet(tensors["open_set.prototypes"], *told.open_set)
     head = LinearHead(tensors["head.weight"], tensors["head.bias"])
     return Fitted(embedder, support, head, held_out, told.temperature, open_set, told.label_kind)
@@ -181,7 +209,7 @@ def _fitted(
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise TypeError("names of classes and files must be lists of texts")
+        raise _Unfit("names of classes and files must be lists of texts")
     return tuple(value)
 
 
@@ -209,13 +237,13 @@ def _require_as_told(
 ) -> None:
     """
     Raises:
-        ValueError: a tensor is missing, too many, of another shape or kind, or holds what is no number.
+        _Unfit: a tensor is missing, too many, of another shape or kind, or holds what is no number.
     """
     for name in sorted({*tensors, *wanted}):
         if name not in tensors or name not in wanted:
-            raise ValueError(f"tensor {name} is {'missing' if name in wanted else 'of another network'}")
+            raise _Unfit(f"tensor {name} is {'missing' if name in wanted else 'of another network'}")
         value = tensors[name]
         if (tuple(value.shape), value.dtype) != wanted[name]:
-            raise ValueError(f"tensor {name} is {value.dtype} {tuple(value.shape)}, not {wanted[name]}")
+            raise _Unfit(f"tensor {name} is {value.dtype} {tuple(value.shape)}, not {wanted[name]}")
         if not value.isfinite().all():
-            raise ValueError(f"tensor {name} holds values that are no numbers")
+            raise _Unfit(f"tensor {name} holds values that are no numbers")

@@ -21,6 +21,7 @@ from mtl.hard_tasks.intervals import wilson
 _WORTH = 0.8  # of an answer: those of one support set depend on each other
 _SHOWN = 5  # doubts, and pieces of advice, that are told
 _NAMED = 5  # classes that a sentence names
+_MANY = 20  # images of a class, beyond which more change little
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,11 @@ def _doubted(doubt: Doubt, support: Support) -> str:
 
 def _advised(one: Advice, support: Support) -> str:
     first, second = (one_line(support.classes[k]) for k in (one.first, one.second))
+    if int(support.counts()[[one.first, one.second]].min()) >= _MANY:
+        return (
+            f"{first} and {second} are confused ({one.confusion:.2f}) though there are many images of both: "
+            "more bring little, the network may not see what tells them apart."
+        )
     if one.more_of_second:
         more = f"Add {one.more_of_first} more of {first} and {one.more_of_second} of {second}"
         return f"{more}: they are confused ({one.confusion:.2f})."

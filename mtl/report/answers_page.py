@@ -35,6 +35,7 @@ class AnswersPage:
     told: str  # what was answered by what, in a sentence or two
     facts: Sequence[tuple[str, str]]  # a word and its value
     outlook: Sequence[str]  # how well it will do, a sentence each
+    calibrated: bool  # whether probabilities rest on validation tasks
     cards: Sequence[AnswerCard]  # least sure first
     answered: int  # of which the cards show the first
     table: str  # the file that has them all

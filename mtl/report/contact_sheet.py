@@ -17,7 +17,7 @@ _COLUMNS = 10
 _CELL, _GAP, _EDGE = 1.15, 0.17, 0.3  # inches: a picture, what lies between two, the margin
 _LINES, _LINE = 3, 0.145  # below each picture
 _HEAD = 0.62
-_NAME, _FILE = 13, 24  # small letters that a line has room for
+_NAME, _FILE = 12, 24  # small letters that a line has room for
 _INK, _SOFT, _ACCENT, _WASH = "#1b1f24", "#59626c", "#1a5e9a", "#dde1e6"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mtl.config import Config, load_config, to_yaml
-from mtl.errors import UserError
+from mtl.errors import UserError, one_line
 from mtl.runtime import checkpoints
 
 
@@ -47,6 +47,8 @@ class RunFolder:
         Raises:
             UserError: this is no folder of a run; names those in it or beside it.
         """
+        if self.path.is_file():
+            raise UserError(f"{one_line(self.path)}: is a file; a fitted classifier goes with --classifier")
         if not self.config.exists():
             within = [*self.path.glob("*/config.yaml")]  # the folder of all runs was given for one of them
             place = self.path if within else self.path.parent

@@ -32,6 +32,7 @@ def draw_answers(
     answered: Sequence[Row],
     total: int,
     not_answered: Sequence[str],
+    stopped: bool = False,
 ) -> None:
     """Writes the page and the contact sheet beside the table.
 
@@ -42,6 +43,7 @@ def draw_answers(
         answered: all answers, least sure first.
         total: how many pictures there are, answered or not.
         not_answered: which files have none and why, a sentence each.
+        stopped: whether further pictures were not looked at.
     """
     shown = answered[:_CARDS]
     read = _read([Path(row.file) for row in shown])
@@ -49,7 +51,7 @@ def draw_answers(
     support = _support_pictures(source.fitted)
     cards = [_card(row, picture) for row, picture in zip(shown, pictures, strict=True)]
     while True:
-        page = render(_page(asked, source, outlook, answered, total, cards, support, not_answered))
+        page = render(_page(asked, source, outlook, answered, total, cards, support, not_answered, stopped))
         if len(page.encode()) <= MOST_BYTES or len(cards) <= 1:
             break
         cards = cards[: len(cards) // 2]
@@ -104,6 +106,7 @@ def _page(
     cards: Sequence[AnswerCard],
     support: dict[str, list[Thumbnail]],
     not_answered: Sequence[str],
+    stopped: bool,
 ) -> AnswersPage:
     fitted, found = source.fitted, Counter(row.answer for row in answered)
     counts = zip(fitted.classes, fitted.support.counts().tolist(), strict=True)
@@ -120,9 +123,10 @@ def _page(
     plural = "picture" if len(answered) == 1 else "pictures"
     return AnswersPage(
         title=f"What {len(answered):,} {plural} show" + ("s" if len(answered) == 1 else ""),
-        told=told(answered, total),
+        told=told(answered, total) + (" It was stopped before the others." if stopped else ""),
         facts=facts,
         outlook=outlook,
+        calibrated=bool(fitted.embedder.temperatures),
         cards=cards,
         answered=len(answered),
         table=asked.out.name,

@@ -10,6 +10,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from rich.markup import escape
 
 from mtl.config import Runtime
@@ -27,7 +28,7 @@ _DIFFERENCE = 1e-4  # of probabilities: rounding is a hundredth of it
 def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool = False) -> Path:
     """Writes the file, once it has answered random images as the classifier does; says how they differ.
 
-    It computes in float32, whatever the run did.
+    It computes in float32, whatever the run did; where that was bfloat16, `predict` rounds more.
 
     Args:
         classifier: a file of `fit`.
@@ -51,7 +52,8 @@ def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool
     fitted = load(classifier, Runtime(device="cpu"), precision="float32")
     content = packed(FittedNetwork(fitted), form, about(fitted))
     answer, _ = unpacked(content, form)
-    difference = largest_difference(answer, fitted, trial_images(fitted.embedder.preparation, _TRIALS))
+    images = trial_images(fitted.embedder.preparation, _TRIALS)
+    difference = largest_difference(answer, fitted, images)
     if not difference <= _DIFFERENCE:
         raise RunStopped(
             f"{one_line(path)}: not written, since its probabilities differ from those of the classifier by "
@@ -59,6 +61,10 @@ def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool
         )
     write_whole(path, content)
     how = f"on {_TRIALS} random images its probabilities differ by up to {difference:.1e}"
+    as_saved = load(classifier, Runtime(device="cpu"))
+    if as_saved.embedder.device.precision != torch.float32:
+        rounded = largest_difference(answer, as_saved, images)
+        how += f" in float32, and from those of predict, in bfloat16, by up to {rounded:.1e}"
     console().print(escape(f"Export: {one_line(path)}; {how}"), highlight=False, soft_wrap=True)
     return path
 

@@ -20,10 +20,12 @@ from mtl.fewshot import file
 from mtl.fewshot.fitted import Fitted, fit
 from mtl.fewshot.support import Support
 from mtl.runtime.outputs import require_free
+from mtl.runtime.progress import tell
 from mtl.stages.embedding import embedder_of_run
 from mtl.stages.saying import console, say_left_out, say_outlook
 from mtl.stages.support import read_support, require_ways
 
+_OTHER_KINDS = (".csv", ".json", ".html", ".yaml", ".png", ".jpg", ".jpeg", ".pt", ".onnx", ".pt2")
 _SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
 
 
@@ -53,8 +55,10 @@ def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: L
     """Fits a classifier and writes it to `out`; says what it holds and how well it will do.
 
     Raises:
-        UserError: as `fit_run`; or `out` cannot be written, or is there and may not be overwritten.
+        UserError: as `fit_run`; or `out` cannot be written, has the ending of another kind of file, or is
+            there and may not be overwritten.
     """
+    _require_no_other_kind(out)
     require_free(out, overwrite=overwrite)
     source = fit_run(run, support, log)
     _finish(source, out)
@@ -77,29 +81,47 @@ def fit_again(
         out: None: the classifier itself is replaced.
 
     Raises:
-        UserError: there is no such class, fewer than two would be left, nothing would change, or files
-            cannot be read or written.
+        UserError: there is no such class, fewer than two would be left, a known class would be lost to
+            another that is added, nothing would change, or files cannot be read or written.
     """
     if add is None and remove is None:
         raise UserError(f"{one_line(classifier)}: nothing is to be changed; --add or --remove says what")
-    require_free(out or classifier, overwrite=overwrite or out is None)
+    if out is not None:
+        _require_no_other_kind(out)
     before = file.load(classifier)
-    embedder, left_out = before.embedder, list[str]()
+    require_free(out or classifier, overwrite=overwrite or out is None)
+    embedder, left_out, slips = before.embedder, list[str](), list[str]()
     support: Support | None = before.support
     if remove is not None:
         support = _without(before.support, _named(remove, before.classes, classifier))
     if add is not None:
         read = read_support(add, embedder, log, least=1)
+        known = () if support is None else support.classes
         support, told = _joined(support, read.support, add)
+        slips = _nearly_known(known, support.classes)
         left_out += [*read.left_out, *told]
     if support is None or support.way < 2:
-        left = "none" if support is None else one_line(support.classes[0])
+        left = "none" if support is None else _quoted(support.classes[0])
         raise UserError(
             f"{one_line(classifier)}: a classifier needs two classes or more; of {before.support.way} there "
             f"would be left {left}"
         )
     require_ways(embedder, support.way)
+    for sentence in slips:
+        tell(sentence)
     _finish(Source(fit(embedder, support), tuple(left_out)), out or classifier)
+
+
+def _require_no_other_kind(out: Path) -> None:
+    """
+    Raises:
+        UserError: a classifier of this name would be taken for something else.
+    """
+    if out.suffix.lower() in _OTHER_KINDS:
+        raise UserError(
+            f"{one_line(out)}: {out.suffix} is the ending of another kind of file; a classifier ends in "
+            f".fewshot, as {one_line(out.with_suffix('.fewshot'))}"
+        )
 
 
 def _finish(source: Source, out: Path) -> None:
@@ -123,32 +145,54 @@ def _named(text: str, classes: Sequence[str], classifier: Path) -> list[str]:
     """The classes that a list names; a class with a comma in its name can be named alone."""
     if text in classes:
         return [text]
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    parts = [part for part in text.split(",") if part.strip()]
+    names = [part if part in classes else part.strip() for part in parts]
     if not names:
         raise UserError(f"--remove: {text!r} names no class")
     for name in names:
         if name not in classes:
             near = difflib.get_close_matches(name, classes, 1, 0.5)
-            known = ", ".join(one_line(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
-            hint = f"did you mean {one_line(near[0])}? " if near else ""
+            known = ", ".join(_quoted(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
+            hint = f"; did you mean {_quoted(near[0])}?" if near else ""
             raise UserError(
-                f"--remove: {one_line(name)} is no class of {one_line(classifier)}; {hint}(it has: {known})"
+                f"--remove: {_quoted(name)} is no class of {one_line(classifier)}{hint} (it has: {known})"
             )
     return names
+
+
+def _quoted(name: str) -> str:
+    return f'"{one_line(name)}"'
+
+
+def _shown(name: str) -> str:
+    """A class's name; in quotes where it would look like that of another."""
+    return one_line(name) if name == name.strip() else _quoted(name)
 
 
 def _without(support: Support, names: Sequence[str]) -> Support | None:
     return None if set(names) >= set(support.classes) else support.without(names)
 
 
-def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Support | None, list[str]]:
-    """Both, but for pictures that are in both: such a picture counts once, or in two classes not at all."""
+def _nearly_known(known: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """A sentence for each new class whose name is a known one but for case or outer spaces."""
+    plain = {name.strip().casefold(): name for name in known}
+    near = {name: plain.get(name.strip().casefold()) for name in classes if name not in known}
+    return [f"{_shown(new)}: is new; {_shown(old)} is there already" for new, old in near.items() if old]
+
+
+def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Support, list[str]]:
+    """Both, but for pictures that are in both: such a picture counts once, or in two classes not at all.
+
+    Raises:
+        UserError: nothing would be added, or a known class would be lost.
+    """
     if known is None:
         return added, []
     lengths = known.features.norm(dim=-1)
     same = torch.cdist(added.features, known.features) <= _SAME * lengths
     keep_known, keep_added, told = [True] * len(known), [True] * len(added), list[str]()
     old, new = known.names(), added.names()
+    rivals: dict[str, set[str]] = {}  # by known class: those that have pictures of it as well
     for row, where in enumerate(same):
         places = where.nonzero().flatten().tolist()
         if not places:
@@ -159,19 +203,33 @@ def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Suppor
             told.append(f"{first}, which is there already; it counts once")
             continue
         told.append(f"{first} of another class; as nobody knows which is right, none counts")
+        among = {new[row], *(old[place] for place in places)}
         for place in places:
             keep_known[place] = False
+            rivals.setdefault(old[place], set()).update(among - {old[place]})
+    left = {name for name, kept in zip(old, keep_known, strict=True) if kept}
+    for name in known.classes:
+        if name not in left:
+            raise UserError(_lost(name, sorted(rivals[name]), folder))
     if not any(keep_added) and all(keep_known):
         raise UserError(f"{one_line(folder)}: holds no picture that is not there already")
-    parts = [part for part in (_some(known, keep_known), _some(added, keep_added)) if part is not None]
-    if not parts:
-        return None, told
-    return (parts[0] if len(parts) == 1 else parts[0].joined(parts[1])), told
+    joined = _some(known, keep_known)
+    if any(keep_added):
+        joined = joined.joined(_some(added, keep_added))
+    gone = [name for name in added.classes if name not in joined.classes]
+    return joined, [*(f"{one_line(folder / name)}: no picture of it is left" for name in gone), *told]
 
 
-def _some(support: Support, keep: Sequence[bool]) -> Support | None:
+def _lost(name: str, rivals: Sequence[str], folder: Path) -> str:
+    where = ", ".join(_shown(rival) for rival in rivals)
+    return (
+        f"{_shown(name)}: all of its pictures are in {where} as well; as nobody knows which is right, none "
+        f"would count and the class would be lost; take them out of {one_line(folder)}, or --remove "
+        f"{_shown(name)} with it"
+    )
+
+
+def _some(support: Support, keep: Sequence[bool]) -> Support:
     rows = [row for row, kept in enumerate(keep) if kept]
-    if not rows:
-        return None
     names, files = support.names(), support.files
     return Support.of(support.features[rows], [names[row] for row in rows], [files[row] for row in rows])

@@ -76,7 +76,7 @@ def predict(asked: Asked) -> None:
         from mtl.stages.draw_answers import draw_answers  # loads what draws, when the answers are there
 
         not_answered = [*pictures.left_out, *(one.why for one in unread)]
-        draw_answers(asked, source, outlook, least_sure(answered), total, not_answered)
+        draw_answers(asked, source, outlook, least_sure(answered), total, not_answered, left > 0)
     table, page, sheet = (escape(one_line(path)) for path in (asked.out, asked.page, asked.sheet))
     say.print(f"Answers: {table}, with pictures: {page}, {sheet}", highlight=False, soft_wrap=True)
     if left:

@@ -29,6 +29,11 @@ def say_left_out(sentences: Sequence[str]) -> None:
 def say_outlook(say: Console, fitted: Fitted) -> list[str]:
     """How well a classifier will do, as its own support pictures have it; the sentences."""
     sentences = told(outlook(fitted))
+    if not fitted.embedder.temperatures:
+        sentences.append(
+            "How sure answers are rests on the support pictures alone: the run has no calibration.json, "
+            "which evaluate writes."
+        )
     for sentence in sentences:
         say.print(escape(sentence), highlight=False, soft_wrap=True)
     return sentences

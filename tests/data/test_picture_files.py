@@ -46,8 +46,8 @@ def test_a_support_folder_is_its_classes_and_their_files_sorted(folder):
     assert found.left_out == ()
 
 
-def test_what_is_hidden_or_no_picture_or_deeper_is_no_support(folder):
-    put("things/ash/1.png", "things/ash/.2.png", "things/ash/notes.txt", "things/ash/more/3.png")
+def test_what_is_hidden_or_no_picture_is_no_support(folder):
+    put("things/ash/1.png", "things/ash/.2.png", "things/ash/notes.txt", "things/ash/.cache/3.png")
     put("things/.cache/4.png", "things/readme.md")
     found = support_files(Path("things"))
     assert found.files == {"ash": (Path("things/ash/1.png"),)}
@@ -63,6 +63,18 @@ def test_what_a_support_folder_leaves_out_is_named(folder):
         "things/ash/2.png: is a link that leads nowhere; it is passed over",
         "things/elm: holds no pictures; the class is left out",
         "things: 2 pictures lie beside the folders of the classes, and of no class",
+    )
+
+
+def test_folders_in_a_class_are_not_looked_into_and_named_once_a_class(folder):
+    put("things/ash/1.png", "things/ash/2024/2.png", "things/ash/2025/3.png", "things/ash/2025/4.png")
+    put("things/elm/2024/5.png", "things/oak/6.png")
+    found = support_files(Path("things"))
+    assert found.files == {"ash": (Path("things/ash/1.png"),), "oak": (Path("things/oak/6.png"),)}
+    assert found.left_out == (
+        "things/ash: 2 folders in it are not looked into; pictures lie right in <class>/",
+        "things/elm: holds no pictures; the class is left out",
+        "things/elm: 1 folder in it is not looked into; pictures lie right in <class>/",
     )
 
 
@@ -157,6 +169,15 @@ def test_queries_that_are_not_there_are_refused(folder, asked, told):
     os.mkfifo("new/pipe")
     os.symlink("nothing", "new/gone")
     assert refused(query_files, [asked]).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"), [("many_thing", True), ("manythings", True), ("nothing", False), ("ny_things", True)]
+)
+def test_a_name_is_near_another_by_its_letters_not_by_a_part_of_it(folder, asked, near):
+    put("many_things/a.png")
+    hint = "; did you mean many_things?" if near else ""
+    assert refused(query_files, [asked]) == f"{asked}: there is no such file or folder{hint}"
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_found(folder, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import struct
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from mtl.config import Head, Runtime
 from mtl.errors import UserError
 from mtl.fewshot import file
 
+DAMAGED = "is no classifier, or was cut short or changed"
+DEVICES = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 RUNTIME = Runtime(device="cpu", keep_memory=False)
 
 
@@ -132,12 +135,18 @@ def test_a_folder_that_is_not_there_is_said(written, tmp_path):
 def test_what_is_no_classifier_is_refused(tmp_path):
     assert "there is no such classifier; fit --out" in refused(tmp_path / "none.fewshot")
     (tmp_path / "empty").write_bytes(b"")
+    assert refused(tmp_path / "empty").endswith("empty: the file is empty")
     (tmp_path / "text").write_text("a text that is longer than the length of a header\n" * 9)
-    (tmp_path / "folder").mkdir()
-    for name in ("empty", "text", "folder"):
-        assert "is no classifier, or damaged" in refused(tmp_path / name)
+    (tmp_path / "short").write_text("a")
     torch.save({"a": torch.zeros(3)}, tmp_path / "pickled.pt")
-    assert "is no classifier, or damaged" in refused(tmp_path / "pickled.pt")
+    for name in ("text", "short", "pickled.pt"):
+        assert refused(tmp_path / name).endswith(f"{name}: {DAMAGED}")
+    (tmp_path / "folder").mkdir()
+    assert refused(tmp_path / "folder").endswith("folder: is a folder, no classifier")
+    (tmp_path / "folder" / "config.yaml").touch()
+    assert refused(tmp_path / "folder").endswith(
+        "folder: is the folder of a run; --run and --support go with it"
+    )
     save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     assert "safetensors of another program" in refused(tmp_path / "other.safetensors")
     save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors", {"made by": "another"})
@@ -148,8 +157,23 @@ def test_what_is_no_classifier_is_refused(tmp_path):
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_refused(share, written, tmp_path):
     content = written.read_bytes()
-    (tmp_path / "cut").write_bytes(content[: int(share * len(content))])
-    refused(tmp_path / "cut")
+    length = int(share * len(content))
+    (tmp_path / "cut").write_bytes(content[:length])
+    assert refused(tmp_path / "cut").endswith(f"cut: {DAMAGED}" if length else "cut: the file is empty")
+
+
+def test_what_the_network_needs_is_no_damage(written, tmp_path):
+    def change(tree, _):
+        tree["told"]["origin"]["backbone"]["name"] = "timm.resnet0"
+
+    assert re.search(r"/a: .*timm", told := refused(rewritten(written, tmp_path / "a", change)))
+    assert DAMAGED not in told
+
+
+def test_a_device_that_is_not_there_is_no_damage(written):
+    missing = next(name for name, there in DEVICES.items() if not there)
+    with pytest.raises(UserError, match=rf"fewshot: runtime\.device: {missing} is not to be had"):
+        file.load(written, Runtime(device=missing))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -160,8 +184,12 @@ def test_one_bit_that_is_another_is_found(share, bit, in_header, written, tmp_pa
     place = int(share * (length if in_header else len(content)))
     content[place] ^= 1 << bit
     (tmp_path / "other").write_bytes(content)
-    with pytest.raises(UserError, match="other: "):
-        file.load(tmp_path / "other", RUNTIME)
+    told = refused(tmp_path / "other").removeprefix(f"{tmp_path / 'other'}: ")
+    ours = rf"{DAMAGED}( \(its checksum is another\)| \(it lacks '.*'\))?"
+    others = (
+        r"is no classifier, but safetensors of another program|has format .*, this version reads format 1"
+    )
+    assert re.fullmatch(f"{ours}|{others}", told)
 
 
 def rewritten(written, path, change, sealed=True):
@@ -261,13 +289,16 @@ def test_a_header_of_other_content_is_refused(keys, value, written, tmp_path):
             inner = inner[key]
         inner[keys[-1]] = value
 
-    refused(rewritten(written, tmp_path / "a", change))
+    told = refused(rewritten(written, tmp_path / "a", change))
+    ours = r"[a-z_.0-9]+ is not as it should be|it lacks .*|tensor .*|names of .* lists of texts"
+    assert re.fullmatch(rf".*/a: {DAMAGED}( \(({ours})\))?", told)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3", "null", "[" * 100_000], ids=len)
 def test_a_header_that_is_no_json_object_is_refused(text, written, tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "a", {"fewshot": text})
-    assert "is damaged" in refused(tmp_path / "a")
+    told = refused(tmp_path / "a")
+    assert told.endswith((DAMAGED, "(it lacks 'format')"))
 
 
 NAMES = [

@@ -176,3 +176,12 @@ def test_names_that_are_no_line_are_shown_on_one():
     lines = saying(advice=[Advice(0, 1, 0.3, 3, 0)], classes=("a\nb", "c\td", "e"))
     assert len(lines) == 2
     assert not any(letter in line for line in lines for letter in "\n\t")
+
+
+@pytest.mark.parametrize(("elms", "asked"), [(19, True), (20, False)])
+def test_of_classes_with_many_images_no_more_are_asked_for(elms, asked):
+    names = ["ash"] * 25 + ["elm"] * elms
+    support = Support.of(torch.zeros(len(names), 2), names, [""] * len(names))
+    (line,) = told(Outlook(support, 44, 40, 0.9, 0.8, 1.0, [], [Advice(1, 0, 0.35, 20, 20)]))[1:]
+    assert line.startswith("Add 20 more of elm") == asked
+    assert line.startswith("elm and ash are confused (0.35) though there are many images of both") != asked

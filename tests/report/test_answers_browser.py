@@ -74,7 +74,7 @@ def test_the_order_can_be_chosen(visit):
     given = _files(tab)
     tab.get_by_label("Order").select_option("most")
     assert _files(tab) == given[::-1]
-    assert tab.locator("#spoken").inner_text() == "surest first"
+    assert tab.locator("#spoken").inner_text() == "surest of these first"
     tab.get_by_label("Order").select_option("file")
     assert [name[:7] for name in _files(tab)] == sorted(name[:7] for name in given)
     tab.get_by_label("Order").select_option("least")

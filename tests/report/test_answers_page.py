@@ -40,7 +40,7 @@ def test_every_card_shows_its_answer_and_runner_up(page, root):
         assert names == [seen(card.row.answer), seen(card.row.runner_up), seen(card.row.file)]
         assert shown.named("sure")[0].text == percent(card.row.probability)
         assert f"or {seen(card.row.runner_up)} {percent(card.row.runner_up_probability)}" in shown.text
-        assert f"margin {100 * card.row.margin:.0f} · none {percent(card.row.none)}" in shown.text
+        assert f"margin {100 * card.row.margin:.1f} points · none {percent(card.row.none)}" in shown.text
         widths = [e.attributes["style"] for e in shown.named("both")[0].all("span")]
         assert widths == [
             f"width:{100 * share:.1f}%" for share in (card.row.probability, card.row.runner_up_probability)
@@ -143,3 +143,15 @@ def test_a_page_of_nothing_is_whole(page):
         page, facts=[], outlook=[], cards=[], answered=0, classes=[], not_learned=[], not_answered=[]
     )
     assert tree(render(bare)).all("h1")[0].text == "What 40 <pictures> show"
+
+
+def test_probabilities_that_rest_on_support_pictures_alone_are_not_called_calibrated():
+    assert "Probabilities are calibrated" in render(answers_page())
+    assert "calibrated" not in render(replace(answers_page(), calibrated=False))
+
+
+def test_where_all_answers_are_shown_none_is_said_to_be_left():
+    page = answers_page()
+    whole = render(replace(page, answered=len(page.cards)))
+    assert ">surest first<" in whole
+    assert ">surest of these first<" in render(page)

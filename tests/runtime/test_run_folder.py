@@ -50,6 +50,14 @@ def test_a_run_lives_below_the_folder_of_checkpoints(tmp_path):
     assert load_config(folder.config) == config
 
 
+def test_a_file_is_no_folder_of_a_run(tmp_path):
+    (tmp_path / "things.fewshot").touch()
+    with pytest.raises(
+        UserError, match=r"things\.fewshot: is a file; a fitted classifier goes with --classif"
+    ):
+        RunFolder(tmp_path / "things.fewshot").read_config()
+
+
 def test_what_was_saved_is_what_goes_on(folder):
     record = Record()
     folder.save(_state(5), record)

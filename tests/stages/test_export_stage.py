@@ -59,6 +59,8 @@ def test_a_file_is_written_beside_the_classifier(classifier, forms, form, ending
     assert forms["about"]["classes"] == ["a", "b", "c"]
     told = " ".join(capsys.readouterr().out.split())
     assert f"Export: {path}; on 36 random images its probabilities differ by up to" in told
+    saved = file.load(classifier, Runtime(device="cpu")).embedder.device.precision
+    assert ("and from those of predict, in bfloat16, by up to" in told) == (saved == torch.bfloat16)
     assert sorted(p.name for p in path.parent.iterdir()) == sorted([classifier.name, path.name])
 
 

@@ -72,7 +72,7 @@ def test_a_class_and_pictures_of_a_known_class_are_added(home, fitted, image_roo
     for i in (3, 4):
         shutil.copyfile(f"new/ash {i}.png", f"more/ash/{i}.png")
     fit_again(fitted, add=Path("more"), out=Path("other.fewshot"))
-    assert support_of("other.fewshot") == {"ash": 5, "elm": 3, "oak": 3, "yew": 12}
+    assert support_of(Path("other.fewshot")) == {"ash": 5, "elm": 3, "oak": 3, "yew": 12}
     assert support_of(fitted) == {"ash": 3, "elm": 3, "oak": 3}
 
 
@@ -107,10 +107,14 @@ def test_all_classes_may_be_exchanged(home, fitted):
 @pytest.mark.parametrize(
     ("remove", "told"),
     [
-        ("elmm", "--remove: elmm is no class of things.fewshot; did you mean elm? (it has: ash, elm, oak)"),
-        ("zzz", "--remove: zzz is no class of things.fewshot; (it has: ash, elm, oak)"),
+        (
+            "elmm",
+            '--remove: "elmm" is no class of things.fewshot; did you mean "elm"? (it has: "ash", "elm", '
+            '"oak")',
+        ),
+        ("zzz", '--remove: "zzz" is no class of things.fewshot (it has: "ash", "elm", "oak")'),
         (" , ", "--remove: ' , ' names no class"),
-        ("ash,elm", "things.fewshot: a classifier needs two classes or more; of 3 there would be left oak"),
+        ("ash,elm", 'things.fewshot: a classifier needs two classes or more; of 3 there would be left "oak"'),
         (
             "ash,elm,oak",
             "things.fewshot: a classifier needs two classes or more; of 3 there would be left none",
@@ -126,6 +130,47 @@ def test_a_class_with_a_comma_in_its_name_is_removed_by_it(home, whole_run):
     fit_new(whole_run.path, Path("things"), OUT)
     fit_again(OUT, remove="oak, old")
     assert support_of(OUT) == {"ash": 3, "elm": 3}
+
+
+def test_a_class_with_outer_spaces_is_removed_along_with_others(home, whole_run):
+    for name in (" lead", "lead"):
+        shutil.copytree("things/oak", f"things/{name}")
+        for i in range(3):
+            shutil.copyfile(f"new/{'ash' if name == 'lead' else 'elm'} {3 + i}.png", f"things/{name}/{i}.png")
+    fit_new(whole_run.path, Path("things"), OUT)
+    fit_again(OUT, remove=" lead, ash ")
+    assert support_of(OUT) == {"elm": 3, "lead": 3, "oak": 3}
+
+
+@pytest.mark.parametrize("name", ["wolf", "Ash", "ash "])
+def test_a_known_class_is_not_lost_to_another_that_is_added(home, fitted, name):
+    shutil.copytree("things/ash", f"more/{name}")
+    shown = '"ash "' if name == "ash " else name
+    assert refused(home, fit_again, fitted, add=Path("more")) == (
+        f"ash: all of its pictures are in {shown} as well; as nobody knows which is right, none would count "
+        "and the class would be lost; take them out of more, or --remove ash with it"
+    )
+    fit_again(fitted, add=Path("more"), remove="ash")
+    assert support_of(fitted) == {name: 3, "elm": 3, "oak": 3}
+
+
+def test_a_new_class_that_is_called_nearly_as_a_known_one_is_told(home, fitted, capsys):
+    for i, name in enumerate(["ASH", "elm ", "yew"]):
+        Path("more", name).mkdir(parents=True)
+        shutil.copyfile(f"new/oak {3 + i}.png", f"more/{name}/0.png")
+    fit_again(fitted, add=Path("more"))
+    assert (
+        capsys.readouterr().err == 'ASH: is new; ash is there already\n"elm ": is new; elm is there already\n'
+    )
+    assert set(support_of(fitted)) == {"ASH", "ash", "elm", "elm ", "oak", "yew"}
+
+
+def test_a_new_class_none_of_whose_pictures_counts_is_told(home, fitted, capsys):
+    Path("more/wolf").mkdir(parents=True)
+    shutil.copyfile("things/ash/1.png", "more/wolf/1.png")
+    fit_again(fitted, add=Path("more"))
+    assert support_of(fitted) == {"ash": 2, "elm": 3, "oak": 3}
+    assert capsys.readouterr().err.startswith("left out: more/wolf: no picture of it is left\n")
 
 
 def test_pictures_that_are_there_already_count_once(home, fitted, capsys):
@@ -175,8 +220,19 @@ def test_mistakes_are_told_and_nothing_is_written(home, fitted, given, told):
     assert refused(home, fit_again, fitted, **given) == told
 
 
+@pytest.mark.parametrize("ending", ["csv", "json", "html", "png", "jpg", "JPEG", "pt", "onnx", "pt2", "yaml"])
+def test_a_classifier_is_not_called_as_another_kind_of_file(home, fitted, whole_run, ending):
+    out = Path(f"my.{ending}")
+    told = f"{out}: .{ending} is the ending of another kind of file; a classifier ends in .fewshot, "
+    told += "as my.fewshot"
+    assert refused(home, fit_new, whole_run.path, Path("things"), out) == told
+    assert refused(home, fit_again, fitted, remove="ash", out=out) == told
+
+
 def test_what_is_no_run_or_no_classifier_is_told(home, whole_run):
     assert "nowhere: is no folder of a run" in refused(home, fit_new, Path("nowhere"), Path("things"), OUT)
     told = refused(home, fit_again, Path("no.fewshot"), remove="ash")
     assert told == "no.fewshot: there is no such classifier; fit --out no.fewshot makes one"
+    told = refused(home, fit_again, whole_run.path, remove="ash")
+    assert told == f"{whole_run.path}: is the folder of a run; --run and --support go with it"
     assert CLASSES == ("ash", "elm", "oak")

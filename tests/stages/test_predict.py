@@ -297,7 +297,7 @@ def test_pictures_none_of_which_can_be_read_are_told(refused):
             "--support: goes with --run; a classifier has its own",
         ),
         (["--classifier", "c"], "c: there is no such classifier"),
-        (["--classifier", "new/ash 3.png"], "new/ash 3.png: is no classifier, or damaged"),
+        (["--classifier", "new/ash 3.png"], "new/ash 3.png: is no classifier, or was cut short"),
     ],
 )
 def test_a_classifier_that_cannot_be_had_is_told(refused, whole_run, given, told):
@@ -334,7 +334,9 @@ def test_interrupted_it_writes_what_is_answered(predict, image_root, interrupted
     assert err == "predict: stopped after 32 of 72 pictures, whose answers are written\n"
     assert "32 of 72 pictures answered: " in out
     assert table("part.csv") == whole[:32]
-    assert Path("part.html").read_text(encoding="utf-8").count('<article class="answer"') == 32
+    page = Path("part.html").read_text(encoding="utf-8")
+    assert page.count('<article class="answer"') == 32
+    assert "It was stopped before the others." in page
     assert Path("part.png").exists()
 
 
