@@ -6,7 +6,6 @@ may take them back at any time. Here all of them are read first, as an epoch doe
 """
 
 import contextlib
-import io
 import json
 import resource
 import subprocess
@@ -67,25 +66,19 @@ SIZES = {
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """Peaks in GB; with `quick` of this very process, which only shows that everything runs."""
+    """Peaks in GB, each case in a process of its own."""
     name = "quick" if quick else "full"
-    size, measured = SIZES[name], here if quick else in_a_process
+    size = SIZES[name]
     with tempfile.TemporaryDirectory() as folder:
         held = sum(len(part) * part.images[0].nbytes for part in parts(noise(Path(folder), size))) / 1e9
         for network, precision in NETWORKS:
-            found = measured("train", name, folder, network, precision)
+            found = in_a_process("train", name, folder, network, precision)
             for what, peak in found.items():
                 label = f"{network}, {precision}, {size.side}×{size.side}: {what}"
                 yield Row(label, peak, "GB", TRAINING, True, f"{held:.2f} of it may be pages of the set")
-        for what, peak in measured("solve", name).items():
+        for what, peak in in_a_process("solve", name).items():
             label = f"{size.way}-way {size.shot}-shot, D = {FEATURES}: {what}"
             yield Row(label, peak, "GB", SOLVING, True, f"{size.solved} of {size.episodes} episodes solved")
-
-
-def here(case: str, *arguments: str) -> dict[str, float]:
-    """Peaks of a case, without the lines that its stages tell."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        return CASES[case](*arguments)
 
 
 def in_a_process(*arguments: str) -> dict[str, float]:

@@ -4,6 +4,7 @@ Opening is what a run does first: every file of the set is looked at, its decode
 mean and deviation read. Real sets below $MTL_DATA_ROOT are opened too, where there are any.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -17,7 +18,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.harness import Row, median_seconds, seconds, told
-from mtl.config import Data
+from mtl.config import Data, to_dict
 from mtl.data import ImageSet, load_splits
 
 PROJECT = Path(__file__).parents[1]
@@ -27,16 +28,16 @@ REAL = {  # by the folder that has to be there
     "omniglot": Data(name="omniglot", rotations=True, download=False),
     "cifar100": Data(name="cifar_fs", download=False),
 }
-#: A program: opens the set of name, root and size, and says on stderr how many seconds its imports took.
+#: A program: opens the set of a section `data`, given as JSON; prints the seconds of its imports on stderr.
 OPEN_ONCE = """
-import sys, time
+import json, sys, time
 start = time.perf_counter()
-from mtl.config import Data
+from mtl.config import read_config
 from mtl.data.sources import image_folder
 from mtl.data import load_splits
 sys.stderr.write(str(time.perf_counter() - start))
-name, root, size = sys.argv[1:]
-load_splits(Data(name=name, root=root, image_size=int(size)), 0).train.mean_std()
+config = read_config({"data": json.loads(sys.argv[1])}, "benchmark")
+load_splits(config.data, 0).train.mean_std()
 """
 
 
@@ -55,8 +56,7 @@ def rows(quick: bool) -> Iterator[Row]:
         yield opening(
             data, f"{count:,} images of {data.image_size}×{data.image_size}, stored in {told(stored)}"
         )
-        if not quick:
-            yield fresh(data)
+        yield fresh(data, runs=1 if quick else 3)
     root = os.environ.get("MTL_DATA_ROOT")
     for name, which in REAL.items():
         if root and not quick and Path(root, name).is_dir():
@@ -86,11 +86,11 @@ def opening(data: Data, note: str) -> Row:
     return Row(f"opening {data.name}", median_seconds(load, 7), "s", OPENING, True, note)
 
 
-def fresh(data: Data) -> Row:
+def fresh(data: Data, runs: int) -> Row:
     """Seconds of a process that opens the set and ends."""
     told_by: list[str] = []
-    arguments = (OPEN_ONCE, data.name, data.root, str(data.image_size))
-    took = median_seconds(lambda: told_by.append(python("-c", *arguments)), 3, warm_up=0)
+    section = json.dumps(to_dict(data))
+    took = median_seconds(lambda: told_by.append(python("-c", OPEN_ONCE, section)), runs, warm_up=0)
     imports = told(statistics.median(map(float, told_by)))
     return Row("the same in a fresh process", took, "s", None, note=f"{imports} of it imports")
 

@@ -164,7 +164,7 @@ def test_resume_with_another_config_is_refused_with_the_key(config, capsys):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that is asked for")
 def test_a_device_that_is_not_there_is_refused(config, capsys):
     told = _mistake(capsys, "pretrain", "--config", str(config), "runtime.device=cuda")
-    assert told.startswith("error: runtime.device: cuda is not to be had on this machine")
+    assert told.startswith("error: runtime.device: cuda is not available here")
 
 
 def _command_that_raises(monkeypatch, error):

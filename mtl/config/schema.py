@@ -208,7 +208,8 @@ class Runtime:
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Count = 0  # 0: as many as there are cores
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the backbone's convolutions
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"  # of the backbone's convolutions; auto: the
+    #   faster one on the machine where the run begins, which its later stages keep
     keep_memory: bool = (
         True  # freed memory stays with the process: faster on Linux (glibc), nothing elsewhere
     )

@@ -53,8 +53,8 @@ class Device:
         return features.float()
 
 
-def choose_device(config: Runtime) -> Device:
-    """The device that a config names, or for `auto` the best there is; sets threads and memory as it says.
+def device_of(config: Runtime) -> torch.device:
+    """The device that a config names, or for `auto` the best there is.
 
     Raises:
         UserError: the config asks for a device that this machine lacks.
@@ -63,10 +63,23 @@ def choose_device(config: Runtime) -> Device:
     name = next(n for n, there in has.items() if there) if config.device == "auto" else config.device
     if not has[name]:
         there = ", ".join(n for n, ok in has.items() if ok)
-        raise UserError(f"runtime.device: {name} is not to be had on this machine; there is {there}")
+        raise UserError(f"runtime.device: {name} is not available here (available: {there})")
+    return torch.device(name)
+
+
+def choose_device(config: Runtime) -> Device:
+    """The device that a config names, with its precision; sets threads and memory as the config says.
+
+    Raises:
+        UserError: the config asks for a device that this machine lacks.
+        ValueError: the precision is still `auto`; `mtl.runtime.precision.settle_precision` comes before.
+    """
+    torch_device = device_of(config)
+    if config.precision == "auto":
+        raise ValueError("runtime.precision is auto: settle_precision comes before choose_device")
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.keep_memory:
         keep_freed_memory()
     precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    return Device(torch.device(name), precision)
+    return Device(torch_device, precision)

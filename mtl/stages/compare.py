@@ -25,6 +25,7 @@ from mtl.config.compare import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
+from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.cells import arm_cells, judge, pretrained_cell, pretraining_cell, train_arm
@@ -83,8 +84,10 @@ def compare(
             require_served(one, material.splits, material.episode_images)
     apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
     before = chosen_before(config, home) if apart else None
+    written = home / "config.yaml"
+    config = settle_precision(config, load_config(written).runtime.precision if written.exists() else None)
     home.mkdir(parents=True, exist_ok=True)
-    replace_text(home / "config.yaml", to_yaml(config))
+    replace_text(written, to_yaml(config))
     chosen = choose_trials(config, home, material) if before is None else before
     for number, seed in enumerate(mine):
         tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}", config.log)

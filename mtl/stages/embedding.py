@@ -14,6 +14,7 @@ from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
+from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 
@@ -41,7 +42,8 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
     size, channels = _shape(folder, config, pretrained)
     network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))
     network.load_state_dict(pretrained["backbone"])
-    device = choose_device(replace(runtime or Runtime(), precision=config.runtime.precision))
+    here = replace(config, runtime=replace(runtime or Runtime(), precision=config.runtime.precision))
+    device = choose_device(settle_precision(here, recorded_precision(meta or pretrained)).runtime)
     learner = MetaTransfer(network, config.meta, device)
     if meta is not None:
         learner.load_state_dict(meta["learner"])

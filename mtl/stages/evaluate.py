@@ -15,6 +15,7 @@ from mtl.hard_tasks.phases import split_name
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
+from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.base_accuracy import base_accuracy, pretrained_network
@@ -40,12 +41,13 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
     """
     folder, how = RunFolder.of(config), config.evaluate
     require_tensorboard(config.log)
-    device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
     meta = None
     if folder.meta.exists():
         meta = checkpoints.read(folder.meta)
         checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
+    config = settle_precision(config, recorded_precision(meta or pretrained))
+    device = choose_device(config.runtime)
     material = material or load_material(config)
     found = []
     with Ledger.open(folder.ledger) as ledger:

@@ -23,6 +23,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
+from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
@@ -67,8 +68,9 @@ def meta_train(
         tell(f"{STAGE}: {folder.meta} is there, nothing is left to do", config.log)
         return
     require_tensorboard(config.log)
-    device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
+    config = settle_precision(config, recorded_precision(pretrained))
+    device = choose_device(config.runtime)
     material = material or load_material(config)
     train, how, steps = material.splits.train, config.meta, meta_steps(config)
     learner = learner_from_pretrained(pretrained, config, train, device)

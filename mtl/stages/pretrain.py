@@ -23,6 +23,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
+from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
@@ -60,11 +61,12 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         tell(f"{STAGE}: {folder.pretrain} is there, nothing is left to do", config.log)
         return
     require_tensorboard(config.log)
+    saved = folder.unfinished(STAGE)
+    config = settle_precision(config, recorded_precision(saved) if saved else None)
     device = choose_device(config.runtime)
     material = material or load_material(config)
     how, train = config.pretrain, material.splits.train
     backbone = fresh_backbone(config, train)
-    saved = folder.unfinished(STAGE)
     if saved:
         checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
     else:

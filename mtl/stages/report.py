@@ -29,6 +29,7 @@ from mtl.report.side_by_side import side_by_side
 from mtl.report.thumbnails import Gallery
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import write_figures
+from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.feature_space import CLASSES, feature_space
@@ -204,7 +205,8 @@ def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) ->
     wanted: list[str] = []
     if scored:
         wanted = [name for pair in confused_pairs(ledger, scored[0], CLASSES) for name in pair.classes]
-    found = feature_space(run, config, images.material, choose_device(config.runtime), split, wanted)
+    device = choose_device(settle_precision(config).runtime)
+    found = feature_space(run, config, images.material, device, split, wanted)
     if found is None:
         return None
     return drawings.add(

@@ -11,7 +11,7 @@ from benchmarks.harness import Row, paired
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that are compared with
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "memory"])  # memory trains in processes of its own
+@pytest.mark.parametrize("name", NAMES)
 def test_each_runs_on_tiny_sizes(name, tmp_path, capsys):
     main([name, "--quick", "--out", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())

@@ -172,7 +172,7 @@ def test_what_the_network_needs_is_no_damage(written, tmp_path):
 
 def test_a_device_that_is_not_there_is_no_damage(written):
     missing = next(name for name, there in DEVICES.items() if not there)
-    with pytest.raises(UserError, match=rf"fewshot: runtime\.device: {missing} is not to be had"):
+    with pytest.raises(UserError, match=rf"fewshot: runtime\.device: {missing} is not available here"):
         file.load(written, Runtime(device=missing))
 
 

@@ -19,7 +19,7 @@ def bare_machine(monkeypatch):
 @pytest.mark.usefixtures("bare_machine")
 @pytest.mark.parametrize("name", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_one_sentence(name):
-    with pytest.raises(UserError, match=f"runtime.device: {name} is not to be had .*; there is cpu$"):
+    with pytest.raises(UserError, match=f"runtime.device: {name} is not available here .available: cpu.$"):
         choose_device(Runtime(device=name))
 
 
