@@ -8,7 +8,7 @@ FIFTH = 0.05  # the share of tasks below the 5th percentile
 
 def fifth_percentile(accuracy: Tensor, answers: int) -> float:
     """The 5th percentile of task accuracies (T,), each a number of right ones among `answers` = N Q."""
-    right, counts = (accuracy.double() * answers).round().unique(return_counts=True)
+    right, counts = torch.unique((accuracy.double() * answers).round(), return_counts=True)
     return float(mid_quantile(right / answers, counts[:, None].double(), FIFTH))
 
 
