@@ -1,12 +1,16 @@
 """The rule of the authors' code of 2024, against a simulation with two plain lists, one never emptied."""
 
+import re
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from mtl.compare.arms import arm_config
-from mtl.config import Config, Meta, load_config
+from mtl.config import Config, Meta, load_config, read_config
 from mtl.config.compare import ARMS
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.samplers import build_sampler, meta_steps
@@ -122,13 +126,19 @@ def test_support_and_query_of_a_hard_task_overlap_if_the_config_says_so(overlap)
     assert all(len(set(images)) == 9 for images in batch.query.flatten(0, 1).tolist())
 
 
-def test_hard_meta_batches_come_on_top_where_the_config_says_so_and_not_in_a_comparison():
-    for name in (KEPT, EMPTIED):
-        config = _config(name)
-        assert meta_steps(config) == 60
-        changed = load_config(None, ["meta.steps=60", "meta.tasks=4", "hard_tasks.sampler=meta_batch",
-                                     "hard_tasks.hard_batches=5", "hard_tasks.budget=extra"])  # fmt: skip
-        assert meta_steps(changed) == 90
+@pytest.mark.parametrize(("budget", "steps"), [("extra", 90), ("inside", 60)])
+def test_hard_meta_batches_come_on_top_where_the_config_says_so(budget, steps):
+    keys = ["meta.steps=60", "meta.tasks=4", "hard_tasks.sampler=meta_batch", "hard_tasks.hard_batches=5"]
+    assert meta_steps(load_config(None, [*keys, f"hard_tasks.budget={budget}"])) == steps
+
+
+def test_the_config_that_the_docs_show_is_the_arm_with_hard_tasks_on_top():
+    text = (Path(__file__).parents[3] / "docs" / "method.md").read_text(encoding="utf-8")
+    (shown,) = re.findall("```yaml\n(.*?)```", text, re.DOTALL)
+    config = read_config(yaml.safe_load(shown), "docs/method.md")
+    assert config.meta.tasks == TASKS
+    assert replace(config.hard_tasks, budget="inside") == _config(KEPT).hard_tasks
+    assert meta_steps(replace(config, meta=replace(config.meta, steps=100))) == 150
 
 
 def test_older_checkpoints_load(index):
