@@ -1,4 +1,8 @@
-"""The inner loop against what is usual: a loop over tasks with autograd, and learn2learn's ANIL."""
+"""The base learners against what is usual.
+
+Gradient descent against a loop over tasks with autograd, and learn2learn's ANIL; logistic regression against
+a fixed number of accelerated gradient steps, through which autograd goes back.
+"""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -8,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.harness import Row, paired
+from benchmarks.harness import Row, Work, paired
 from benchmarks.workload import CASES, INNER_STEPS, TINY, Case, workload
 from mtl.learners.types import episode_labels
-from mtl.models.heads import gradient_descent
+from mtl.models.heads import LinearHead, gradient_descent, logistic
 from mtl.runtime.seeds import generator
 from mtl.stages.meta_step import meta_step
 
 TASKS, WAY, QUERIES, RATE = 4, 5, 15, 0.01
 AT_LEAST = {"first": 5.0, "second": 10.0}
+STEPS, LENGTH, PENALTY = 200, 10.0, 1.0  # of logistic regression; 200 steps are too few for 20-way 5-shot
 Order = Literal["first", "second"]
 Adapt = Callable[[Tensor, Tensor, Tensor, Order], Tensor]  # support, labels, query, order to query logits
 
@@ -34,6 +39,11 @@ def rows(quick: bool) -> Iterator[Row]:
                 found = paired(theirs, ours, 1 if quick else 9)
                 what = f"{name}, {order} order, {shot}-shot, D = {features}: adaptation"
                 yield Row(what, found.ratio, "×", AT_LEAST[order], False, str(found))
+    for way, shot in ((5, 1),) if quick else ((5, 1), (5, 5), (20, 1), (20, 5)):
+        ours, theirs = (regressions(fit, way, shot) for fit in (logistic, accelerated))
+        found = paired(theirs, ours, 1 if quick else 9)
+        what = f"logistic regression, {way}-way {shot}-shot: {STEPS} accelerated steps over Newton's method"
+        yield Row(what, found.ratio, "×", 1.0, False, str(found))
     for order in orders:
         for name in others:
             yield whole_step(TINY[0] if quick else CASES[0], name, order)
@@ -90,6 +100,38 @@ def episodes(adapt: Adapt, features: int, shot: int, order: Order) -> Callable[[
         x.grad = None
         logits = adapt(x[:, : WAY * shot], labels, x[:, WAY * shot :], order)
         loss = F.cross_entropy(logits.flatten(0, 1), wanted)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    return one
+
+
+def accelerated(support: Tensor, labels: Tensor, way: int, penalty: float) -> LinearHead:
+    """Logistic regression by Nesterov's method on coefficients, a fixed number of steps."""
+    onehot = F.one_hot(labels, way).to(support.dtype).mT.contiguous()
+    gram = support @ support.mT + 1
+    smooth = (0.5 * torch.linalg.eigvalsh(gram.detach())[..., -1] + penalty)[:, None, None]
+    momentum = (1 - (penalty / smooth).sqrt()) / (1 + (penalty / smooth).sqrt())
+    here = ahead = torch.zeros_like(onehot)
+    for _ in range(STEPS):
+        there = ahead - (torch.softmax(ahead @ gram, 1) - onehot + penalty * ahead) / smooth
+        here, ahead = there, there + momentum * (there - here)
+    return LinearHead(here @ support, here.sum(-1))
+
+
+def regressions(fit: Callable[[Tensor, Tensor, int, float], LinearHead], way: int, shot: int) -> Work:
+    """Fits a meta-batch of classes that overlap and takes the loss's gradient by all features."""
+    random = generator(0, "classes", way, shot)
+    centres = 0.6 * torch.randn((TASKS, way, 1, 64), generator=random)
+    images = F.relu(centres + torch.randn((TASKS, way, shot + QUERIES, 64), generator=random))
+    x = (LENGTH * F.normalize(images, dim=-1)).requires_grad_()
+    labels = episode_labels(TASKS, way, shot, x.device)
+    wanted = episode_labels(TASKS, way, QUERIES, x.device).flatten()
+
+    def one() -> object:
+        x.grad = None
+        head = fit(x[:, :, :shot].flatten(1, 2), labels, way, PENALTY)
+        loss = F.cross_entropy(head(x[:, :, shot:].flatten(1, 2)).flatten(0, 1), wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from mtl.compare.answers import Answers
+from mtl.hard_tasks.quantiles import FIFTH as SHARE
+from mtl.hard_tasks.quantiles import mid_quantile
 
 ACCURACY = "accuracy"
 FIFTH = "5th percentile"
@@ -43,7 +45,7 @@ def measure(answers: Answers, tasks: Tensor, judged: Tensor) -> dict[str, Tensor
     recall = class_recall(answers.classes, right, answers.queries, columns)
     return {
         ACCURACY: values @ counts / counts.sum(0),
-        FIFTH: mid_quantile(values, counts, 0.05),
+        FIFTH: mid_quantile(values, counts, SHARE),
         WORST_CLASS: recall.amin(0),
         WORST_TENTH: worst_part(recall, 10),
         HARD: judged @ answers.judged.double() / judged.sum(1),
@@ -82,29 +84,6 @@ def worst_part(recall: Tensor, parts: int) -> Tensor:
     lowest = recall.sort(0).values
     inside = torch.arange(len(recall))[:, None] < taken
     return torch.where(inside, lowest, 0.0).sum(0) / taken
-
-
-def mid_quantile(values: Tensor, counts: Tensor, share: float) -> Tensor:
-    """(B,): the quantile at `share` of samples that hold `values[k]` as often as `counts[k]` says.
-
-    It inverts the mid-distribution function P(X < x) + P(X = x)/2, with straight lines between the values
-    that occur, and is the smallest or largest of them beyond (Ma, Genton and Parzen, 2011). Where all values
-    differ it is Hazen's quantile. Accuracies have few values, k/(NQ): their plain quantiles move in whole
-    steps, on which all seeds may agree by chance, and resamples do not tell how far they scatter (Jentsch and
-    Leucht, 2016).
-
-    Args:
-        values: (K,), strictly increasing.
-        counts: (K, B), not negative; no column is all 0.
-    """
-    seen = counts > 0
-    middle = (counts.cumsum(0) - counts / 2) / counts.sum(0)
-    at = values[:, None].expand_as(counts)
-    before, after = seen & (middle <= share), seen & (middle > share)
-    low, low_at = (torch.where(before, x, -torch.inf).amax(0) for x in (at, middle))
-    high, high_at = (torch.where(after, x, torch.inf).amin(0) for x in (at, middle))
-    between = low + (high - low) * (share - low_at) / (high_at - low_at)
-    return torch.where(low.isinf(), high, torch.where(high.isinf(), low, between))
 
 
 def resamples(count: int, tasks: int, random: torch.Generator) -> Tensor:

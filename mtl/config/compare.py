@@ -48,6 +48,12 @@ _RATES = ("meta.lr*=0.5", "meta.lr*=1", "meta.lr*=2")
 _SHARES = ("share=0.3", "share=0.6", "share=1.0")
 _STRENGTHS = ("rate=1 cap=100 share=0.5", "rate=5 cap=100 share=0.5", "rate=20 cap=100 share=0.5")
 _POOLS = ("hard=4", "hard=10", "hard=20")
+#: The rule of the authors' code of 2024; its hard meta-batches come on top (budget=extra), but as part of a
+#: comparison they count, so that all arms make the same number of updates: the same sequence of meta-batches.
+_RELEASED = (
+    "sampler=meta_batch collect=10 hard_batches=5 duplicates=adjacent few=skip ties=first overlap=true "
+    "budget=inside"
+)
 
 #: Every sampler and objective, each with three trials of what is its own.
 ARMS = (
@@ -55,6 +61,8 @@ ARMS = (
     _arm("random pool", "sampler=random_pool", *_POOLS),
     _arm("easy", "sampler=easy", *_POOLS),
     _arm("hard-task meta-batch", "sampler=meta_batch", *_POOLS),
+    _arm("as released", f"{_RELEASED} accuracies=kept", *_RATES),
+    _arm("as released, list emptied", f"{_RELEASED} accuracies=emptied", *_RATES),
     _arm("boosted tasks", "sampler=boosted unit=task", *_SHARES),
     _arm("boosted classes", "sampler=boosted unit=class", *_SHARES),
     _arm("boosted pairs", "sampler=boosted unit=pair", *_STRENGTHS),

@@ -68,6 +68,15 @@ class HardTasks:
 
     collect: Positive = 10  # meta_batch and its controls: meta-batches between two hard meta-batches
     hard: Positive = 10  # the same, K': tasks drawn from the pool of classes
-    duplicates: Literal["drop", "keep"] = "drop"  # the same: a class met twice counts once, or twice
+    hard_batches: Positive | None = (
+        None  # the same: K' in meta-batches of meta.tasks tasks, instead of `hard`
+    )
+    duplicates: Literal["drop", "keep", "adjacent"] = "drop"  # the same: a class met twice counts once, or
+    #   twice; adjacent: once only if met in consecutive tasks, and it may then fill two ways of one task
     few: Literal["fill", "skip"] = "fill"  # the same: fewer classes in the pool than ways
     budget: Literal["inside", "extra"] = "inside"  # the same: hard tasks count towards meta.steps, or not
+    ties: Literal["probability", "first"] = "probability"  # the same: of classes with the lowest accuracy the
+    #   one with the least probability of its own, or the first of the task
+    accuracies: Literal["emptied", "kept"] = "emptied"  # the same: each round starts a new list of class
+    #   accuracies; or goes on with it, so that all rounds read the first round's part of it
+    overlap: bool = False  # the same: support and query of a hard task drawn independently of each other

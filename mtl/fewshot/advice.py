@@ -66,7 +66,7 @@ def more_images(fewer: int, other: int) -> tuple[int, int]:
 
 
 def confusions(probabilities: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
-    """How much each pair of classes is confused, as `mtl.hard_tasks.unit_errors.pair_errors` has it.
+    """How much each pair of classes is confused: the mean of P(j|i) and P(i|j), as in hard-task tables.
 
     Of a pair of which one class was never asked, it is the other's probability; of neither, nan.
 

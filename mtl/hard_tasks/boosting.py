@@ -21,7 +21,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 class BoostRule:
     """The constants of a round; ν, τ and λ are the letters of the formula in `boost`."""
 
-    way: int  # N: chance is an error of 1 - 1/N
+    way: int  # N: chance is an error of 1 - 1/N; 2 where units are pairs, whose errors are two-way
     rate: float  # ν ≥ 0: how much of AdaBoost's α is used
     forget: float  # τ in [0, 1]: power on the old weight; 1 forgets nothing
     floor: float  # λ in [0, 1]: share of the weight that is spread evenly

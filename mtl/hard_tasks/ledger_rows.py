@@ -93,12 +93,16 @@ class BatchRows:
         ]
 
     def pairs_seen(self) -> Iterable[tuple[int, int, float, float]]:
-        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode."""
+        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode.
+
+        A class that fills two ways of one task (`duplicates: adjacent`) makes no pair with itself.
+        """
         i, j = places(self._batch.way)
         columns: Sequence[NDArray[Any]] = (
             self.classes[:, i], self.classes[:, j], self._confusion[:, i, j], self._confusion[:, j, i]
         )  # fmt: skip
-        return zip(*(column.ravel().tolist() for column in columns), strict=True)
+        two = columns[0] != columns[1]
+        return zip(*(column[two].tolist() for column in columns), strict=True)
 
     def tasks_seen(self) -> list[tuple[bytes, float, int]]:
         """(key, accuracy, hard) for each episode."""

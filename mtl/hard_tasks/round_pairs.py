@@ -38,4 +38,5 @@ def _pairs(classes: bytes, confusion: bytes, tasks: int) -> tuple[NDArray[Any], 
     way = ids.shape[1]
     table = np.frombuffer(confusion, "<f2").astype(np.float64).reshape(tasks, way, way)
     i, j = np.triu_indices(way, 1)
-    return (ids[:, i] << 32 | ids[:, j]).ravel(), table[:, i, j].ravel(), table[:, j, i].ravel()
+    two = ids[:, i] != ids[:, j]  # a class may fill two ways of one task
+    return (ids[:, i] << 32 | ids[:, j])[two], table[:, i, j][two], table[:, j, i][two]

@@ -30,16 +30,27 @@ def class_errors(classes: Tensor, outcome: "Outcome", count: int) -> tuple[Tenso
 
 
 def pair_errors(classes: Tensor, outcome: "Outcome", count: int) -> tuple[Tensor, Tensor]:
-    """Mean of P(j|i) and P(i|j): the probability that queries of either class get for the other.
+    """Errors of two-way tasks {i, j}: the mean of P(j|i) / (P(i|i) + P(j|i)) and P(i|j) / (P(j|j) + P(i|j)).
+
+    Of the probability that queries of a class gave to the pair, the share that went to the wrong one. What
+    went to other classes says nothing about the pair and is left out, so that chance is ½ whatever N is, and
+    `BoostRule(way=2, ...)` applies. Queries that gave the pair nothing at all count as chance.
 
     `classes` (T, N) int64: class numbers 0..C-1 (not ids of the image set); `count`: C. Units are the
-    C(C-1)/2 pairs of `mtl.hard_tasks.pairs`. Chance is 1/N here, not 1 - 1/N as for tasks and classes.
+    C(C-1)/2 pairs of `mtl.hard_tasks.pairs`.
     """
     i, j = places(classes.shape[1])
     confusion = _double(outcome.confusion)
-    either = (confusion[:, i, j] + confusion[:, j, i]) / 2
+    either = (_two_way(confusion, i, j) + _two_way(confusion, j, i)) / 2
     one, other = (torch.from_numpy(classes.numpy()[:, k]) for k in (i, j))
     return _means(pair_index(one, other, count), either, pair_count(count))
+
+
+def _two_way(confusion: Floats, own: NDArray[np.intp], other: NDArray[np.intp]) -> Floats:
+    """(T, P): the share of other in what queries of `own` gave to either, from the table (T, N, N)."""
+    right, wrong = confusion[:, own, own], confusion[:, own, other]
+    total = right + wrong
+    return np.divide(wrong, total, out=np.full_like(total, 0.5), where=total != 0)
 
 
 def _means(units: Tensor, errors: Floats, count: int) -> tuple[Tensor, Tensor]:

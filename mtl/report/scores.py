@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from mtl.hard_tasks.intervals import mean_interval
 from mtl.hard_tasks.phases import split_name
+from mtl.hard_tasks.quantiles import fifth_percentile
 from mtl.report.contents import ClassChange, Result, RunDifference, SettingResults
 
 _CHANGES = 15  # classes that gained most, and as many that lost most, of a setting
@@ -24,7 +27,10 @@ def setting_results(settings: Settings) -> list[SettingResults]:
                     name=one["name"],
                     accuracy=one["accuracy"],
                     interval=one["interval"],
-                    percentile_5=one["percentile_5"],
+                    # anew: older results hold the plain quantile
+                    percentile_5=fifth_percentile(
+                        torch.tensor(one["task_accuracy"]), s["way"] * s["queries"]
+                    ),
                     worst_class=min((r[0] for r in one["class_recall"].values()), default=0.0),
                     difference=one["difference"],
                     difference_interval=one["difference_interval"],

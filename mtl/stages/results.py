@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.intervals import mean_interval, wilson
+from mtl.hard_tasks.quantiles import fifth_percentile
 from mtl.stages.base_accuracy import BaseAccuracy
 from mtl.stages.resample import Resampled
 
@@ -25,7 +26,7 @@ class Score:
     name: str
     accuracy: float
     interval: float  # half width, Student t over tasks
-    percentile_5: float  # of task accuracy
+    percentile_5: float  # of task accuracy, by `fifth_percentile`
     difference: float | None  # to the first contender, paired over the same tasks
     difference_interval: float | None
     class_recall: dict[str, tuple[float, float, float]]  # recall and its Wilson interval
@@ -63,7 +64,7 @@ def score(
         for c in queries.nonzero().flatten().tolist()
     }
     tasks = [round(a, 5) for a in outcome.accuracy.tolist()]
-    fifth = float(outcome.accuracy.quantile(0.05))
+    fifth = fifth_percentile(outcome.accuracy, episodes.way * episodes.queries)
     return Score(name, mean, half, fifth, gap, gap_half, recall, tasks)
 
 

@@ -18,7 +18,6 @@ from mtl.compare.measures import (
     WORST_CLASS,
     WORST_TENTH,
     measure,
-    mid_quantile,
     resamples,
     worst_part,
 )
@@ -97,25 +96,6 @@ def test_measures_computed_by_hand():
     assert found[WORST_CLASS].tolist() == pytest.approx([0.5, 0.0])  # class 1 is never shown by the second
     assert found[WORST_TENTH].tolist() == pytest.approx([0.5, 0.0])
     assert found[HARD].tolist() == pytest.approx([0.5, 0.5])
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    values=st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=60, unique=True),
-    share=st.floats(0.01, 0.99),
-)
-def test_where_all_values_differ_it_is_hazens_quantile(values, share):
-    at = torch.tensor(sorted(values), dtype=torch.float64)
-    found = float(mid_quantile(at, ones(len(at), 1), share))
-    assert found == pytest.approx(np.quantile(values, share, method="hazen"), abs=1e-9)
-
-
-def test_the_mid_quantile_moves_with_the_share_of_a_value_and_a_plain_one_does_not():
-    # values 0 and 1/2 hold a and 1 - a of 1,000; the middles a/2 and (1 + a)/2 lie 1/2 apart
-    at, rare, rarer = torch.tensor([0.0, 0.5]).double(), [80, 920], [60, 940]
-    found = mid_quantile(at, torch.tensor([rare, rarer]).double().T, 0.05)
-    assert found.tolist() == pytest.approx([0.5 * (0.05 - 0.04) / 0.5, 0.5 * (0.05 - 0.03) / 0.5])
-    assert [np.quantile(np.repeat(at.numpy(), c), 0.05) for c in (rare, rarer)] == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from mtl.hard_tasks import schema
 from mtl.hard_tasks.canonical import digest, dump
 from mtl.hard_tasks.ledger import KEPT_WEIGHTS, Ledger, Round
 from mtl.hard_tasks.ledger_rows import key_classes
+from mtl.hard_tasks.round_pairs import sum_pairs
 
 
 @pytest.fixture
@@ -98,6 +99,15 @@ def test_a_task_is_its_set_of_classes_in_whatever_order(path, solved):
             "SELECT first_round, first, last, total, seen, hard, weight, verdict FROM task_total"
         ).fetchall()
     assert rows == [(0, 0.75, 0.25, 1.0, 2, 1, 0.25, "hard classes")]
+
+
+def test_a_class_that_fills_two_ways_makes_no_pair_with_itself(path, solved):
+    with Ledger.open(path) as ledger:
+        ledger.append("p", 0, 0, *solved([[3, 5, 3]], [[0.5, 1.0, 0.5]], "hard"), "train")
+        kept = ledger.sql.execute("SELECT low, high, n FROM pair_total").fetchall()
+        found = sum_pairs(ledger.sql.execute("SELECT classes, confusion FROM episode"), 9)
+    assert kept == [(3, 5, 2)]
+    assert [(low, high, n) for low, high, _, _, n in found] == kept
 
 
 def test_what_was_not_committed_never_was(path, solved):

@@ -1,8 +1,6 @@
 """Base learners against independent references in float64."""
 
-import numpy as np
 import pytest
-import scipy.optimize
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 
 from mtl.config import Head
 from mtl.learners.types import episode_labels
-from mtl.models.heads import BaseLearner, gradient_descent, logistic, prototype_logits, prototypes, ridge
+from mtl.models.heads import BaseLearner, gradient_descent, prototype_logits, prototypes, ridge
 
 T, N, K, Q, D = 3, 4, 2, 3, 11
 
@@ -119,28 +117,6 @@ def test_ridge_is_the_normal_equations():
     w = torch.linalg.solve(x.T @ x + 0.7 * torch.eye(D + 1, dtype=torch.float64), x.T @ y)
     expected = torch.cat([query[0], torch.ones(N * Q, 1, dtype=torch.float64)], 1) @ w
     torch.testing.assert_close(ridge(support, labels, N, 0.7)(query)[0], expected)
-
-
-@pytest.mark.parametrize("penalty", [0.1, 1.0, 10.0])
-def test_logistic_is_the_minimum_that_scipy_finds(penalty):
-    support, labels, query, *_ = _task()
-    answers = logistic(support.detach(), labels, N, penalty, steps=600)(query.detach())
-    for t in range(T):
-        x, y = support[t].detach(), labels[t]
-
-        def objective(flat, x=x, y=y):
-            w = torch.tensor(flat.reshape(N, D + 1), requires_grad=True)
-            loss = F.cross_entropy(x @ w[:, :D].T + w[:, D], y, reduction="sum")
-            loss = loss + 0.5 * penalty * w.square().sum()
-            loss.backward()
-            return loss.item(), w.grad.numpy().ravel()
-
-        found = scipy.optimize.minimize(
-            objective, np.zeros(N * (D + 1)), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000}
-        )
-        w = torch.tensor(found.x.reshape(N, D + 1))
-        expected = query[t].detach() @ w[:, :D].T + w[:, D]
-        torch.testing.assert_close(answers[t], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

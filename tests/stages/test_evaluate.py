@@ -33,7 +33,9 @@ def test_the_numbers_are_those_of_scipy_and_numpy(tiny):
     half = scipy.stats.t.ppf(0.975, 49) * accuracy.std(ddof=1) / np.sqrt(50)
     assert found.accuracy == pytest.approx(accuracy.mean())
     assert found.interval == pytest.approx(half)
-    assert found.percentile_5 == pytest.approx(np.percentile(accuracy, 5), abs=1e-6)
+    values, counts = np.unique(accuracy.round(6), return_counts=True)
+    middle = (np.cumsum(counts) - counts / 2) / 50
+    assert found.percentile_5 == pytest.approx(np.interp(0.05, middle, values), abs=1e-6)
     gaps = accuracy - first.accuracy.double().numpy()
     assert found.difference == pytest.approx(gaps.mean())
     test = scipy.stats.ttest_rel(accuracy, first.accuracy.double().numpy()).confidence_interval(0.95)

@@ -1,6 +1,7 @@
 """Every sampler and objective in a real meta-training."""
 
 import itertools
+import math
 from typing import get_args
 
 import pytest
@@ -74,6 +75,20 @@ def test_it_trains_and_the_ledger_tells_what_was_drawn_and_when_rounds_were(trai
     assert all(0 <= r.accuracy <= 1 for r in found)
     if name in {*MIXED, "within_group"}:
         assert [r.step for r in found] == ([0, 3, 6] if name in {"all_pairs", "boosted"} else [2, 5])
+
+
+@pytest.mark.parametrize("unit", ["task", "class", "pair"])
+def test_the_weight_of_a_round_is_that_of_samme_with_the_chance_of_its_unit(trained, unit):
+    folder = trained("run", sampler="boosted", unit=unit, rate=1.0, cap=100.0)
+    config = folder.read_config()
+    chance = 1 / 2 if unit == "pair" else 1 - 1 / config.meta.way
+    with Ledger.read(folder.ledger) as ledger:
+        found = rounds(ledger, STAGE)
+    assert len(found) == 3
+    for r in found:
+        alpha = math.log((1 - r.epsilon) / r.epsilon) - math.log((1 - chance) / chance)
+        assert r.alpha == pytest.approx(max(alpha, 0))
+    assert any(r.alpha > 0 for r in found)
 
 
 @pytest.mark.parametrize(

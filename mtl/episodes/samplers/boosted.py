@@ -28,7 +28,8 @@ class BoostedSampler(MixedSampler):
 
     def prepare(self) -> None:
         config, shape = self.config, (self.index, self.way, self.shot, self.queries)
-        self.rule = BoostRule(self.way, config.rate, config.forget, config.floor, config.cap)
+        way = 2 if config.unit == "pair" else self.way  # a pair's error is that of a two-way task
+        self.rule = BoostRule(way, config.rate, config.forget, config.floor, config.cap)
         self.pools = UniformSampler(*shape, derive_seed(self.seed, META_TEST), META_TEST)
         self.fixed = self.pools.draw(config.pool) if config.unit == "task" else None
         self.units = units_of(config.unit, len(self.index), self.fixed)

@@ -1,6 +1,7 @@
 """The sampler that a config names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -48,12 +49,18 @@ def meta_steps(config: Config) -> int:
     """Training steps in all: hard meta-batches on top of `meta.steps` are counted in.
 
     `hard_tasks.budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns
-    out too small; those steps are then uniform.
+    out too small: the rounds then come the sooner, and the training ends after as many updates.
     """
     hard, meta = config.hard_tasks, config.meta
     if hard.sampler not in POOLED or hard.budget == "inside":
         return meta.steps
-    return meta.steps + meta.steps // hard.collect * -(-hard.hard // meta.tasks)
+    return meta.steps + meta.steps // hard.collect * -(-_hard_tasks(config) // meta.tasks)
+
+
+def _hard_tasks(config: Config) -> int:
+    """K': hard tasks of a round."""
+    hard = config.hard_tasks
+    return hard.hard if hard.hard_batches is None else hard.hard_batches * config.meta.tasks
 
 
 def build_sampler(
@@ -102,7 +109,7 @@ def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None,
     if hard.sampler in MIXED:
         return MIXED[hard.sampler](index, hard, *shape, episodes)
     if hard.sampler in POOLED:
-        return POOLED[hard.sampler](index, hard, *shape)
+        return POOLED[hard.sampler](index, replace(hard, hard=_hard_tasks(config)), *shape)
     if hard.sampler == "uniform_difficulty":
         return UniformDifficultySampler(index, hard, *shape)
     return UniformSampler(index, *shape)

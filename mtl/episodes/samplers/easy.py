@@ -11,4 +11,5 @@ class EasySampler(MetaBatchSampler):
     reason = "easy"
 
     def picked(self, recall: Tensor, own: Tensor) -> int:
-        return max(range(self.way), key=lambda j: (float(recall[j]), float(own[j])))
+        ranks = self.ranks(recall, own)
+        return ranks.index(max(ranks))

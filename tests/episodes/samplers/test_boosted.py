@@ -5,11 +5,15 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from mtl.config import HardTasks
 from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.samplers.boosted import META_TEST, BoostedSampler
+from mtl.episodes.types import Outcome
 
 UNITS = ("task", "class", "pair")
 ALWAYS = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
@@ -105,6 +109,46 @@ def test_tasks_that_failed_are_drawn_again(index, solved):
     tasks = sampler.draw(200).classes.tolist()
     assert tasks.count(pool.classes[2].tolist()) / 200 > 0.7  # a tenth if drawn uniformly
     assert all(task in pool.classes.tolist() for task in tasks)
+
+
+def _round_at(unit, way, right, seed=0):
+    """The round of a learner that gives the true class the probability `right`, all others the same."""
+    index = ClassIndex.of(torch.arange(way + 3).repeat(4))
+    sampler = BoostedSampler(index, HardTasks(unit=unit, pool=8), way, 1, 3, seed, 100)
+    pool = sampler.pool(0)
+    table = torch.full((len(pool), way, way), (1 - right) / (way - 1))
+    table.diagonal(dim1=1, dim2=2).fill_(right)
+    each = torch.full((len(pool), way), right)
+    return sampler.update(pool, Outcome(1 - each.mean(1), each.mean(1), each, table))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@settings(max_examples=20, deadline=None)
+@given(way=st.integers(2, 40), seed=st.integers(0, 99))
+def test_a_learner_at_chance_has_no_weight_whatever_n(unit, way, seed):
+    ended = _round_at(unit, way, 1 / way, seed)
+    assert ended.alpha == pytest.approx(0, abs=1e-6)
+    assert ended.epsilon == pytest.approx(0.5 if unit == "pair" else 1 - 1 / way, abs=1e-6)
+    torch.testing.assert_close(ended.weights, torch.full_like(ended.weights, 1 / len(ended.weights)))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@settings(max_examples=20, deadline=None)
+@given(way=st.integers(3, 30), above=st.floats(0.05, 0.9))
+def test_a_learner_above_chance_has_the_weight_of_samme(unit, way, above):
+    right = 1 / way + above * (1 - 1 / way)
+    ended = _round_at(unit, way, right)
+    others = (1 - right) / (way - 1)
+    samme = math.log(right / others)  # ln((1 - ε)/ε) + ln(N - 1), and of the two-way task ln((1 - ε)/ε)
+    assert ended.alpha == pytest.approx(min(0.5 * samme, 2.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(("right", "alpha"), [(0.0, 0.0), (1.0, 2.0)])
+def test_a_learner_always_right_or_always_wrong_has_a_finite_weight(unit, right, alpha):
+    ended = _round_at(unit, 5, right)
+    assert ended.alpha == alpha
+    assert torch.isfinite(ended.weights).all()
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -55,7 +55,7 @@ def test_errors_of_a_pool_are_those_of_its_units(pool, solved, kind):
         together = [task for task in pool.classes.tolist() if set(members) <= set(task)]
         assert bool(visited[unit]) == bool(together)
         if hard in members and together:
-            # 3 of 4 classes right; no query right; a third of one direction's probability, half counted
-            assert float(errors[unit]) == pytest.approx({"task": 1 / 4, "class": 1, "pair": 1 / 6}[kind])
+            # 3 of 4 classes right; no query right; of the two-way task one direction all wrong, one all right
+            assert float(errors[unit]) == pytest.approx({"task": 1 / 4, "class": 1, "pair": 1 / 2}[kind])
         else:
             assert float(errors[unit]) == 0
