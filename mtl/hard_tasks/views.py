@@ -6,7 +6,7 @@ back on the whole phase. Every view raises UserError for a phase or a round that
 
 Hardness is never the plain mean, which a task or pair met once would win by luck. Tasks and pairs go by
 Σ error / (n + 1), as if they had passed one more visit without a fault; classes by the upper end of the
-interval of their recall. Equals are ordered by name.
+interval of their recall over tasks. Equals are ordered by name.
 """
 
 from dataclasses import dataclass
