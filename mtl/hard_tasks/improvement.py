@@ -11,13 +11,14 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtl.hard_tasks.intervals import mean_interval
+from mtl.hard_tasks.intervals import clustered_mean_interval
 from mtl.hard_tasks.ledger import Ledger
-from mtl.hard_tasks.retests import Floats, class_retests, task_retests
+from mtl.hard_tasks.retests import Counts, Floats, class_retests, task_retests
 
 _LEAST = 10  # picked, and others
-_IN_BIN = 2  # of either: one alone tells nothing of the spread
+_IN_BIN = 2  # units of either: one alone tells nothing of the spread
 _BINS, _PER_BIN = 10, 5  # bins at most; picked in each, where there are fewer bins
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -59,8 +60,9 @@ def improvement(ledger: Ledger, phase: str) -> Improvement | None:
     and that alone. Classes are picked by more than this one measurement (their weight remembers earlier
     rounds), so picked ones are truly harder than others that measured the same by bad luck, and fall back
     further. A difference of 0 or below is therefore no proof that practice did nothing; one above 0 speaks
-    for it. Neither is an experiment: what is picked is not drawn by lot. The intervals take all rows as
-    independent; a class has several, in which the `after` of one is the `before` of the next.
+    for it. Neither is an experiment: what is picked is not drawn by lot. The intervals are over classes, in
+    this training: a class has several rows, in which the `after` of one is the `before` of the next, and they
+    count as one cluster.
 
     Raises:
         UserError: there is no such phase.
@@ -68,50 +70,76 @@ def improvement(ledger: Ledger, phase: str) -> Improvement | None:
     at = ledger.phase(phase)
     tasks = at.name.startswith("evaluate")
     found = task_retests(ledger, at) if tasks else class_retests(ledger, at)
-    return compare_gains("task" if tasks else "class", found.rows(True), found.rows(False))
+    units = found.units_of(True), found.units_of(False)
+    return compare_gains("task" if tasks else "class", found.rows(True), found.rows(False), units)
 
 
-def compare_gains(unit: str, picked: Floats, others: Floats) -> Improvement | None:
-    """From (before, after) of n picked and m others; None for fewer than 10 of either.
+def compare_gains(
+    unit: str, picked: Floats, others: Floats, units: tuple[Counts, Counts] | None = None
+) -> Improvement | None:
+    """From (before, after) of n picked and m others; None for fewer than 10, or one unit, of either.
+
+    `units` says which class or task each picked row (n,) and other row (m,) is of; None: each of another.
 
     At equal start: bins of `before` hold as many picked each, 10 at most, and others where they fall. The
     difference of mean gains in each bin with at least two of either counts by the number of its picked. Its
-    standard error is √Σ_b (n_b / n)² (s²_picked / n_b + s²_others / m_b), with the samples' variances
-    (n - 1); n is the sum of these n_b. Where no bin has two of either there is no estimate.
+    standard error is √Σ_u (Σ r)², the sum of squares over units of the sums of their rows' residuals
+    r = ±(n_b / n) (gain − mean gain) / √(k (k − 1)) of k picked, or others (−), in their bin; n is the sum of
+    these n_b. With one row a unit that is √Σ_b (n_b / n)² (s²_picked / n_b + s²_others / m_b), with the
+    samples' variances (n - 1). Where no bin has two units of either there is no estimate.
     """
-    if min(len(picked), len(others)) < _LEAST:
+    numbers = np.arange(len(picked) + len(others))
+    of_picked, of_others = units or (numbers[: len(picked)], numbers[len(picked) :])
+    sides = _Side(picked, of_picked), _Side(others, of_others)
+    if min(len(picked), len(others)) < _LEAST or not all(side.enough for side in sides):
         return None
-    gains = [mean_interval((rows[:, 1] - rows[:, 0]).tolist()) for rows in (picked, others)]
-    pairs = _bins(picked, others)
-    total = sum(len(p) for p, _ in pairs)
-    difference = variance = 0.0
+    pairs = _bins(*sides)
+    total = sum(len(p.rows) for p, _ in pairs)
+    difference, residuals = 0.0, np.zeros(max(int(of.max()) for of in (of_picked, of_others)) + 1)
     for p, o in pairs:
-        (gain, spread), (other_gain, other_spread) = _moments(p), _moments(o)
-        difference += len(p) / total * (gain - other_gain)
-        variance += (len(p) / total) ** 2 * (spread + other_spread)
-    at_equal_start = (difference, _Z * math.sqrt(variance)) if pairs else None
+        share = len(p.rows) / total
+        difference += share * float(p.gains.mean() - o.gains.mean())
+        for side, sign in ((p, share), (o, -share)):
+            k = len(side.rows)
+            spread = sign * (side.gains - side.gains.mean()) / math.sqrt(k * (k - 1))
+            residuals += np.bincount(side.units, spread, len(residuals))
+    at_equal_start = (difference, _Z * math.sqrt(float(residuals @ residuals))) if pairs else None
     bins = [
         Bin(
-            float(p[:, 0].mean()), *mean_interval(p[:, 1].tolist()), len(p),
-            *mean_interval(o[:, 1].tolist()), len(o),
+            float(p.rows[:, 0].mean()), *clustered_mean_interval(p.rows[:, 1], p.units), len(p.rows),
+            *clustered_mean_interval(o.rows[:, 1], o.units), len(o.rows),
         )
         for p, o in pairs
     ]  # fmt: skip
+    gains = [clustered_mean_interval(side.gains, side.units) for side in sides]
     return Improvement(unit, picked, others, gains[0], gains[1], at_equal_start, bins)
 
 
-def _bins(picked: Floats, others: Floats) -> list[tuple[Floats, Floats]]:
-    """Rows of picked and of others with `before` from one quantile of the picked on and below the next."""
-    start, n = np.sort(picked[:, 0]), len(picked)
+class _Side(NamedTuple):
+    """The picked, or the others."""
+
+    rows: Floats  # (k, 2): before and after
+    units: Counts  # (k,)
+
+    @property
+    def gains(self) -> Floats:
+        gains: Floats = self.rows[:, 1] - self.rows[:, 0]
+        return gains
+
+    def among(self, which: NDArray[np.bool_]) -> "_Side":
+        return _Side(self.rows[which], self.units[which])
+
+    @property
+    def enough(self) -> bool:
+        return len(np.unique(self.units)) >= _IN_BIN
+
+
+def _bins(picked: _Side, others: _Side) -> list[tuple[_Side, _Side]]:
+    """Picked and others with `before` from one quantile of the picked on and below the next."""
+    start, n = np.sort(picked.rows[:, 0]), len(picked.rows)
     count = min(_BINS, max(2, n // _PER_BIN))
     edges = np.unique(start[[n * b // count for b in range(1, count)]])  # fewer where many are equal
-    inside = others[(others[:, 0] >= start[0]) & (others[:, 0] <= start[-1])]
-    of_picked, of_others = (edges.searchsorted(rows[:, 0], "right") for rows in (picked, inside))
-    found = [(picked[of_picked == b], inside[of_others == b]) for b in range(len(edges) + 1)]
-    return [(p, o) for p, o in found if min(len(p), len(o)) >= _IN_BIN]
-
-
-def _moments(rows: Floats) -> tuple[float, float]:
-    """(mean gain, variance of that mean)."""
-    gain = rows[:, 1] - rows[:, 0]
-    return float(gain.mean()), float(gain.var(ddof=1)) / len(gain)
+    inside = others.among((others.rows[:, 0] >= start[0]) & (others.rows[:, 0] <= start[-1]))
+    of_picked, of_others = (edges.searchsorted(side.rows[:, 0], "right") for side in (picked, inside))
+    found = [(picked.among(of_picked == b), inside.among(of_others == b)) for b in range(len(edges) + 1)]
+    return [(p, o) for p, o in found if p.enough and o.enough]

@@ -1,14 +1,20 @@
-"""95 % intervals: Wilson's for a share, Student's for a mean."""
+"""95 % intervals: of a share by independent answers, of recalls by answers that come in tasks, of a mean."""
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
+from typing import Any
 
-_Z = NormalDist().inv_cdf(0.975)
+import numpy as np
+from numpy.typing import NDArray
+
+BY_TASK = "over tasks"  # how `recall_intervals` are marked in results.json
+_LEVEL = 0.975  # of a quantile that cuts 2.5 % off either end
+_Z = NormalDist().inv_cdf(_LEVEL)
 
 
 def wilson(correct: float, n: float) -> tuple[float, float]:
-    """(low, high) of the share behind `correct` out of `n`, at 95 %.
+    """(low, high) of the share behind `correct` out of `n` independent answers, at 95 %.
 
     Wilson's score interval (JASA 1927): sound near 0 and 1 and for few draws. (0, 1) for n = 0, where
     nothing is known. Raises ValueError unless 0 ≤ correct ≤ n.
@@ -25,6 +31,52 @@ def wilson(correct: float, n: float) -> tuple[float, float]:
     return low, high
 
 
+def recall_intervals(
+    tasks: Sequence[int] | NDArray[Any],
+    queries: Sequence[int] | NDArray[Any],
+    correct: Sequence[int] | NDArray[Any],
+    squares: Sequence[int] | NDArray[Any],
+) -> list[tuple[float, float]]:
+    """(low, high) of the recall of each of C classes over further tasks like these, at 95 %.
+
+    Queries of one task share its support set and its other classes, so they are right or wrong together. Of
+    class c, seen in m tasks with q queries each, x_t of them right and p = Σ x_t / mq, the design effect
+
+        d_c = m/(m−1) · Σ_t (x_t − p q)² / (m q p (1 − p))
+
+    says how much more its recall varies than that of mq independent queries would (Kish, "Survey Sampling",
+    1965; for shares in clusters: Rao and Scott, Biometrics 1992). The interval is Wilson's for mq/d answers.
+    With few tasks or few errors d_c may be far too small by chance, so d is the largest of d_c, 1 and the
+    design effect of all classes together (sum of numerators over sum of denominators), and at most q: a task
+    counts for one answer at least. With Σ_c (m − 1) degrees of freedom the answers are multiplied by (z/t)²
+    (Korn and Graubard, Survey Methodology 1998). Where no class with an error has two tasks, d is q.
+
+    The interval is about the images at hand: it does not say how other images of the class would fare.
+
+    Args:
+        tasks: (C,) m ≥ 1: tasks that each class was in.
+        queries: (C,) m q: its queries in all of them, as many in each.
+        correct: (C,) Σ x_t.
+        squares: (C,) Σ x_t².
+    """
+    from scipy.special import stdtrit
+
+    m, n, right, squared = (
+        np.asarray(given, dtype=np.float64) for given in (tasks, queries, correct, squares)
+    )
+    share, again = right / n, m > 1
+    each = n / m
+    between = np.where(again, m / np.maximum(m - 1, 1) * (squared - right * right / m).clip(0), 0.0)
+    within = np.where(again, right * (1 - share), 0.0)
+    total = float(within.sum())
+    own = np.divide(between, within, out=np.ones_like(within), where=within > 0)
+    effect = np.minimum(np.maximum(own, max(1.0, float(between.sum()) / total)), each) if total > 0 else each
+    freedom = float((m - 1).sum())
+    answers = n / effect * ((_Z / float(stdtrit(freedom, _LEVEL))) ** 2 if total > 0 else 1.0)
+    # of as many answers as right: rounding must not make it more
+    return [wilson(min(p * k, k), k) for p, k in zip(share.tolist(), answers.tolist(), strict=True)]
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """(mean, half width) of the 95 % interval of the mean: Student-t, with the sample's deviation (n - 1).
 
@@ -36,5 +88,25 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
         return float(values[0]), math.nan
     from scipy.stats import t
 
-    quantile = float(t.ppf(0.975, len(values) - 1))
+    quantile = float(t.ppf(_LEVEL, len(values) - 1))
     return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+
+
+def clustered_mean_interval(values: NDArray[Any], clusters: NDArray[Any]) -> tuple[float, float]:
+    """`mean_interval` of values (n,) of which those of one cluster (n,) depend on each other.
+
+    The variance of the mean is G/(G−1) · Σ_g (Σ_{i in g} (y_i − ȳ))² / n² over G clusters, and Student's t
+    has G − 1 degrees of freedom (Liang and Zeger, Biometrika 1986).
+    With a value in each cluster it is `mean_interval`; of a single cluster the half width is nan.
+    """
+    if len(values) == 0:
+        raise ValueError("the mean of no values")
+    _, place = np.unique(clusters, return_inverse=True)
+    groups, mean = int(place.max()) + 1, float(values.mean())
+    if groups == 1:
+        return mean, math.nan
+    from scipy.stats import t
+
+    sums = np.bincount(place, values - mean)
+    variance = groups / (groups - 1) * float(sums @ sums) / len(values) ** 2
+    return mean, float(t.ppf(_LEVEL, groups - 1)) * math.sqrt(variance)

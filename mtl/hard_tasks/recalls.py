@@ -20,7 +20,9 @@ class RecallPosterior:
     At each visit of a class its older answers shrink by `keep`, since the learner has changed, and the new
     ones are added: right ← keep · right + r Q and wrong ← keep · wrong + (1 − r) Q for a recall of r over Q
     queries. In the long run it rests on Q / (1 − keep) answers. The lowest of five recalls over 15 queries
-    names the hardest class in fewer than half of all tasks; estimates over many visits are sharper.
+    names the hardest class in fewer than half of all tasks; estimates over many visits are sharper. Answers
+    of one task count as independent, which they are not: the posterior is narrower than what is known, and
+    draws from it (Thompson, 1933) explore less.
 
     Args:
         classes: C.

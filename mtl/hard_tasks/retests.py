@@ -26,6 +26,12 @@ class Retests:
     before: Floats  # (n,)
     after: Floats  # (n,)
     picked: NDArray[np.bool_]  # (n,) whether it was drawn as hard in between
+    units: Counts  # (n,) number of the class or task
+
+    def units_of(self, picked: bool) -> Counts:
+        """(k,) the classes or tasks of `rows`: those of one depend on each other."""
+        units: Counts = self.units[self.picked == picked]
+        return units
 
     def rows(self, picked: bool) -> Floats:
         """(k, 2): before and after, of those that were picked or of the others."""
@@ -51,7 +57,7 @@ def task_retests(ledger: Ledger, at: Phase) -> Retests:
         {"first": first, "last": last, "end": episode_id(at.id + 1, 0)},
     ).fetchall()
     before, after, picked = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    return Retests(before, after, picked > 0)
+    return Retests(before, after, picked > 0, np.arange(len(before)))
 
 
 def class_retests(ledger: Ledger, at: Phase) -> Retests:
@@ -79,7 +85,7 @@ def class_retests(ledger: Ledger, at: Phase) -> Retests:
     every = until.sum(1)
     own, all_draws = until[then, c] - until[now, c], every[then] - every[now]
     recall = correct / queries.clip(1)
-    return Retests(recall[now, c], recall[then, c], own * len(classes) > all_draws)
+    return Retests(recall[now, c], recall[then, c], own * len(classes) > all_draws, c)
 
 
 def _answers(ledger: Ledger, ids: tuple[int, int], classes: Counts) -> tuple[Counts, Counts]:

@@ -6,13 +6,14 @@ by row (three digits, of which a view shows two); wrong answers as records of tw
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mtl.errors import UserError
+from mtl.hard_tasks.class_squares import COLUMN, add_squares
 
-VERSION = 3  # in PRAGMA user_version
+VERSION = 4  # in PRAGMA user_version
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
 
@@ -32,12 +33,13 @@ TABLES = {
     "round_span": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
         PRIMARY KEY (phase, round)) WITHOUT ROWID""",
-    "class_total": """(
+    # squares: sum over the tasks of (right answers in the task)²
+    "class_total": f"""(
         phase INTEGER NOT NULL, class INTEGER NOT NULL, queries INTEGER NOT NULL, correct INTEGER NOT NULL,
-        draws INTEGER NOT NULL, hard INTEGER NOT NULL, PRIMARY KEY (phase, class)) WITHOUT ROWID""",
-    "class_round": """(
+        draws INTEGER NOT NULL, hard INTEGER NOT NULL, {COLUMN}, PRIMARY KEY (phase, class)) WITHOUT ROWID""",
+    "class_round": f"""(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, class INTEGER NOT NULL, queries INTEGER NOT NULL,
-        correct INTEGER NOT NULL, draws INTEGER NOT NULL, hard INTEGER NOT NULL,
+        correct INTEGER NOT NULL, draws INTEGER NOT NULL, hard INTEGER NOT NULL, {COLUMN},
         PRIMARY KEY (phase, round, class)) WITHOUT ROWID""",
     # low_high: sum over n visits of the probability that queries of class low got for class high
     "pair_total": """(
@@ -63,9 +65,11 @@ TABLES = {
 HOT_PAIR = "low_high + high_low > 0.2 * (n + 1)"
 _HOT_INDEX = f"CREATE INDEX pair_hot ON pair_total (phase, low_high, high_low, n) WHERE {HOT_PAIR}"
 
-_LATER = {  # what a writer adds to a ledger of each older format; a reader takes it as it is
-    1: "ALTER TABLE episode ADD COLUMN wrong BLOB",
-    2: f"CREATE TABLE image_set {TABLES['image_set']}",
+# What a writer adds to a ledger of each older format; a reader takes it as it is.
+_LATER: dict[int, Callable[[sqlite3.Connection], object]] = {
+    1: lambda connection: connection.execute("ALTER TABLE episode ADD COLUMN wrong BLOB"),
+    2: lambda connection: connection.execute(f"CREATE TABLE image_set {TABLES['image_set']}"),
+    3: add_squares,
 }
 
 PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart within it
@@ -114,7 +118,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute("BEGIN IMMEDIATE")
         elif (found := _pragma(connection, "user_version")) < VERSION:
             for older in range(found, VERSION):
-                connection.execute(_LATER[older])
+                _LATER[older](connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")

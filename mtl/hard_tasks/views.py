@@ -6,13 +6,16 @@ back on the whole phase. Every view raises UserError for a phase or a round that
 
 Hardness is never the plain mean, which a task or pair met once would win by luck. Tasks and pairs go by
 Σ error / (n + 1), as if they had passed one more visit without a fault; classes by the upper end of the
-interval of their recall. Equals are ordered by name.
+interval of their recall over tasks. Equals are ordered by name.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mtl.errors import UserError
-from mtl.hard_tasks.intervals import wilson
+from mtl.hard_tasks.class_squares import class_squares
+from mtl.hard_tasks.intervals import recall_intervals
 from mtl.hard_tasks.ledger import Ledger, Phase, Round
 from mtl.hard_tasks.ledger_rows import HARD_ORIGINS, episode_id, key_classes
 from mtl.hard_tasks.phases import even_round
@@ -43,7 +46,7 @@ class HardClass:
     name: str
     group: str | None
     recall: float
-    low: float  # Wilson 95 % interval of the recall
+    low: float  # 95 % interval of the recall over tasks like these
     high: float
     queries: int
     draws: int
@@ -104,7 +107,7 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
 
 
 def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardClass]:
-    """Classes by the upper end of the Wilson interval of their recall: first those that are surely hard."""
+    """Classes by the upper end of the 95 % interval of their recall: first those that are surely hard."""
     at = _checked(ledger, phase, top, round)
     round = even_round(at) if round is None else round
     where = "class_total WHERE phase = ?" if round is None else "class_round WHERE phase = ? AND round = ?"
@@ -113,7 +116,10 @@ def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None
         (at.id,) if round is None else (at.id, round),
     ).fetchall()
     names, groups = class_names(ledger, at), class_groups(ledger, at)
-    intervals = {c: wilson(correct, queries) for c, queries, correct, _, _ in rows}
+    squares = class_squares(ledger.sql, at.id, round)
+    met, queries, correct, draws, _ = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+    ends = recall_intervals(draws, queries, correct, [squares[c] for c in met.tolist()])
+    intervals = dict(zip(met.tolist(), ends, strict=True))
     rows.sort(key=lambda row: (intervals[row[0]][1], names.get(row[0], str(row[0]))))
 
     measured = measured_rounds(ledger, at)
@@ -123,11 +129,11 @@ def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None
     before = _recall(ledger, at, early[0], early[-1]) if apart else {}
     after = _recall(ledger, at, late[0], late[-1]) if apart else {}
     result = []
-    for c, queries, correct, draws, hard in rows[:top]:
-        then, now = before.get(c), after.get(c)
+    for c, n, right, drawn, hard in rows[:top]:
+        (low, high), then, now = intervals[c], before.get(c), after.get(c)
         result.append(
             HardClass(
-                names.get(c, str(c)), groups.get(c), correct / queries, *intervals[c], queries, draws, hard,
+                names.get(c, str(c)), groups.get(c), right / n, low, high, n, drawn, hard,
                 then, now, None if then is None or now is None else now - then,
             )
         )  # fmt: skip

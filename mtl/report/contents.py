@@ -182,7 +182,7 @@ class ClassChange:
     name: str
     before: float
     after: float
-    apart: bool  # the 95 % intervals of the two recalls do not meet
+    apart: bool | None  # the 95 % intervals of the two recalls do not meet; None: of a run they are not known
 
 
 @dataclass(frozen=True)

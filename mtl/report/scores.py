@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mtl.hard_tasks.intervals import mean_interval
+from mtl.hard_tasks.intervals import BY_TASK, mean_interval
 from mtl.hard_tasks.phases import split_name
 from mtl.hard_tasks.quantiles import fifth_percentile
 from mtl.report.contents import ClassChange, Result, RunDifference, SettingResults
@@ -80,6 +80,7 @@ def class_changes(first: Settings, name: str, other: Settings) -> list[ClassChan
     found = []
     for mine, theirs in _shared(first, other):
         a, b = mine["scores"][0]["class_recall"], theirs["scores"][0]["class_recall"]
+        known = intervals_by_task([mine, theirs])
         changes = [
             ClassChange(
                 setting=_title(mine),
@@ -87,7 +88,7 @@ def class_changes(first: Settings, name: str, other: Settings) -> list[ClassChan
                 name=c,
                 before=a[c][0],
                 after=b[c][0],
-                apart=a[c][2] < b[c][1] or b[c][2] < a[c][1],
+                apart=(a[c][2] < b[c][1] or b[c][2] < a[c][1]) if known else None,
             )
             for c in sorted(set(a) & set(b))
         ]
@@ -96,6 +97,11 @@ def class_changes(first: Settings, name: str, other: Settings) -> list[ClassChan
         lost = [c for c in changes if c.after < c.before]
         found += [*gained[:_CHANGES], *lost[-_CHANGES:]]
     return found
+
+
+def intervals_by_task(settings: Settings) -> bool:
+    """Whether the intervals of recall are over tasks; those of earlier versions are too narrow to be used."""
+    return all(s.get("recall_intervals") == BY_TASK for s in settings)
 
 
 def _shared(first: Settings, other: Settings) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

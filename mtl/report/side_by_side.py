@@ -7,7 +7,7 @@ from mtl.report.contents import Comparison
 from mtl.report.drawings import Drawings
 from mtl.report.figures import changes, curves
 from mtl.report.run_files import STAGES, RunFiles
-from mtl.report.scores import class_changes, run_differences
+from mtl.report.scores import class_changes, intervals_by_task, run_differences
 
 
 def side_by_side(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
@@ -21,6 +21,11 @@ def side_by_side(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
             notes.append(
                 f"{run.name} was scored on other tasks than {first.name} ({'; '.join(reasons)}): "
                 "such differences are not paired, and their intervals wider."
+            )
+        if not intervals_by_task([*first.results, *run.results]):
+            notes.append(
+                f"Which classes of {first.name} and {run.name} are apart is not known: the results.json of "
+                "an earlier version counted queries of one task as independent; `evaluate` writes a new one."
             )
         if not between and first.results and run.results:
             notes.append(f"{run.name} and {first.name} were scored at no common setting.")

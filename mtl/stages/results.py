@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtl.episodes.types import EpisodeBatch, Outcome
-from mtl.hard_tasks.intervals import mean_interval, wilson
+from mtl.hard_tasks.intervals import BY_TASK, mean_interval, recall_intervals
 from mtl.hard_tasks.quantiles import fifth_percentile
 from mtl.stages.base_accuracy import BaseAccuracy
 from mtl.stages.resample import Resampled
@@ -29,7 +29,7 @@ class Score:
     percentile_5: float  # of task accuracy, by `fifth_percentile`
     difference: float | None  # to the first contender, paired over the same tasks
     difference_interval: float | None
-    class_recall: dict[str, tuple[float, float, float]]  # recall and its Wilson interval
+    class_recall: dict[str, tuple[float, float, float]]  # recall and its interval over tasks
     task_accuracy: list[float]
 
 
@@ -45,6 +45,9 @@ class Setting:
     scores: list[Score]
     resampled: Resampled | None
     set: str | None = None  # whose novel classes, where not those of the run's own image set alone
+    # What the intervals of `class_recall` are over. Files of earlier versions lack this key: there
+    # every query counted as independent, and they are too narrow.
+    recall_intervals: str = BY_TASK
 
 
 def score(
@@ -55,13 +58,15 @@ def score(
     gap, gap_half = None, None
     if first is not None:
         gap, gap_half = mean_interval((outcome.accuracy.double() - first.accuracy).tolist())
-    classes = episodes.classes.flatten()
-    queries = torch.bincount(classes, minlength=len(class_names)) * episodes.queries
-    answered = (outcome.recall.flatten().double() * episodes.queries).round()
-    correct = torch.zeros(len(class_names), dtype=torch.float64).index_add_(0, classes, answered)
+    right = (outcome.recall.flatten().double() * episodes.queries).round()
+    met, place, drawn = torch.unique(episodes.classes, return_inverse=True, return_counts=True)
+    queries = drawn * episodes.queries
+    correct = torch.zeros(len(met), dtype=right.dtype).index_add_(0, place.flatten(), right)
+    squares = torch.zeros(len(met), dtype=right.dtype).index_add_(0, place.flatten(), right**2)
+    intervals = recall_intervals(*(sums.numpy() for sums in (drawn, queries, correct, squares)))
     recall = {
-        class_names[c]: (float(correct[c] / queries[c]), *wilson(float(correct[c]), float(queries[c])))
-        for c in queries.nonzero().flatten().tolist()
+        class_names[c]: (share, low, high)
+        for c, share, (low, high) in zip(met.tolist(), (correct / queries).tolist(), intervals, strict=True)
     }
     tasks = [round(a, 5) for a in outcome.accuracy.tolist()]
     fifth = fifth_percentile(outcome.accuracy, episodes.way * episodes.queries)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import recall_intervals
 from benchmarks.own_images import (
     TABLES,
     auroc,
@@ -129,3 +130,16 @@ def test_the_auroc_is_that_of_sklearn():
     known, others = torch.tensor([0.1, 0.5, 0.3]), torch.tensor([0.5, 0.2, 0.9, 0.3])
     truth, values = [0] * 3 + [1] * 4, torch.cat([known, others])
     assert auroc(known, others).item() == pytest.approx(roc_auc_score(truth, values))
+
+
+def test_coverage_of_recalls_is_a_table_of_every_setting(whole_run, capsys):
+    arguments = ["--run", str(whole_run.path), "--many", "2000", "--evaluations", "2"]
+    assert recall_intervals.main(arguments) == 0
+    head, _, *rows = (
+        [c.strip() for c in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()
+    )
+    assert [row[:3] for row in rows] == [["3", shot, n] for shot in "12" for n in ("2000", "300", "100")]
+    shares = np.array([row[4:6] for row in rows], dtype=float)
+    assert head[4:6] == ["queries independent", "by task"]
+    assert (shares[:, 1] >= shares[:, 0]).all()
+    assert (shares[:, 1] > 0.8).all()

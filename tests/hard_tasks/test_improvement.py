@@ -128,11 +128,30 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 180 <= covered <= 198  # 190 ± 2.6 deviations of 3.1
 
 
+def test_rows_of_one_class_are_no_independent_evidence():
+    """Each class has its own gain, which all its rows share."""
+    held = {"by class": 0, "by row": 0}
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        units = np.tile(np.arange(30), 12)
+        before = random.uniform(0.4, 0.6, len(units))
+        after = before + random.normal(0, 0.05, 30)[units] + random.normal(0, 0.05, len(units))
+        rows, chosen = np.stack([before, after], 1), units % 3 == 0
+        split = rows[chosen], rows[~chosen]
+        for how, of in (("by class", (units[chosen], units[~chosen])), ("by row", None)):
+            mean, half = compare_gains("class", *split, of).at_equal_start
+            held[how] += abs(mean) < half
+    assert held["by row"] < 70
+    assert held["by class"] >= 88
+
+
 @pytest.mark.parametrize("few", [(9, 50), (50, 9), (0, 0), (0, 50)])
 def test_few_of_either_are_no_comparison(few):
     rows = [np.random.default_rng(0).random((k, 2)) for k in few]
     assert compare_gains("task", *rows) is None
-    assert compare_gains("task", np.ones((10, 2)), np.ones((10, 2))) is not None
+    rows = np.ones((10, 2)), np.ones((10, 2))
+    assert compare_gains("task", *rows) is not None
+    assert compare_gains("class", *rows, (np.zeros(10, int), np.arange(10))) is None  # of one class alone
 
 
 def test_where_no_other_started_as_low_there_is_no_estimate():
@@ -176,7 +195,9 @@ def test_tasks_of_evaluations_and_classes_of_training(ledger, random_solved, pha
     assert found.unit == unit
     assert found.picked.tolist() == rows.rows(True).tolist()
     assert found.others.tolist() == rows.rows(False).tolist()
-    again = compare_gains(unit, rows.rows(True), rows.rows(False))
+    again = compare_gains(
+        unit, rows.rows(True), rows.rows(False), (rows.units_of(True), rows.units_of(False))
+    )
     assert found.gain_picked == again.gain_picked
     assert found.at_equal_start == again.at_equal_start
 

@@ -64,8 +64,9 @@ def test_sums_are_those_of_the_episodes(path, random_solved):
                 batch.classes.tolist(), outcome.recall, outcome.confusion, strict=True
             ):
                 for i, c in enumerate(classes):
-                    total = met.setdefault(c, [0, 0, 0, 0])
-                    for place, value in enumerate((5, round(5 * float(recall[i])), 1, number % 2)):
+                    total = met.setdefault(c, [0, 0, 0, 0, 0])
+                    right = round(5 * float(recall[i]))
+                    for place, value in enumerate((5, right, 1, number % 2, right**2)):
                         total[place] += value
                     for j, d in enumerate(classes):
                         if c != d:
@@ -73,10 +74,11 @@ def test_sums_are_those_of_the_episodes(path, random_solved):
                             pair[0] += float(confusion[i, j])
                             pair[1] += 1
         classes = ledger.sql.execute(
-            "SELECT class, queries, correct, draws, hard FROM class_total"
+            "SELECT class, queries, correct, draws, hard, squares FROM class_total"
         ).fetchall()
         by_round = ledger.sql.execute(
-            "SELECT class, sum(queries), sum(correct), sum(draws), sum(hard) FROM class_round GROUP BY class"
+            "SELECT class, sum(queries), sum(correct), sum(draws), sum(hard), sum(squares) FROM class_round "
+            "GROUP BY class"
         ).fetchall()
         pairs = ledger.sql.execute("SELECT low, high, low_high, high_low, n FROM pair_total").fetchall()
         assert ledger.phase("p").episodes == 42
@@ -290,7 +292,7 @@ def test_a_ledger_of_another_version_is_refused(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for way in (Ledger.read, Ledger.open):
-        with pytest.raises(UserError, match="format 99, and this program reads format 3"):
+        with pytest.raises(UserError, match="format 99, and this program reads format 4"):
             way(path)
 
 

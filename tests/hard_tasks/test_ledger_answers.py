@@ -84,6 +84,8 @@ def _first_format(path):
         connection.execute(f"INSERT INTO episode SELECT {kept} FROM whole")
         connection.execute("DROP TABLE whole")
         connection.execute("DROP TABLE image_set")
+        for table in ("class_total", "class_round"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN squares")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
 

@@ -39,6 +39,7 @@ def test_classes_by_hand(ledger, solved):
     ]  # fmt: skip
     assert found.rows(True).tolist() == [[0.25, pytest.approx(10 / 12)]]
     assert len(found.rows(False)) == 4
+    assert (found.units_of(True).tolist(), found.units_of(False).tolist()) == ([0], [0, 1, 1, 2])
 
 
 def test_hard_draws_count_from_the_first_measurement_on_and_before_the_second(ledger, solved):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtl.errors import UserError
-from mtl.hard_tasks.intervals import wilson
+from mtl.hard_tasks.intervals import recall_intervals
 from mtl.hard_tasks.ledger import Ledger, Round
 from mtl.hard_tasks.views import (
     ConfusedPair,
@@ -58,16 +58,15 @@ def test_hardest_tasks_of_a_round(ledger):
 def test_hardest_classes(ledger):
     # correct of queries: ant 8/8, bee 2/4, cat 2 + 2 + 3 + 4 = 11/16, dog 1 + 0 + 3 + 1 = 5/16, eel 0/4
     found = hardest_classes(ledger, "p")
-    assert [c.name for c in found] == [
-        "eel",
-        "dog",
-        "bee",
-        "cat",
-        "ant",
-    ]  # upper ends of bee and cat: 0.850, 0.858
+    assert [c.name for c in found] == ["eel", "dog", "cat", "bee", "ant"]
+    correct = (8, 2, 11, 5, 0)  # squares: ant 16 + 16, bee 4, cat 4 + 4 + 9 + 16, dog 1 + 0 + 9 + 1, eel 0
+    intervals = recall_intervals((2, 1, 4, 4, 1), (8, 4, 16, 16, 4), correct, (32, 4, 33, 11, 0))
+    by_name = dict(zip(NAMES.values(), intervals, strict=True))
+    assert {c.name: (c.low, c.high) for c in found} == by_name
+    assert [c.high for c in found] == sorted(c.high for c in found)
     # The first of three rounds is held against the last: dog 1/4 and 4/8.
-    assert found[1] == HardClass("dog", None, 5 / 16, *wilson(5, 16), 16, 4, 2, 0.25, 0.5, 0.25)
-    assert found[0] == HardClass("eel", None, 0.0, *wilson(0, 4), 4, 1, 1, None, 0.0, None)
+    assert found[1] == HardClass("dog", None, 5 / 16, *by_name["dog"], 16, 4, 2, 0.25, 0.5, 0.25)
+    assert found[0] == HardClass("eel", None, 0.0, *by_name["eel"], 4, 1, 1, None, 0.0, None)
     assert found[4].group == "insects"
     assert [c.name for c in hardest_classes(ledger, "p", top=2)] == ["eel", "dog"]
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mtl.report.scores import class_changes, run_differences, setting_results
+from mtl.hard_tasks.intervals import BY_TASK
+from mtl.report.scores import class_changes, intervals_by_task, run_differences, setting_results
 
 
 def _setting(accuracy, recall, shot=1, **more):
@@ -18,7 +19,7 @@ def _setting(accuracy, recall, shot=1, **more):
         "task_accuracy": list(accuracy),
     }
     base = {"set": None, "split": "test", "way": 5, "shot": shot, "queries": 15, "tasks": len(accuracy)}
-    return {**base, "scores": [one], "resampled": None, **more}
+    return {**base, "scores": [one], "resampled": None, "recall_intervals": BY_TASK, **more}
 
 
 def _alike(split):
@@ -78,6 +79,14 @@ def test_classes_are_ordered_by_what_they_gained_and_apart_by_intervals_that_do_
         ("ant", 0.5, 0.8, True),
         ("bee", 0.9, 0.88, False),
     ]
+
+
+def test_intervals_of_an_earlier_version_say_nothing_of_classes_being_apart():
+    now = _setting([0.5], RECALL)
+    old = {key: value for key, value in now.items() if key != "recall_intervals"}
+    later = _setting([0.5], {"ant": (0.8, 0.7, 0.9)})
+    assert [(c.before, c.after, c.apart) for c in class_changes([old], "b", [later])] == [(0.5, 0.8, None)]
+    assert (intervals_by_task([now, old]), intervals_by_task([now, later])) == (False, True)
 
 
 def test_of_many_classes_the_ends_are_kept():

@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 
 from mtl.episodes.types import Outcome
+from mtl.hard_tasks.intervals import wilson
 from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.views import hardest_tasks
 from mtl.runtime.run_folder import RunFolder
@@ -43,10 +44,22 @@ def test_the_numbers_are_those_of_scipy_and_numpy(tiny):
     c = int(episodes.classes[7, 1])
     seen = [(t, j) for t in range(50) for j in range(3) if int(episodes.classes[t, j]) == c]
     correct = sum(round(float(other.recall[t, j]) * 4) for t, j in seen)
-    wilson = scipy.stats.binomtest(correct, 4 * len(seen)).proportion_ci(0.95, method="wilson")
-    assert found.class_recall[names[c]] == pytest.approx(
-        (correct / (4 * len(seen)), wilson.low, wilson.high), abs=1e-9
+    recall, low, high = found.class_recall[names[c]]
+    assert recall == pytest.approx(correct / (4 * len(seen)))
+    independent = scipy.stats.binomtest(correct, 4 * len(seen)).proportion_ci(0.95, method="wilson")
+    assert low < independent.low < recall < independent.high < high
+    # Tasks whose queries agree entirely: an answer each, of 49 degrees of freedom.
+    agreed = Outcome(
+        first.loss, first.accuracy.round(), first.accuracy.round()[:, None].expand(-1, 3), first.confusion
     )
+    drawn = torch.bincount(episodes.classes.flatten()).tolist()
+    right = torch.bincount(episodes.classes.flatten(), agreed.recall.flatten()).tolist()
+    for c, name in enumerate(names):
+        factor = (1.959964 / scipy.stats.t.ppf(0.975, sum(drawn) - len(drawn))) ** 2
+        expected = (right[c] / drawn[c], *wilson(right[c] * factor, drawn[c] * factor))
+        assert score("x", episodes, agreed, None, names).class_recall[name] == pytest.approx(
+            expected, abs=1e-6
+        )
     assert found.task_accuracy == pytest.approx(accuracy.tolist(), abs=1e-5)
 
 

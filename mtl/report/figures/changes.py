@@ -39,8 +39,8 @@ _RING: dict[str, Any] = {**_DOT, "fillstyle": "none", "markeredgewidth": 2}
 def class_changes(rows: Sequence[ClassChange]) -> Figure:
     """A line for each class from its recall in the first run to that in the other, and what it gained.
 
-    Faint where the intervals of the two recalls meet. In the order given, those of each run and setting under
-    a heading.
+    Faint where the intervals of the two recalls meet, or are not known. In the order given, those of each run
+    and setting under a heading.
 
     Raises:
         ValueError: no rows.
@@ -49,7 +49,7 @@ def class_changes(rows: Sequence[ClassChange]) -> Figure:
     figure, axes = _table(lines, lambda row: row.name, lambda row: signed(row.after - row.before))
     for at, row in enumerate(lines):
         if isinstance(row, ClassChange):
-            look = _look(row.after - row.before, row.apart)
+            look = _look(row.after - row.before, row.apart is True)
             axes.plot([100 * row.before, 100 * row.after], [at, at], **_LINE, **look)
             axes.plot(100 * row.before, at, **_TICK, **look)
             axes.plot(100 * row.after, at, **_DOT, **look)
