@@ -80,7 +80,7 @@ class UniformSampler:
     ) -> None:
         self.index, self.way, self.shot, self.queries, self.seed = index, way, shot, queries, seed
         self.origin = origin
-        self.stream = EpisodeStream(index, way, shot + queries, seed)
+        self.stream = EpisodeStream(index, way, shot + queries, seed, shot)
         self.drawn = 0
 
     def draw(self, tasks: int) -> EpisodeBatch:

@@ -55,7 +55,7 @@ class MetaBatchSampler(UniformSampler):
         self.hard_left -= 1
         random = generator(self.seed, "hard", number)
         classes = self._draw_failed(random)
-        return self.reason, classes, self.index.draw_images(classes, self.shot + self.queries, random)
+        return self.reason, classes, self.index.draw_episode(classes, self.shot, self.queries, random)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
         """Collects the class that failed of each uniform task; a round ends after `collect` meta-batches."""
