@@ -55,5 +55,5 @@ def judged_episodes(
     """
     draw = PairDraw(confusions)
     classes = torch.stack([draw.draw(way, random) for _ in range(tasks)])
-    images = index.draw_images(classes.flatten(), shot + queries, random).view(tasks, way, -1)
+    images = index.draw_episode(classes.flatten(), shot, queries, random).view(tasks, way, -1)
     return episode_batch(classes, images, shot, ("judged",) * tasks, tuple(range(tasks)))

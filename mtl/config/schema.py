@@ -10,7 +10,7 @@ from mtl.config.backbone import network_name
 from mtl.config.compare import Compare
 from mtl.config.fit import misfits
 from mtl.config.hard_tasks import HardTasks
-from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
+from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share, regular_expression
 from mtl.config.weighting import Balance, Examples, Sets
 
 
@@ -68,9 +68,12 @@ class Data:
     #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
     samples_per_class: Positive = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
-    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the four below as well
+    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the five below as well
     min_images: Positive = 1  # classes with fewer are left out
     max_images: Positive | None = None  # of a class; which ones follows from split_seed
+    group_by: str | None = None  # regular expression on the file's name, which gives the clip, or the animal,
+    #   that a picture is of (its first parenthesis, or all of it): support and queries of a class are then of
+    #   different ones, and none is divided
     duplicates: Literal["refuse", "drop", "keep"] = "refuse"  # the same picture in two classes: an error; all
     #   such pictures left out, and of copies within a class all but one; keep: not looked for
     unreadable: Literal["refuse", "skip"] = "refuse"  # images that cannot be read: an error, or left out
@@ -85,6 +88,11 @@ class Data:
         0.0  # share of those that get the label of another class
     )
     augment: Augment = field(default_factory=Augment)
+
+    @field_validator("group_by")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        return pattern if pattern is None else regular_expression(pattern)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Sampler
+from torch.utils.data import ConcatDataset, Dataset, Sampler
 
+from mtl.data.dataset_labels import whole_number
+from mtl.data.index_batch import IndexBatch
 from mtl.data.orders import Bookmark, Order, Passes, ShuffledOrder
 from mtl.runtime.seeds import derive_seed, generator
 
@@ -42,8 +45,9 @@ class BatchScheduleSampler(Sampler[list[int]]):
     where one is asked for after the other. Each pass over the sampler is the next epoch.
 
     Args:
-        sets: the ConcatDataset, or what it is of: for each set its size, or an Order, e.g. a BalancedOrder
-            for batches that are balanced within the set. An order's seed, rank and world are its own.
+        sets: the ConcatDataset, or what it is of: each set itself, its size, or an Order, e.g. a
+            BalancedOrder for batches that are balanced within the set. An order's seed, rank and world are
+            its own.
         batch_size: B, on each rank.
         schedule: not to be given along with `samples_per_set`.
         temperature: T > 0, of the schedule "temperature".
@@ -55,12 +59,13 @@ class BatchScheduleSampler(Sampler[list[int]]):
             the same sets at the same places.
 
     Raises:
+        TypeError: `sets` are not several sets, such as a single data set.
         ValueError: arguments that do not fit each other, or leave no batch.
     """
 
     def __init__(
         self,
-        sets: ConcatDataset[Any] | Sequence[int | Order],
+        sets: ConcatDataset[Any] | Sequence[Dataset[Any] | int | Order],
         batch_size: int,
         schedule: Schedule = "round_robin",
         temperature: float = 1.0,
@@ -71,6 +76,7 @@ class BatchScheduleSampler(Sampler[list[int]]):
         world: int = 1,
     ) -> None:
         _check(schedule, temperature, samples_per_set)
+        batch_size = whole_number("batch_size", batch_size, 1)
         orders = _orders(sets, seed, rank, world)
         sizes = [order.size for order in orders]
         self.batch_size, self.schedule, self.seed = batch_size, schedule, seed
@@ -90,7 +96,7 @@ class BatchScheduleSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for epoch, place in self._bookmark.walk():
-            yield self.batch(epoch, place).tolist()
+            yield IndexBatch(self.batch(epoch, place).tolist())
 
     def batch(self, epoch: int, place: int) -> Tensor:
         """(B,) int64: the indices of batch `place` of an epoch; fewer than B in a short batch.
@@ -184,33 +190,52 @@ def _batches(
 
 
 def _orders(
-    sets: ConcatDataset[Any] | Sequence[int | Order], seed: int, rank: int, world: int
+    sets: ConcatDataset[Any] | Sequence[Dataset[Any] | int | Order], seed: int, rank: int, world: int
 ) -> list[Order]:
     if isinstance(sets, ConcatDataset):
         sets = [end - start for start, end in pairwise([0, *sets.cumulative_sizes])]
+    if not isinstance(sets, list | tuple):
+        kind = type(sets).__name__
+        raise TypeError(
+            f"sets must be a ConcatDataset, or a list of data sets or of their sizes, not {kind}; for a "
+            "single set give [the set]"
+        )
     if not sets:
         raise ValueError("there must be at least one set")
-    if (rank, world) != (0, 1) and not all(isinstance(given, int) for given in sets):
+    found = [_size_or_order(given) for given in sets]
+    if (rank, world) != (0, 1) and not all(isinstance(given, int) for given in found):
         raise ValueError("rank and world go into the orders where these are given")
     seeds = [derive_seed(seed, "set", i) for i in range(len(sets))] if len(sets) > 1 else [seed]
     return [
         ShuffledOrder(given, own, rank, world) if isinstance(given, int) else given
-        for given, own in zip(sets, seeds, strict=True)
+        for given, own in zip(found, seeds, strict=True)
     ]
+
+
+def _size_or_order(given: Any) -> int | Order:
+    """An order as it is, a data set by its length."""
+    if isinstance(given, int | np.integer):
+        return int(given)
+    if hasattr(given, "items") and hasattr(given, "size"):
+        order: Order = given
+        return order
+    if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, str):
+        return len(given)
+    kind = type(given).__name__
+    raise TypeError(f"a set must be a data set that has a length, a number of items, or an order, not {kind}")
 
 
 def _samples(samples_per_set: Sequence[int] | None, sets: int, batch_size: int) -> list[int]:
     """How many items of each set a batch has, where it has any of it."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size = {batch_size} must be at least 1")
     if samples_per_set is None:
         return [batch_size] * sets
-    if len(samples_per_set) != sets or min(samples_per_set) < 1 or sum(samples_per_set) != batch_size:
+    whole = all(isinstance(count, int | np.integer) and count >= 1 for count in samples_per_set)
+    if len(samples_per_set) != sets or not whole or sum(samples_per_set) != batch_size:
         raise ValueError(
             f"samples_per_set = {tuple(samples_per_set)} must be {sets} numbers of at least 1, "
             f"batch_size = {batch_size} together"
         )
-    return list(samples_per_set)
+    return [int(count) for count in samples_per_set]
 
 
 def _check(schedule: Schedule, temperature: float, samples_per_set: Sequence[int] | None) -> None:

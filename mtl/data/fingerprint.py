@@ -8,7 +8,7 @@ _LOOKED_AT = 1024  # images: reading millions of them would take as long as minu
 
 
 def fingerprint(images: ImageSet) -> str:
-    """16 hex digits; the same for the same classes, labels, shape and pixels, wherever the files lie.
+    """16 hex digits; the same for the same classes, labels, groups, shape and pixels, wherever the files lie.
 
     Of more than 1,024 images the pixels of about as many, spread evenly, are looked at. An image more or
     less changes the labels; another size, split or rendering changes all pixels; but of many images a few
@@ -17,6 +17,8 @@ def fingerprint(images: ImageSet) -> str:
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((tuple(images.images.shape), images.class_names)).encode("utf-8", "surrogatepass"))
     digest.update(images.labels.numpy().tobytes())
+    if images.image_groups:  # episodes differ with them
+        digest.update(repr(images.image_groups).encode("utf-8", "surrogatepass"))
     for i in range(0, len(images), max(1, -(-len(images) // _LOOKED_AT))):
         digest.update(images.images[i].contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -5,13 +5,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import torch
 
 from mtl.config import Data
 from mtl.data.decode import escaped
+from mtl.data.image_groups import group_name
 from mtl.data.listing import Contents, class_folders, contents
 from mtl.errors import UserError, one_line
 from mtl.runtime.seeds import derive_seed, generator
@@ -67,7 +68,7 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
         if config.max_images is not None and len(files[name]) > config.max_images
     }
     for name in capped:
-        files[name] = drawn_images(files[name], name, config.max_images or 0, seed)
+        files[name] = drawn_images(files[name], name, config.max_images or 0, seed, config.group_by)
     chosen = tuple({name: files[name] for name in classes} for classes in lists)
     folders = tuple(found[name] for classes in lists for name in classes)
     passed_over = _passed_over(root, parts is not None, inside.values())
@@ -133,13 +134,28 @@ def claimed(found: Iterable[str], names: Mapping[str, Sequence[str]], root: Path
     return {name: part for name, (part, _) in by.items()}
 
 
-def drawn_images(files: Sequence[Path], name: str, most: int, seed: int) -> list[Path]:
+def drawn_images(
+    files: Sequence[Path], name: str, most: int, seed: int, group_by: str | None = None
+) -> list[Path]:
     """`most` of a class's files, sorted: each has a number of its own, and those with the least stay.
 
-    The number is made of seed, class and file name: other classes and other files change nothing of it.
+    The number is made of seed, class and file name: other classes and other files change nothing of it. With
+    `group_by` the number is that of the file's group, and a group that has no room left is passed over: only
+    where none has is the first one cut.
     """
-    order = sorted(files, key=lambda file: derive_seed(seed, "max_images", name, file.name))
-    return sorted(order[:most])
+
+    def number(file: Path) -> int:
+        group = group_name(escaped(file.name), group_by) if group_by else ""
+        return derive_seed(seed, "max_images", name, group or file.name)
+
+    order = sorted(files, key=number)
+    if group_by is None:
+        return sorted(order[:most])
+    kept: list[Path] = []
+    for _, group in groupby(order, number):
+        members = list(group)
+        kept += members if len(kept) + len(members) <= most else []
+    return sorted(kept or order[:most])
 
 
 def drawn_classes(names: Sequence[str], shares: Sequence[float], seed: int) -> list[list[str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from mtl.data.image_groups import group_ids, whole_groups
 from mtl.runtime.seeds import generator
 
 
@@ -23,6 +24,10 @@ class ImageSet:
     groups: tuple[str, ...] | None = None  # (C,) superclass, alphabet or script; None where there are none
     files: tuple[str, ...] = ()  # (M,) where each image comes from, or none: failures are traced by it
     domains: tuple[str, ...] | None = None  # (C,) the image set of each class, where several are one
+    image_groups: tuple[
+        str, ...
+    ] = ()  # (M,) `data.group_by`: which images of a class belong together; "": one
+    #   that is alone; or none at all
     _mean_std: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -33,6 +38,8 @@ class ImageSet:
             raise ValueError(f"{count} images need as many int64 labels")
         if self.files and len(self.files) != count:
             raise ValueError(f"{count} images need as many files, or none")
+        if self.image_groups and len(self.image_groups) != count:
+            raise ValueError(f"{count} images need as many groups, or none")
         if list(self.class_names) != sorted(set(self.class_names)):
             raise ValueError("class names must be sorted and distinct")
         if self.groups is not None and len(self.groups) != self.num_classes:
@@ -103,7 +110,12 @@ class ImageSet:
             None if self.groups is None else tuple(self.groups[c] for c in chosen),
             tuple(self.files[i] for i in rows.tolist()) if self.files else (),
             None if self.domains is None else tuple(self.domains[c] for c in chosen),
+            tuple(self.image_groups[i] for i in rows.tolist()) if self.image_groups else (),
         )
+
+    def group_ids(self) -> Tensor | None:
+        """(M,) int64: the group of each image, numbered through all classes; None where there are none."""
+        return group_ids(self.labels, self.image_groups) if self.image_groups else None
 
     def domain_ids(self) -> Tensor:
         """(C,) int64: which image set each class is from, sets counted by name; all 0 where there is one."""
@@ -148,12 +160,17 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tens
     """Keeps a share of every class's images apart: indices of the (kept, probe) images, both sorted.
 
     A class gives `round(fraction · images)` of its images, at least one where `fraction` is above 0, and
-    always keeps one itself. Which they are depends on the seed and the class's name alone.
+    always keeps one itself. Which they are depends on the seed and the class's name alone. Where images are
+    in groups, these are held out as a whole, so that the number comes near to that.
     """
     mask = torch.zeros(len(images), dtype=torch.bool)
+    groups = images.group_ids()
     for label, name in enumerate(images.class_names):
         rows = (images.labels == label).nonzero().flatten()
         count = min(max(round(fraction * len(rows)), int(fraction > 0)), max(len(rows) - 1, 0))
         order = torch.randperm(len(rows), generator=generator(seed, "hold out", name))
-        mask[rows[order[:count]]] = True
+        if groups is None:
+            mask[rows[order[:count]]] = True
+        elif count:
+            mask[rows[whole_groups(groups[rows], order, count)]] = True
     return (~mask).nonzero().flatten(), mask.nonzero().flatten()

@@ -1,21 +1,21 @@
 """Rare classes as often as common ones, or part of the way there, for the `sampler` of any DataLoader."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset, TensorDataset
+from torch.utils.data import Sampler
 
-from mtl.data.orders import BalancedOrder, Bookmark, Weighting, as_labels
+from mtl.data.dataset_labels import Labels, labels_of, whole_number
+from mtl.data.orders import BalancedOrder, Bookmark, Weighting
 
-_NAMES = ("targets", "labels", "_labels")  # where torchvision's data sets keep their classes
+__all__ = ["ImbalancedSampler", "labels_of"]
 
 
 class ImbalancedSampler(Sampler[int]):
     """Items drawn with replacement, each by the weight of its class.
 
-        loader = DataLoader(images, batch_size=64, sampler=ImbalancedSampler(labels_of(images)))
+        loader = DataLoader(images, batch_size=64, sampler=ImbalancedSampler(images))
 
     "inverse" makes all classes that have items equally likely, "effective" weighs by the effective number of
     images (Cui et al., CVPR 2019), which evens out less the smaller β is; see BalancedOrder, also for ranks.
@@ -24,19 +24,20 @@ class ImbalancedSampler(Sampler[int]):
     (labels, arguments, its number) alone.
 
     Args:
-        labels: class of every item of the data set that is indexed, any integers.
+        labels: class of every item of the data set that is indexed, any integers; or that data set, where it
+            keeps them (`labels_of`): no item is read.
         weighting, beta: "inverse", or "effective" with its β.
         count: items of a pass, all ranks together; as many as there are labels unless given.
         seed: the same on all ranks; of a generator, its initial seed counts.
         rank, world: which of how many ranks this is.
 
     Raises:
-        ValueError: as BalancedOrder does.
+        TypeError, ValueError: as BalancedOrder does.
     """
 
     def __init__(
         self,
-        labels: Sequence[int] | Tensor,
+        labels: Labels,
         weighting: Weighting = "inverse",
         beta: float = 0.9999,
         count: int | None = None,
@@ -44,6 +45,8 @@ class ImbalancedSampler(Sampler[int]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if count is not None:
+            count = whole_number("count", count, 0)
         number = seed.initial_seed() if isinstance(seed, torch.Generator) else seed
         self.order = BalancedOrder(labels, weighting, beta, number, count, rank, world)
         self._bookmark = Bookmark(len(self.order))
@@ -75,36 +78,3 @@ class ImbalancedSampler(Sampler[int]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The next pass is what is left of the pass of this state."""
         self._bookmark.load_state_dict(state)
-
-
-def labels_of(dataset: Dataset[Any]) -> Tensor:
-    """(M,) int64: the class of every item of a data set, in the order in which it is indexed, no image read.
-
-    Understands torchvision's folders and other sets that keep a row of integers as `targets`, `labels` or
-    `_labels` (as they are before any target_transform), TensorDataset (its last tensor), and Subset and
-    ConcatDataset of these, in each other too. Two sets of a ConcatDataset that use one number share a class.
-
-    Raises:
-        ValueError: the classes of this data set are not to be had.
-    """
-    if isinstance(dataset, Subset):
-        return labels_of(dataset.dataset)[torch.as_tensor(dataset.indices, dtype=torch.int64)]
-    if isinstance(dataset, ConcatDataset):
-        return torch.cat([labels_of(part) for part in dataset.datasets])
-    if isinstance(dataset, TensorDataset):
-        return _row(dataset, dataset.tensors[-1])
-    for name in _NAMES:
-        if hasattr(dataset, name):
-            return _row(dataset, getattr(dataset, name))
-    raise ValueError(f"{type(dataset).__name__} has none of {', '.join(_NAMES)} to take its labels from")
-
-
-def _row(dataset: Dataset[Any], labels: Any) -> Tensor:
-    try:
-        row = as_labels(labels)
-    except ValueError as e:
-        raise ValueError(f"{type(dataset).__name__}: {e}") from None
-    count = len(dataset)  # type: ignore[arg-type]
-    if len(row) != count:
-        raise ValueError(f"{type(dataset).__name__} has {count} items and {len(row)} labels")
-    return row

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mtl.config import Imbalance
+from mtl.data.image_groups import whole_groups
 from mtl.runtime.seeds import generator
 
 _UNEQUAL = 2.0
@@ -25,7 +26,12 @@ def shares(classes: int, how: Imbalance) -> Tensor:
 
 
 def long_tailed(
-    labels: Tensor, rows: Tensor, class_names: Sequence[str], how: Imbalance, seed: int
+    labels: Tensor,
+    rows: Tensor,
+    class_names: Sequence[str],
+    how: Imbalance,
+    seed: int,
+    groups: Tensor | None = None,
 ) -> Tensor:
     """Those of the images `rows` (M,) that are left, sorted.
 
@@ -38,6 +44,8 @@ def long_tailed(
         class_names: (C,).
         how: `data.imbalance`.
         seed: `data.split_seed`.
+        groups: (M,) int64 of every image, where they are in groups: these stay or go as a whole, so that a
+            class keeps about as many images.
     """
     if how.type == "none":
         return rows
@@ -47,7 +55,13 @@ def long_tailed(
     for label, name in enumerate(class_names):
         own = rows[labels[rows] == label]
         count = max(round(float(left[label]) * len(own)), 1)
-        kept.append(own[torch.randperm(len(own), generator=generator(seed, "long tail", name))[:count]])
+        order = torch.randperm(len(own), generator=generator(seed, "long tail", name))
+        if groups is not None and count < len(own):
+            stays = whole_groups(groups[own], order, count)
+            order = stays.nonzero().flatten() if stays.any() else order  # a single group is all there is
+        else:
+            order = order[:count]
+        kept.append(own[order])
     return torch.cat(kept).sort().values
 
 

@@ -3,14 +3,14 @@
 A pass is a pure function of the seed and its number, so that resuming takes two numbers and no past draws.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mtl.data.class_weights import effective_number, inverse_frequency
+from mtl.data.dataset_labels import Labels, as_labels
 from mtl.runtime.seeds import generator
 
 Weighting = Literal["inverse", "effective"]
@@ -68,20 +68,21 @@ class BalancedOrder:
     A class with fewer images than there are ranks is shared by all: some rank would never see it otherwise.
 
     Args:
-        labels: (M,) class of each item, any integers.
+        labels: (M,) class of each item, any integers; or the data set, where it keeps them (`labels_of`).
         weighting, beta: the weight of an image; β goes with "effective" alone.
         seed: the same on all ranks.
         count: items of a pass, all ranks together; M unless given.
         rank, world: which of how many ranks this is.
 
     Raises:
-        ValueError: labels that are none, no such weighting, β outside [0, 1), no such rank, or fewer items
-            than ranks.
+        TypeError: labels that are neither a row nor a data set.
+        ValueError: labels that are not integers, no such weighting, β outside [0, 1), no such rank, or fewer
+            items than ranks.
     """
 
     def __init__(
         self,
-        labels: Sequence[int] | Tensor,
+        labels: Labels,
         weighting: Weighting = "inverse",
         beta: float = 0.9999,
         seed: int = 0,
@@ -178,18 +179,6 @@ class Bookmark:
         if number < 0 or not 0 <= taken <= self.length:
             raise ValueError(f"epoch = {number}, taken = {taken}: an epoch has 0 to {self.length} to take")
         return (number + 1, 0) if taken == self.length else (number, taken)
-
-
-def as_labels(labels: Sequence[int] | Tensor) -> Tensor:
-    """(M,) int64 of integers of any type, in any kind of sequence.
-
-    Raises:
-        ValueError: they are none, or not integers in a row.
-    """
-    row = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if row.ndim != 1 or not len(row) or row.dtype.kind not in "biu":
-        raise ValueError(f"labels must be (M,) integers, at least one, not {row.shape} {row.dtype}")
-    return torch.from_numpy(row.astype(np.int64))
 
 
 def _sorted_rows(classes: Tensor) -> Tensor:

@@ -32,6 +32,6 @@ def share_out(train: ImageSet, data: Data) -> Shares:
     held_out = seen[:0]
     if data.probe_fraction:
         seen, held_out = hold_out(train, data.probe_fraction, seed)
-    seen = long_tailed(train.labels, seen, train.class_names, data.imbalance, seed)
+    seen = long_tailed(train.labels, seen, train.class_names, data.imbalance, seed, train.group_ids())
     labels, mislabelled = with_label_noise(train.labels, seen, train.domain_ids(), data.label_noise, seed)
     return Shares(seen, held_out, labels, mislabelled)

@@ -1,12 +1,14 @@
 """Uniform episodes: one at a time for any DataLoader, or whole meta-batches at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from mtl.data.dataset_labels import Labels, as_labels, whole_number
+from mtl.data.index_batch import IndexBatch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.stream import EpisodeStream
 from mtl.episodes.types import EpisodeBatch, Outcome, Round
@@ -22,20 +24,37 @@ class CategoriesSampler(Sampler[list[int]]):
     the e-th, whatever was drawn before. An episode depends on (seed, its number in the stream) alone.
 
     Args:
-        labels: class of every image, any integers.
+        labels: class of every image, any integers; or the data set, where it keeps them (`labels_of`).
         n_batch: episodes of one pass.
         n_cls: ways.
         n_per: images a class, shots and queries together.
         seed: of the stream of episodes.
+        label: another name for `labels`.
 
     Raises:
-        ValueError: fewer classes than n_cls, or a class with fewer images than n_per.
+        TypeError: an argument is missing, or the labels are neither a row nor a data set.
+        ValueError: labels that are not integers, numbers below 1 (n_batch: 0), fewer classes than n_cls, or a
+            class with fewer images than n_per.
     """
 
     def __init__(
-        self, labels: Sequence[int] | Tensor, n_batch: int, n_cls: int, n_per: int, seed: int = 0
+        self,
+        labels: Labels | None = None,
+        n_batch: int | None = None,
+        n_cls: int | None = None,
+        n_per: int | None = None,
+        seed: int = 0,
+        *,
+        label: Labels | None = None,
     ) -> None:
-        values, dense = torch.unique(torch.as_tensor(labels), return_inverse=True)
+        given = label if labels is None else labels
+        if given is None or n_batch is None or n_cls is None or n_per is None:
+            raise TypeError("CategoriesSampler needs labels, n_batch, n_cls and n_per")
+        if labels is not None and label is not None:
+            raise TypeError("CategoriesSampler: label is another name for labels; give one of the two")
+        n_batch = whole_number("n_batch", n_batch, 0)
+        n_cls, n_per = whole_number("n_cls", n_cls, 1), whole_number("n_per", n_per, 1)
+        values, dense = torch.unique(as_labels(given, least=0), return_inverse=True)
         if n_cls > len(values):
             raise ValueError(f"n_cls = {n_cls} classes an episode, but the labels hold {len(values)}")
         self.index = ClassIndex.of(dense)
@@ -60,7 +79,7 @@ class CategoriesSampler(Sampler[list[int]]):
         self.epoch += 1
         for i in range(first, first + self.n_batch):
             _, images = self.stream[i]
-            yield images.T.flatten().tolist()
+            yield IndexBatch(images.T.flatten().tolist())
 
 
 class UniformSampler:
@@ -80,7 +99,7 @@ class UniformSampler:
     ) -> None:
         self.index, self.way, self.shot, self.queries, self.seed = index, way, shot, queries, seed
         self.origin = origin
-        self.stream = EpisodeStream(index, way, shot + queries, seed)
+        self.stream = EpisodeStream(index, way, shot + queries, seed, shot)
         self.drawn = 0
 
     def draw(self, tasks: int) -> EpisodeBatch:

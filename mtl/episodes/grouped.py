@@ -39,5 +39,5 @@ def grouped_episodes(
     table = torch.nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=-1)
     sizes = torch.tensor([len(m) for m in members])
     classes = table[group[:, None], draw_distinct(sizes[group], way, random)]
-    images = index.draw_images(classes.flatten(), shot + queries, random).view(tasks, way, -1)
+    images = index.draw_episode(classes.flatten(), shot, queries, random).view(tasks, way, -1)
     return episode_batch(classes, images, shot, ("within group",) * tasks, tuple(range(tasks)))

@@ -20,10 +20,12 @@ class EpisodeStream:
         way: N.
         per_class: images of a class, shots and queries together.
         seed: of the stream.
+        shot: K of them, the first, are the support set; where images are in groups, the others come from
+            other groups. 0: groups play no part.
     """
 
-    def __init__(self, index: ClassIndex, way: int, per_class: int, seed: int) -> None:
-        self.index, self.way, self.per_class, self.seed = index, way, per_class, seed
+    def __init__(self, index: ClassIndex, way: int, per_class: int, seed: int, shot: int = 0) -> None:
+        self.index, self.way, self.per_class, self.seed, self.shot = index, way, per_class, seed, shot
         self._block, self._at = (torch.empty(0), torch.empty(0)), -1
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
@@ -36,5 +38,8 @@ class EpisodeStream:
 
     def _draw(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
         classes = self.index.draw_classes(self.way, random, tasks=_BLOCK)
-        images = self.index.draw_images(classes, self.per_class, random)
+        if self.shot:
+            images = self.index.draw_episode(classes, self.shot, self.per_class - self.shot, random)
+        else:
+            images = self.index.draw_images(classes, self.per_class, random)
         return classes.view(_BLOCK, self.way), images.view(_BLOCK, self.way, self.per_class)

@@ -1,7 +1,7 @@
 """Losses of a classifier's training, for collections that are unbalanced or have wrong labels.
 
 Class-level: CrossEntropy, ClassBalancedLoss, LogitAdjustedLoss. Image-level, on top of one of them:
-FocalLoss, InfluenceBalancedLoss, HardExampleMiner, SelfPacedLoss.
+FocalLoss, InfluenceBalancedLoss, HardExampleMiner, SelfPacedLoss. Outside of a loss: hard_example_miner.
 """
 
 from mtl.losses.class_balance import ClassBalancedLoss, class_balanced_weights
@@ -10,6 +10,7 @@ from mtl.losses.focal import FocalLoss
 from mtl.losses.hard_examples import HardExampleMiner
 from mtl.losses.influence_balanced import InfluenceBalancedLoss
 from mtl.losses.logit_adjustment import LogitAdjustedLoss
+from mtl.losses.mining import hard_example_miner
 from mtl.losses.self_paced import SelfPacedLoss, self_paced_weights
 from mtl.losses.types import ImageLoss
 
@@ -23,5 +24,6 @@ __all__ = [
     "LogitAdjustedLoss",
     "SelfPacedLoss",
     "class_balanced_weights",
+    "hard_example_miner",
     "self_paced_weights",
 ]

@@ -68,10 +68,11 @@ def temperatures(config: Config, material: Material, device: Device, learner: Le
     table = features_of(learner, material.pictures("val", device), rows, config.evaluate.mirror)
     learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
     way = config.meta.way if learned else min(_WAY, config.meta.way)
-    found = {}
+    groups, found = images.group_ids(), {}
     for shot in SHOTS:
         stream = derive_seed(config.seed, "calibrate", shot)
-        episodes = validation_tasks(ClassIndex.of(images.labels, rows), images.domains, way, shot, stream)
+        index = ClassIndex.of(images.labels, rows, groups)
+        episodes = validation_tasks(index, images.domains, way, shot, stream)
         if episodes is not None:
             logits = _logits(learner, table, rows, episodes)
             labels = episodes.labels(episodes.queries).flatten()
@@ -101,12 +102,12 @@ def some_of_each(labels: Tensor, most: int, random: torch.Generator) -> Tensor:
 def validation_tasks(
     index: ClassIndex, domains: Sequence[str] | None, way: int, shot: int, stream: int
 ) -> EpisodeBatch | None:
-    """Tasks of the classes that have an image more than shots; None where these are too few."""
-    keep = (index.counts > shot).nonzero().flatten()
+    """Tasks of the classes that have a query beside their shots; None where these are too few."""
+    keep = (index.most_queries(shot) > 0).nonzero().flatten()
     if len(keep) < way:
         return None
-    enough = ClassIndex(index.members[keep], index.counts[keep])
-    queries = min(_QUERIES, int(enough.counts.min()) - shot)
+    enough = index.select(keep)
+    queries = min(_QUERIES, int(enough.most_queries(shot).min()))
     if domains is None:
         return UniformSampler(enough, way, shot, queries, stream).draw(_TASKS)
     of_each = [domains[c] for c in keep.tolist()]

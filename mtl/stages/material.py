@@ -45,7 +45,8 @@ class Material:
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""
         among = self.episode_images if split == "train" else None
-        return ClassIndex.of(self.split(split).labels, among)
+        images = self.split(split)
+        return ClassIndex.of(images.labels, among, images.group_ids())
 
     def fixed_episodes(
         self,
@@ -152,7 +153,7 @@ def require_each_set(images: ImageSet, split: str, way: int, key: str, within_gr
     Raises:
         UserError: one has not.
     """
-    classes = replace(images, images=images.images[:0], labels=images.labels[:0], files=())
+    classes = replace(images, images=images.images[:0], labels=images.labels[:0], files=(), image_groups=())
     for name, part in classes.by_domain().items():
         if part.num_classes < way:
             raise UserError(

@@ -120,11 +120,11 @@ def verdict(first: float, again: Tensor, everything: float) -> str:
 def _fresh_images(
     classes: Tensor, origin: str, scored: EpisodeBatch, index: ClassIndex, seed: int, number: int
 ) -> EpisodeBatch:
-    per_class, purpose = scored.shot + scored.queries, "resample" if origin == PICKED else origin
+    shot, purpose = scored.shot, "resample" if origin == PICKED else origin
     images = [
-        index.draw_images(c, per_class, generator(seed, purpose, scored.way, scored.shot, number, task))
+        index.draw_episode(c, shot, scored.queries, generator(seed, purpose, scored.way, shot, number, task))
         for task, c in enumerate(classes)
     ]
     return episode_batch(
-        classes, torch.stack(images), scored.shot, (origin,) * len(classes), tuple(range(len(classes)))
+        classes, torch.stack(images), shot, (origin,) * len(classes), tuple(range(len(classes)))
     )

@@ -13,7 +13,7 @@ from mtl.data import Splits, load_splits
 from mtl.data.account import Account
 from mtl.data.describe import SplitRow, describe, pair_sheet, sample_sheet
 from mtl.data.shares import share_out
-from mtl.stages.show_folder import findings
+from mtl.stages.show_folder import findings, group_lines
 
 _COLOURS = {1: "grey", 3: "colour"}
 
@@ -33,7 +33,8 @@ def show_data(config: Config, sheet: Path | None) -> None:
     console.print(_table(splits.name, describe(splits)))
     if told := _changes(splits, config.data):
         console.print(told, highlight=False, soft_wrap=True)
-    for line in [] if account is None else findings(account, config.data):
+    lines = [] if account is None else [*group_lines(splits), *findings(account, config.data)]
+    for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     path = sheet or Path(config.data.root) / f"{config.data.name}.png"
     sample_sheet(splits, path, config.data.split_seed)

@@ -1,9 +1,12 @@
 """What the command `data` says of a person's own images: what is left out, unreadable, or there twice."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from mtl.config import Data
+from mtl.data import Splits
 from mtl.data.account import Account, Duplicates
+from mtl.data.image_groups import shared_names
 
 _NAMED = 8  # classes of a sentence
 _LISTED = 20  # files below one
@@ -33,6 +36,36 @@ def findings(account: Account, data: Data) -> list[str]:
     if account.unreadable:
         lines += _unreadable(account.unreadable, data)
     return lines + _duplicates(account.duplicates, data)
+
+
+def group_lines(splits: Splits) -> list[str]:
+    """What there is to say of the groups of images (data.group_by); nothing where there are none."""
+    lines, of_class, split_of = list[str](), dict[str, list[str]](), dict[str, str]()
+    for split, images in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        if (groups := images.group_ids()) is None:
+            continue
+        of_group = dict(zip(groups.tolist(), images.labels.tolist(), strict=True))
+        counts = Counter(of_group.values())
+        few, most = min(counts.values()), max(counts.values())
+        line = f"Groups in {split}: {len(of_group):,}, {few} to {most} a class"
+        if alone := images.image_groups.count(""):
+            line += f"; of these, {_number(alone, 'image')} that data.group_by does not match"
+        lines.append(f"{line}.")
+        if single := [name for c, name in enumerate(images.class_names) if counts[c] == 1]:
+            lines.append(f"  All images of one group, so that there is no episode: {_counted(single)}.")
+        for name, label in zip(images.image_groups, images.labels.tolist(), strict=True):
+            of_class.setdefault(images.class_names[label], []).append(name)
+            split_of[images.class_names[label]] = split
+    if not (shared := shared_names(of_class)):
+        return lines
+    crossing = sum(len({split_of[name] for name in classes}) > 1 for classes in shared.values())
+    head = (
+        f"In several classes: {_number(len(shared), 'group name')}, {crossing:,} of them in two splits. "
+        "Where such a name is one clip or one animal, its pictures leak from class to class; if each class "
+        "counts its groups anew, nothing is wrong."
+    )
+    named = [f"{name}: {', '.join(classes[:_NAMED])}" for name, classes in shared.items()]
+    return [*lines, head, *_listed(named, len(shared))]
 
 
 def _unreadable(files: Mapping[str, str], data: Data) -> list[str]:

@@ -9,6 +9,7 @@ OWN = {
     "classes": {"val": ["dog*"]},
     "min_images": 2,
     "max_images": 9,
+    "group_by": "^(clip[0-9]+)_",
     "duplicates": "drop",
     "unreadable": "skip",
 }
@@ -69,6 +70,12 @@ def test_values_that_are_not_allowed_are_told():
     assert _told({"data": {"name": "image_folder", "min_images": 5, "max_images": 4}}) == [
         "data.max_images: 4 is less than data.min_images = 5; no class would be left"
     ]
+
+
+@pytest.mark.parametrize("pattern", ["(clip", "", "(clip)_(frame)"])
+def test_a_pattern_that_can_name_no_group_is_told(pattern):
+    (line,) = _told({"data": {"name": "image_folder", "group_by": pattern}})
+    assert line.startswith(f"data.group_by: {pattern!r} is not allowed; it must ")
 
 
 def test_class_names_on_the_command_line():

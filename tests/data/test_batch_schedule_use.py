@@ -3,6 +3,7 @@
 import math
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -187,6 +188,7 @@ def test_sets_of_one_size_come_in_orders_of_their_own():
         ([5, 3], {"temperature": 2.0}, "temperature goes with"),
         ([5, 3], {"samples_per_set": (2, 1)}, "batch_size = 4 together"),
         ([5, 3], {"samples_per_set": (4, 0)}, "at least 1"),
+        ([5, 3], {"samples_per_set": (2.0, 2.0)}, "at least 1"),
         ([5, 3], {"samples_per_set": (4,)}, "must be 2 numbers"),
         ([5, 3], {"samples_per_set": (2, 2), "schedule": "proportional"}, "has no schedule"),
         ([5, 3], {"world": 4}, "3 items a pass are too few"),
@@ -206,3 +208,43 @@ def test_batches_that_no_epoch_has_are_refused(epoch, place):
             ask(epoch, place)
     with pytest.raises(ValueError, match="epochs have 14 batches"):
         sampler.batch_at(-1)
+
+
+def test_given_as_the_sampler_of_single_items_it_says_what_it_is():
+    both = ConcatDataset([TensorDataset(torch.zeros(n, 2)) for n in (10, 7)])
+    for dataset in (both, list(range(17))):
+        loader = DataLoader(dataset, batch_size=4, sampler=BatchScheduleSampler(both, 4))
+        with pytest.raises(TypeError, match="batch_sampler="):
+            next(iter(loader))
+    batches = list(BatchScheduleSampler(both, 4))
+    assert sorted(batches) == sorted(map(list, batches))  # else they are lists as any
+
+
+def test_sets_may_be_given_themselves():
+    sets = [TensorDataset(torch.zeros(n, 2)) for n in (10, 7)]
+    expected = list(BatchScheduleSampler([10, 7], 4))
+    assert (
+        list(BatchScheduleSampler(sets, 4)) == list(BatchScheduleSampler(ConcatDataset(sets), 4)) == expected
+    )
+    assert list(BatchScheduleSampler([sets[0], np.int64(7)], 4)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (TensorDataset(torch.zeros(10)), "not TensorDataset; for a single set give"),
+        (10, "not int"),
+        (None, "not NoneType"),
+        ([10, "7"], "a set must be a data set that has a length.*not str"),
+        ([10, 7.0], "not float"),
+    ],
+)
+def test_what_is_not_several_sets_is_a_type_error(sets, words):
+    with pytest.raises(TypeError, match=words):
+        BatchScheduleSampler(sets, 4)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 4.0, "4"])
+def test_a_batch_size_that_is_none_is_refused(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size = {batch_size!r} must be a whole number of at least 1"):
+        BatchScheduleSampler([10, 7], batch_size)

@@ -1,5 +1,6 @@
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from PIL import Image
 from mtl.config import Data, read_config
 from mtl.data import Splits, load_splits
 from mtl.data.decode import decode
+from mtl.data.fingerprint import fingerprint
 from mtl.data.folder_classes import choose
 from mtl.data.sources.image_folder import survey
 from mtl.errors import UserError
@@ -351,3 +353,49 @@ def test_folders_and_files_of_any_name_are_kept_and_restored(tmp_path: Path, pho
         assert val.class_names == ("c\\xff\\nat",)
         assert val.files[-1] == "val/c\\xff\\nat/\\xfe.png"
         assert len(val) == 4
+
+
+def clips(root: Path, write_images: WriteImages, classes: int = 3) -> None:
+    """Classes of three clips with 3 frames, and a picture that is of none."""
+    for c in range(classes):
+        for file in write_images(root / f"class {c}", 10):
+            number = int(file.stem)
+            file.rename(file.with_name("odd.png" if number == 9 else f"clip{number // 3}_{number}.png"))
+
+
+def test_groups_come_from_the_names_of_files_and_out_of_the_cache(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    clips(tmp_path, write_images)
+    expected = ("clip0",) * 3 + ("clip1",) * 3 + ("clip2",) * 3 + ("",)
+    for _ in range(2):  # decoded, then from the cache
+        splits = load_splits(data(tmp_path, image_size=16, group_by=r"^(clip\d+)_"), 0)
+        assert splits.train.image_groups == splits.test.image_groups == expected
+    plain = load_splits(data(tmp_path, image_size=16), 0)
+    assert plain.train.image_groups == ()
+    assert fingerprint(plain.train) != fingerprint(splits.train)
+    with pytest.raises(UserError, match=r"data\.group_by: '\^film' fits no file below"):
+        load_splits(data(tmp_path, image_size=16, group_by="^film"), 0)
+
+
+@pytest.mark.parametrize(("most", "left"), [(10, 10), (7, 7), (5, 4), (2, 1)])
+def test_no_group_is_cut_by_max_images(
+    tmp_path: Path, write_images: WriteImages, most: int, left: int
+) -> None:
+    clips(tmp_path, write_images)
+    train = load_splits(data(tmp_path, image_size=16, group_by="clip[0-9]", max_images=most), 0).train
+    counts = Counter(train.image_groups)
+    assert counts.pop("", 0) == len(train) % 3
+    assert set(counts.values()) <= {3}
+    assert left - 1 <= len(train) <= most
+
+
+def test_a_group_larger_than_max_images_is_cut_where_there_is_no_other(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    clips(tmp_path, write_images)
+    for folder in tmp_path.glob("class *"):
+        (folder / "odd.png").unlink()
+    train = load_splits(data(tmp_path, image_size=16, group_by="clip[0-9]", max_images=2), 0).train
+    assert len(train) == 2
+    assert len(set(train.image_groups)) == 1

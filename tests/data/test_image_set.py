@@ -104,3 +104,20 @@ def test_each_image_set_can_be_had_by_itself() -> None:
             assert torch.equal(part.images[row], images.images[images.files.index(file)])
             assert file.split("/")[0] == part.class_names[int(part.labels[row])]
     assert make(("a", "b")).by_domain() == {}
+
+
+def test_groups_of_images_go_with_them_and_are_held_out_whole():
+    images = make(("a", "b"), per_class=12)
+    names = tuple(f"clip {i // 2 % 4}" for i in range(24))
+    grouped = replace(images, image_groups=names)
+    ids = grouped.group_ids()
+    assert ids is not None
+    assert len(ids.unique()) == 8
+    kept, probe = hold_out(grouped, 0.3, seed=0)
+    assert not set(ids[kept].tolist()) & set(ids[probe].tolist())
+    assert torch.bincount(images.labels[probe]).tolist() == [3, 3]  # a clip each: 3.6 images are asked for
+    assert len(hold_out(replace(images, image_groups=("one",) * 24), 0.3, seed=0)[1]) == 0
+    part = grouped.select([1])
+    assert part.image_groups == tuple(n for n, c in zip(names, images.labels.tolist(), strict=True) if c == 1)
+    with pytest.raises(ValueError, match="24 images need as many groups"):
+        replace(images, image_groups=("one",))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 from torchvision.datasets import FakeData, ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -31,9 +31,9 @@ LABELS = torch.arange(4).repeat_interleave(COUNTS)[_shuffled(100)]
 class Row:
     """A data set that keeps its classes under a name."""
 
-    def __init__(self, name, labels):
-        setattr(self, name, labels)
-        self._classes = [int(label) for label in labels]
+    def __init__(self, name, kept, labels=None):
+        setattr(self, name, kept)
+        self._classes = [int(label) for label in (kept if labels is None else labels)]
 
     def __len__(self):
         return len(self._classes)
@@ -151,6 +151,11 @@ def test_an_item_of_a_subset_has_the_label_of_the_item_it_stands_for(folder):
         lambda: Row("targets", LABELS),
         lambda: Row("labels", LABELS.numpy()),
         lambda: Row("_labels", LABELS.tolist()),
+        lambda: Row("targets", [torch.tensor(label) for label in LABELS.tolist()]),
+        lambda: Row("get_labels", LABELS.tolist, LABELS),
+        lambda: Row("samples", [(f"{i}.png", label) for i, label in enumerate(LABELS.tolist())], LABELS),
+        lambda: Row("samples", torch.cat([-torch.ones(4), torch.full((3,), -5.0)]), [-1] * 4 + [-5] * 3),
+        lambda: Subset(Row("get_labels", lambda: np.array([7, 8, 9]), [7, 8, 9]), [2, 0]),
         lambda: TensorDataset(torch.zeros(100, 2), LABELS),
         lambda: Subset(TensorDataset(LABELS), np.array([5, 99, 5, 0])),
         lambda: Subset(
@@ -188,3 +193,46 @@ def test_labels_that_are_files_or_too_few_are_refused():
         labels_of(files)
     with pytest.raises(ValueError, match="Row has 2 items and 1 labels"):
         labels_of(few)
+
+
+class Unread(Dataset):
+    """A set without end: whoever reads its items never comes back."""
+
+    def __getitem__(self, i):
+        raise AssertionError("an item was read")
+
+
+class UnreadRow(Unread):
+    def __init__(self):
+        self.targets, self.labels = None, LABELS.tolist()
+
+    def __len__(self):
+        return len(LABELS)
+
+
+def test_a_data_set_may_be_given_for_its_labels_and_none_of_its_items_is_read():
+    expected = list(ImbalancedSampler(LABELS))
+    assert list(ImbalancedSampler(UnreadRow())) == expected
+    assert list(ImbalancedSampler(TensorDataset(torch.zeros(100, 2), LABELS))) == expected
+    assert list(ImbalancedSampler(Subset(UnreadRow(), range(100)))) == expected
+    with pytest.raises(ValueError, match="Unread has none of targets"):
+        ImbalancedSampler(Unread())
+
+
+@pytest.mark.parametrize("given", [{0: 1}, None, 7, iter([0, 1]), {0, 1}])
+def test_what_is_neither_labels_nor_a_data_set_is_a_type_error(given):
+    with pytest.raises(TypeError, match="must be a row of integers, or a data set"):
+        ImbalancedSampler(given)
+
+
+@pytest.mark.parametrize(
+    "samples", [[("a.png", "cat")], torch.tensor([0.5, 1.0]), torch.tensor([1.0, np.nan]), [1.5], ["a.png"]]
+)
+def test_samples_that_tell_no_class_are_refused(samples):
+    with pytest.raises(ValueError, match="Row: labels must be"):
+        labels_of(Row("samples", samples, [0] * len(samples)))
+
+
+def test_a_count_that_is_no_number_of_items_is_refused():
+    with pytest.raises(ValueError, match=r"count = 10\.0 must be a whole number"):
+        ImbalancedSampler(LABELS, count=10.0)

@@ -118,3 +118,11 @@ def test_thirds_share_out_all_classes_that_have_images(counts: list[int]) -> Non
     assert len(many) >= len(medium) >= len(few) >= len(many) - 1
     for above, below in ((many, medium), (medium, few)):
         assert all((counts[a], -a) > (counts[b], -b) for a in above for b in below)
+
+
+def test_groups_stay_or_go_as_a_whole():
+    labels = torch.arange(4).repeat_interleave(60)
+    groups = torch.arange(240) // 10  # six clips a class
+    kept = long_tailed(labels, torch.arange(240), tuple("abcd"), exponential(6), 0, groups)
+    assert sorted(torch.bincount(labels[kept]).tolist()) == [10, 20, 30, 60]
+    assert set(torch.bincount(groups[kept]).tolist()) <= {0, 10}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,3 +35,30 @@ def test_images_that_may_not_be_used_do_not_count() -> None:
     require_episodes(images, "train", 2, 1, 5, among=torch.arange(12))
     with pytest.raises(UserError, match="class class 0 of the train split has 4 images that episodes may"):
         require_episodes(images, "train", 2, 1, 5, among=torch.arange(2, 12))
+
+
+def in_clips(*sizes: int) -> ImageSet:
+    """Two classes, each with clips of these sizes."""
+    names = tuple(f"clip{i}" for i, size in enumerate(sizes) for _ in range(size))
+    return replace(make(len(names), len(names)), image_groups=2 * names)
+
+
+def test_groups_that_cannot_be_divided_are_named_with_what_is_possible() -> None:
+    require_episodes(in_clips(10, 6), "train", 2, 6, 10)
+    with pytest.raises(UserError) as refused:
+        require_episodes(in_clips(10, 6), "train", 2, 7, 9)
+    for word in (
+        "class 0 of the train split",
+        "16 images",
+        "2 groups",
+        "clip0 10, clip1 6",
+        "leaves 6 queries",
+    ):
+        assert word in str(refused.value)
+    assert "(1 more classes have the same fault)" in str(refused.value)
+    with pytest.raises(UserError, match=r"20 images in 1 group of .*clip0 20.* leaves 0 queries"):
+        require_episodes(in_clips(20), "val", 2, 1, 5)
+    with pytest.raises(UserError, match=r"10 images that episodes may use in 1 group of"):
+        require_episodes(
+            in_clips(10, 6), "train", 2, 1, 5, among=torch.cat([torch.arange(10), torch.arange(16, 32)])
+        )

@@ -2,12 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset
 
 from mtl.episodes import CategoriesSampler
 from mtl.episodes.categories import UniformSampler
@@ -96,6 +97,58 @@ def test_seeds_differ(labels):
 def test_labels_that_cannot_make_an_episode_are_refused(labels, words):
     with pytest.raises(ValueError, match=words):
         CategoriesSampler(labels, 1, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"label": list("aabbcc")}, "labels must be .* texts"),
+        ({"label": torch.eye(6)}, "labels must be .* not .6, 6."),
+        ({"label": [0.0, 0.0, float("nan"), float("nan")]}, "labels must be"),
+        ({"label": torch.zeros(6)}, "labels must be"),
+        ({"n_cls": 0}, "n_cls = 0 must be a whole number of at least 1"),
+        ({"n_cls": -1}, "n_cls = -1"),
+        ({"n_cls": 2.0}, "n_cls = 2.0"),
+        ({"n_cls": True}, "n_cls = True"),
+        ({"n_per": 0}, "n_per = 0"),
+        ({"n_per": "2"}, "n_per = '2'"),
+        ({"n_batch": -1}, "n_batch = -1 must be a whole number of at least 0"),
+        ({"n_batch": 1.5}, "n_batch = 1.5"),
+    ],
+)
+def test_arguments_that_are_no_episodes_are_refused_at_once(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        CategoriesSampler(**{"label": [0, 0, 0, 1, 1, 1], "n_batch": 2, "n_cls": 2, "n_per": 2, **wrong})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"n_batch": 2, "n_cls": 2, "n_per": 2},
+        {"label": [0, 1], "n_batch": 2, "n_cls": 2},
+        {"label": [0, 1], "labels": [0, 1], "n_batch": 1, "n_cls": 1, "n_per": 1},
+        {"label": {0: 1}, "n_batch": 1, "n_cls": 1, "n_per": 1},
+    ],
+)
+def test_arguments_that_are_missing_twice_or_of_no_kind_are_type_errors(arguments):
+    with pytest.raises(TypeError, match="label"):
+        CategoriesSampler(**arguments)
+
+
+def test_labels_have_the_name_of_the_article_too_and_may_be_those_of_a_data_set(labels):
+    plain = list(CategoriesSampler(labels(6, 10), 4, 3, 2))
+    assert plain == list(CategoriesSampler(label=labels(6, 10), n_batch=4, n_cls=3, n_per=2))
+    assert plain == list(CategoriesSampler(labels=labels(6, 10), n_batch=4, n_cls=3, n_per=np.int64(2)))
+    assert plain == list(CategoriesSampler(TensorDataset(torch.zeros(60), labels(6, 10)), 4, 3, 2))
+    objects = np.array(labels(6, 10).tolist(), dtype=object)  # as a column of a table may be
+    assert plain == list(CategoriesSampler(objects, 4, 3, 2))
+
+
+def test_given_as_the_sampler_of_single_items_it_says_what_it_is(labels):
+    both = ConcatDataset([Numbers(), Numbers()])
+    loader = DataLoader(both, batch_size=4, sampler=CategoriesSampler(labels(6, 10), 4, 3, 2))
+    with pytest.raises(TypeError, match="batch_sampler="):
+        next(iter(loader))
 
 
 def test_every_set_of_classes_is_equally_likely(labels):

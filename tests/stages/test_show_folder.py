@@ -1,9 +1,10 @@
 import torch
 
 from mtl.config import Data
+from mtl.data import ImageSet, Splits
 from mtl.data.account import Account, Duplicates, NamedPair
 from mtl.data.duplicates import Place
-from mtl.stages.show_folder import findings
+from mtl.stages.show_folder import findings, group_lines
 
 NONE: dict[Place, tuple[int, int]] = {"splits": (0, 0), "classes": (0, 0), "class": (0, 0)}
 
@@ -87,3 +88,21 @@ def test_pairs_are_counted_and_listed() -> None:
         "The same picture twice: 0 pairs the same, 1 nearly; 1 in two classes of a split. 2 images left out "
         "(data.duplicates = drop)."
     )
+
+
+def test_groups_are_counted_and_a_name_in_two_splits_is_told() -> None:
+    def split(classes: str, *names: str) -> ImageSet:
+        labels = torch.arange(len(names)) % len(classes)
+        images = torch.zeros(len(names), 1, 4, 4, dtype=torch.uint8)
+        return ImageSet(images, labels, tuple(classes), image_groups=names)
+
+    train, val = split("ab", "1", "2", "1", "3", "5", ""), split("c", "7", "8", "8")
+    lines = group_lines(Splits(train, val, split("d", "9", "1"), "image_folder"))
+    assert lines[0].startswith("Groups in train: 5, 2 to 3 a class; of these, 1 image")
+    assert lines[1] == "Groups in val: 2, 2 to 2 a class."
+    assert "1 group name, 1 of them in two splits" in lines[3]
+    assert lines[4:] == ["  1: a, d"]
+    apart = Splits(train, val, split("d", "9", "9"), "image_folder")
+    assert "1 class (d)" in group_lines(apart)[-1]  # of one group
+    bare = split("e")
+    assert group_lines(Splits(bare, split("f"), split("g"), "image_folder")) == []

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from mtl.data.account import Account, Duplicates, Survey, from_notes, to_notes, 
 from mtl.data.cache import Notes, cached_with_notes, fingerprint
 from mtl.data.decode import decode, decode_readable, escaped, require_readable
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
-from mtl.data.folder_classes import PARTS, choose
+from mtl.data.folder_classes import PARTS, Choice, choose
+from mtl.data.image_groups import group_name
 from mtl.data.image_set import ImageSet, Splits
+from mtl.data.listing import image_files
 from mtl.errors import UserError, one_line
 
 _log = logging.getLogger(__name__)
@@ -81,10 +84,13 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     key = (
         *(size, grayscale, [sorted(part) for part in choice.parts], config.min_images),
         *((config.max_images, seed) if choice.capped else ()),
+        *((config.group_by,) if choice.capped and config.group_by else ()),
         *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search else ()),
         fingerprint(choice.folders, root),
     )
     splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable)
+    if config.group_by is not None:
+        splits = _in_groups(splits, root, choice, config.group_by)
     unreadable, scarce, duplicates = from_notes(notes)
     account = Account(
         choice.unnamed,
@@ -118,6 +124,37 @@ def require_apart(found: Duplicates, root: str) -> None:
         f"{one} and {other} are {same}{more}; the command data shows them. Remove those that are wrong, or "
         "set data.duplicates to drop (leaves out all of them) or keep (looks for none)"
     )
+
+
+def _in_groups(splits: Splits, root: Path, choice: Choice, pattern: str) -> Splits:
+    """The splits with the groups of their images, by the files' paths below the folders of the classes.
+
+    Raises:
+        UserError: the pattern matches nowhere.
+    """
+    of_class = (files for part in choice.parts for files in part.values())
+    names = {
+        escaped(str(file.relative_to(root))): group_name(
+            escaped(file.relative_to(folder).as_posix()), pattern
+        )
+        for folder, files in zip(choice.folders, of_class, strict=True)
+        for file in files
+    }
+    if not any(names.values()) and not any(  # max_images may have left those out that it fits
+        group_name(escaped(file.name), pattern) for folder in choice.folders for file in image_files(folder)
+    ):
+        example = next(iter(names), "none")
+        raise UserError(
+            f"data.group_by: {pattern!r} fits no file below {one_line(root)}, such as {one_line(example)}; "
+            "it is searched in the path below the folder of the class"
+        )
+
+    def grouped(images: ImageSet) -> ImageSet:
+        found = replace(images, image_groups=tuple(names[file] for file in images.files))
+        found.recall_mean_std(images.mean_std())
+        return found
+
+    return Splits(grouped(splits.train), grouped(splits.val), grouped(splits.test), splits.name)
 
 
 def _left_out(account: Account) -> str:

@@ -79,6 +79,10 @@ def join(parts: dict[str, ImageSet]) -> ImageSet:
         own = parts[name].groups
         return [name] * parts[name].num_classes if own is None else [f"{name}/{group}" for group in own]
 
+    def image_groups(name: str) -> Sequence[str]:
+        return parts[name].image_groups or [""] * len(parts[name])  # none: each image is alone
+
+    grouped = any(part.image_groups for part in parts.values())
     return ImageSet(
         torch.cat([parts[name].images for name in names]),
         torch.cat(labels),
@@ -86,6 +90,7 @@ def join(parts: dict[str, ImageSet]) -> ImageSet:
         tuple(group for name in names for group in groups(name)),
         tuple(f"{name}/{file}" for name in names for file in _files(parts[name])),
         tuple(name for name in names for _ in parts[name].class_names),
+        tuple(group for name in names for group in image_groups(name)) if grouped else (),
     )
 
 

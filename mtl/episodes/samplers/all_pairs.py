@@ -37,6 +37,12 @@ class AllPairsSampler(SurveyedSampler):
         self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
         self.ended: Round | None = None  # told with the next meta-batch, so never between two checkpoints
 
+    def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
+        """The images of a class that make its centre first; the others, from other groups, are queries."""
+        shot = min(self.shot, per_class - 1)
+        queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
+        return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
+
     def look(self, features: Tensor) -> None:
         errors = two_way_errors(features, self.shot)
         step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.rule)

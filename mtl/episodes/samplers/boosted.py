@@ -80,7 +80,7 @@ class BoostedSampler(MixedSampler):
     def _images(self, classes: Tensor, unit: int | None, random: torch.Generator) -> Tensor:
         """(N, K+Q): fresh ones, or those that the task of the pool had at first."""
         if self.config.fresh or self.fixed is None or unit is None:
-            return self.index.draw_images(classes, self.shot + self.queries, random)
+            return self.index.draw_episode(classes, self.shot, self.queries, random)
         return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
 
     def state_dict(self) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def build_sampler(
     parts = []
     for number in range(int(domains.max()) + 1):
         classes = (domains == number).nonzero().flatten()
-        own = ClassIndex(index.members[classes], index.counts[classes])
+        own = index.select(classes)
         named = None if groups is None else [groups[c] for c in classes.tolist()]
         sampler = _of_one_set(config, own, named, derive_seed(seed, "set", number))
         parts.append(Part(sampler, classes, int(own.counts.sum())))

@@ -64,7 +64,7 @@ class MetaBatchSampler(UniformSampler):
         random = generator(self.seed, "hard", number)
         classes = self._draw_failed(random)
         if not self.config.overlap:
-            return self.reason, classes, self.index.draw_images(classes, self.shot + self.queries, random)
+            return self.reason, classes, self.index.draw_episode(classes, self.shot, self.queries, random)
         apart = [self.index.draw_images(classes, each, random) for each in (self.shot, self.queries)]
         return self.reason, classes, torch.cat(apart, -1)
 

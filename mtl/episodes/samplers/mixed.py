@@ -84,7 +84,7 @@ class MixedSampler(UniformSampler):
     def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Classes (N,) and images (N, K+Q) of a chosen episode."""
         classes = self.choose(number, random)
-        return classes, self.index.draw_images(classes, self.shot + self.queries, random)
+        return classes, self.index.draw_episode(classes, self.shot, self.queries, random)
 
     def ready(self) -> bool:
         """Whether enough is known to choose."""

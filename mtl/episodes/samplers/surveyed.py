@@ -24,8 +24,11 @@ class SurveyedSampler(MixedSampler):
         if step % self.config.every:
             return None
         per_class = min(self.config.look, int(self.index.counts.min()))
-        random = generator(self.seed, "survey", self.surveys)
-        return self.index.draw_images(torch.arange(len(self.index)), per_class, random).flatten()
+        return self.looked_at(per_class, generator(self.seed, "survey", self.surveys)).flatten()
+
+    def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
+        """(C, images) of every class, `per_class` or fewer."""
+        return self.index.draw_images(torch.arange(len(self.index)), per_class, random)
 
     def take_survey(self, features: Tensor) -> None:
         self.surveys += 1

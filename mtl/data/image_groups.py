@@ -1,0 +1,85 @@
+"""Groups of images within a class: the frames of one clip, the photographs of one animal (`data.group_by`).
+
+Images of a group are too much alike for one to test what was learned from another, so groups stay whole: the
+support set and the queries of a class come from different groups, and an image is held out with its group.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+def group_name(path: str, pattern: str) -> str:
+    """The group of an image, from its path below the folder of its class.
+
+    It is what the first parenthesis of the regular expression `pattern` matches there, anywhere in the path;
+    without a parenthesis, the whole match. Nothing matched: "", a group of its own.
+    """
+    found = re.search(pattern, path)
+    if found is None:
+        return ""
+    return (found.group(1) if found.re.groups else found.group()) or ""
+
+
+def group_ids(labels: Tensor, names: Sequence[str]) -> Tensor:
+    """(M,) int64: a number for each group, from the classes (M,) and the names (M,) of the images' groups.
+
+    A name stands for one group in each class that it occurs in; every image without a name is alone.
+    """
+    seen: dict[tuple[int, str | int], int] = {}
+    keys = (
+        (label, name or row) for row, (label, name) in enumerate(zip(labels.tolist(), names, strict=True))
+    )
+    return torch.tensor([seen.setdefault(key, len(seen)) for key in keys], dtype=torch.int64)
+
+
+def most_queries(sizes: Iterable[int], shot: int) -> int:
+    """The most images that groups of these sizes leave over, once some of them hold `shot` images or more.
+
+    0 where all groups are needed, or do not suffice. Episodes of K shots and Q queries can be drawn if, and
+    only if, this is at least Q.
+    """
+    total, sums = 0, 1  # bit s of `sums`: some of the groups have s images together
+    for size in sizes:
+        total, sums = total + size, sums | sums << size
+    enough = sums >> shot
+    least = shot + (enough & -enough).bit_length() - 1
+    return total - least if enough else 0
+
+
+def whole_groups(groups: Tensor, order: Tensor, count: int) -> Tensor:
+    """Which images to take (n,) bool so that about `count` of n are taken, group by group.
+
+    Groups come in the order of their first image in `order`, a permutation of the n. Each is taken that
+    brings the number of images nearer to `count`, or as near; at least one is, and one is left. A group that
+    is alone is left.
+
+    Args:
+        groups: (n,) of each image, any integers.
+        order: (n,) int64.
+        count: of images, at least 1.
+    """
+    sizes = Counter(groups.tolist())
+    first = list(dict.fromkeys(groups[order].tolist()))
+    taken: list[int] = []
+    total = 0
+    for group in first:
+        nearer = abs(total + sizes[group] - count) <= abs(total - count)
+        if nearer and len(taken) + 1 < len(first):
+            taken.append(group)
+            total += sizes[group]
+    if not taken and len(first) > 1:
+        taken.append(min(first, key=sizes.__getitem__))
+    return torch.isin(groups, torch.tensor(taken, dtype=groups.dtype))
+
+
+def shared_names(of_classes: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The group names that occur in several classes, and in which; from the names by class."""
+    found: dict[str, list[str]] = {}
+    for class_name, names in of_classes.items():
+        for name in sorted(set(names) - {""}):
+            found.setdefault(name, []).append(class_name)
+    return {name: classes for name, classes in sorted(found.items()) if len(classes) > 1}
