@@ -10,7 +10,7 @@ from mtl.config.backbone import network_name
 from mtl.config.compare import Compare
 from mtl.config.fit import misfits
 from mtl.config.hard_tasks import HardTasks
-from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
+from mtl.config.values import STRICT, Count, Layout, NonNegative, Positive, Rate, Share
 from mtl.config.weighting import Balance, Examples, Sets
 
 
@@ -68,11 +68,16 @@ class Data:
     #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
     samples_per_class: Positive = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
-    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the four below as well
+    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the five below as well
+    layout: Layout = (
+        "auto"  # <root>/<class>/*, or <root>/{train,val,test}/<class>/* with classes of their own;
+    )
+    #   merge: the same classes in all three are put together first; nested: <root>/<group>/<class>/*
     min_images: Positive = 1  # classes with fewer are left out
     max_images: Positive | None = None  # of a class; which ones follows from split_seed
-    duplicates: Literal["refuse", "drop", "keep"] = "refuse"  # the same picture in two classes: an error; all
-    #   such pictures left out, and of copies within a class all but one; keep: not looked for
+    duplicates: Literal["refuse", "exact", "drop", "keep"] = "refuse"  # the same picture in two classes: an
+    #   error; exact: likewise, but only equal pixels are looked for; drop: all such pictures are left out,
+    #   and of copies within a class all but one; keep: not looked for
     unreadable: Literal["refuse", "skip"] = "refuse"  # images that cannot be read: an error, or left out
     split_seed: Count = (
         0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,17 @@ def fingerprint(folders: Iterable[Path], relative_to: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, folder in sorted((os.fspath(f.relative_to(relative_to)), f) for f in folders):
         digest.update(os.fsencode("\0\0".join([name, *_images(folder), ""])))
+    return digest.hexdigest()
+
+
+def fingerprint_of_files(files: Mapping[str, Path]) -> str:
+    """Names, sizes and times of single files, as `fingerprint` has those of folders."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, file in sorted(files.items()):
+        with suppress(OSError):
+            stat = file.stat()
+            text = f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"
+            digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

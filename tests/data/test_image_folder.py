@@ -149,7 +149,7 @@ def test_what_the_folder_lacks_is_told(tmp_path: Path, write_images: WriteImages
     with pytest.raises(UserError, match="is no folder; image_folder wants <root>/<class>"):
         load_splits(data(tmp_path / "gone"), 0)
     flat_tree(tmp_path / "two", write_images, 2)
-    with pytest.raises(UserError, match="holds 2 class folders; at least 3 are needed"):
+    with pytest.raises(UserError, match="holds 2 classes; at least 3 are needed"):
         load_splits(data(tmp_path / "two"), 0)
     write_images(tmp_path / "part" / "train" / "a")
     with pytest.raises(UserError, match="has train but not val, test; give all three"):
@@ -179,8 +179,8 @@ def told(config: Data) -> str:
 
 
 WAY_OUT = (
-    "; the command data shows them. Remove those that are wrong, or set data.duplicates to drop (leaves out "
-    "all of them) or keep (looks for none)"
+    "; the command data shows them. Remove those that are wrong, or set data.duplicates to exact (looks only "
+    "for equal pixels), drop (leaves out all of them) or keep (looks for none)"
 )
 
 

@@ -89,9 +89,9 @@ def test_a_link_to_a_class_folder_is_a_class(folder):
     [
         (["things/a.txt"], "thing", "thing: there is no such folder; did you mean things?"),
         (["things/a.txt"], "nowhere/at/all", "nowhere/at/all: there is no such folder"),
-        (["things"], "things", "things: is no folder"),
+        (["things"], "things", "things: is a file; wanted is a folder"),
         (["things/a.txt"], "things", "wanted is <folder>/<class>/*, but it is empty"),
-        (["things/a.png"], "things", "but things: 1 picture lies beside the folders of the classes"),
+        (["things/a.png"], "things", "but it holds 1 picture and no classes"),
         (["things/ash/a.txt"], "things", "but things/ash: holds no pictures; the class is left out"),
     ],
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 from mtl.config import Data
 from mtl.data.cache import cached, fingerprint
 from mtl.data.class_lists import class_lists
+from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes
-from mtl.data.folder_classes import PARTS, Classes, divided
 from mtl.data.image_set import Splits
 from mtl.data.listing import class_folders, image_files
 from mtl.errors import UserError
