@@ -114,8 +114,8 @@ def _text(path: Path) -> str:
 def _rows(text: str, path: Path) -> list[_Row]:
     """The rows that are not blank, by the delimiter under which all have the same number of cells, over one.
 
-    Where several do, the one under which a cell is the name of a file; where none does, the one with which most
-    rows have as many cells as the first.
+    Where several do, the one under which a cell is the name of a file; where none does, the one with which
+    most rows have as many cells as the first.
 
     Raises:
         UserError: a quote is not closed, or not followed by a delimiter; says in which line.
@@ -124,9 +124,8 @@ def _rows(text: str, path: Path) -> list[_Row]:
         rows, error = _parsed(text.partition("\n")[2], text[4])
         rows = [(line + 1, cells) for line, cells in rows]
     else:
-        rows, error = max(
-            (_parsed(text, delimiter) for delimiter in _DELIMITERS), key=lambda way: _fit(*way, path)
-        )
+        ways = [_parsed(text, delimiter) for delimiter in _DELIMITERS]
+        rows, error = max(ways, key=lambda way: _fit(way[0], way[1], path))
     if error is not None:
         line = rows[-1][0] + 1 if rows else 1
         raise UserError(f"{one_line(path)}: line {line} cannot be read ({error})")
