@@ -83,6 +83,7 @@ class Data:
         0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
     )
     download: bool = True  # fetch a set that is not below root
+    cache: bool = True  # keep the decoded set in <root>/.cache for next time
     probe_fraction: Annotated[float, Field(ge=0, le=0.8)] = 0.0  # base images that pretraining never sees;
     #   meta-training then draws its episodes and rounds from these alone
     imbalance: Imbalance = field(default_factory=Imbalance)  # of the base images that pretraining sees

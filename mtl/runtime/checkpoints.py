@@ -14,7 +14,7 @@ from mtl.errors import UserError
 
 FORMAT = 1
 #: Keys that say where images lie, not what they are: a set may move.
-_ANYWHERE = frozenset({"data.root", "data.download"})
+_ANYWHERE = frozenset({"data.root", "data.download", "data.cache"})
 
 
 def write(path: Path, payload: Mapping[str, Any]) -> None:
@@ -53,8 +53,17 @@ def header(config: Config, stage: str, classes: tuple[str, ...]) -> dict[str, An
         "stage": stage,
         "config": to_dict(config),
         "classes": list(classes),
+        "made_in": _working_folder(),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
+
+
+def _working_folder() -> str:
+    """Where relative paths of the config start; "" in a folder that has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         *((choice.groups,) if choice.groups is not None else ()),
         fingerprint(choice.folders, root) if choice.folders else _fingerprint_of_list(choice, root),
     )
-    splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable)
+    splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
     unreadable, scarce, duplicates = from_notes(notes)
     drawn = dict.fromkeys(notes.get("drawn", ()), "is a drawing of this program, not a picture")
     account = Account(

@@ -50,7 +50,7 @@ def _decoded(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -
         train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
         return Splits(train, val, test, config.name)
 
-    return cached(root, config.name, key, build)
+    return cached(root, config.name, key, build, config.cache)
 
 
 def _wanted(folder: Path) -> str:
