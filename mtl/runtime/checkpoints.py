@@ -11,6 +11,7 @@ import torch
 
 from mtl.config import Config, read_config, to_dict
 from mtl.errors import UserError
+from mtl.runtime.torch_files import why_unreadable
 
 FORMAT = 1
 #: Keys that say where images lie, not what they are: a set may move.
@@ -38,8 +39,8 @@ def read(path: Path, hint: str = "") -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such checkpoint{'; ' + hint if hint else ''}") from None
     except Exception as error:  # torch names no common class for what a damaged file raises
-        cause = str(error).split("\n", maxsplit=1)[0][:200]
-        raise UserError(f"{path}: is damaged or no checkpoint of this program ({cause})") from None
+        why = why_unreadable(path, error)
+        raise UserError(f"{path}: is damaged or no checkpoint of this program ({why})") from None
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         found = payload.get("format") if isinstance(payload, dict) else None
         raise UserError(f"{path}: has format {found}, this version reads format {FORMAT}")
