@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 _SUPPORT = """
 A support folder holds one folder for each class, with pictures right in it: my_things/ash/*.jpg,
 my_things/elm/*.jpg. Their number does not matter and may differ. What cannot be read is left out and said; a
-picture that is in two classes is left out of both.
+picture that is in two classes is left out of both. Instead of a folder it may be a CSV file with a row
+path,label for each picture, with paths relative to its own folder.
 """
 _QUERY = """
 --query takes folders, which are searched with all that lies below, quoted patterns and single files. Hidden
@@ -31,6 +32,14 @@ with the reason. Ctrl-C stops; the answers by then are written.
   run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
   run_meta.py predict --classifier things.fewshot --query 'new/*.jpg' one.png --out answers.json --open-set
 """
+_SCORE = """
+--pictures is laid out like a support folder; of a CSV file with splits, rows of train are learned and rows of
+test are asked. Pictures of classes that were not learned, and support pictures, are left out.
+
+  run_meta.py fit --run checkpoints/cifar_fs --support photos/train --out photos.fewshot
+  run_meta.py score --classifier photos.fewshot --pictures photos/test
+"""
+_QUIET = "no progress, results and errors alone"
 _FIT = """
   run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
   run_meta.py fit --classifier things.fewshot --add more_things --remove 'ash,elm'
@@ -62,6 +71,23 @@ def add_to(commands: "Commands") -> None:
     )
     predict.add_argument("--open-set", action="store_true", help="a picture may be of none of the classes")
     _takes_common(predict, "files that are there already")
+
+    score = add(
+        commands,
+        "score",
+        _score,
+        "how many labelled pictures a classifier answers right",
+        "Prints accuracy with its\n95 % interval, by class too, and which classes are taken for which.",
+    )
+    score.epilog = _SUPPORT + _SCORE
+    _takes_source(score)
+    score.add_argument(
+        "--pictures",
+        metavar="DIR",
+        required=True,
+        help="other pictures of these classes, like a support folder",
+    )
+    score.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
     fit = add(
         commands,
@@ -108,12 +134,14 @@ def _takes_source(sub: argparse.ArgumentParser) -> None:
         "--run", metavar="DIR", help="of a trained run, e.g. checkpoints/cifar_fs; with --support"
     )
     source.add_argument("--classifier", metavar="FILE", help="made by fit")
-    sub.add_argument("--support", metavar="DIR", help="your classes, a folder each; with --run")
+    sub.add_argument(
+        "--support", metavar="DIR", help="your classes, a folder each, or a CSV file; with --run"
+    )
 
 
 def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("--overwrite", action="store_true", help=f"replace {what}")
-    sub.add_argument("-q", "--quiet", action="store_true", help="no progress, results and errors alone")
+    sub.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
 
 def _path(text: str | None) -> Path | None:
@@ -144,6 +172,15 @@ def _predict(given: argparse.Namespace) -> None:
             quiet=given.quiet,
         )
     )
+
+
+def _score(given: argparse.Namespace) -> None:
+    _require_source(given)
+    from mtl.config import Log
+    from mtl.stages.score import score
+
+    source = _path(given.run), _path(given.support), _path(given.classifier)
+    score(Path(given.pictures), *source, Log(quiet=given.quiet))
 
 
 def _fit(given: argparse.Namespace) -> None:

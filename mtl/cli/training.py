@@ -80,7 +80,9 @@ def add_to(commands: "Commands") -> None:
         resumable=False,
     )
     data.add_argument(
-        "--sheet", metavar="PNG", help="where to draw the sample sheet (default: <root>/<name>.png)"
+        "--sheet",
+        metavar="PNG",
+        help="where to draw the sample sheet (default: <data.name>.png in this folder)",
     )
 
 

@@ -10,7 +10,16 @@ from mtl.config.backbone import network_name
 from mtl.config.compare import Compare
 from mtl.config.fit import misfits
 from mtl.config.hard_tasks import HardTasks
-from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share, regular_expression
+from mtl.config.values import (
+    STRICT,
+    Count,
+    Layout,
+    NonNegative,
+    Positive,
+    Rate,
+    Share,
+    regular_expression,
+)
 from mtl.config.weighting import Balance, Examples, Sets
 
 
@@ -68,19 +77,25 @@ class Data:
     #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
     samples_per_class: Positive = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
-    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the five below as well
+    classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the six below as well
+    layout: Layout = (
+        "auto"  # <root>/<class>/*, or <root>/{train,val,test}/<class>/* with classes of their own;
+    )
+    #   merge: the same classes in all three are put together first; nested: <root>/<group>/<class>/*
     min_images: Positive = 1  # classes with fewer are left out
     max_images: Positive | None = None  # of a class; which ones follows from split_seed
     group_by: str | None = None  # regular expression on the file's name, which gives the clip, or the animal,
     #   that a picture is of (its first parenthesis, or all of it): support and queries of a class are then of
     #   different ones, and none is divided
-    duplicates: Literal["refuse", "drop", "keep"] = "refuse"  # the same picture in two classes: an error; all
-    #   such pictures left out, and of copies within a class all but one; keep: not looked for
+    duplicates: Literal["refuse", "exact", "drop", "keep"] = "refuse"  # the same picture in two classes: an
+    #   error; exact: likewise, but only equal pixels are looked for; drop: all such pictures are left out,
+    #   and of copies within a class all but one; keep: not looked for
     unreadable: Literal["refuse", "skip"] = "refuse"  # images that cannot be read: an error, or left out
     split_seed: Count = (
         0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
     )
     download: bool = True  # fetch a set that is not below root
+    cache: bool = True  # keep the decoded set in <root>/.cache for next time
     probe_fraction: Annotated[float, Field(ge=0, le=0.8)] = 0.0  # base images that pretraining never sees;
     #   meta-training then draws its episodes and rounds from these alone
     imbalance: Imbalance = field(default_factory=Imbalance)  # of the base images that pretraining sees

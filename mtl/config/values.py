@@ -1,7 +1,7 @@
 """Kinds of values that keys of a config share."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -12,6 +12,8 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Where the classes of image_folder lie; see `data.layout`.
+Layout = Literal["auto", "merge", "nested"]
 
 
 def regular_expression(pattern: str) -> str:

@@ -10,6 +10,8 @@ from mtl.data.cache import Notes
 from mtl.data.duplicates import PLACES, Copies, Place
 from mtl.data.image_set import ImageSet, Splits
 
+_MANY, _SHARE = 5, 0.25  # nearly equal pairs in two classes, and their share, from which they look meant
+
 
 @dataclass(frozen=True)
 class NamedPair:
@@ -37,6 +39,28 @@ class Duplicates:
     def crossing(self) -> int:
         """Pairs of two classes, of one split or of two."""
         return sum(sum(count) for place, count in self.counts.items() if place != "class")
+
+
+def what_to_do(found: Duplicates) -> str:
+    """Advice on pictures that are in two classes.
+
+    Nearly equal pictures that are in two classes as often as in one are rarely mistakes: before one fixed
+    camera, or on one form, classes differ in a detail that is too small for the search.
+    """
+    near = {place: count[1] for place, count in found.counts.items()}
+    crossing = sum(count for place, count in near.items() if place != "class")
+    if crossing >= _MANY and crossing >= _SHARE * sum(near.values()):
+        return (
+            f"Of {sum(near.values()):,} pairs of nearly the same pictures {crossing:,} are in two classes: "
+            "that is how sets of one fixed camera, of forms or of X-rays look, whose classes differ in a "
+            "detail. If this is one, set data.duplicates to exact (looks only for equal pixels) or keep "
+            "(looks for none). If not, remove the pictures that are wrong, or set it to drop (leaves out all "
+            "of them)"
+        )
+    return (
+        "Remove those that are wrong, or set data.duplicates to exact (looks only for equal pixels), drop "
+        "(leaves out all of them) or keep (looks for none)"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,17 @@ _log = logging.getLogger(__name__)
 Notes = dict[str, Any]  # numbers, texts and tensors, in lists and dicts
 
 
-def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Splits]) -> Splits:
+def cached(
+    root: Path, name: str, key: Iterable[object], build: Callable[[], Splits], keep: bool = True
+) -> Splits:
     """The splits stored below `<root>/.cache`, or those that `build` makes, stored there for next time.
 
     `key` holds everything that the images depend on: options, and the fingerprint of the files. A damaged
     file counts as none. Images are mapped, not read, and their mean and deviation are stored beside them:
-    opening is quick, and processes share the memory. Where nothing can be written, the set is used as it
-    was built.
+    opening is quick, and processes share the memory. Where nothing can be written, or `keep` is false, the
+    set is used as it was built.
     """
-    return cached_with_notes(root, name, key, lambda: (build(), {}))[0]
+    return cached_with_notes(root, name, key, lambda: (build(), {}), keep=keep)[0]
 
 
 def cached_with_notes(
@@ -37,6 +39,7 @@ def cached_with_notes(
     key: Iterable[object],
     build: Callable[[], tuple[Splits, Notes]],
     holds: Callable[[Notes], bool] = lambda notes: True,
+    keep: bool = True,
 ) -> tuple[Splits, Notes]:
     """As `cached`, with what else the build found out; where that `holds` no more, the set is built anew."""
     digest = hashlib.blake2b(repr((_FORMAT, *key)).encode(), digest_size=8).hexdigest()
@@ -44,7 +47,8 @@ def cached_with_notes(
     found = _open(path, name)
     if found is None or not holds(found[1]):
         found = build()
-        _store(path, *found)
+        if keep:
+            _store(path, *found)
     return found
 
 
@@ -58,6 +62,17 @@ def fingerprint(folders: Iterable[Path], relative_to: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, folder in sorted((os.fspath(f.relative_to(relative_to)), f) for f in folders):
         digest.update(os.fsencode("\0\0".join([name, *_images(folder), ""])))
+    return digest.hexdigest()
+
+
+def fingerprint_of_files(files: Mapping[str, Path]) -> str:
+    """Names, sizes and times of single files, as `fingerprint` has those of folders."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, file in sorted(files.items()):
+        with suppress(OSError):
+            stat = file.stat()
+            text = f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"
+            digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

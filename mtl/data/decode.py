@@ -32,6 +32,11 @@ def escaped(name: str) -> str:
     return name if name.isprintable() else "".join(map(_escaped, name))
 
 
+def source_name(file: Path, below: Path) -> str:
+    """How an image set names a file: by its place below a folder, or in full where it lies elsewhere."""
+    return escaped(str(file.relative_to(below) if file.is_relative_to(below) else file.absolute()))
+
+
 def decode(file: Path, size: int, grayscale: bool) -> Tensor:
     """The image of a file as `to_tensor` makes it, turned upright as its EXIF data say.
 
@@ -126,7 +131,7 @@ def decode_readable(
         rows = pool.map(fill, range(len(files)))
         told = list(tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()))
     labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[name]) for name in names]))
-    sources = [escaped(str(file.relative_to(relative_to))) for file in files]
+    sources = [source_name(file, relative_to) for file in files]
     unreadable = {sources[row]: why for row, why in enumerate(told) if why}
     if unreadable:
         read = torch.tensor([not why for why in told])

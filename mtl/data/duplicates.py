@@ -74,8 +74,8 @@ class Copies:
     pairs: tuple[Pair, ...]  # the first of each kind and place, those in two splits foremost
 
 
-def find_copies(parts: Sequence[ImageSet]) -> Copies:
-    """The same pictures among the images of all splits, which count as one list.
+def find_copies(parts: Sequence[ImageSet], near: bool = True) -> Copies:
+    """The same pictures among the images of all splits, which count as one list; without `near`, equal ones.
 
     Of n images with the same pixels n - 1 pairs are made, each with the first. The time grows with the
     square of the number of images, by 4 ns for a pair, and by 3 µs for a near one; memory beyond the
@@ -83,7 +83,7 @@ def find_copies(parts: Sequence[ImageSet]) -> Copies:
     """
     classes, splits = _places(parts)
     first = exact_copies([part.images for part in parts])
-    found = [signatures(part.images) for part in parts]
+    found = [signatures(part.images if near else part.images[:0]) for part in parts]
     joined = Signatures(*(torch.cat([getattr(s, f.name) for s in found]) for f in fields(Signatures)))
     noted = _Noted(classes, splits)
     copies = (first != torch.arange(len(first))).nonzero().flatten()
@@ -91,7 +91,7 @@ def find_copies(parts: Sequence[ImageSet]) -> Copies:
     mixed = torch.zeros(len(first), dtype=torch.bool)  # images with exact copies in other classes
     mixed[first[copies][classes[first[copies]] != classes[copies]]] = True
     crossing = mixed.clone()
-    for earlier, later in near_pairs(joined, _firsts(first)):
+    for earlier, later in near_pairs(joined, _firsts(first)) if near else ():
         noted.add(earlier, later, False)
         shared = (classes[earlier] != classes[later]) | mixed[earlier] | mixed[later]
         crossing[earlier[shared]] = True

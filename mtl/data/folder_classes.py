@@ -11,14 +11,12 @@ from pathlib import Path
 import torch
 
 from mtl.config import Data
+from mtl.data.archives import shell_quoted
+from mtl.data.class_tree import PARTS, find_classes
 from mtl.data.decode import escaped
 from mtl.data.image_groups import group_name
-from mtl.data.listing import Contents, class_folders, contents
 from mtl.errors import UserError, one_line
 from mtl.runtime.seeds import derive_seed, generator
-
-PARTS = ("train", "val", "test")
-Classes = Mapping[str, Path]  # the folder of each
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class Choice:
     """The classes of train, val and test, and what was left out of them."""
 
     parts: tuple[dict[str, list[Path]], ...]  # the files of each class that count
-    folders: tuple[Path, ...]  # of all these classes
+    folders: tuple[Path, ...]  # of all these classes; none where a list names the files
+    groups: Mapping[str, str] | None  # of each class the folder that it is in (data.layout = nested)
     unnamed: tuple[str, ...]  # classes that no split names, where all have names
     scarce: Mapping[str, int]  # classes with fewer images than `min_images`, and how many
     capped: Mapping[str, int]  # classes with more images than `max_images`, and how many
@@ -34,33 +33,32 @@ class Choice:
 
 
 def choose(root: Path, config: Data, seed: int) -> Choice:
-    """The classes below a folder in their splits, as `data.classes`, `min_images` and `max_images` say.
+    """The classes of a folder or list in their splits, as `data.classes`, `min_images` and `max_images` say.
 
     Raises:
         UserError: there are too few classes, one is in two splits, or a name in `data.classes` fits none.
     """
-    parts = divided(root)
+    found = find_classes(root, config.layout)
     names = {part: getattr(config.classes, part) for part in PARTS}
-    if parts is not None and any(names.values()):
+    if found.parts is not None and any(names.values()):
         raise UserError(
             f"data.classes: {one_line(root)} is divided into train, val and test already; leave data.classes "
-            "out, or put all classes right below one folder"
+            "out, or let data.layout=merge put the pictures of all splits together"
         )
-    found = _by_name(_below(root)) if parts is None else {n: f for part in parts for n, f in part.items()}
-    named = {} if parts is not None else claimed(found, names, root)
-    inside = {name: contents(folder) for name, folder in sorted(found.items())}
-    files = {name: list(inside[name].pictures) for name in inside}
+    named = {} if found.parts is not None else claimed(found.files, names, root)
+    files = dict(found.files)
     scarce = {name: len(f) for name, f in files.items() if len(f) < config.min_images}
     kept = [name for name in files if name not in scarce]
+    if config.group_by is not None:
+        _require_groups(root, files, config.group_by)
     unnamed: list[str] = []
-    if parts is None:
+    if found.parts is None:
         lists, unnamed = _lists(root, kept, named, config, seed, scarce)
     else:
-        lists = [[name for name in sorted(part) if name not in scarce] for part in parts]
+        lists = [[name for name in sorted(part) if name not in scarce] for part in found.parts]
     for part, classes in zip(PARTS, lists, strict=True):
         if not classes:
-            where = one_line(root if parts is None else root / part)
-            raise UserError(f"{where}: {part} is left without a class{_of_scarce(scarce, config)}")
+            raise UserError(f"{one_line(root)}: {part} is left without a class{_of_scarce(scarce, config)}")
     capped = {
         name: len(files[name])
         for classes in lists
@@ -70,40 +68,18 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
     for name in capped:
         files[name] = drawn_images(files[name], name, config.max_images or 0, seed, config.group_by)
     chosen = tuple({name: files[name] for name in classes} for classes in lists)
-    folders = tuple(found[name] for classes in lists for name in classes)
-    passed_over = _passed_over(root, parts is not None, inside.values())
-    return Choice(chosen, folders, tuple(unnamed), scarce, capped, passed_over)
+    folders = tuple(f for classes in lists for name in classes for f in found.folders.get(name, ()))
+    return Choice(chosen, folders, found.groups, tuple(unnamed), scarce, capped, found.passed_over)
 
 
-def divided(root: Path) -> list[Classes] | None:
-    """The classes below `<root>/train`, `val` and `test`; None where there is none of these.
-
-    A folder of such a name that holds pictures, and no folders, is a class like any other.
-
-    Raises:
-        UserError: only some of them are there, one holds no classes, or a class is in two.
-    """
-    found = {folder.name: folder for folder in _below(root) if folder.name in PARTS and not _is_class(folder)}
-    given = [part for part in PARTS if part in found]
-    if not given:
-        return None
-    if len(given) < len(PARTS):
-        missing = ", ".join(part for part in PARTS if part not in found)
+def _require_groups(root: Path, files: Mapping[str, Sequence[Path]], pattern: str) -> None:
+    names = [escaped(file.name) for of_class in files.values() for file in of_class]
+    if not any(group_name(name, pattern) for name in names):
+        example = f", such as {names[0]}" if names else ""
         raise UserError(
-            f"{one_line(root)}: has {', '.join(given)} but not {missing}; give all three, or classes alone"
+            f"data.group_by: {pattern!r} fits no file below {one_line(root)}{example}; it is searched in the "
+            "name of the file"
         )
-    parts: list[Classes] = [_by_name(_below(found[part])) for part in PARTS]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        shared = sorted(set(parts[one]) & set(parts[other]))
-        if shared:
-            raise UserError(
-                f"{one_line(root)}: class {shared[0]} is in {PARTS[one]} and in {PARTS[other]}; "
-                "splits are by class"
-            )
-    for part, classes in zip(PARTS, parts, strict=True):
-        if not classes:
-            raise UserError(f"{one_line(root / part)}: holds no class folders")
-    return parts
 
 
 def claimed(found: Iterable[str], names: Mapping[str, Sequence[str]], root: Path) -> dict[str, str]:
@@ -198,11 +174,27 @@ def _lists(
 def _too_few(root: Path, count: int, free: Sequence[str], scarce: Mapping[str, int], config: Data) -> str:
     where, less = one_line(root), _of_scarce(scarce, config)
     if len(free) == len(PARTS):
-        return f"{where}: holds {count} class folders; at least {len(PARTS)} are needed to split them{less}"
+        many = "1 class" if count == 1 else f"{count} classes"
+        then = less or _untrained(root, count)
+        return f"{where}: holds {many}; at least {len(PARTS)} are needed to split them{then}"
     return (
         f"{where}: {count} classes are left for {' and '.join(free)}, which data.classes does not name; each "
         f"needs one at least{less}"
     )
+
+
+def _untrained(root: Path, count: int) -> str:
+    """What can be done with one or two classes, which are too few to train a run."""
+    fit = (
+        f"run_meta.py fit --run checkpoints/RUN --support {shell_quoted(root)} --out "
+        f"{shell_quoted(Path(f'{root.stem}.fewshot'))}"
+    )
+    told = {
+        1: "to tell whether a picture is of it or not, add pictures of other things as a second class, and "
+        f"fit a run that is trained on other classes: {fit}",
+        2: f"a run that is trained on other classes tells these two apart: {fit}",
+    }
+    return f"; {told[count]}" if count in told else ""
 
 
 def _of_scarce(scarce: Mapping[str, int], config: Data) -> str:
@@ -216,45 +208,3 @@ def _of_scarce(scarce: Mapping[str, int], config: Data) -> str:
         else "; images lie right in <class>/, folders below that are not looked into"
     )
     return f" ({len(scarce)} more have {few}{where})"
-
-
-def _below(folder: Path) -> list[Path]:
-    """The folders below a folder, but for links to itself or to one above it."""
-    return [inner for inner in class_folders(folder) if not _leads_up(inner)]
-
-
-def _leads_up(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _is_class(folder: Path) -> bool:
-    inside = contents(folder)
-    return bool(inside.pictures) and not inside.folders
-
-
-def _passed_over(root: Path, is_divided: bool, classes: Iterable[Contents]) -> dict[str, str]:
-    """By name below the root, and why."""
-    found: dict[Path, str] = {}
-    for folder in (root, *((root / part for part in PARTS) if is_divided else ())):
-        at = contents(folder)
-        found |= at.odd
-        found |= {link: "is a link to a folder above it" for link in at.folders if _leads_up(link)}
-    if is_divided:
-        beside = (folder for folder in _below(root) if folder.name not in PARTS)
-        found |= dict.fromkeys(beside, "lies beside train, val and test")
-    for inside in classes:
-        found |= inside.odd
-        found |= dict.fromkeys(inside.folders, "is a folder in a class")
-    return {escaped(str(path.relative_to(root))): why for path, why in found.items()}
-
-
-def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for folder in folders:
-        name = escaped(folder.name)
-        if name in found:
-            raise UserError(
-                f"{one_line(folder.parent)}: two classes would be called {name}; rename one of them"
-            )
-        found[name] = folder
-    return found

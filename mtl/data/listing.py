@@ -1,6 +1,7 @@
 """What lies in folders of pictures: sorted, whatever the file system's order, and odd things by name."""
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +9,16 @@ from pathlib import Path
 
 from mtl.data.formats import COMMON, EXTENSIONS
 from mtl.errors import UserError, one_line
+
+#: Waste baskets, thumbnails and the like, in lower case: what hides them is not a dot but a convention.
+_SYSTEM = frozenset(
+    {
+        *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "@__thumb", "#recycle", "#snapshot"),
+        *("$recycle.bin", "$extend", "system volume information", "lost+found", "__macosx"),
+        *("network trash folder", "temporary items", "thevolumesettingsfolder"),
+    }
+)
+_FOUND = re.compile(r"found\.\d{3}")  # what Windows repaired on a disk
 
 
 @dataclass(frozen=True)
@@ -19,6 +30,7 @@ class Contents:
     odd: Mapping[
         Path, str
     ]  # what leads nowhere, or is called a picture and is no file: what is wrong with it
+    system: tuple[Path, ...] = ()  # folders that computers and file servers keep among those of people
 
 
 def contents(folder: Path) -> Contents:
@@ -27,12 +39,14 @@ def contents(folder: Path) -> Contents:
     Raises:
         UserError: it cannot be read.
     """
-    pictures, folders, odd = [], [], dict[Path, str]()
+    pictures, folders, odd, system = [], [], dict[Path, str](), []
     try:
         with os.scandir(folder) as entries:
             for entry in sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name):
                 path = folder / entry.name
-                if is_image_file(entry):
+                if is_system(entry.name) and os.path.isdir(path):
+                    system.append(path)
+                elif is_image_file(entry):
                     pictures.append(path)
                 elif os.path.isdir(path):
                     folders.append(path)
@@ -42,7 +56,13 @@ def contents(folder: Path) -> Contents:
                     odd[path] = "is no file"
     except OSError as error:
         raise UserError(f"{one_line(folder)}: cannot be read ({error.strerror})") from None
-    return Contents(tuple(pictures), tuple(folders), odd)
+    return Contents(tuple(pictures), tuple(folders), odd, tuple(system))
+
+
+def is_system(name: str) -> bool:
+    """Whether a folder of this name, in any case of letters, is of an operating system or a file server."""
+    plain = name.casefold()
+    return plain in _SYSTEM or _FOUND.fullmatch(plain) is not None
 
 
 def image_files(folder: Path) -> list[Path]:

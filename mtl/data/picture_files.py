@@ -1,4 +1,4 @@
-"""Which files a person means: a support folder `<class>/*`, and pictures by folder, pattern or name."""
+"""Which files a person means: the pictures of classes, and pictures by folder, pattern or name."""
 
 import difflib
 import glob
@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtl.data.archives import archive_beside, refuse_archive
 from mtl.data.formats import COMMON
-from mtl.data.listing import Contents, contents
+from mtl.data.layouts import home_of_class, no_classes
+from mtl.data.listing import Contents, contents, is_system
+from mtl.data.picture_lists import Part, is_list, is_spreadsheet, read_list
 from mtl.errors import UserError, one_line
+from mtl.runtime.pictures import drawn_here
 
 _MAGIC = "*?["
 _NEAR = 0.6  # of the letters of the longer name: two that share so many are near each other
@@ -31,40 +35,79 @@ class PictureFiles:
     left_out: tuple[str, ...]  # what cannot be searched, a sentence each
 
 
-def support_files(folder: Path) -> ClassFiles:
-    """The pictures right in each folder below `folder`; a class's name is that of its folder.
+def support_files(source: Path, option: str = "--support ", part: Part = "train") -> ClassFiles:
+    """The pictures right in each folder below a folder, whose name is that of the class; or those of a list.
 
     Hidden files and folders, and files that are no pictures by their ending, are passed over. Folders in a
-    class are not looked into, and said to be there.
+    class are not looked into, and said to be there; but for one called `images` that holds all its pictures.
+
+    Args:
+        source: a folder `<source>/<class>/*`, or a CSV file of `read_list`.
+        option: how the user gave it, for messages that say what to give instead.
+        part: which split of a list is taken, where it has any.
 
     Raises:
-        UserError: there is no such folder, or it holds no class with pictures.
+        UserError: there is no such folder, it holds no class with pictures, or a row of the list is wrong.
     """
-    if not os.path.isdir(folder):
-        raise UserError(_missing(folder, "folder"))
+    if os.path.isfile(source):
+        return _of_list(source, option, part)
+    if not os.path.isdir(source):
+        raise UserError(_missing(source, "folder", option))
     files: dict[str, tuple[Path, ...]] = {}
     left_out: list[str] = []
-    at = _looked_into(folder, left_out)
+    at = _looked_into(source, left_out)
     for inner in at.folders:
         found = _looked_into(inner, left_out)
-        if found.pictures:
-            files[inner.name] = found.pictures
+        if (home := home_of_class(inner, found)) != inner:
+            found = _looked_into(home, left_out)
+        pictures = _not_drawn_here(found.pictures, left_out)
+        if pictures:
+            files[inner.name] = pictures
         else:
             left_out.append(f"{one_line(inner)}: holds no pictures; the class is left out")
         if deeper := len(found.folders):
             many = "1 folder in it is" if deeper == 1 else f"{deeper:,} folders in it are"
             told = f"{many} not looked into; pictures lie right in <class>/"
             left_out.append(f"{one_line(inner)}: {told}")
-    if loose := len(at.pictures):
+    if loose := len(_not_drawn_here(at.pictures, left_out)):
         many = "1 picture lies" if loose == 1 else f"{loose:,} pictures lie"
-        left_out.append(f"{one_line(folder)}: {many} beside the folders of the classes, and of no class")
+        left_out.append(f"{one_line(source)}: {many} beside the folders of the classes, and of no class")
     if not files:
-        what = "; ".join(left_out) or "it is empty"
-        raise UserError(
-            f"{one_line(folder)}: holds no class with pictures ({COMMON}); wanted is <folder>/<class>/*, "
-            f"but {what}"
-        )
+        raise no_classes(source, option, "; ".join(left_out))
     return ClassFiles(files, tuple(left_out))
+
+
+def _of_list(source: Path, option: str, part: Part) -> ClassFiles:
+    """The pictures of a list by their classes.
+
+    Raises:
+        UserError: it is no list, a row of it is wrong, or the split that is wanted has no rows.
+    """
+    refuse_archive(source, option)
+    if not (is_list(source) or is_spreadsheet(source)):
+        raise UserError(
+            f"{one_line(source)}: is a file; wanted is a folder with a folder for each class, or a CSV file "
+            "with a row path,label for each picture"
+        )
+    rows = read_list(source)
+    taken = [row for row in rows if row.part in {part, None}]
+    left_out: list[str] = []
+    if not taken:
+        raise UserError(f"{one_line(source)}: no row of it is of the split {part}")
+    if others := len(rows) - len(taken):
+        many = "1 row" if others == 1 else f"{others:,} rows"
+        left_out.append(f"{one_line(source)}: {many} of other splits than {part}")
+    by: dict[str, list[Path]] = {}
+    for row in taken:
+        by.setdefault(row.label, []).append(row.file)
+    return ClassFiles({name: tuple(sorted(by[name])) for name in sorted(by)}, tuple(left_out))
+
+
+def _not_drawn_here(pictures: Sequence[Path], left_out: list[str]) -> tuple[Path, ...]:
+    """Without the sheets and plots of this program, which go to `left_out`."""
+    drawn = {file for file in pictures if drawn_here(file)}
+    left_out += [f"{one_line(file)}: is a drawing of this program, not a picture" for file in sorted(drawn)]
+    return tuple(file for file in pictures if file not in drawn)
 
 
 def query_files(sources: Sequence[str]) -> PictureFiles:
@@ -74,7 +117,8 @@ def query_files(sources: Sequence[str]) -> PictureFiles:
     their ending, are passed over. What is named itself, or met by a pattern, is taken whatever its ending.
 
     Args:
-        sources: paths; one that does not exist and has *, ? or [ in it is a pattern.
+        sources: paths; one that does not exist and has *, ? or [ in it is a pattern. The longest part of it
+            that exists is taken literally.
 
     Raises:
         UserError: there is no such file, nothing fits a pattern, or there is no picture at all.
@@ -85,6 +129,8 @@ def query_files(sources: Sequence[str]) -> PictureFiles:
         for path in _meant(source):
             for file in _below(path, left_out) if os.path.isdir(path) else [_a_file(path)]:
                 found.setdefault(os.path.abspath(file), file)
+    for name in {*found} - {os.path.abspath(f) for f in _not_drawn_here([*found.values()], left_out)}:
+        del found[name]
     if not found:
         where = ", ".join(one_line(source) for source in sources)
         more = "".join(f"; {sentence}" for sentence in left_out)
@@ -95,16 +141,20 @@ def query_files(sources: Sequence[str]) -> PictureFiles:
 def _meant(source: str) -> list[Path]:
     if os.path.lexists(source):
         return [Path(source)]
-    if not any(sign in source for sign in _MAGIC):
-        raise UserError(_missing(Path(source), "file or folder"))
-    if "**" in source:
+    path = Path(source)
+    there = next((above for above in path.parents if os.path.lexists(above)), Path())
+    rest = path.parts[len(there.parts) :]
+    if not any(sign in part for part in rest for sign in _MAGIC):
+        raise UserError(_missing(path, "file or folder", "--query "))
+    if any("**" in part for part in rest):
         raise UserError(
             f"{one_line(source)}: ** is not known; a folder is searched with all that is below it"
         )
-    met = sorted(glob.glob(source))
+    met = [Path(name) for name in sorted(glob.glob(os.path.join(glob.escape(str(there)), *rest)))]
+    met = [f for f in met if not any(is_system(name) for name in f.parts[len(there.parts) :])]
     if not met:
         raise UserError(f"{one_line(source)}: nothing fits this pattern")
-    return [Path(path) for path in met]
+    return met
 
 
 def _a_file(path: Path) -> Path:
@@ -112,6 +162,7 @@ def _a_file(path: Path) -> Path:
     if not os.path.isfile(path):
         what = "a link that leads nowhere" if os.path.islink(path) else "neither a file nor a folder"
         raise UserError(f"{one_line(path)}: is {what}")
+    refuse_archive(path, "--query ")
     return path
 
 
@@ -151,14 +202,14 @@ def _looked_into(folder: Path, left_out: list[str]) -> Contents:
     return inside
 
 
-def _missing(path: Path, kind: str) -> str:
+def _missing(path: Path, kind: str, option: str) -> str:
     if os.path.lexists(path):
         return f"{one_line(path)}: is no {kind}"
     at = _looked_into(path.parent, [])
     beside = [p.name for p in (*at.folders, *(at.pictures if kind != "folder" else ()))]
     close = difflib.get_close_matches(path.name, beside, 3, _NEAR)
     near = [name for name in close if _shared(path.name, name) >= _NEAR]
-    hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else ""
+    hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else archive_beside(path, option)
     return f"{one_line(path)}: there is no such {kind}{hint}"
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
+
 
 @dataclass(frozen=True, eq=False)
 class Support:
@@ -52,6 +54,13 @@ class Support:
     def names(self) -> list[str]:
         """(S,) the class of each image."""
         return [self.classes[label] for label in self.labels.tolist()]
+
+    def same_as(self, features: Tensor) -> Tensor:
+        """(B, S) bool: which support images are the very pictures of embedded features (B, D)."""
+        exact = "donot_use_mm_for_euclid_dist"  # products of matrices round to about what is allowed
+        apart: Tensor = torch.cdist(features, self.features, compute_mode=exact)
+        allowed: Tensor = _SAME * self.features.norm(dim=-1)
+        return apart <= allowed
 
     def joined(self, other: "Support") -> "Support":
         """Both; a class that is in both has the images of both.

@@ -1,8 +1,8 @@
 """What the files of a run say of it, without its images or networks at work."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,27 @@ def read_run(path: Path) -> RunFiles:
         None if last is None else (str(last["stage"]), int(last["step"])),
         _images(folder.ledger),
     )
+
+
+def at_home(config: Config, folder: Path, made_in: Sequence[str] = ()) -> Config:
+    """The config of a run with a relative `data.root` found from where the run was made, if it is there.
+
+    That place is above the run folder where this still is `<place>/<checkpoints>/<run>`; else a checkpoint
+    names it (`made_in`). Elsewhere `data.root` is left alone, and starts in the working folder.
+    """
+    root = Path(config.data.root).expanduser()
+    if root.is_absolute():
+        return config
+    places = _place_of(folder.resolve(), Path(config.checkpoints) / config.run)
+    places += [Path(place) for place in made_in if place]
+    found = next((place / root for place in places if (place / root).exists()), None)
+    return config if found is None else replace(config, data=replace(config.data, root=str(found)))
+
+
+def _place_of(folder: Path, tail: Path) -> list[Path]:
+    """Where a path that ends in `tail` begins; nothing where it does not end like that."""
+    count = len(tail.parts)
+    return [Path(*folder.parts[:-count])] if folder.parts[-count:] == tail.parts else []
 
 
 def config_text(config: Config) -> str:

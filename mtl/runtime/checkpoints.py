@@ -11,10 +11,11 @@ import torch
 
 from mtl.config import Config, read_config, to_dict
 from mtl.errors import UserError
+from mtl.runtime.torch_files import why_unreadable
 
 FORMAT = 1
 #: Keys that say where images lie, not what they are: a set may move.
-_ANYWHERE = frozenset({"data.root", "data.download"})
+_ANYWHERE = frozenset({"data.root", "data.download", "data.cache"})
 
 
 def write(path: Path, payload: Mapping[str, Any]) -> None:
@@ -38,8 +39,8 @@ def read(path: Path, hint: str = "") -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such checkpoint{'; ' + hint if hint else ''}") from None
     except Exception as error:  # torch names no common class for what a damaged file raises
-        cause = str(error).split("\n", maxsplit=1)[0][:200]
-        raise UserError(f"{path}: is damaged or no checkpoint of this program ({cause})") from None
+        why = why_unreadable(path, error)
+        raise UserError(f"{path}: is damaged or no checkpoint of this program ({why})") from None
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         found = payload.get("format") if isinstance(payload, dict) else None
         raise UserError(f"{path}: has format {found}, this version reads format {FORMAT}")
@@ -53,8 +54,17 @@ def header(config: Config, stage: str, classes: tuple[str, ...]) -> dict[str, An
         "stage": stage,
         "config": to_dict(config),
         "classes": list(classes),
+        "made_in": _working_folder(),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
+
+
+def _working_folder() -> str:
+    """Where relative paths of the config start; "" in a folder that has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+MARK = "mtl few-shot"  # keyword of the text in a PNG file that says where it comes from
 #: Between them they hold most writings, and every letter of the set `glyphs`.
 FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral")
 
@@ -24,10 +25,22 @@ def save_png(figure: "Figure", path: Path, **how: Any) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    how["metadata"] = {**how.get("metadata", {}), MARK: "a drawing, not a picture to learn from"}
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         write(path, lambda temporary: figure.savefig(temporary, format="png", **how))
+
+
+def drawn_here(path: Path) -> bool:
+    """Whether a file is a sheet or plot of `save_png`, and so no picture to learn from or to answer."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with path.open("rb") as file:
+            return f"tEXt{MARK}\0".encode() in file.read(512)  # it comes before the pixels
+    except OSError:
+        return False
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:

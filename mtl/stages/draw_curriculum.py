@@ -5,6 +5,7 @@ python run_meta.py curriculum checkpoints/omniglot
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from mtl.config import load_config
 from mtl.errors import UserError
+from mtl.report.run_files import at_home
 from mtl.runtime.pictures import save_png, write
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages import admission, curriculum
@@ -38,7 +40,8 @@ def draw_curriculum(folder: Path, out: Path | None = None) -> None:
     """
     run = RunFolder(folder)
     record = curriculum.read(run.curriculum)
-    config = load_config(run.config)
+    config = at_home(load_config(run.config), folder)
+    config = replace(config, data=replace(config.data, cache=False))
     material = load_material(config)
     _require_fit(run, record, material)
     images, out = material.splits.train.images, out or folder

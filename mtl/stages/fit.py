@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -26,7 +25,6 @@ from mtl.stages.saying import console, say_left_out, say_outlook
 from mtl.stages.support import read_support, require_ways
 
 _OTHER_KINDS = (".csv", ".json", ".html", ".yaml", ".png", ".jpg", ".jpeg", ".pt", ".onnx", ".pt2")
-_SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,7 @@ def fit_again(
     if remove is not None:
         support = _without(before.support, _named(remove, before.classes, classifier))
     if add is not None:
-        read = read_support(add, embedder, log, least=1)
+        read = read_support(add, embedder, log, least=1, option="--add ")
         known = () if support is None else support.classes
         support, told = _joined(support, read.support, add)
         slips = _nearly_known(known, support.classes)
@@ -188,8 +186,7 @@ def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Suppor
     """
     if known is None:
         return added, []
-    lengths = known.features.norm(dim=-1)
-    same = torch.cdist(added.features, known.features) <= _SAME * lengths
+    same = known.same_as(added.features)
     keep_known, keep_added, told = [True] * len(known), [True] * len(added), list[str]()
     old, new = known.names(), added.names()
     rivals: dict[str, set[str]] = {}  # by known class: those that have pictures of it as well

@@ -22,7 +22,7 @@ from mtl.report.drawings import Drawings
 from mtl.report.figures import curves, space
 from mtl.report.page import render
 from mtl.report.phases import phase_report
-from mtl.report.run_files import STAGES, RunFiles, config_text, environment, facts, read_run, told
+from mtl.report.run_files import STAGES, RunFiles, at_home, config_text, environment, facts, read_run, told
 from mtl.report.scores import setting_results
 from mtl.report.shortened import limits_for, noted, without_figures
 from mtl.report.side_by_side import side_by_side
@@ -162,8 +162,9 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
 
 def find_images(run: RunFiles) -> Images:
     """The image sets of a run, nothing downloaded; what cannot be had is left out, and said."""
-    config = run.config
-    config = replace(config, data=replace(config.data, download=False))
+    made_in = [str(payload.get("made_in", "")) for payload in run.ended.values()]
+    config = at_home(run.config, run.folder.path, made_in)
+    config = replace(config, data=replace(config.data, download=False, cache=False))
     try:
         material = load_material(config)
     except UserError as error:

@@ -13,6 +13,8 @@ from mtl.data import Splits, load_splits
 from mtl.data.account import Account
 from mtl.data.describe import SplitRow, describe, pair_sheet, sample_sheet
 from mtl.data.shares import share_out
+from mtl.errors import UserError
+from mtl.runtime.pictures import drawn_here
 from mtl.stages.show_folder import findings, group_lines
 
 _COLOURS = {1: "grey", 3: "colour"}
@@ -21,13 +23,17 @@ _COLOURS = {1: "grey", 3: "colour"}
 def show_data(config: Config, sheet: Path | None) -> None:
     """Prints the splits of the image set as a table, and draws a sheet of samples.
 
-    The sheet goes to `<data.root>/<data.name>.png` where `sheet` is None; beside it goes a picture of what is
-    there twice. A set that is too small for the episodes of the config is shown all the same, and so is a
-    folder with pictures that training would refuse.
+    Where `sheet` is None, the sheet goes to `<data.name>.png` in the working folder, away from the pictures;
+    beside it goes a picture of what is there twice. A set that is too small for the episodes of the config is
+    shown all the same, and so is a folder with pictures that training would refuse.
 
     Raises:
         UserError: the set cannot be had, or the sheet cannot be written.
     """
+    path = sheet or Path(f"{config.data.name}.png")
+    beside = path.with_name(f"{path.stem}-duplicates.png")
+    if sheet is None:
+        _require_ours(path, beside)
     splits, account = _look_at(config.data)
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(_table(splits.name, describe(splits)))
@@ -36,13 +42,23 @@ def show_data(config: Config, sheet: Path | None) -> None:
     lines = [] if account is None else [*group_lines(splits), *findings(account, config.data)]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    path = sheet or Path(config.data.root) / f"{config.data.name}.png"
     sample_sheet(splits, path, config.data.split_seed)
     console.print(f"Samples: {escape(str(path))}", highlight=False, soft_wrap=True)
     if account is not None and account.duplicates is not None and account.duplicates.pairs:
-        beside = path.with_name(f"{path.stem}-duplicates.png")
         pair_sheet(account.duplicates, beside)
         console.print(f"Duplicates: {escape(str(beside))}", highlight=False, soft_wrap=True)
+
+
+def _require_ours(*paths: Path) -> None:
+    """
+    Raises:
+        UserError: a sheet would be written over a file that this program has not drawn.
+    """
+    for path in paths:
+        if path.exists() and not drawn_here(path):
+            raise UserError(
+                f"{path}: is there already and no sheet of this program; --sheet writes elsewhere"
+            )
 
 
 def _look_at(data: Data) -> tuple[Splits, Account | None]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mtl.config import Data
 from mtl.data import Splits
-from mtl.data.account import Account, Duplicates
+from mtl.data.account import Account, Duplicates, what_to_do
 from mtl.data.image_groups import shared_names
 
 _NAMED = 8  # classes of a sentence
@@ -78,13 +78,20 @@ def _duplicates(found: Duplicates | None, data: Data) -> list[str]:
     if found is None:
         return ["The same picture twice: not looked for (data.duplicates = keep)."]
     if not found.pairs:
-        return ["The same picture twice: none."]
-    kinds = f"{_number(found.total(True), 'pair')} the same, {found.total(False):,} nearly"
+        exact = " (to the pixel; nearly equal ones were not looked for)" if data.duplicates == "exact" else ""
+        return [f"The same picture twice: none{exact}."]
+    near = (
+        "nearly equal ones not looked for" if data.duplicates == "exact" else f"{found.total(False):,} nearly"
+    )
+    kinds = f"{_number(found.total(True), 'pair')} the same, {near}"
     places = [f"{sum(count):,} {_PLACES[place]}" for place, count in found.counts.items() if sum(count)]
     if data.duplicates == "drop":
         then = f" {_number(found.left_out, 'image')} left out (data.duplicates = drop)."
     elif found.crossing:
-        then = " Training ends with those that are not within a class (data.duplicates = refuse)."
+        then = (
+            f" Training ends with those that are not within a class (data.duplicates = {data.duplicates}). "
+            f"{what_to_do(found)}."
+        )
     else:
         then = ""
     pairs = [f"{p.one} {'=' if p.exact else '≈'} {p.other}" for p in found.pairs]

@@ -1,4 +1,4 @@
-"""A folder of a person's own classes, read into a support set."""
+"""A person's own classes, out of a folder or a list of files, read into a support set."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,23 +26,31 @@ class ReadSupport:
     left_out: tuple[str, ...]  # what is no part of it and why, a sentence each
 
 
-def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least: int = 2) -> ReadSupport:
-    """Embeds the pictures of `<folder>/<class>/*`, a batch at a time.
+def read_support(
+    folder: Path,
+    embedder: Embedder,
+    log: Log | None = None,
+    least: int = 2,
+    option: str = "--support ",
+) -> ReadSupport:
+    """Embeds the pictures of `<folder>/<class>/*`, or of a CSV list, a batch at a time.
 
     What cannot be read is left out. A picture that is in several classes is left out of all: which label is
     right nobody knows; copies in one class count once.
 
     Args:
-        folder: of the classes.
+        folder: of the classes, or a list of pictures with their labels.
         embedder: of a run or of a classifier.
         log: whether and how progress is shown.
         least: how many classes there must be.
+        option: how the user gave the folder.
 
     Raises:
         UserError: there is no such folder, or too few classes have pictures that can be read.
     """
-    listed = support_files(folder)
-    files = [file for of_class in listed.files.values() for file in of_class]
+    listed = support_files(folder, option)
+    class_of = {file: name for name, of_class in listed.files.items() for file in of_class}
+    files = list(class_of)
     prepared = embedder.preparation
     features: list[torch.Tensor] = []
     kept: list[Path] = []
@@ -57,7 +65,7 @@ def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least
             left_out += [one.why for one in batch.unread]
             count.add(len(batch.files) + len(batch.unread))
     names = [str(file) for file in kept]
-    classes = [file.parent.name for file in kept]
+    classes = [class_of[file] for file in kept]
     rows, told = _distinct(digests, classes, names)
     left_out += told
     left = {classes[row] for row in rows}
@@ -105,8 +113,16 @@ def _too_few(folder: Path, classes: Sequence[str], least: int, left_out: Sequenc
         if least > 1
         else "no picture can be read"
     )
+    if least > 1:
+        what = f"{what}, {there}"
+    if len(classes) == 1:
+        name, home = one_line(classes[0]), folder if folder.is_dir() else folder.parent
+        what = (
+            f"{what}; to tell whether a picture shows {name} or not, add pictures of what else may come as a "
+            f"second class, for example {one_line(home / f'not {name}')}/*.jpg, as varied as they will be"
+        )
     lines = "".join(f"\n  {sentence}" for sentence in left_out[:20])
-    return f"{one_line(folder)}: {what}{f', {there}' if least > 1 else ''}{lines}"
+    return f"{one_line(folder)}: {what}{lines}"
 
 
 def require_ways(embedder: Embedder, classes: int) -> None:

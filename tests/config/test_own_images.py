@@ -64,7 +64,8 @@ def test_values_that_are_not_allowed_are_told():
         "data.classes.test[0]: 7 is not allowed; it must be text; put quotes around a number or a date",
         "data.classes.vall: no such key; did you mean data.classes.val? (known here: train, val, test)",
         "data.min_images: 0 is not allowed; it must be at least 1",
-        "data.duplicates: 'dropp' is not allowed; allowed are 'refuse', 'drop' or 'keep'; did you mean drop?",
+        "data.duplicates: 'dropp' is not allowed; allowed are 'refuse', 'exact', 'drop' or 'keep'; did you "
+        "mean drop?",
         "data.unreadable: True is not allowed; allowed are 'refuse' or 'skip'",
     ]
     assert _told({"data": {"name": "image_folder", "min_images": 5, "max_images": 4}}) == [

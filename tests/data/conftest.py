@@ -62,7 +62,9 @@ def count_only() -> Callable[[pytest.MonkeyPatch, object], None]:
             None if groups is None else tuple(groups[name] for name in names),
         )
 
-    def uncached(root: Path, name: str, key: object, build: Callable[[], Splits]) -> Splits:
+    def uncached(
+        root: Path, name: str, key: object, build: Callable[[], Splits], keep: bool = True
+    ) -> Splits:
         return build()
 
     def patch(monkeypatch: pytest.MonkeyPatch, source: object) -> None:

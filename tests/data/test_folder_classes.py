@@ -102,7 +102,7 @@ def test_small_classes_are_left_out_before_anything_is_drawn(folder: Path) -> No
     assert sum(map(len, choice.parts)) == 7
     assert names(chosen(folder, min_images=4, classes={"val": ["ca*", "eel"]}))[1] == ["eel"]
     assert told(folder, min_images=9) == (
-        "photos: holds 2 class folders; at least 3 are needed to split them (8 more have fewer images than "
+        "photos: holds 2 classes; at least 3 are needed to split them (8 more have fewer images than "
         "data.min_images = 9)"
     )
     assert told(folder, min_images=4, classes={"val": ["cat"]}) == (
@@ -119,7 +119,7 @@ def test_given_splits_lose_small_classes_too(tmp_path: Path) -> None:
     choice = chosen(tmp_path)
     assert names(choice) == [["a", "b"], ["c"], ["d", "e"]]
     assert told(tmp_path, min_images=2) == (
-        "photos/val: val is left without a class (3 more have fewer images than data.min_images = 2)"
+        "photos: val is left without a class (3 more have fewer images than data.min_images = 2)"
     )
     (tmp_path / "val" / "c" / "1.png").touch()
     assert names(chosen(tmp_path, min_images=2)) == [["b"], ["c"], ["e"]]
@@ -129,7 +129,7 @@ def test_pictures_that_lie_too_deep_are_hinted_at(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name / "2024").mkdir(parents=True)
     assert told(tmp_path) == (
-        "photos: holds 0 class folders; at least 3 are needed to split them (3 more have no images; images "
+        "photos: holds 0 classes; at least 3 are needed to split them (3 more have no images; images "
         "lie right in <class>/, folders below that are not looked into)"
     )
 
@@ -234,10 +234,10 @@ def test_a_class_may_be_called_train(folder: Path) -> None:
     (folder / "cat").rename(folder / "train")
     assert "train" in together(names(chosen(folder)))
     for part in ("val", "test"):
-        (folder / part / "deeper").mkdir(parents=True)
-    assert told(folder) == "photos: has val, test but not train; give all three, or classes alone"
-    (folder / "train" / "deeper").mkdir()
-    assert told(folder).startswith("photos: class deeper is in train and in val")
+        (folder / part / f"{part} deeper").mkdir(parents=True)
+    assert told(folder).startswith("photos: has val, test but not train; give all three, or classes alone")
+    (folder / "train" / "val deeper").mkdir()
+    assert told(folder).startswith("photos: class val deeper is in train and in val")
 
 
 def test_folders_of_any_name_are_classes_with_names_that_can_be_stored(folder: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -6,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -151,7 +153,7 @@ def test_what_the_folder_lacks_is_told(tmp_path: Path, write_images: WriteImages
     with pytest.raises(UserError, match="is no folder; image_folder wants <root>/<class>"):
         load_splits(data(tmp_path / "gone"), 0)
     flat_tree(tmp_path / "two", write_images, 2)
-    with pytest.raises(UserError, match="holds 2 class folders; at least 3 are needed"):
+    with pytest.raises(UserError, match="holds 2 classes; at least 3 are needed"):
         load_splits(data(tmp_path / "two"), 0)
     write_images(tmp_path / "part" / "train" / "a")
     with pytest.raises(UserError, match="has train but not val, test; give all three"):
@@ -181,8 +183,8 @@ def told(config: Data) -> str:
 
 
 WAY_OUT = (
-    "; the command data shows them. Remove those that are wrong, or set data.duplicates to drop (leaves out "
-    "all of them) or keep (looks for none)"
+    "; the command data shows them. Remove those that are wrong, or set data.duplicates to exact (looks only "
+    "for equal pixels), drop (leaves out all of them) or keep (looks for none)"
 )
 
 
@@ -399,3 +401,55 @@ def test_a_group_larger_than_max_images_is_cut_where_there_is_no_other(
     train = load_splits(data(tmp_path, image_size=16, group_by="clip[0-9]", max_images=2), 0).train
     assert len(train) == 2
     assert len(set(train.image_groups)) == 1
+
+
+def test_near_pictures_in_two_classes_are_meant_where_there_are_many(
+    tmp_path: Path, photograph: Photograph
+) -> None:
+    """One fixed camera: four classes of five views of one part, each with noise of its own."""
+    random = np.random.default_rng(0)
+    scene = np.asarray(photograph(7), dtype=float)
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            noisy = (scene + random.normal(0, 3, scene.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(tmp_path / name / f"{i}.png")
+    said = told(data(tmp_path, image_size=32))
+    assert "one fixed camera" in said
+    assert said.index("exact") < said.index("drop")
+    splits = load_splits(data(tmp_path, image_size=32, duplicates="exact"), 0)
+    assert sum(map(len, (splits.train, splits.val, splits.test))) == 20
+    shutil.copyfile(tmp_path / "a" / "0.png", tmp_path / "b" / "again.png")
+    said = told(data(tmp_path, image_size=32, duplicates="exact"))
+    assert "the same picture in two" in said
+    assert "b/again.png" in said
+
+
+def test_folders_of_systems_are_named_as_passed_over(tmp_path: Path, write_images: WriteImages) -> None:
+    flat_tree(tmp_path, write_images, 4)
+    write_images(tmp_path / "@eaDir")
+    write_images(tmp_path / "class 1" / "#recycle")
+    found = survey(data(tmp_path, image_size=16), 0)
+    assert sum(part.num_classes for part in (found.splits.train, found.splits.val, found.splits.test)) == 4
+    assert set(found.account.passed_over) == {"@eaDir", os.path.join("class 1", "#recycle")}
+
+
+def test_a_list_gives_the_images_of_the_folders_it_names(tmp_path: Path, write_images: WriteImages) -> None:
+    flat_tree(tmp_path / "photos", write_images, 5)
+    files = sorted((tmp_path / "photos").rglob("*.png"))
+    lines = [f"{f.relative_to(tmp_path)},{f.parent.name}" for f in files]
+    (tmp_path / "set.csv").write_text("\n".join(["path,label", *lines]))
+    folder = load_splits(data(tmp_path / "photos", image_size=16), 0)
+    listed = load_splits(data(tmp_path / "set.csv", image_size=16), 0)
+    assert names(listed) == names(folder)
+    assert torch.equal(listed.train.images, folder.train.images)
+    assert listed.train.files == tuple(f"photos{os.sep}{file}" for file in folder.train.files)
+    (tmp_path / "set.csv").write_text("\n".join(["path,label", *lines[2:]]))
+    shorter = load_splits(data(tmp_path / "set.csv", image_size=16), 0)
+    assert sum(map(len, (shorter.train, shorter.val, shorter.test))) == 8
+
+
+def test_without_a_cache_nothing_is_written(tmp_path: Path, write_images: WriteImages) -> None:
+    flat_tree(tmp_path, write_images, 4)
+    load_splits(data(tmp_path, image_size=16, cache=False), 0)
+    assert not (tmp_path / ".cache").exists()

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from mtl.data.picture_files import query_files, support_files
 from mtl.errors import UserError
+from mtl.runtime.pictures import drawn_here, save_png
 
 
 @pytest.fixture
@@ -89,9 +91,9 @@ def test_a_link_to_a_class_folder_is_a_class(folder):
     [
         (["things/a.txt"], "thing", "thing: there is no such folder; did you mean things?"),
         (["things/a.txt"], "nowhere/at/all", "nowhere/at/all: there is no such folder"),
-        (["things"], "things", "things: is no folder"),
+        (["things"], "things", "things: is a file; wanted is a folder"),
         (["things/a.txt"], "things", "wanted is <folder>/<class>/*, but it is empty"),
-        (["things/a.png"], "things", "but things: 1 picture lies beside the folders of the classes"),
+        (["things/a.png"], "things", "but it holds 1 picture and no classes"),
         (["things/ash/a.txt"], "things", "but things/ash: holds no pictures; the class is left out"),
     ],
 )
@@ -204,3 +206,53 @@ def test_in_whatever_order_they_are_named_the_order_is_one(tmp_path_factory, ask
     found = query_files([os.path.join(folder, name) for name in asked]).files
     assert list(found) == sorted(set(found))
     assert found == query_files([os.path.join(folder, name) for name in reversed(asked)]).files
+
+
+def test_what_exists_of_a_pattern_is_taken_as_it_stands(folder):
+    put("trip [2024]/a.png", "trip [2024]/b.jpg", "trip [2024]/day [1]/c.png", "trip 2/d.png")
+    assert names(query_files(["trip [2024]/*.png"])) == ["trip [2024]/a.png"]
+    assert names(query_files(["trip [2024]/day*/?.png"])) == ["trip [2024]/day [1]/c.png"]
+    assert names(query_files([f"{folder}/trip [2024]/*.jpg"])) == [f"{folder}/trip [2024]/b.jpg"]
+    assert names(query_files(["trip [0-9]/*"])) == ["trip 2/d.png"]
+    assert "nothing fits this pattern" in refused(query_files, ["trip [2024]/*.gif"])
+    assert "there is no such file" in refused(query_files, ["trip [2024]/z.png"])
+
+
+SYSTEM = (
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "lost+found",
+    "__MACOSX",
+    "System Volume Information",
+    "found.000",
+)
+
+
+def test_folders_of_systems_are_neither_classes_nor_queries(folder):
+    put("nas/ash/a.png", "nas/elm/b.png", *(f"nas/{name}/x.png" for name in SYSTEM))
+    put("nas/ash/@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg")
+    found = support_files(Path("nas"))
+    assert (list(found.files), found.left_out) == (["ash", "elm"], ())
+    assert names(query_files(["nas"])) == ["nas/ash/a.png", "nas/elm/b.png"]
+    assert names(query_files(["nas/*"])) == ["nas/ash/a.png", "nas/elm/b.png"]
+    assert names(query_files(["nas/*/*.png"])) == ["nas/ash/a.png", "nas/elm/b.png"]
+    assert names(query_files(["nas/#recycle"])) == ["nas/#recycle/x.png"]  # if it is meant
+
+
+def test_drawings_of_the_program_are_neither_support_nor_queries(folder):
+    put("things/ash/1.png", "things/elm/2.png", "new/3.png")
+    for place in ("things/ash/predictions.png", "things/sheet.png", "new/sheet.png"):
+        save_png(Figure(figsize=(1, 1)), Path(place))
+    assert [drawn_here(Path(p)) for p in ("new/sheet.png", "new/3.png", "new/gone.png")] == [
+        True,
+        False,
+        False,
+    ]
+    found = support_files(Path("things"))
+    assert found.files["ash"] == (Path("things/ash/1.png"),)
+    assert len(found.left_out) == 2
+    asked = query_files(["new"])
+    assert names(asked) == ["new/3.png"]
+    assert asked.left_out == ("new/sheet.png: is a drawing of this program, not a picture",)
+    assert "is a drawing of this program" in refused(query_files, ["new/sheet.png"])

@@ -16,8 +16,14 @@ def config(root: Path) -> Config:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, write_images: Callable[..., list[Path]]) -> Path:
-    """Too small for any episode."""
+def tiny(
+    tmp_path: Path,
+    write_images: Callable[..., list[Path]],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Too small for any episode; the working folder is another one."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
     for i in range(4):
         write_images(tmp_path / f"class {i}", 1 + i)
     return tmp_path
@@ -31,9 +37,10 @@ def test_a_set_too_small_for_episodes_is_shown_all_the_same(
     assert "image_folder: 4 classes" in shown
     for word in ("train", "val", "test", "16×16 colour", "fewest – median – most"):
         assert word in shown
-    assert f"Samples: {tiny / 'image_folder.png'}\n" in shown
-    with Image.open(tiny / "image_folder.png") as sheet:
+    assert "Samples: image_folder.png\n" in shown
+    with Image.open("image_folder.png") as sheet:
         assert sheet.format == "PNG"
+    assert not [file for file in tiny.iterdir() if file.is_file()]  # the pictures are left alone
 
 
 def test_the_sheet_goes_where_it_is_asked_to(
@@ -42,14 +49,31 @@ def test_the_sheet_goes_where_it_is_asked_to(
     show_data(config(tiny), tmp_path / "sheets [1]" / "mine.png")
     assert (tmp_path / "sheets [1]" / "mine.png").is_file()
     assert "sheets [1]/mine.png" in capsys.readouterr().out
-    assert not (tiny / "image_folder.png").exists()
+    assert not Path("image_folder.png").exists()
 
 
-def test_a_sheet_beside_the_classes_is_no_class(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_data(config(tiny), None)
+def test_a_sheet_among_the_pictures_of_a_class_is_passed_over(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_data(config(tiny), tiny / "class 3" / "sheet.png")
     first = capsys.readouterr().out
+    show_data(config(tiny), tiny / "class 3" / "sheet.png")
+    second = capsys.readouterr().out
+    assert "class 3/sheet.png: is a drawing of this program" in second
+    assert [line for line in second.splitlines() if "│" in line] == [
+        line for line in first.splitlines() if "│" in line
+    ]
+
+
+def test_a_picture_that_is_there_is_not_written_over_by_default(tiny: Path) -> None:
+    Image.new("RGB", (20, 20)).save("image_folder.png")
+    before = Path("image_folder.png").read_bytes()
+    with pytest.raises(UserError, match="--sheet writes elsewhere"):
+        show_data(config(tiny), None)
+    assert Path("image_folder.png").read_bytes() == before
+    Path("image_folder.png").unlink()
     show_data(config(tiny), None)
-    assert capsys.readouterr().out == first
+    show_data(config(tiny), None)  # its own sheet it replaces
 
 
 def test_mistakes_stay_sentences(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Weights out of files and of the libraries' caches into a backbone. No test goes to the network."""
 
+import argparse
 import re
 import urllib.error
 from pathlib import Path
@@ -225,13 +226,14 @@ def test_a_file_that_is_not_there_or_no_weights_is_told(tmp_path):
     assert told("qqq/x.pth").endswith("there is no such file")
     for file in ("a.pth", "a.safetensors"):
         (tmp_path / file).write_bytes(b"not weights")
-        assert f"{tmp_path / file}: is damaged, or holds other things than weights" in told(file)
-    torch.save({"format": 1, "backbone": _whole()}, tmp_path / "b.pth")
+        assert f"{tmp_path / file}: is damaged, or not a file of " in told(file)
+    torch.save({"format": 1, "args": {"lr": 0.1}}, tmp_path / "b.pth")
     torch.save([torch.zeros(1)], tmp_path / "c.pth")
     for file in ("b.pth", "c.pth"):
-        assert told(file).endswith(
-            f"{file}: is no state_dict, which holds tensors by their names and nothing else"
-        )
+        assert f"{file}: holds no state_dict, which has tensors by their names" in told(file)
+    assert "it holds: format, args" in told("b.pth")
+    torch.save({"student": _whole(), "mentor": _whole()}, tmp_path / "d.pth")
+    assert "holds several state_dicts (student, mentor); save the one you mean alone" in told("d.pth")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -240,10 +242,100 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return Path.touch, (tmp_path / "touched",)
 
     torch.save({"a": Evil()}, tmp_path / "a.pth")
-    assert "is damaged, or holds other things" in _refused(
-        _build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth"))
-    )
+    said = _refused(_build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
+    assert "holds Python objects" in said
     assert not (tmp_path / "touched").exists()
+
+
+def _prefixed(state, prefix):
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+WRAPPED = {
+    "DataParallel": lambda state: _prefixed(state, "module."),
+    "Lightning": lambda state: {"state_dict": _prefixed(state, "model."), "epoch": 3, "hyper_parameters": {}},
+    "torch.compile, twice wrapped": lambda state: _prefixed(state, "module._orig_mod."),
+    "a script": lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {}}, "epoch": 1},
+    "another script": lambda state: {"net": state, "acc": 1.0},
+    "a name of one's own": lambda state: {"my_best": state, "optimizer": {"momentum": torch.zeros(2)}},
+    "averaged weights beside the last": lambda state: {
+        "model_ema": {k: v + 1 for k, v in state.items()},
+        "model": state,
+    },
+    "wrapper in wrapper": lambda state: {"checkpoint": {"state_dict": _prefixed(state, "net.")}},
+    "beside an epoch": lambda state: {**state, "epoch": 3},
+    "a part of a larger model": lambda state: {
+        "state_dict": {**_prefixed(state, "backbone."), "head.fc.weight": torch.zeros(2, 2)}
+    },
+    "a contrastive pair": lambda state: {
+        **_prefixed(state, "module.encoder_q."),
+        **_prefixed({k: v + 1 for k, v in state.items()}, "module.encoder_k."),
+        "module.queue": torch.zeros(3),
+    },
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_what_training_wraps_around_weights_is_taken_off(wrapper, tmp_path):
+    state, network = _whole(), _build()
+    torch.save(WRAPPED[wrapper](state), tmp_path / "a.pth")
+    load_weights(network, Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
+    assert _same(network, state)
+
+
+def test_weights_of_half_precision_and_a_run_of_this_project_fit(tmp_path):
+    state, network = _whole(), _build()
+    torch.save({key: value.half() for key, value in state.items()}, tmp_path / "half.pth")
+    load_weights(network, Backbone(name=NAME, weights=str(tmp_path / "half.pth")))
+    own = network.network.state_dict()
+    assert all(torch.equal(own[key], state[key].half().float()) for key in own)
+    config = Backbone(channels=(4, 4, 8, 8))
+    source = build_backbone(config, 3, 16, generator(7))
+    torch.save({"format": 1, "backbone": source.state_dict(), "classes": ["a"]}, tmp_path / "pretrain.pt")
+    target = build_backbone(config, 3, 16, generator(8))
+    load_weights(target, Backbone(channels=(4, 4, 8, 8), weights=str(tmp_path / "pretrain.pt")))
+    assert _same(target, source.state_dict())
+
+
+def test_what_was_taken_off_is_said_in_one_line_and_nothing_where_nothing_was(tmp_path, capsys):
+    state = _whole()
+    torch.save({**_prefixed(state, "module."), "other.bias": torch.zeros(1)}, tmp_path / "a.pth")
+    load_weights(_build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "module. was taken off the names, and other.bias left aside" in line
+    torch.save(state, tmp_path / "b.pth")
+    load_weights(_build(), Backbone(name=NAME, weights=str(tmp_path / "b.pth")))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_same_network_twice_under_equal_names_is_refused(tmp_path):
+    state = _whole()
+    torch.save({**_prefixed(state, "left."), **_prefixed(state, "right.")}, tmp_path / "a.pth")
+    said = _refused(_build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
+    assert "it is there several times (left., right.)" in said
+
+
+def test_files_that_torch_refuses_are_told_in_words_of_our_own(tmp_path):
+    def told(content, name="a.pth", **how):
+        if isinstance(content, bytes):
+            (tmp_path / name).write_bytes(content)
+        else:
+            torch.save(content, tmp_path / name, **how)
+        said = _refused(_build(), Backbone(name=NAME, weights=str(tmp_path / name)))
+        assert "weights_only" not in said
+        assert said.isprintable()
+        return said
+
+    args = {"state_dict": _whole(), "args": argparse.Namespace(lr=1)}
+    for how in ({}, {"_use_new_zipfile_serialization": False}):
+        said = told(args, **how)
+        assert "holds Python objects (argparse.Namespace), which are not read" in said
+        assert "save model.state_dict()" in said
+    assert "torch.nn.modules.linear.Linear" in told(torch.nn.Linear(2, 2))
+    assert "Git LFS" in told(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    assert "web page" in told(b"\n<!DOCTYPE html><html></html>")
+    whole = (tmp_path / "w.pth", torch.save(_whole(), tmp_path / "w.pth"))[0].read_bytes()
+    assert "is damaged" in told(whole[: len(whole) // 2])
 
 
 def test_timm_has_its_own_cache(monkeypatch):

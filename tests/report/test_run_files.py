@@ -5,9 +5,9 @@ import pytest
 import torch
 import yaml
 
-from mtl.config import Config, Meta
+from mtl.config import Config, Data, Meta
 from mtl.errors import UserError
-from mtl.report.run_files import config_text, environment, facts, read_run, told
+from mtl.report.run_files import at_home, config_text, environment, facts, read_run, told
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
@@ -131,3 +131,20 @@ def test_damaged_results_are_named(folder):
     files.results.write_text("{")
     with pytest.raises(UserError, match=r"results.json: cannot be read"):
         read_run(files.path)
+
+
+def test_relative_images_are_found_from_where_the_run_was_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config(run="a", checkpoints="runs/mine", data=Data(root="photos"))
+    folder = tmp_path / "runs" / "mine" / "a"
+    folder.mkdir(parents=True)
+    assert at_home(config, folder) == config  # no such images
+    (tmp_path / "photos").mkdir()
+    assert at_home(config, folder).data.root == str(tmp_path / "photos")
+    moved = tmp_path / "elsewhere" / "a"
+    moved.mkdir(parents=True)
+    assert at_home(config, moved) == config
+    assert at_home(config, moved, ["", str(tmp_path)]).data.root == str(tmp_path / "photos")
+    assert checkpoints.header(config, "pretrain", ())["made_in"] == str(tmp_path)
+    absolute = dataclasses.replace(config, data=Data(root=str(tmp_path)))
+    assert at_home(absolute, folder) == absolute

@@ -158,6 +158,25 @@ def test_without_its_images_a_run_is_reported_in_words(whole_run, tmp_path):
     assert "<img" not in page
 
 
+def test_from_another_folder_the_images_are_found_and_nothing_but_the_page_is_written(
+    whole_run, image_root, tmp_path, monkeypatch
+):
+    home, here = tmp_path / "home", tmp_path / "here"
+    shutil.copytree(whole_run.path, home / "runs" / "tiny")
+    shutil.copytree(image_root, home / "photos", ignore=shutil.ignore_patterns(".cache"))
+    here.mkdir()
+    folder = RunFolder(home / "runs" / "tiny")
+    config = whole_run.read_config()
+    data = dataclasses.replace(config.data, root="photos")
+    folder.write_config(dataclasses.replace(config, checkpoints="runs", data=data))
+    monkeypatch.chdir(here)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    page = _text(report([folder.path], here / "r.html"))
+    assert "data:image/png;base64," in page
+    assert "Pictures are left out" not in page
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == {here / "r.html"}
+
+
 def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_path, monkeypatch):
     plain = load_material
 

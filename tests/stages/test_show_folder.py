@@ -71,15 +71,19 @@ def test_unreadable_files_are_listed() -> None:
 
 def test_pairs_are_counted_and_listed() -> None:
     found = duplicates({"splits": (1, 2), "class": (0, 19)})
-    assert told(Account(duplicates=found)) == [
+    first, *listed = told(Account(duplicates=found))
+    assert first.startswith(
         "The same picture twice: 1 pair the same, 21 nearly; 3 in two splits, 19 within a class. Training "
-        "ends with those that are not within a class (data.duplicates = refuse).",
+        "ends with those that are not within a class (data.duplicates = refuse). Remove those that are wrong"
+    )
+    assert listed == [
         "  a/splits0.png = b/splits0.png",
         "  a/splits0.png ≈ b/splits0.png",
         "  a/splits1.png ≈ b/splits1.png",
         *(f"  a/class{i}.png ≈ b/class{i}.png" for i in range(17)),
         "  and 2 more",
     ]
+    assert "exact" in told(Account(duplicates=found), duplicates="exact")[0]
     assert told(Account(duplicates=duplicates({"class": (2, 0)})))[0] == (
         "The same picture twice: 2 pairs the same, 0 nearly; 2 within a class."
     )

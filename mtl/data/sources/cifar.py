@@ -29,7 +29,9 @@ def load(config: Data, seed: int) -> Splits:
     size, grayscale = config.image_size or 32, bool(config.grayscale)
     if not all((folder / part).is_dir() for part in _PARTS):
         key: tuple[object, ...] = (size, grayscale, lists, "torchvision")
-        return cached(root, config.name, key, lambda: _from_torchvision(config, size, grayscale, lists))
+        return cached(
+            root, config.name, key, lambda: _from_torchvision(config, size, grayscale, lists), config.cache
+        )
     classes: dict[str, list[Path]] = {}  # each has a folder in train and one in test
     for part in _PARTS:
         for c in class_folders(folder / part):
@@ -47,7 +49,7 @@ def load(config: Data, seed: int) -> Splits:
         )
         return Splits(train, val, test, config.name)
 
-    return cached(root, config.name, key, build)
+    return cached(root, config.name, key, build, config.cache)
 
 
 def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[str, Sequence[str]]) -> Splits:

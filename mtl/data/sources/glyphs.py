@@ -55,7 +55,7 @@ def load(config: Data, seed: int) -> Splits:
     size = config.image_size or 28
     samples, versions = config.samples_per_class, (matplotlib.__version__, PIL.__version__)
     key = (size, samples, seed, versions, SCRIPTS, ALIKE, ALIKE_BETWEEN_SPLITS, REACH)
-    return cached(Path(config.root), "glyphs", key, lambda: render(size, samples, seed))
+    return cached(Path(config.root), "glyphs", key, lambda: render(size, samples, seed), config.cache)
 
 
 def render(size: int, samples: int, seed: int) -> Splits:

@@ -1,7 +1,7 @@
-"""A person's own images: `<root>/<class>/*`, or `<root>/{train,val,test}/<class>/*`."""
+"""A person's own images: `<root>/<class>/*`, `<root>/{train,val,test}/<class>/*`, or a CSV list of files."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from mtl.config import Data
-from mtl.data.account import Account, Duplicates, Survey, from_notes, to_notes, with_names
-from mtl.data.cache import Notes, cached_with_notes, fingerprint
-from mtl.data.decode import decode, decode_readable, escaped, require_readable
+from mtl.data.account import Account, Duplicates, Survey, from_notes, to_notes, what_to_do, with_names
+from mtl.data.cache import Notes, cached_with_notes, fingerprint, fingerprint_of_files
+from mtl.data.class_tree import PARTS
+from mtl.data.decode import decode, decode_readable, escaped, require_readable, source_name
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
-from mtl.data.folder_classes import PARTS, Choice, choose
+from mtl.data.folder_classes import Choice, choose
 from mtl.data.image_groups import group_name
 from mtl.data.image_set import ImageSet, Splits
-from mtl.data.listing import image_files
 from mtl.errors import UserError, one_line
+from mtl.runtime.pictures import drawn_here
 
 _log = logging.getLogger(__name__)
 _ADVICE = "; the command data lists what cannot be read, and data.unreadable = skip leaves it out"
@@ -33,9 +34,9 @@ def load(config: Data, seed: int) -> Splits:
     found = survey(config, seed, sound=True)
     account = found.account
     if config.unreadable == "refuse":
-        require_readable(account.unreadable, Path(config.root), _ADVICE)
-    if account.duplicates is not None and config.duplicates == "refuse":
-        require_apart(account.duplicates, config.root)
+        require_readable(account.unreadable, _base(config), _ADVICE)
+    if account.duplicates is not None and config.duplicates in {"refuse", "exact"}:
+        require_apart(account.duplicates, _base(config))
     if told := _left_out(account):
         _log.warning("%s: left out %s; the command data names them", one_line(config.root), told)
     return found.splits
@@ -52,30 +53,33 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     Raises:
         UserError: no folder, or too few classes.
     """
-    root = Path(config.root)
-    if not root.is_dir():
-        raise UserError(f"data.root: {one_line(root)} is no folder; image_folder wants <root>/<class>/*")
-    choice = choose(root, config, seed)
+    choice = choose(Path(config.root), config, seed)
+    root = _base(config)
     size, grayscale = config.image_size or 84, bool(config.grayscale)
-    search, drop = config.duplicates != "keep", config.duplicates == "drop"
-    files = {
-        escaped(str(f.relative_to(root))): f for part in choice.parts for fs in part.values() for f in fs
-    }
+    search, drop, near = (
+        config.duplicates != "keep",
+        config.duplicates == "drop",
+        config.duplicates != "exact",
+    )
+    files = {source_name(f, root): f for part in choice.parts for fs in part.values() for f in fs}
 
     def build() -> tuple[Splits, Notes]:
         parts, unreadable = [], dict[str, str]()
+        drawn = {file for file in files.values() if drawn_here(file)}
         for classes in choice.parts:
-            part, told = decode_readable(classes, size, grayscale, root)
+            pictures = {name: [f for f in fs if f not in drawn] for name, fs in classes.items()}
+            part, told = decode_readable(pictures, size, grayscale, root, choice.groups)
             parts.append(part)
             unreadable |= told
         if sound and config.unreadable == "refuse":
             require_readable(unreadable, root, _ADVICE)
         duplicates = None
         if search:
-            parts, duplicates = _searched(parts, drop)
+            parts, duplicates = _searched(parts, drop, near)
         parts, scarce = _large_enough(parts, config, root)
         splits = Splits(parts[0], parts[1], parts[2], config.name)
-        return splits, to_notes(unreadable, scarce, duplicates)
+        names = [source_name(file, root) for file in sorted(drawn)]
+        return splits, {**to_notes(unreadable, scarce, duplicates), "drawn": names}
 
     def still_unreadable(notes: Notes) -> bool:
         """A file may have become readable by rights or by a package, and look the same from outside."""
@@ -85,25 +89,44 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         *(size, grayscale, [sorted(part) for part in choice.parts], config.min_images),
         *((config.max_images, seed) if choice.capped else ()),
         *((config.group_by,) if choice.capped and config.group_by else ()),
-        *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search else ()),
-        fingerprint(choice.folders, root),
+        *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search and near else ("exact",) if search else ()),
+        *((choice.groups,) if choice.groups is not None else ()),
+        fingerprint(choice.folders, root) if choice.folders else _fingerprint_of_list(choice, root),
     )
-    splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable)
+    splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
     if config.group_by is not None:
-        splits = _in_groups(splits, root, choice, config.group_by)
+        splits = _in_groups(splits, files, config.group_by)
     unreadable, scarce, duplicates = from_notes(notes)
+    drawn = dict.fromkeys(notes.get("drawn", ()), "is a drawing of this program, not a picture")
     account = Account(
         choice.unnamed,
         {**choice.scarce, **scarce},
         choice.capped,
-        choice.passed_over,
+        {**choice.passed_over, **drawn},
         unreadable,
         duplicates,
     )
     return Survey(splits, account)
 
 
-def require_apart(found: Duplicates, root: str) -> None:
+def _base(config: Data) -> Path:
+    """The folder that names of files are relative to, and that keeps the decoded copy."""
+    root = Path(config.root)
+    return root.parent if root.is_file() else root
+
+
+def _fingerprint_of_list(choice: Choice, root: Path) -> str:
+    return fingerprint_of_files(
+        {
+            f"{name}\0{source_name(file, root)}": file
+            for part in choice.parts
+            for name, files in part.items()
+            for file in files
+        }
+    )
+
+
+def require_apart(found: Duplicates, root: Path) -> None:
     """Refuses a picture that is in two classes; copies within a class are harmless.
 
     Raises:
@@ -112,7 +135,7 @@ def require_apart(found: Duplicates, root: str) -> None:
     if not found.crossing:
         return
     pair = found.pairs[0]  # those of two classes stand foremost
-    one, other = (one_line(Path(root) / file) for file in (pair.one, pair.other))
+    one, other = (one_line(root / file) for file in (pair.one, pair.other))
     same = f"{'' if pair.exact else 'nearly '}the same picture in two {pair.place}"
     rest = found.crossing - 1
     more = (
@@ -120,34 +143,18 @@ def require_apart(found: Duplicates, root: str) -> None:
         if rest
         else ""
     )
-    raise UserError(
-        f"{one} and {other} are {same}{more}; the command data shows them. Remove those that are wrong, or "
-        "set data.duplicates to drop (leaves out all of them) or keep (looks for none)"
-    )
+    raise UserError(f"{one} and {other} are {same}{more}; the command data shows them. {what_to_do(found)}")
 
 
-def _in_groups(splits: Splits, root: Path, choice: Choice, pattern: str) -> Splits:
-    """The splits with the groups of their images, by the files' paths below the folders of the classes.
+def _in_groups(splits: Splits, files: Mapping[str, Path], pattern: str) -> Splits:
+    """The splits with the groups of their images, by the names of the files.
 
-    Raises:
-        UserError: the pattern matches nowhere.
+    Args:
+        splits: without groups.
+        files: of the images, by the names that the splits have for them.
+        pattern: regular expression, as `data.group_by` has it.
     """
-    of_class = (files for part in choice.parts for files in part.values())
-    names = {
-        escaped(str(file.relative_to(root))): group_name(
-            escaped(file.relative_to(folder).as_posix()), pattern
-        )
-        for folder, files in zip(choice.folders, of_class, strict=True)
-        for file in files
-    }
-    if not any(names.values()) and not any(  # max_images may have left those out that it fits
-        group_name(escaped(file.name), pattern) for folder in choice.folders for file in image_files(folder)
-    ):
-        example = next(iter(names), "none")
-        raise UserError(
-            f"data.group_by: {pattern!r} fits no file below {one_line(root)}, such as {one_line(example)}; "
-            "it is searched in the path below the folder of the class"
-        )
+    names = {source: group_name(escaped(file.name), pattern) for source, file in files.items()}
 
     def grouped(images: ImageSet) -> ImageSet:
         found = replace(images, image_groups=tuple(names[file] for file in images.files))
@@ -165,8 +172,8 @@ def _left_out(account: Account) -> str:
     return f"images: {' and '.join(parts)}" if parts else ""
 
 
-def _searched(parts: Sequence[ImageSet], drop: bool) -> tuple[list[ImageSet], Duplicates]:
-    copies = find_copies(parts)
+def _searched(parts: Sequence[ImageSet], drop: bool, near: bool) -> tuple[list[ImageSet], Duplicates]:
+    copies = find_copies(parts, near)
     out = surplus(copies) if drop else torch.zeros(len(copies.first), dtype=torch.bool)
     duplicates = with_names(copies, parts, int(out.sum()))
     if not out.any():
@@ -177,7 +184,7 @@ def _searched(parts: Sequence[ImageSet], drop: bool) -> tuple[list[ImageSet], Du
 
 def _kept(images: ImageSet, rows: Tensor) -> ImageSet:
     files = tuple(file for file, stays in zip(images.files, rows.tolist(), strict=True) if stays)
-    return ImageSet(images.images[rows], images.labels[rows], images.class_names, files=files)
+    return ImageSet(images.images[rows], images.labels[rows], images.class_names, images.groups, files)
 
 
 def _large_enough(

@@ -6,8 +6,8 @@ from pathlib import Path
 from mtl.config import Data
 from mtl.data.cache import cached, fingerprint
 from mtl.data.class_lists import class_lists
+from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes
-from mtl.data.folder_classes import PARTS, Classes, divided
 from mtl.data.image_set import Splits
 from mtl.data.listing import class_folders, image_files
 from mtl.errors import UserError
@@ -50,7 +50,7 @@ def _decoded(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -
         train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
         return Splits(train, val, test, config.name)
 
-    return cached(root, config.name, key, build)
+    return cached(root, config.name, key, build, config.cache)
 
 
 def _wanted(folder: Path) -> str:

@@ -40,7 +40,7 @@ def download(config: Data, otherwise: str) -> Splits:
     def build() -> Splits:  # one split after the other: learn2learn holds 4 bytes for each pixel's one
         return Splits(split("train", "a"), split("validation", "b"), split("test", "c"), name)
 
-    return cached(root, name, ("learn2learn", size, grayscale), build)
+    return cached(root, name, ("learn2learn", size, grayscale), build, config.cache)
 
 
 def _image_set(part: Any, prefix: str, size: int, grayscale: bool) -> ImageSet:

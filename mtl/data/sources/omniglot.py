@@ -52,7 +52,7 @@ def load(config: Data, seed: int) -> Splits:
 
         return Splits(split("train"), split("val"), split("test"), "omniglot")
 
-    return cached(Path(config.root), "omniglot", key, build)
+    return cached(Path(config.root), "omniglot", key, build, config.cache)
 
 
 def _lake(part_of: Mapping[str, str]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from mtl.models.backbones.conv4 import Conv4
 from mtl.models.backbones.from_library import FromLibrary, InputFormat
 from mtl.models.backbones.resnet12 import ResNet12
 from mtl.models.backbones.weights import put_weights, read_state_dict
+from mtl.runtime.progress import tell
 
 __all__ = [
     "Conv4",
@@ -72,9 +73,11 @@ def load_weights(network: nn.Module, config: Backbone) -> None:
         with torch.random.fork_rng(devices=[]):  # timm initialises a network before it has its weights
             state = library.published_weights(name, origin)
     if isinstance(network, FromLibrary):
-        put_weights(network.network, state, config.name, origin, network.removed)
+        told = put_weights(network.network, state, config.name, origin, network.removed)
     else:
-        put_weights(network, state, config.name, origin)
+        told = put_weights(network, state, config.name, origin)
+    if told:
+        tell(told)
 
 
 def input_format(config: Backbone) -> InputFormat | None:

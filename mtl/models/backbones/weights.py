@@ -3,57 +3,114 @@
 import difflib
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mtl.errors import UserError
+from mtl.errors import UserError, one_line
+from mtl.runtime.torch_files import why_unreadable
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")  # norm.1 has become norm1
 _SHAPES = re.compile(r"size mismatch for (\S+): .*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)")
 
+#: Where training scripts put the weights, the likeliest first; averages of weights only if there is no other.
+_WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "net", "network", "module", "backbone", "encoder"),
+    *("weights", "params", "state_dict_ema", "model_ema", "ema", "params_ema"),
+)
+_DEEPEST = 4  # wrappers in wrappers
+_OF_TWO = ("encoder_q", "base_encoder", "teacher")  # of two networks in a file, the one that is used
+_NAMED = 4  # entries or prefixes that a sentence names
+
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Weights by their names, out of a .safetensors file or one of torch.save.
+    """Weights by their names, out of a .safetensors file or one of torch.save, wrapped in others or not.
 
     Raises:
         UserError: there is no such file, it is damaged, or it holds something else.
     """
+    shown = f"backbone.weights: {one_line(path)}"
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.*")], 1)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise UserError(f"backbone.weights: {path}: there is no such file{hint}")
+        hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else ""
+        raise UserError(f"{shown}: there is no such file{hint}")
     content: Any
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
 
+        try:
             content = load_file(path)
-        else:
+        except Exception:  # safetensors names no common class for what a damaged file raises
+            raise UserError(f"{shown}: is damaged, or not a file of safetensors") from None
+    else:
+        try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # neither library names a common class for what a damaged file raises
-        cause = str(error).split("\n", maxsplit=1)[0][:200]
+        except Exception as error:  # nor does torch
+            raise UserError(f"{shown}: {why_unreadable(path, error)}") from None
+    return _opened(content, shown)
+
+
+def _opened(content: Any, shown: str) -> dict[str, Tensor]:
+    """The mapping of tensors in a checkpoint: itself, or the one in it, or of several the usual one.
+
+    Raises:
+        UserError: there is none, or nothing says which of several is meant.
+    """
+    if _is_state(content):
+        state: dict[str, Tensor] = content
+        return state
+    found = _states(content) if isinstance(content, Mapping) else {}
+    usual = [key for key in _WRAPPERS if key in found]
+    if len(found) == 1 or usual:
+        return found[usual[0] if usual else next(iter(found))]
+    if found:
         raise UserError(
-            f"backbone.weights: {path}: is damaged, or holds other things than weights ({cause})"
-        ) from None
-    for key in ("state_dict", "model"):  # as training scripts have it
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(
-            f"backbone.weights: {path}: is no state_dict, which holds tensors by their names and nothing else"
+            f"{shown}: holds several state_dicts ({_first([*found], _NAMED)}); save the one you mean alone"
         )
-    state: dict[str, Tensor] = content
-    return state
+    entries = content if isinstance(content, Mapping) else {}
+    loose = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
+    if any(isinstance(key, str) and "." in key for key in loose):  # beside an epoch, say
+        return loose
+    there = f" (it holds: {_first([*map(str, entries)], _NAMED)})" if entries else ""
+    raise UserError(f"{shown}: holds no state_dict, which has tensors by their names{there}")
+
+
+def _states(content: Mapping[Any, Any], depth: int = 0) -> dict[str, dict[str, Tensor]]:
+    """The mappings of tensors in a mapping, by the key that leads to each; not those of optimizers."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Mapping) or "optim" in key.lower():
+            continue
+        if _is_state(value):
+            found[key] = value  # type: ignore[assignment]
+        elif depth < _DEEPEST and (inner := _states(value, depth + 1)):
+            usual = [name for name in _WRAPPERS if name in inner] or [*inner]
+            if len(inner) == 1 or usual[0] in _WRAPPERS:
+                found[key] = inner[usual[0]]
+            else:
+                found |= {f"{key}.{name}": state for name, state in inner.items()}
+    return found
+
+
+def _is_state(content: Any) -> bool:
+    """Tensors by their names and nothing else."""
+    return (
+        isinstance(content, Mapping)
+        and len(content) > 0
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+    )
 
 
 def put_weights(
     network: nn.Module, state: Mapping[str, Tensor], name: str, origin: str, removed: Sequence[str] = ()
-) -> None:
+) -> str:
     """Loads weights into a network.
+
+    A prefix that the names have beyond those of the network, such as `module.` of DataParallel, is taken off;
+    weights of other parts, as of a training wrapper, are then left aside.
 
     Args:
         network: that takes them.
@@ -62,18 +119,27 @@ def put_weights(
         origin: what messages call the weights.
         removed: layers that `state` may have and `network` has not.
 
+    Returns:
+        What was taken off and left aside, in a sentence; "" where nothing was.
+
     Raises:
         UserError: they are of another network, or not all of them finite; names the first that is wrong.
     """
+    wrong = f"backbone.weights: {origin}: does not fit {name}"
+    own = network.state_dict()
+    prefix = _prefix({_OLD_DENSENET.sub(r"\1\2", key) for key in state}, own, wrong)
+    inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     taken = OrderedDict(
         (_OLD_DENSENET.sub(r"\1\2", key), weight)
-        for key, weight in state.items()
+        for key, weight in inside.items()
         if not any(key.startswith(f"{layer}.") for layer in removed)
     )
-    own = network.state_dict()
     # Which version of its layers a state_dict is of, it says itself; safetensors drop that.
-    taken._metadata = getattr(state, "_metadata", own._metadata)  # type: ignore[attr-defined]
-    wrong = f"backbone.weights: {origin}: does not fit {name}"
+    versions = getattr(state, "_metadata", None)
+    if versions is not None:
+        of = ((f"{key}.", version) for key, version in versions.items())  # of "module." the network itself
+        versions = {key.removeprefix(prefix)[:-1]: v for key, v in of if key.startswith(prefix)}
+    taken._metadata = own._metadata if versions is None else versions  # type: ignore[attr-defined]
     try:
         lacking, unknown = network.load_state_dict(taken, strict=False)
     except RuntimeError as error:
@@ -88,7 +154,39 @@ def put_weights(
     for key, weight in own.items():
         if weight.is_floating_point() and not weight.isfinite().all():
             raise UserError(f"backbone.weights: {origin}: {key} holds values that are not finite")
+    if not prefix:
+        return ""
+    aside = [key for key in state if not key.startswith(prefix)]
+    rest = f", and {_first(aside)} left aside" if aside else ""
+    return f"backbone.weights: {origin}: {one_line(prefix)} was taken off the names{rest}"
 
 
-def _first(keys: Sequence[str]) -> str:
-    return keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+def _prefix(names: Iterable[str], own: Mapping[str, Tensor], wrong: str) -> str:
+    """What stands before the names of a network, ending in a dot: the one under which most of them are found.
+
+    Raises:
+        UserError: the network is there twice, under two prefixes.
+    """
+    counts: dict[str, int] = {"": 0}
+    for key in names:
+        parts = key.split(".")
+        for cut in range(len(parts)):
+            if ".".join(parts[cut:]) in own:
+                prefix = "".join(f"{part}." for part in parts[:cut])
+                counts[prefix] = counts.get(prefix, 0) + 1
+    most = max(counts.values())
+    best = [prefix for prefix, count in counts.items() if count == most]
+    if "" in best or len(best) == 1:
+        return "" if "" in best else best[0]
+    usual = [prefix for prefix in best if prefix.split(".")[-2] in _OF_TWO]
+    if len(usual) == 1:
+        return usual[0]
+    raise UserError(
+        f"{wrong}: it is there several times ({_first(sorted(best), _NAMED)}); save one of them alone"
+    )
+
+
+def _first(keys: Sequence[str], most: int = 1) -> str:
+    return ", ".join(map(one_line, keys[:most])) + (
+        f" and {len(keys) - most} more" if len(keys) > most else ""
+    )

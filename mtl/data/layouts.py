@@ -1,0 +1,133 @@
+"""The layouts in which people keep labelled pictures, and what to do with those that are not taken."""
+
+from pathlib import Path
+
+from mtl.data.archives import how_to_unpack, kind_of_archive, shell_quoted
+from mtl.data.formats import COMMON
+from mtl.data.listing import Contents, contents
+from mtl.data.picture_lists import PART_NAMES, part_of
+from mtl.errors import UserError, one_line
+
+ASKED = "--pictures "  # the option of pictures that are not learned but asked
+_INNER = frozenset({"image", "images", "imgs", "img", "picture", "pictures", "photos"})
+_DEEPEST = 5  # folders that are followed down while each holds nothing but one folder
+
+
+def home_of_class(folder: Path, inside: Contents) -> Path:
+    """Where the pictures of a class lie: in its folder, or in `<class>/images` if that is all it holds."""
+    if not inside.pictures and len(inside.folders) == 1 and inside.folders[0].name.lower() in _INNER:
+        return inside.folders[0]
+    return folder
+
+
+def split_folders(folder: Path) -> list[Path]:
+    """The folders of train, val and test, by any usual name, that hold folders and no pictures."""
+    found = [f for f in _at(folder).folders if part_of(f.name) and not _is_class(f) and _at(f).folders]
+    return sorted(found, key=lambda f: [*PART_NAMES].index(f.name.strip().casefold()))
+
+
+def advice(folder: Path, option: str) -> str:
+    """Why a folder holds no `<class>/*`, and the command that takes its pictures.
+
+    Args:
+        folder: in which no class was found.
+        option: how the user gave it, such as "--support " or "data.root=".
+    """
+    at = _at(folder)
+    if archives := [(f, kind) for f in _files(folder) if (kind := kind_of_archive(f)) and not at.pictures]:
+        file, kind = archives[0]
+        return f"{one_line(file.name)} in it is an archive; {how_to_unpack(file, kind, option)}"
+    if (deeper := _holder(folder)) is not None:
+        return f"the classes are further down; give {option}{shell_quoted(deeper)}"
+    if at.pictures:
+        many = "1 picture" if len(at.pictures) == 1 else f"{len(at.pictures):,} pictures"
+        example = one_line(folder / "ash" / at.pictures[0].name)
+        return (
+            f"it holds {many} and no classes; put the pictures of each class into a folder of its own, as "
+            f"{example}, or {_as_list(folder, option)}"
+        )
+    if nested := [f for f in at.folders if _classes(f)]:
+        return (
+            f"the pictures are two folders down, as in {one_line(_classes(nested[0])[0])}; give "
+            f"{option}{shell_quoted(nested[0])} for the classes in there, {_nested(option)}or "
+            f"{_as_list(folder, option)}"
+        )
+    if lists := [f for f in _files(folder) if f.suffix.lower() in {".csv", ".tsv"}]:
+        return (
+            f"if {one_line(lists[0].name)} names pictures and labels, give {option}{shell_quoted(lists[0])}"
+        )
+    return ""
+
+
+def advice_for_splits(folder: Path, parts: list[Path], option: str) -> str:
+    """What to do with a folder that is divided into train, val and test where classes are wanted."""
+    by = {part_of(part.name): part for part in parts}
+    learn = by.get("train") or parts[0]
+    asked = by.get("test") or by.get("val")
+    names = ", ".join(one_line(part.name) for part in parts)
+    text = f"it is divided into splits ({names}); "
+    if option == ASKED:
+        return f"{text}give {option}{shell_quoted(asked or learn)}"
+    text += f"{option}{shell_quoted(learn)} learns its classes"
+    if asked is None or asked == learn:
+        return text
+    return f"{text}, and score {ASKED}{shell_quoted(asked)} asks the classifier for the other pictures"
+
+
+def _as_list(folder: Path, option: str) -> str:
+    table = folder.with_name(f"{folder.name or 'pictures'}.csv")
+    return f"name them in a CSV file with a row path,label for each and give {option}{shell_quoted(table)}"
+
+
+def _nested(option: str) -> str:
+    return "data.layout=nested for all of them, " if option.startswith("data.") else ""
+
+
+def _holder(folder: Path) -> Path | None:
+    """The folder of classes or splits that is the only thing in a folder, one or several steps down."""
+    at, inside = folder, _at(folder)
+    for _ in range(_DEEPEST):
+        if inside.pictures or len(inside.folders) != 1:
+            return None
+        at = inside.folders[0]
+        inside = _at(at)
+        if _classes(at) or split_folders(at):
+            return at
+    return None
+
+
+def _classes(folder: Path) -> list[Path]:
+    """The folders in a folder that hold pictures."""
+    return [inner for inner in _at(folder).folders if _is_class(inner)]
+
+
+def _is_class(folder: Path) -> bool:
+    return bool(_at(home_of_class(folder, _at(folder))).pictures)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _at(folder: Path) -> Contents:
+    """What lies in a folder; nothing where it cannot be read, which other readers report."""
+    try:
+        return contents(folder)
+    except UserError:
+        return Contents((), (), {})
+
+
+def no_classes(folder: Path, option: str, found: str) -> UserError:
+    """The sentence for a folder in which no class has pictures.
+
+    Args:
+        folder, option: as of `advice`.
+        found: what is in it instead, for a folder of which nothing better can be said.
+    """
+    parts = split_folders(folder)
+    better = advice_for_splits(folder, parts, option) if parts else advice(folder, option)
+    wanted = f"{one_line(folder)}: holds no class with pictures ({COMMON}); wanted is <folder>/<class>/*"
+    return UserError(f"{wanted}, but {better or found or 'it is empty'}")

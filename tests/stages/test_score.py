@@ -1,0 +1,81 @@
+"""The command `score`: labelled pictures against the answers of a classifier."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from own_folders import CLASSES, lay_out
+
+from mtl.cli import main
+
+
+@pytest.fixture
+def home(image_root, tmp_path, monkeypatch):
+    """`things/<class>` to learn, `more/<class>` to ask."""
+    lay_out(image_root, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for file in sorted(Path("new").iterdir()):
+        name = file.name.partition(" ")[0]
+        (tmp_path / "more" / name).mkdir(parents=True, exist_ok=True)
+        shutil.move(file, tmp_path / "more" / name / file.name)
+    return tmp_path
+
+
+@pytest.fixture
+def run(home, whole_run, capsys):
+    def call(command, *more, support="things"):
+        code = main([command, "--run", str(whole_run.path), "--support", support, *more])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_accuracy_is_that_of_predict(run):
+    run("predict", "--query", "more")
+    with open("predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = sum(row["class"] == Path(row["file"]).parent.name for row in rows)
+    code, said, _ = run("score", "--pictures", "more")
+    assert code == 0
+    assert f"{right} of 12 pictures right: {100 * right / 12:.1f} %" in said
+    for name in CLASSES:
+        assert name in said
+
+
+def test_a_fitted_classifier_is_scored_on_a_list(run, capsys):
+    run("fit", "--out", "things.fewshot")
+    rows = [f"more/{name}/{name} {i}.png,{name}" for name in CLASSES for i in (3, 4)]
+    Path("list.csv").write_text("path,label\n" + "\n".join(rows))
+    assert main(["score", "--classifier", "things.fewshot", "--pictures", "list.csv"]) == 0
+    assert " of 6 pictures right" in capsys.readouterr().out
+
+
+def test_support_pictures_and_unknown_classes_are_left_out_and_said(run):
+    shutil.copyfile("things/ash/0.png", "more/ash/again.png")
+    shutil.move("more/oak", "more/yew")
+    code, said, left_out = run("score", "--pictures", "more")
+    assert code == 0
+    assert " of 8 pictures right" in said
+    assert "yew 4" in left_out
+    assert "more/ash/again.png" in left_out
+    code, _, said = run("score", "--pictures", "things")
+    assert code == 2
+    assert "no picture is left" in said
+
+
+def test_pictures_of_other_classes_alone_are_refused(run):
+    for name in CLASSES:
+        shutil.move(f"more/{name}", f"more/not {name}")
+    code, said, error = run("score", "--pictures", "more")
+    assert (code, said) == (2, "")
+    assert "none of the classes of the classifier (ash, elm, oak)" in error
+
+
+def test_a_list_with_splits_is_learned_and_asked_in_its_parts(run):
+    parts = [("train", f"things/{c}/{i}.png", c) for c in CLASSES for i in range(3)]
+    parts += [("test", f"more/{c}/{c} {i}.png", c) for c in CLASSES for i in (3, 4, 5)]
+    Path("all.csv").write_text("split;file;label\n" + "".join(f"{p};{f};{c}\n" for p, f, c in parts))
+    code, said, _ = run("score", "--pictures", "all.csv", support="all.csv")
+    assert code == 0
+    assert " of 9 pictures right" in said
