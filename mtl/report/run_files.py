@@ -161,7 +161,7 @@ def _settings(results: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
     try:
         settings = results.get("settings", [])
         setting_results(settings)
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: is not what evaluate writes ({type(error).__name__}: {error})") from None
     return list(settings)
 

@@ -27,10 +27,7 @@ def setting_results(settings: Settings) -> list[SettingResults]:
                     name=one["name"],
                     accuracy=one["accuracy"],
                     interval=one["interval"],
-                    # anew: older results hold the plain quantile
-                    percentile_5=fifth_percentile(
-                        torch.tensor(one["task_accuracy"]), s["way"] * s["queries"]
-                    ),
+                    percentile_5=_fifth(one["task_accuracy"], s["way"] * s["queries"]),
                     worst_class=min((r[0] for r in one["class_recall"].values()), default=0.0),
                     difference=one["difference"],
                     difference_interval=one["difference_interval"],
@@ -41,6 +38,11 @@ def setting_results(settings: Settings) -> list[SettingResults]:
         )
         for s in settings
     ]
+
+
+def _fifth(accuracy: Sequence[float], answers: int) -> float:
+    """Worked out anew, since older results hold the plain quantile."""
+    return fifth_percentile(torch.tensor(accuracy, dtype=torch.float64), answers)
 
 
 def run_differences(

@@ -21,6 +21,16 @@ SETTING = {
     "scores": [],
     "resampled": None,
 }
+SCORE = {
+    "name": "meta-trained (mtl)",
+    "accuracy": 0.5,
+    "interval": 0.1,
+    "percentile_5": 0.3,
+    "difference": None,
+    "difference_interval": None,
+    "class_recall": {"ant": [0.5, 0.4, 0.6]},
+    "task_accuracy": [0.4, 0.6],
+}
 
 
 @pytest.fixture
@@ -67,6 +77,10 @@ def test_a_whole_run_is_told_in_one_sentence(folder):
         {"settings": [{"way": 5}]},
         {"settings": {"way": 5}},
         {"settings": [SETTING | {"scores": [{"name": "meta-trained"}]}]},
+        *(
+            {"settings": [SETTING | {"scores": [SCORE | {"task_accuracy": a}]}]}
+            for a in ([], [None], [10**400])
+        ),
         {"settings": 3},
     ],
 )

@@ -18,7 +18,7 @@ def logistic(support: Tensor, labels: Tensor, way: int, penalty: float) -> Linea
     """The heads that minimise Σ cross-entropy + ½ · penalty · (‖W‖² + ‖b‖²) over the support set.
 
     Newton's method, until a step moves no logit by more than the root of the dtype's rounding (3e-4 in
-    float32, 1e-8 in float64); probabilities are then right to about 1e-6 and 1e-12. Gradients are those of
+    float32, 1e-8 in float64); probabilities are then right to about 1e-5 and 1e-9. Gradients are those of
     the optimum by the implicit function theorem: one further linear system, however many steps it took. A
     task's answer does not depend on the other tasks.
 
