@@ -33,15 +33,19 @@ def add_squares(connection: sqlite3.Connection) -> None:
     """Brings a ledger of format 3 to format 4."""
     for table in ("class_total", "class_round"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {COLUMN}")
+    totals: dict[tuple[int, int], int] = defaultdict(int)
     spans = connection.execute("SELECT phase, round, first, last FROM round_span").fetchall()
     for phase, round_, first, last in spans:
+        found = _of_episodes(connection, phase, first, last)
+        for c, total in found.items():
+            totals[phase, c] += total
         connection.executemany(
             "UPDATE class_round SET squares = ? WHERE phase = ? AND round = ? AND class = ?",
-            [(s, phase, round_, c) for c, s in _of_episodes(connection, phase, first, last).items()],
+            [(total, phase, round_, c) for c, total in found.items()],
         )
-    connection.execute(
-        "UPDATE class_total SET squares = (SELECT sum(squares) FROM class_round AS one "
-        "WHERE one.phase = class_total.phase AND one.class = class_total.class)"
+    connection.executemany(
+        "UPDATE class_total SET squares = ? WHERE phase = ? AND class = ?",
+        [(total, *key) for key, total in totals.items()],
     )
 
 
@@ -54,6 +58,8 @@ def _of_episodes(connection: sqlite3.Connection, phase: int, first: int, last: i
         (episode_id(phase, first), episode_id(phase, last)),
     )
     for classes, recall, (queries,) in episode_columns(rows, "<f4"):
+        if recall.shape != classes.shape:
+            raise ValueError("an episode's recalls are not those of its classes")
         met, place = np.unique(classes, return_inverse=True)
         sums = np.bincount(place.ravel(), np.rint(recall.ravel() * queries) ** 2)
         for c, total in zip(met.tolist(), sums.tolist(), strict=True):

@@ -151,7 +151,11 @@ def _closed_unless_ready(connection: sqlite3.Connection, path: Path) -> Iterator
         unless_ready.callback(connection.close)
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (
+            sqlite3.DatabaseError,
+            TypeError,
+            ValueError,
+        ) as error:  # the latter: of BLOBs that do not fit
             raise UserError(_told(path, error)) from None
         unless_ready.pop_all()
 
@@ -191,7 +195,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise UserError(f"{path}: the ledger has format {found}, and this program reads format {VERSION}")
 
 
-def _told(path: Path, error: sqlite3.DatabaseError) -> str:
+def _told(path: Path, error: Exception) -> str:
     if "locked" in str(error) or "busy" in str(error):
         return f"{path}: another process is writing this ledger; stop it first"
     if "not a database" in str(error):

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from mtl.errors import UserError
 from mtl.hard_tasks import schema
 from mtl.hard_tasks.canonical import digest
 from mtl.hard_tasks.class_squares import class_squares
@@ -62,6 +63,21 @@ def test_a_writer_adds_them_once_and_goes_on(third, tmp_path, random_solved):
     with Ledger.open(path) as ledger:
         assert ledger.sql.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         assert _views(ledger) == after
+
+
+@pytest.mark.parametrize("recall", [b"half", 7, b"\0" * 15])
+def test_a_ledger_whose_episodes_cannot_be_read_is_named_and_left_as_it_is(third, recall):
+    path, *_ = third
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE episode SET recall = ? WHERE step = 1", (recall,))
+        connection.commit()
+    with pytest.raises(UserError, match="the ledger cannot be opened") as told:
+        Ledger.open(path)
+    assert str(path) in str(told.value)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        columns = connection.execute("SELECT name FROM pragma_table_info('class_round')").fetchall()
+    assert ("squares",) not in columns
 
 
 def test_the_sums_of_a_phase_or_round_without_episodes_are_none(third):
