@@ -20,7 +20,7 @@ class SharePace:
 
     def __init__(self) -> None:
         self.offset = 0.0  # what the share of the quantile is moved by
-        self.met, self.counted = 0, 0  # images of the epoch so far, and those of them that counted
+        self.met, self.counted = 0, 0  # in the epoch so far, for a loss that does not know which images
 
     def begin_epoch(self) -> None:
         self.met, self.counted = 0, 0
@@ -29,17 +29,24 @@ class SharePace:
         """The share in [0, 1] whose quantile of the known losses is to be the threshold of a batch."""
         return min(1.0, max(0.0, share + self.offset))
 
-    def wanted(self, share: float, images: int, below: int) -> int:
-        """How many of a batch of so many images are to count, if `below` of them lie below that quantile."""
+    def wanted(self, share: float, images: int, below: int, met: int, counted: int) -> int:
+        """How many of a batch of so many images are to count.
+
+        Args:
+            share: that is wanted, of all.
+            images: of the batch.
+            below: how many of them lie below the quantile of the moved share.
+            met, counted: other images of the epoch so far, and those of them that counted.
+        """
         limits = -share, 1 - share
         self.offset = min(limits[1], max(limits[0], self.offset + _GAIN * (share - below / images)))
-        due = share * (self.met + images) - self.counted
-        slack = _SLACK * (self.met + images)
+        due = share * (met + images) - counted
+        slack = _SLACK * (met + images)
         least, most = min(math.ceil(due - slack), round(due)), max(math.floor(due + slack), round(due))
         return min(images, max(1, min(most, max(least, below))))
 
     def add(self, images: int, counted: int) -> None:
-        """Takes note of a batch."""
+        """Takes note of a batch, for `met` and `counted`."""
         self.met += images
         self.counted += counted
 

@@ -147,31 +147,36 @@ class SelfPacedLoss(ImageLoss):
         losses = self.base.per_image(logits, labels, features, images)
         if self.memory is None or images is None:
             mine = ranked(losses)
-            weights = self._weigh(mine, mine)
+            weights = self._weigh(mine, mine, self.pace.met, self.pace.counted)
+            self.pace.add(len(weights), int((weights > 0).sum()))
         else:
             mine = self.memory.enter(images, ranked(losses))
-            weights = self._weigh(mine, self.memory.known())
+            others = self.weights_now.index_fill(0, images.to(self.weights_now.device), math.nan)
+            met, total = int((others >= 0).sum()), int((others > 0).sum())
+            weights = self._weigh(mine, self.memory.known(), met, total)
             self.weights_now = put(self.weights_now, images, weights)
         weights = weights.to(losses)
         # where, not a product: the loss of an image left out may be infinite
         return torch.where(weights > 0, weights * losses, 0.0) * (len(losses) / weights.sum())
 
-    def _weigh(self, losses: Tensor, known: Tensor) -> Tensor:
-        """(B,) from the batch's losses (B,) and all that are known (n,), in any order."""
+    def _weigh(self, losses: Tensor, known: Tensor, met: int, counted: int) -> Tensor:
+        """(B,) from the batch's losses (B,) and all that are known (n,), in any order.
+
+        Of the other images of this epoch `met` were met so far, and `counted` of these counted.
+        """
         if self.epoch < self.start_epoch:
             return torch.ones_like(losses)
-        level = self._level(losses, known)
+        level = self._level(losses, known, met, counted)
         if self.regulariser == "logarithmic":
             weights = self_paced_weights(losses / level * _BEND, _BEND, "logarithmic")
         else:
             weights = self_paced_weights(losses, level, self.regulariser, self.inner * level)
         if not weights.any():
             weights[losses.argmin()] = 1.0
-        self.pace.add(len(weights), int((weights > 0).sum()))
         return weights
 
-    def _level(self, losses: Tensor, known: Tensor) -> float:
-        """λ of a batch."""
+    def _level(self, losses: Tensor, known: Tensor, met: int, counted: int) -> float:
+        """λ of a batch; arguments as of `_weigh`."""
         largest = torch.finfo(known.dtype).max
         epochs = self.epoch - self.start_epoch
         if self.threshold == "absolute":
@@ -182,7 +187,7 @@ class SelfPacedLoss(ImageLoss):
             return _beyond(known, len(known))
         level = _beyond(known, count_of(self.pace.moved(share), len(known)))
         below = int((losses < level).sum())
-        wanted = self.pace.wanted(share, len(losses), below)
+        wanted = self.pace.wanted(share, len(losses), below, met, counted)
         return level if wanted == below else _beyond(losses, wanted)
 
     def get_extra_state(self) -> dict[str, Any]:
