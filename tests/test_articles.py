@@ -60,9 +60,8 @@ def test_loaders_give_batches(results):
     assert len(loaders) == 5
     for loader in loaders:
         images, labels = next(iter(loader))
-        assert (
-            len(images) == len(labels) == (12 if "Categories" in type(loader.batch_sampler).__name__ else 8)
-        )
+        episodes = isinstance(loader.batch_sampler, CategoriesSampler)
+        assert len(images) == len(labels) == (12 if episodes else 8)
 
 
 def test_the_value_of_the_article_is_the_mean_over_all_images(results):

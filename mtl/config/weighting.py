@@ -32,7 +32,7 @@ class Examples:
     epsilon: Rate = 1e-3  # influence: keeps them finite
     detach: bool = True  # influence: gradients take the weight for a constant
     part: Annotated[float, Field(gt=0, le=1)] = 0.7  # hardest: share of the images that count; self_paced:
-    #   share admitted in its first epoch
+    #   share that counts in its first epoch
     scope: Literal["batch", "class", "memory"] = "batch"  # hardest: among the images of the batch, of each
     #   class in it, or all by their last loss
     cap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # hardest: share at the very top that is left out

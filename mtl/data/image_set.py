@@ -69,13 +69,18 @@ class ImageSet:
         """(C,) int64: how many images each class has."""
         return torch.bincount(self.labels, minlength=self.num_classes)
 
-    def mean_std(self) -> tuple[list[float], list[float]]:
+    def mean_std(self, among: Tensor | None = None) -> tuple[list[float], list[float]]:
         """Mean and deviation of each channel over all pixels, with pixels scaled to [0, 1].
 
-        Exact whatever the size of the set: both follow from how often each of the 256 values occurs. Counted
-        once; a set out of the cache has them from there.
+        Exact whatever the size of the set: both follow from how often each of the 256 values occurs. Those of
+        all images are counted once; a set out of the cache has them from there.
+
+        Args:
+            among: (n,) int64: the images that count, where not all do.
         """
-        known = self._mean_std or self._counted()
+        if among is not None and len(among) < len(self):
+            return self._counted(among)
+        known = self._mean_std or self._counted(torch.arange(len(self)))
         self.recall_mean_std(known)
         return known
 
@@ -83,13 +88,13 @@ class ImageSet:
         """Takes over what `mean_std` found for these very images before."""
         object.__setattr__(self, "_mean_std", known)  # no part of the set: `replace` leaves it behind
 
-    def _counted(self) -> tuple[list[float], list[float]]:
+    def _counted(self, rows: Tensor) -> tuple[list[float], list[float]]:
         values = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in self.images.unbind(1):
             counts = torch.zeros(256, dtype=torch.int64)
-            for i in range(0, len(channel), 4096):  # counting widens the pixels: a part at a time
-                counts += torch.bincount(channel[i : i + 4096].flatten(), minlength=256)
+            for some in torch.split(rows, 4096):  # counting widens the pixels: a part at a time
+                counts += torch.bincount(channel[some].flatten(), minlength=256)
             share = counts.double() / counts.sum()
             mean = (share * values).sum()
             means.append(mean.item())

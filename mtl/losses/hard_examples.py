@@ -24,8 +24,9 @@ class HardExampleMiner(ImageLoss):
     - "batch": those of the batch,
     - "class": those of one class in the batch; each class chooses among its own,
     - "memory": all images of the training set met so far, by their last known losses, those of this batch
-      entered first. Of the batch those count that are among the chosen; if none is, the hardest that is not
-      too hard, and if all are too hard, the least hard. Here equal losses are chosen together.
+      entered first. Of the batch those count that are among the chosen: as losses age while a network learns,
+      another share of it than `part`. If none is, the hardest that is not too hard, and if all are too hard,
+      the least hard. Here equal losses are chosen together.
 
     Elsewhere the earlier of two equal losses counts as the larger.
 

@@ -1,7 +1,7 @@
 """Self-paced learning: easy images first, harder ones as training goes on."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from mtl.losses.checks import require_epoch
 from mtl.losses.cross_entropy import CrossEntropy
 from mtl.losses.memory import LossMemory, count_of, put, ranked, ranks
+from mtl.losses.pace import SharePace
 from mtl.losses.types import ImageLoss
 
 Regulariser = Literal["hard", "linear", "logarithmic", "mixture"]
@@ -73,11 +74,13 @@ class SelfPacedLoss(ImageLoss):
     either
 
     - "absolute": start · growth^e, in units of the loss, or
-    - "quantile": the share min(1, start + growth · e) of images is admitted. λ is the least loss beyond
-      them, among the last known losses of all images met so far, those of this batch entered first; without
-      `size` or `images`, among those of the batch. Losses equal to an admitted one are admitted too. Where
-      none lies beyond, λ is a thousandth above the largest: `hard` then counts all images fully, the others
-      go on weighing them by ease.
+    - "quantile": of the images of an epoch the share min(1, start + growth · e) counts, v > 0. λ is the least
+      loss beyond the easiest of them, among the last known losses of all images met so far, those of this
+      batch entered first; without `size` or `images`, among those of the batch. Known losses age while the
+      network learns, so that the share below such a λ is another one; `SharePace` moves λ until it is the
+      one wanted, and keeps the epoch within a hundredth of it (and half an image). Losses equal to an
+      admitted one are admitted too. Where none lies beyond, λ is a thousandth above the largest: `hard` then
+      counts all images fully, the others go on weighing them by ease.
 
     All regularisers see l/λ alone. The logarithmic one is defined for λ < 1, but losses have no bound: both
     are divided by 2λ, so that its λ is always 0.5. The λ₂ of the mixture is `inner` · λ.
@@ -125,11 +128,13 @@ class SelfPacedLoss(ImageLoss):
         self.start_epoch = require_epoch("start_epoch", start_epoch)
         self.base = base or CrossEntropy()
         self.memory = None if size is None else LossMemory(size)
+        self.pace = SharePace()
         self.register_buffer("weights_now", torch.full((size or 0,), math.nan))
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch != self.epoch:  # a run resumed in mid-epoch may be told again
             self.weights_now.fill_(math.nan)
+            self.pace.begin_epoch()
         super().begin_epoch(epoch)
 
     def selected(self) -> Tensor:
@@ -142,20 +147,26 @@ class SelfPacedLoss(ImageLoss):
         losses = self.base.per_image(logits, labels, features, images)
         if self.memory is None or images is None:
             mine = ranked(losses)
-            weights = self._weigh(mine, mine)
+            weights = self._weigh(mine, mine, self.pace.met, self.pace.counted)
+            self.pace.add(len(weights), int((weights > 0).sum()))
         else:
             mine = self.memory.enter(images, ranked(losses))
-            weights = self._weigh(mine, self.memory.known())
+            others = self.weights_now.index_fill(0, images.to(self.weights_now.device), math.nan)
+            met, total = int((others >= 0).sum()), int((others > 0).sum())
+            weights = self._weigh(mine, self.memory.known(), met, total)
             self.weights_now = put(self.weights_now, images, weights)
         weights = weights.to(losses)
         # where, not a product: the loss of an image left out may be infinite
         return torch.where(weights > 0, weights * losses, 0.0) * (len(losses) / weights.sum())
 
-    def _weigh(self, losses: Tensor, known: Tensor) -> Tensor:
-        """(B,) from the batch's losses (B,) and all that are known (n,), in any order."""
+    def _weigh(self, losses: Tensor, known: Tensor, met: int, counted: int) -> Tensor:
+        """(B,) from the batch's losses (B,) and all that are known (n,), in any order.
+
+        Of the other images of this epoch `met` were met so far, and `counted` of these counted.
+        """
         if self.epoch < self.start_epoch:
             return torch.ones_like(losses)
-        level = self._level(known)
+        level = self._level(losses, known, met, counted)
         if self.regulariser == "logarithmic":
             weights = self_paced_weights(losses / level * _BEND, _BEND, "logarithmic")
         else:
@@ -164,15 +175,33 @@ class SelfPacedLoss(ImageLoss):
             weights[losses.argmin()] = 1.0
         return weights
 
-    def _level(self, known: Tensor) -> float:
-        """λ of this epoch."""
-        largest, least = torch.finfo(known.dtype).max, torch.finfo(known.dtype).tiny
+    def _level(self, losses: Tensor, known: Tensor, met: int, counted: int) -> float:
+        """λ of a batch; arguments as of `_weigh`."""
+        largest = torch.finfo(known.dtype).max
         epochs = self.epoch - self.start_epoch
         if self.threshold == "absolute":
             exponent = math.log(self.start) + epochs * math.log(self.growth)
             return self.start * self.growth**epochs if exponent < math.log(largest) else largest
         share = min(1.0, self.start + self.growth * epochs)
-        (admitted,) = ranks(known, count_of(share, len(known)) - 1)
-        beyond = float(known.where(known > admitted, math.inf).min())
-        level = beyond if beyond < math.inf else float(admitted) * (1 + 2**-10)
-        return min(max(level, least), largest)
+        if share == 1:
+            return _beyond(known, len(known))
+        level = _beyond(known, count_of(self.pace.moved(share), len(known)))
+        below = int((losses < level).sum())
+        wanted = self.pace.wanted(share, len(losses), below, met, counted)
+        return level if wanted == below else _beyond(losses, wanted)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {**super().get_extra_state(), "pace": self.pace.state()}
+
+    def set_extra_state(self, state: Any) -> None:
+        super().set_extra_state(state)
+        self.pace.load(state.get("pace", {}))  # which older checkpoints lack
+
+
+def _beyond(losses: Tensor, count: int) -> float:
+    """The least loss beyond the `count` smallest of the losses (n,); where there is none, a bit more."""
+    (admitted,) = ranks(losses, count - 1)
+    beyond = float(losses.where(losses > admitted, math.inf).min())
+    level = beyond if beyond < math.inf else float(admitted) * (1 + 2**-10)
+    limits = torch.finfo(losses.dtype)
+    return min(max(level, limits.tiny), limits.max)

@@ -26,7 +26,7 @@ class Material:
     """The three splits with everything that is derived from them once."""
 
     splits: Splits
-    normalise: Normalise
+    normalise: Normalise  # by the images that pretraining sees, or as published weights were trained
     pretrain_images: Tensor  # (P,) indices into the train split: all, or without those held or left out
     episode_images: Tensor  # (E,) indices into the train split that meta-training draws from
     held_out: Tensor  # (H,) indices into the train split that pretraining never sees; may be empty
@@ -86,8 +86,8 @@ def load_material(config: Config) -> Material:
     train = splits.train
     if data.image_size is None:
         require_size(config.backbone, train.size)
-    mean, std = train.mean_std() if wanted is None else (wanted.mean, wanted.std)
     shares = share_out(train, data)
+    mean, std = train.mean_std(shares.seen) if wanted is None else (wanted.mean, wanted.std)
     splits = replace(splits, train=replace(train, labels=shares.labels)) if data.label_noise else splits
     episodes = shares.held_out if data.probe_fraction else shares.seen
     if len(episodes) < len(train) and not data.probe_fraction:

@@ -22,6 +22,15 @@ def test_mean_and_deviation_are_those_of_the_pixels() -> None:
     torch.testing.assert_close(torch.tensor(std, dtype=torch.float64), pixels.std(1, correction=0))
 
 
+def test_mean_and_deviation_of_some_images_are_those_of_their_pixels_alone() -> None:
+    images, some = make(("a", "b", "c")), torch.tensor([0, 4, 5, 11])
+    mean, std = images.mean_std(some)
+    pixels = (images.images[some].double() / 255).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.tensor(mean, dtype=torch.float64), pixels.mean(1))
+    torch.testing.assert_close(torch.tensor(std, dtype=torch.float64), pixels.std(1, correction=0))
+    assert images.mean_std(torch.arange(12)) == images.mean_std() != (mean, std)
+
+
 def test_select_relabels_in_sorted_order_and_keeps_each_picture_with_its_class() -> None:
     images = make(("a", "b", "c", "d"), groups=("x", "y", "x", "z"))
     part = images.select([3, 1])

@@ -182,31 +182,82 @@ def test_the_whole_share_is_plain_for_hard(batch):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.floats(0.01, 1.0))
-def test_the_quantile_is_that_of_all_last_known_losses_by_image(seed, start):
+@given(st.integers(0, 10_000), st.floats(0.2, 1.0), st.booleans())
+def test_the_easiest_of_each_batch_count_and_of_each_epoch_the_share(seed, start, remembers):
     random = generator(seed, "paced")
-    loss, table = SelfPacedLoss(start=start, growth=0.1, size=1000), {}
+    loss = SelfPacedLoss(start=start, growth=0.1, size=1000 if remembers else None)
     everyone = torch.randperm(1000, generator=random)[:30]  # most indices lie beyond any batch
-    for step in range(9):
-        if step % 3 == 0:
-            loss.begin_epoch(step // 3)
-            now = {}
-        images = everyone[torch.randperm(30, generator=random)[:6]]
-        losses = torch.randint(1, 40, (6,), generator=random) / 8
-        each = loss.per_image(logits_of(losses), zeros(6), None, images)
-        mine = F.cross_entropy(logits_of(losses), zeros(6), reduction="none").float().tolist()
-        table |= dict(zip(images.tolist(), mine, strict=True))
-        share = min(1.0, start + 0.1 * (step // 3))
-        edge = sorted(table.values())[max(1, math.ceil(share * len(table) - 1e-9)) - 1]
-        v = [float(x <= edge) for x in mine]
-        if not any(v):
-            v[mine.index(min(mine))] = 1.0
-        now |= dict(zip(images.tolist(), v, strict=True))
-        assert each.gt(0).float().tolist() == v
-        wanted = sum(map(float.__mul__, v, mine)) / sum(v)
-        assert each.mean().item() == pytest.approx(wanted, rel=1e-5)
-        met = ~loss.weights_now.isnan()
-        assert dict(zip(met.nonzero()[:, 0].tolist(), loss.weights_now[met].tolist(), strict=True)) == now
+    for epoch in range(4):
+        loss.begin_epoch(epoch)
+        share, met, total, now = min(1.0, start + 0.1 * epoch), 0, 0, {}
+        for _ in range(5):
+            images = everyone[torch.randperm(30, generator=random)[:6]]
+            losses = torch.rand(6, generator=random) * 5
+            each = loss.per_image(logits_of(losses), zeros(6), None, images if remembers else None)
+            v = each.gt(0)
+            assert losses[v].max() < losses[~v].min() if 0 < v.sum() < 6 else v.any()
+            assert each.mean().item() == pytest.approx(losses[v].mean().item(), rel=1e-5)
+            if remembers:  # an image that is met again counts as it did last
+                now |= dict(zip(images.tolist(), v.float().tolist(), strict=True))
+                met, total = len(now), sum(now.values())
+            else:
+                met, total = met + 6, total + int(v.sum())
+            assert abs(total - share * met) <= max(0.5, 0.01 * met) + 1e-9
+        if remembers:
+            found = (~loss.weights_now.isnan()).nonzero()[:, 0]
+            assert dict(zip(found.tolist(), loss.weights_now[found].tolist(), strict=True)) == now
+
+
+def epochs_of_drift(loss, drift, epochs=4, images=480, batch=32):
+    """The share that counted in each epoch, while all losses fall or rise by exp(drift) an epoch."""
+    random = generator(0, "drift")
+    difficulty, shares = torch.randn(images, generator=random).exp(), []
+    for epoch in range(epochs):
+        loss.begin_epoch(epoch)
+        order, counts = torch.randperm(images, generator=random), []
+        for step, rows in enumerate(order.split(batch)):
+            progress = epoch + step * batch / images
+            counts.append(len(counted(loss, difficulty[rows] * math.exp(drift * progress), rows.tolist())))
+        shares.append(sum(counts) / images)
+    return shares
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS)
+@pytest.mark.parametrize("size", [None, 480])
+@pytest.mark.parametrize("drift", [-1.0, 0.5, 0.0])
+def test_the_share_is_kept_while_the_losses_of_the_network_move(regulariser, size, drift):
+    shares = epochs_of_drift(SelfPacedLoss(regulariser, start=0.6, growth=0.05, size=size), drift)
+    assert shares == pytest.approx([0.6, 0.65, 0.7, 0.75], abs=0.011)
+
+
+def test_batches_of_hard_images_have_fewer_that_count():
+    """As where each batch is of one image set: the threshold is that of all."""
+    loss, random = SelfPacedLoss(start=0.6, growth=0.0, size=3200), generator(0, "two sets")
+    easy, hard = [], []
+    for epoch in range(3):
+        loss.begin_epoch(epoch)
+        for step in range(100):
+            losses = torch.rand(32, generator=random) * (1 + step % 2)
+            rows = list(range(32 * step, 32 * step + 32))
+            (hard if step % 2 else easy).append(len(counted(loss, losses, rows)))
+    assert (sum(easy) + sum(hard)) / 9600 == pytest.approx(0.6, abs=0.01)
+    assert sum(easy) / 4800 > 0.7
+    assert sum(hard) / 4800 < 0.5
+
+
+def test_what_was_learned_of_the_drift_goes_with_the_state():
+    makes = {"start": 0.6, "growth": 0.05, "size": 480}
+    loss, other, older = (SelfPacedLoss(**makes) for _ in range(3))
+    epochs_of_drift(loss, -1.0, epochs=2)
+    counted(loss, [0.1, 0.2, 0.3], [0, 1, 2])
+    state = loss.state_dict()
+    other.load_state_dict(state)
+    later = torch.rand(6, generator=generator(1)).tolist()
+    assert counted(other, later, list(range(6))) == counted(loss, later, list(range(6)))
+    assert other.pace.state() == loss.pace.state() != older.pace.state()
+    older.load_state_dict({**state, "_extra_state": {"epoch": 1}})  # of a checkpoint that has no pace
+    assert older.epoch == 1
+    assert older.pace.met == 0
 
 
 def test_weights_are_recorded_for_the_epoch_under_way():
