@@ -167,8 +167,8 @@ def _a_file(path: Path) -> Path:
     refuse_archive(path, "--query ")
     if is_list(path) and path.suffix.lower() != ".txt":
         raise UserError(
-            f"{one_line(path)}: is a list, not a picture; score --pictures {shell_quoted(path)} asks those of "
-            "a list with labels"
+            f"{one_line(path)}: is a list, not a picture; if it has labels, score --pictures "
+            f"{shell_quoted(path)} asks its pictures"
         )
     return path
 
