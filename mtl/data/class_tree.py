@@ -7,7 +7,7 @@ from pathlib import Path
 from mtl.config.values import Layout
 from mtl.data.archives import archive_beside, refuse_archive, shell_quoted
 from mtl.data.decode import escaped
-from mtl.data.layouts import advice, home_of_class
+from mtl.data.layouts import advice, home_of_class, refuse_detection
 from mtl.data.listing import Contents, class_folders, contents
 from mtl.data.picture_lists import is_list, is_spreadsheet, part_of, read_list
 from mtl.errors import UserError, one_line
@@ -42,6 +42,8 @@ def find_classes(root: Path, layout: Layout) -> Found:
         return _of_list(root, layout)
     if not root.is_dir():
         raise UserError(f"data.root: {one_line(root)} is no folder; {_WANTED}{archive_beside(root, _OPTION)}")
+    for folder in (root, *_part_folders(root).values()):
+        refuse_detection(folder)
     parts: list[Classes] | None = None
     folders: dict[str, list[Path]] = {}
     groups: dict[str, str] = {}

@@ -10,6 +10,7 @@ from mtl.errors import UserError, one_line
 
 ASKED = "--pictures "  # the option of pictures that are not learned but asked
 _INNER = frozenset({"image", "images", "imgs", "img", "picture", "pictures", "photos"})
+_BOXES = frozenset({"labels", "annotations", "masks"})  # beside these, for object detection
 _DEEPEST = 5  # folders that are followed down while each holds nothing but one folder
 
 
@@ -18,6 +19,21 @@ def home_of_class(folder: Path, inside: Contents) -> Path:
     if not inside.pictures and len(inside.folders) == 1 and inside.folders[0].name.lower() in _INNER:
         return inside.folders[0]
     return folder
+
+
+def refuse_detection(folder: Path) -> None:
+    """Checks that a folder is no set for object detection: `images` beside `labels` or `annotations`.
+
+    Raises:
+        UserError: it is one; its folders are no classes.
+    """
+    names = {inner.name.lower() for inner in _at(folder).folders}
+    if names & _INNER and names & _BOXES and not names - _INNER - _BOXES:
+        raise UserError(
+            f"{one_line(folder)}: is a set for object detection (images beside labels); wanted is a folder "
+            "for each class: export it for classification, or name the pictures in a CSV file with a row "
+            "path,label for each"
+        )
 
 
 def split_folders(folder: Path) -> list[Path]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl.data.archives import archive_beside, refuse_archive
+from mtl.data.archives import archive_beside, refuse_archive, shell_quoted
 from mtl.data.formats import COMMON
-from mtl.data.layouts import home_of_class, no_classes
+from mtl.data.layouts import home_of_class, no_classes, refuse_detection, split_folders
 from mtl.data.listing import Contents, contents, is_system
 from mtl.data.picture_lists import Part, is_list, is_spreadsheet, read_list
 from mtl.errors import UserError, one_line
@@ -53,6 +53,8 @@ def support_files(source: Path, option: str = "--support ", part: Part = "train"
         return _of_list(source, option, part)
     if not os.path.isdir(source):
         raise UserError(_missing(source, "folder", option))
+    for folder in (source, *split_folders(source)):
+        refuse_detection(folder)
     files: dict[str, tuple[Path, ...]] = {}
     left_out: list[str] = []
     at = _looked_into(source, left_out)
@@ -163,6 +165,11 @@ def _a_file(path: Path) -> Path:
         what = "a link that leads nowhere" if os.path.islink(path) else "neither a file nor a folder"
         raise UserError(f"{one_line(path)}: is {what}")
     refuse_archive(path, "--query ")
+    if is_list(path) and path.suffix.lower() != ".txt":
+        raise UserError(
+            f"{one_line(path)}: is a list, not a picture; if it has labels, score --pictures "
+            f"{shell_quoted(path)} asks its pictures"
+        )
     return path
 
 

@@ -130,6 +130,14 @@ def test_a_divided_folder_is_not_a_support_folder_but_its_parts_are(put):
     assert list(support_files(Path("set/train")).files) == list("abcdef")
 
 
+def test_sets_for_object_detection_are_not_taken_for_classes(put):
+    put(*(f"yolo/{part}/{name}" for part in ("train", "valid") for name in ("images/1.jpg", "labels/1.txt")))
+    for call in ((support_files, Path("yolo")), (support_files, Path("yolo/train")), (chosen, "yolo")):
+        assert "is a set for object detection" in refused(*call)
+    put("words/labels/1.png", "words/images/1.png", "words/other/1.png")
+    assert len(support_files(Path("words")).files) == 3  # classes that happen to be called so
+
+
 def test_archives_come_with_a_command_that_unpacks_them(put):
     put("my set/a/1.png", "my set/b/1.png")
     with zipfile.ZipFile("things.zip", "w") as archive:
