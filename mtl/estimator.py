@@ -7,6 +7,7 @@ classifier.predict_proba(more_paths)
 classifier.save("things.fewshot")
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mtl.config import Runtime
-from mtl.data.given import image_list, prepared
+from mtl.data.given import deep_values, image_list, prepared
+from mtl.data.levels import told as told_of_levels
+from mtl.data.levels import top_of
+from mtl.data.own_picture import Change, told
 from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
@@ -35,6 +39,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.stages.embedding import embedder_of_run
 from mtl.stages.support import require_ways
 
+_log = logging.getLogger(__name__)
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -106,7 +111,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kind = kind_of(classes)
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
-            embedder = self._embedder()
+            embedder = _with_levels(self._embedder(), images)
             require_ways(embedder, len(classes))
             features = _features(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images))
@@ -181,7 +186,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
-            return self.fitted_.answer(_features(self.fitted_.embedder, _some(images)), open_set)
+            given = _some(images)
+            embedder = _with_levels(self.fitted_.embedder, given)
+            return self.fitted_.answer(_features(embedder, given), open_set)
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
@@ -199,10 +206,26 @@ def _some(images: Any) -> Sequence[Any]:
     return found
 
 
+def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
+    """Takes grey values of more than 8 bits as the classifier does, or as these images need it."""
+    if embedder.preparation.levels is not None:
+        return embedder
+    deep = deep_values(images)
+    top = top_of(deep)
+    for sentence in told_of_levels(top, len(deep)):
+        _log.warning("%s", sentence)
+    return embedder.with_levels(top)
+
+
 def _features(embedder: Embedder, images: Sequence[Any]) -> Tensor:
     wanted = embedder.preparation
     at_once = min(embedder.images_at_once, 256)
-    return torch.cat([embedder(part) for part in prepared(images, wanted.size, wanted.grayscale, at_once)])
+    changes: list[Change] = []
+    parts = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
+    features = torch.cat([embedder(part) for part in parts])
+    for sentence in told(changes, wanted.ink, wanted.top):
+        _log.warning("%s", sentence)
+    return features
 
 
 def _sources(images: Sequence[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from mtl.config import Meta, Runtime
+from mtl.data.levels import FULL
 from mtl.errors import UserError, one_line
 from mtl.fewshot.embedder import Embedder, Origin, Preparation
 from mtl.fewshot.fitted import Fitted, LabelKind
@@ -183,6 +184,7 @@ def _fitted(
     Raises:
         KeyError, TypeError, ValueError, RuntimeError, UserError: for what is missing or does not fit.
     """
+    tree["preparation"].setdefault("levels", FULL)  # as files were read before it was noted
     told = TypeAdapter(_Told).validate_python({name: tree[name] for name in _Told.__dataclass_fields__})
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
     embedder = _embedder(told, tensors, replace(runtime, precision=precision or told.precision))

@@ -48,7 +48,7 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Source:
     require_ways(embedder, len(listed.files))
     read = read_support(support, embedder, log)
     require_ways(embedder, read.support.way)
-    return Source(fit(embedder, read.support), read.left_out)
+    return Source(fit(read.embedder, read.support), read.left_out)
 
 
 def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
@@ -96,6 +96,7 @@ def fit_again(
         support = _without(before.support, _named(remove, before.classes, classifier))
     if add is not None:
         read = read_support(add, embedder, log, least=1)
+        embedder = read.embedder
         known = () if support is None else support.classes
         support, told = _joined(support, read.support, add)
         slips = _nearly_known(known, support.classes)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mtl.config import Data
 from mtl.data.account import Account, Duplicates
+from mtl.data.levels import told as told_of_levels
 
 _NAMED = 8  # classes of a sentence
 _LISTED = 20  # files below one
@@ -30,6 +31,7 @@ def findings(account: Account, data: Data) -> list[str]:
     if account.passed_over:
         head = f"Passed over: {len(account.passed_over):,} of the names in the folder."
         lines += [head, *_listed_with_reasons(account.passed_over)]
+    lines += told_of_levels(account.levels, account.deep)
     if account.unreadable:
         lines += _unreadable(account.unreadable, data)
     return lines + _duplicates(account.duplicates, data)

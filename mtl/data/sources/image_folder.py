@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from mtl.data.decode import decode, decode_readable, escaped, require_readable
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
 from mtl.data.folder_classes import PARTS, choose
 from mtl.data.image_set import ImageSet, Splits
+from mtl.data.levels import FULL, largest_values, top_of
+from mtl.data.levels import told as told_of_levels
 from mtl.errors import UserError, one_line
 
 _log = logging.getLogger(__name__)
@@ -35,6 +38,8 @@ def load(config: Data, seed: int) -> Splits:
         require_apart(account.duplicates, config.root)
     if told := _left_out(account):
         _log.warning("%s: left out %s; the command data names them", one_line(config.root), told)
+    for sentence in told_of_levels(account.levels, account.deep):
+        _log.warning("%s: %s", one_line(config.root), sentence)
     return found.splits
 
 
@@ -61,8 +66,10 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
 
     def build() -> tuple[Splits, Notes]:
         parts, unreadable = [], dict[str, str]()
+        deep = largest_values(files.values())
+        top = top_of(deep, config.levels) if deep else None
         for classes in choice.parts:
-            part, told = decode_readable(classes, size, grayscale, root)
+            part, told = decode_readable(classes, size, grayscale, root, top=top or FULL)
             parts.append(part)
             unreadable |= told
         if sound and config.unreadable == "refuse":
@@ -72,7 +79,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
             parts, duplicates = _searched(parts, drop)
         parts, scarce = _large_enough(parts, config, root)
         splits = Splits(parts[0], parts[1], parts[2], config.name)
-        return splits, to_notes(unreadable, scarce, duplicates)
+        return splits, {**to_notes(unreadable, scarce, duplicates), "levels": top, "deep": len(deep)}
 
     def still_unreadable(notes: Notes) -> bool:
         """A file may have become readable by rights or by a package, and look the same from outside."""
@@ -81,6 +88,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     key = (
         *(size, grayscale, [sorted(part) for part in choice.parts], config.min_images),
         *((config.max_images, seed) if choice.capped else ()),
+        ("levels", config.levels),
         *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search else ()),
         fingerprint(choice.folders, root),
     )
@@ -93,8 +101,10 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         choice.passed_over,
         unreadable,
         duplicates,
+        notes["levels"],
+        notes["deep"],
     )
-    return Survey(splits, account)
+    return Survey(replace(splits, levels=account.levels), account)
 
 
 def require_apart(found: Duplicates, root: str) -> None:
