@@ -7,7 +7,7 @@ differs from its ground. A picture that is as training images are is not touched
 treated by itself: the same file always gives the same pixels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,34 +105,41 @@ def _in_ink(image: Image.Image, plain: Tensor, size: int, ink: Ink) -> tuple[Ten
     return (255 - plain if inverted else plain), Change(inverted=inverted, untold=True)
 
 
-def told(changes: Iterable[Change], ink: Ink | None, top: int = FULL) -> list[str]:
-    """How many of some pictures were changed, in what way, and why: a sentence on ink, one on grey values."""
-    changes = list(changes)
-    clipped = sum(change.clipped for change in changes)
-    beyond = (
-        f"Grey values of {clipped:,} pictures go beyond {top:,}, which is white here: they are cut there."
-    )
-    return [*_told_of_ink(changes, ink), *([beyond] if clipped else [])]
+def told(changes: Sequence[Change], ink: Ink | None, top: int = FULL, what: str = "picture") -> list[str]:
+    """How many of some pictures were changed and why: a sentence on ink, one on grey values that were cut.
+
+    Args:
+        changes: of each picture.
+        ink, top: as of `own_picture`.
+        what: one of the pictures is called.
+    """
+    lines = [] if ink is None else _told_of_ink(changes, ink, what)
+    if clipped := sum(change.clipped for change in changes):
+        lines.append(
+            f"{_counted(clipped, what)} with grey values beyond {top:,}, which is white here: cut off."
+        )
+    return lines
 
 
-def _told_of_ink(changes: Sequence[Change], ink: Ink | None) -> list[str]:
-    if ink is None:
-        return []
-    inverted = sum(change.inverted for change in changes)
-    other = {
+def _told_of_ink(changes: Sequence[Change], ink: Ink, what: str) -> list[str]:
+    counts = {
+        "inverted": sum(change.inverted for change in changes),
         "evened in ground and contrast": sum(change.evened for change in changes),
-        "cut or padded around their ink": sum(change.framed for change in changes),
+        "cut or padded around the ink": sum(change.framed for change in changes),
         "left as they are, since no ink on a plain ground was found": sum(
             change.untold and not change.inverted for change in changes
         ),
     }
-    if not inverted and not any(other.values()):
+    done = [f"{count:,} were {how}" for how, count in counts.items() if count]
+    if not done:
         return []
     wanted = "light ink on a dark ground" if ink.light else "dark ink on a light ground"
-    parts = [f"{inverted:,} inverted"] if inverted else []
-    parts += [f"{count:,} {what}" for what, count in other.items() if count]
-    total = f"{len(changes):,} picture{'s' if len(changes) != 1 else ''}"
-    return [f"The training images show {wanted}; of {total} {', '.join(parts)}, to look like them."]
+    total = _counted(len(changes), what)
+    return [f"The network was trained on {wanted}; to match, of {total} {', '.join(done)}."]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _has_known_frame(image: Image.Image, ink: Ink) -> bool:

@@ -77,7 +77,7 @@ def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least
     support = Support.of(
         torch.cat(features)[rows], [classes[row] for row in rows], [names[row] for row in rows]
     )
-    for sentence in told(changes, prepared.ink, prepared.top):
+    for sentence in told(changes, prepared.ink, prepared.top, "support picture"):
         tell(sentence)
     return ReadSupport(support, tuple(left_out), embedder)
 

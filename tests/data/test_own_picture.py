@@ -177,8 +177,8 @@ def test_one_sentence_says_how_many_were_changed_and_why() -> None:
     (sentence,) = told(changes, LIGHT)
     assert "light ink on a dark ground" in sentence
     assert "6 pictures" in sentence
-    assert "4 inverted" in sentence
-    assert "1 cut or padded" in sentence
+    assert "4 were inverted" in sentence
+    assert "1 were cut or padded" in sentence
     assert told([Change()] * 3, LIGHT) == []
     assert told(changes, None) == []
 
