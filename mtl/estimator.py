@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mtl.config import Runtime
+from mtl.data.class_names import nearly_same, require_told_apart
 from mtl.data.given import deep_values, image_list, prepared
 from mtl.data.levels import told as told_of_levels
 from mtl.data.levels import top_of
@@ -32,7 +33,7 @@ from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.fitted import Answers, Fitted, fit
-from mtl.fewshot.labels import checked, kind_of, none_label, to_label
+from mtl.fewshot.labels import checked, class_labels, kept_dtype, kind_of, none_label
 from mtl.fewshot.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
@@ -111,11 +112,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kind = kind_of(classes)
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
+            require_told_apart(names, "labels")
+            for sentence in nearly_same(names):
+                _log.warning("%s", sentence)
             embedder = _with_levels(self._embedder(), images)
             require_ways(embedder, len(classes))
             features = _features(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images))
-            fitted = replace(fit(embedder, support), label_kind=kind)
+            fitted = replace(fit(embedder, support), label_kind=kind, label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
         self.fitted_, self.classes_ = fitted, classes
@@ -135,6 +139,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
         if answers.none is None:
             return chosen
+        if chosen.dtype.kind == "u":
+            chosen = chosen.astype(np.int64)  # which has room for -1
         return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -172,7 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _taking(self, fitted: Fitted) -> Self:
         self.fitted_ = fitted
-        self.classes_ = np.unique([to_label(name, fitted.label_kind) for name in fitted.classes])
+        self.classes_ = class_labels(fitted.classes, fitted.label_kind, fitted.label_dtype)
         return self
 
     def _runtime(self) -> Runtime:
@@ -244,6 +250,8 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
         raise ValueError(
             f"open_set: labels must be texts or numbers, none of them {answer!r}, the answer itself"
         )
+    if classes.dtype.kind == "u" and int(classes.max()) > np.iinfo(np.int64).max:
+        raise ValueError("open_set: labels beyond the range of int64 leave no room for -1, the answer itself")
 
 
 @contextmanager

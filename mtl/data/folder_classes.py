@@ -1,7 +1,6 @@
 """Which folders of a person's own images are base, validation and novel classes, and which files count."""
 
 import difflib
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mtl.config import Data
+from mtl.data.class_names import composed, nearly_same, require_told_apart
 from mtl.data.decode import escaped
 from mtl.data.listing import Contents, class_folders, contents
 from mtl.errors import UserError, one_line
@@ -30,6 +30,7 @@ class Choice:
     scarce: Mapping[str, int]  # classes with fewer images than `min_images`, and how many
     capped: Mapping[str, int]  # classes with more images than `max_images`, and how many
     passed_over: Mapping[str, str]  # links, folders and pipes that hold no class or image, and why
+    alike: tuple[str, ...] = ()  # classes that have nearly the same name, a sentence for each group
 
 
 def choose(root: Path, config: Data, seed: int) -> Choice:
@@ -46,6 +47,7 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
             "out, or put all classes right below one folder"
         )
     found = _by_name(_below(root)) if parts is None else {n: f for part in parts for n, f in part.items()}
+    require_told_apart(found, root)
     named = {} if parts is not None else claimed(found, names, root)
     inside = {name: contents(folder) for name, folder in sorted(found.items())}
     files = {name: list(inside[name].pictures) for name in inside}
@@ -71,7 +73,8 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
     chosen = tuple({name: files[name] for name in classes} for classes in lists)
     folders = tuple(found[name] for classes in lists for name in classes)
     passed_over = _passed_over(root, parts is not None, inside.values())
-    return Choice(chosen, folders, tuple(unnamed), scarce, capped, passed_over)
+    alike = tuple(nearly_same(name for classes in lists for name in classes))
+    return Choice(chosen, folders, tuple(unnamed), scarce, capped, passed_over, alike)
 
 
 def divided(root: Path) -> list[Classes] | None:
@@ -112,12 +115,10 @@ def claimed(found: Iterable[str], names: Mapping[str, Sequence[str]], root: Path
         UserError: a name or pattern fits no class, or two splits claim one.
     """
     by: dict[str, tuple[str, str]] = {}  # of each class the split and the name that claim it
-    known = {
-        unicodedata.normalize("NFC", name): name for name in found
-    }  # as keyboards write é, and macOS not
+    known = {composed(name): name for name in found}  # as keyboards write é, and macOS not
     for part, patterns in names.items():
         for pattern in patterns:
-            wanted = unicodedata.normalize("NFC", pattern)
+            wanted = composed(pattern)
             fitting = [wanted] if wanted in known else [n for n in known if fnmatchcase(n, wanted)]
             if not fitting:
                 near = difflib.get_close_matches(wanted, known, 1, 0.5)

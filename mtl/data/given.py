@@ -18,6 +18,7 @@ from mtl.data.levels import FULL, largest_value, largest_values
 from mtl.data.own_picture import Change, brought, own_picture
 from mtl.errors import UserError, one_line
 
+_MOST_CHANNELS = 4  # an array whose last side is no longer is one image, and not grey ones so narrow
 _ALLOWED = "images are a sequence of paths or of PIL images, or a uint8 array (n, H, W) or (n, H, W, 3)"
 
 
@@ -29,6 +30,8 @@ def image_list(images: Any) -> Sequence[Any]:
     """
     if isinstance(images, str | bytes | os.PathLike | Image.Image):
         raise ValueError(f"one image is given alone; {_ALLOWED}")
+    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] <= _MOST_CHANNELS:
+        raise ValueError(f"one image is given alone, as an array of shape {images.shape}; {_ALLOWED}")
     if isinstance(images, np.ndarray) and images.ndim > 1:
         return [_checked(pixels) for pixels in images]
     if not hasattr(images, "__len__") or getattr(images, "ndim", 1) != 1:

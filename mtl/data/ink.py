@@ -21,7 +21,7 @@ _LOOKED_AT = 4096  # images of a set, spread evenly over it
 _ONE_SIDED, _TELLABLE = 0.995, 0.9  # of the images of a set
 _GROUND_SLACK, _CONTRAST_SLACK = 6.0, 0.75  # how far beyond the training images is still like them
 
-Spread = tuple[float, float, float]  # nearly the least, the median, nearly the most
+Spread = tuple[float, float, float]  # the least, the median, the most
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Strokes:
 
 @dataclass(frozen=True)
 class Ink:
-    """The ink that nearly all images of a training set have.
+    """The ink that the images of a training set have.
 
     Raises:
         ValueError: numbers out of range.
@@ -46,17 +46,18 @@ class Ink:
     light: bool  # lighter than the ground
     ground: Spread  # 0..255
     contrast: Spread  # 0..255
-    uneven: float  # of nearly all borders at most, 0..255
+    uneven: float  # of their borders at most, 0..255
     extent: Spread  # shares of the side
+    colour: float = 0.0  # mean difference between the channels of an image at most, 0..255
     sides: tuple[int, ...] = ()  # of the square files of the set; own pictures of another size are framed by
     #   their ink, as large as in the set. Empty: their middle square is taken
 
     def __post_init__(self) -> None:
-        values = (*self.ground, *self.contrast, self.uneven)
+        values = (*self.ground, *self.contrast, self.uneven, self.colour)
         if not all(0 <= value <= 255 for value in values) or not all(
             0 <= share <= 1 for share in self.extent
         ):
-            raise ValueError("ground, contrast and uneven must be in 0..255, extent in 0..1")
+            raise ValueError("ground, contrast, uneven and colour must be in 0..255, extent in 0..1")
         if any(list(part) != sorted(part) for part in (self.ground, self.contrast, self.extent)):
             raise ValueError("least, median and most must be in this order")
         if not self.contrast[1] or not self.extent[1]:
@@ -121,12 +122,13 @@ def ink_of_set(images: Tensor, sides: Sequence[int] = ()) -> Ink | None:
         return None
 
     def spread(values: Tensor) -> Spread:
-        low, middle, high = (float(values.double().quantile(q)) for q in (0.005, 0.5, 0.995))
-        return low, middle, high
+        return float(values.min()), float(values.median()), float(values.max())
 
-    uneven = spread(found.uneven[known])[2]
-    contrast, extent = spread(found.contrast[known]), spread(found.extent[known])
-    return Ink(light >= 0.5, spread(found.ground), contrast, uneven, extent, tuple(sides))
+    ground, contrast, extent = (
+        spread(values) for values in (found.ground, found.contrast[known], found.extent[known])
+    )
+    uneven, colour = float(found.uneven[known].max()), float(_colours(some).max())
+    return Ink(light >= 0.5, ground, contrast, uneven, extent, colour, tuple(sides))
 
 
 def as_plain(ink: Ink | None) -> dict[str, Any] | None:
@@ -143,8 +145,13 @@ def from_plain(plain: Any) -> Ink | None:
 
 def colourfulness(images: Tensor) -> float:
     """Mean difference between the channels (0..255), of the most colourful hundredth of the pictures."""
+    return float(_colours(images).quantile(0.99))
+
+
+def _colours(images: Tensor) -> Tensor:
+    """(M,) mean difference between the channels, 0..255."""
     parts = [part.amax(1).float() - part.amin(1).float() for part in torch.split(images, 256)]
-    return float(torch.cat([part.flatten(1).mean(1) for part in parts]).quantile(0.99))
+    return torch.cat([part.flatten(1).mean(1) for part in parts])
 
 
 def _border(grey: Tensor) -> Tensor:

@@ -17,4 +17,4 @@ def file_sides(data: Data, size: int) -> tuple[int, ...]:
 def known_ink(data: Data, size: int) -> Ink | None:
     """Light ink on black, as Omniglot and glyphs have it, for checkpoints that do not note it."""
     sides = file_sides(data, size)
-    return Ink(True, (0, 0, 0), (91, 255, 255), 0, (0.25, 0.64, 0.93), sides) if sides else None
+    return Ink(True, (0, 0, 0), (91, 255, 255), 0, (0.25, 0.64, 0.93), sides=sides) if sides else None

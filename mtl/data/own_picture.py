@@ -25,11 +25,13 @@ from mtl.errors import UserError
 
 _DETAIL = 8  # a picture is looked at with at most so many times the pixels a side that the network takes
 _COLOURFUL = 40.0  # of 255: channels that differ by more, somewhere in a picture, are looked at as colours
+_GREY_MODES = {"1", "L", "LA"}
+_COLOURS_SLACK = 2.0  # of 255: more colour than training images have
 _WHITE_INK = 160.0  # of 255: ink that is lighter is laid on black where the ground is transparent
 _GRID, _ROUNDS, _KEPT = 48, 6, 2.5  # fitting the ground: pixels a side, how often, and how many deviations
 #   away is still ground
 _SPECKS = 0.003  # of the ink: so little at each edge does not count as part of the drawing
-_MOST_STRETCH = 6.0  # fine strokes fade when a picture is made small: by so much they are strengthened
+_FAINT, _MOST_STRETCH = 0.75, 6.0  # fine strokes fade when a picture is made small: by so much they are strengthened
 
 Floats = NDArray[np.float32]
 
@@ -86,22 +88,25 @@ def brought(
 
 def _in_ink(image: Image.Image, plain: Tensor, size: int, ink: Ink) -> tuple[Tensor, Change]:
     found = strokes(plain[None])
-    side, ground = int(found.side), float(found.ground)
-    inverted = side == -ink.side
-    alike = (
-        side != 0
-        and ink.has_levels(255 - ground if inverted else ground, float(found.contrast), float(found.uneven))
-        and not has_transparency(image)
-        and not _is_colourful(plain)
-    )
-    if alike and _has_known_frame(image, ink):
-        return (255 - plain if inverted else plain), Change(inverted=inverted)
+    side, ground, transparent = int(found.side), float(found.ground), has_transparency(image)
+    inverted = side == -ink.side or (not side and not ink.has_ground(ground) and ink.has_ground(255 - ground))
+    level = 255 - ground if inverted else ground
+    if side:
+        alike = (
+            ink.has_ground(level)
+            if _is_of_the_sets_size(image, ink)
+            else ink.has_levels(level, float(found.contrast), float(found.uneven))
+        )
+    else:  # some training images show no ink either
+        alike = ink.has_ground(level) and not transparent
+    alike = alike and _colour(image, plain, ink) <= ink.colour + _COLOURS_SLACK
+    framed = bool(ink.sides) and not _is_of_the_sets_size(image, ink)
+    if alike and not framed:
+        return (255 - plain if inverted else plain), Change(inverted=inverted, untold=not side)
     if (drawn := _drawn(image, size, ink)) is not None:
         pixels, was_inverted = drawn
-        framed = not _has_known_frame(image, ink)
         change = Change(inverted=was_inverted, evened=not alike, framed=framed)
         return pixels.expand(len(plain), -1, -1).contiguous(), change
-    inverted = not ink.has_ground(ground) and ink.has_ground(255 - ground)
     return (255 - plain if inverted else plain), Change(inverted=inverted, untold=True)
 
 
@@ -142,13 +147,16 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _has_known_frame(image: Image.Image, ink: Ink) -> bool:
-    """Whether the ink fills the picture as in the set: where its files are not square nobody knows better."""
-    return not ink.sides or image.size in {(side, side) for side in ink.sides}
+def _is_of_the_sets_size(image: Image.Image, ink: Ink) -> bool:
+    """Whether it may be one of the set's own, in which the ink is as large as it is meant to be."""
+    return image.size in {(side, side) for side in ink.sides}
 
 
-def _is_colourful(plain: Tensor) -> bool:
-    return len(plain) > 1 and colourfulness(plain[None]) > 1
+def _colour(image: Image.Image, plain: Tensor, ink: Ink) -> float:
+    """Of a picture that becomes grey it counts as well, where the files of the set are known to have none."""
+    if len(plain) == 1 and ink.sides and image.mode not in _GREY_MODES:
+        plain = to_tensor(image, plain.shape[-1], grayscale=False)
+    return colourfulness(plain[None])
 
 
 def _drawn(image: Image.Image, size: int, ink: Ink) -> tuple[Tensor, bool] | None:
@@ -170,7 +178,7 @@ def _drawn(image: Image.Image, size: int, ink: Ink) -> tuple[Tensor, bool] | Non
     strength = ((side * away - floor) / (contrast - floor)).clip(0, 1)
     small = _resized(strength, _frame(strength, image, ink), size)
     most = float(torch.from_numpy(small).flatten().topk(max(1, round(0.02 * size * size))).values.mean())
-    if 0 < 255 * most < ink.contrast[0]:
+    if 0 < 255 * most < _FAINT * ink.contrast[1]:
         small = (small * min(ink.contrast[1] / 255 / most, _MOST_STRETCH)).clip(0, 1)
     values = ink.ground[1] + ink.side * ink.contrast[1] * small
     return torch.from_numpy(values.round().clip(0, 255).astype(np.uint8))[None], side != ink.side
@@ -179,7 +187,7 @@ def _drawn(image: Image.Image, size: int, ink: Ink) -> tuple[Tensor, bool] | Non
 def _frame(strength: Floats, image: Image.Image, ink: Ink) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of the square to be seen, in which the ink is as large as in the set."""
     height, width = strength.shape
-    if _has_known_frame(image, ink):
+    if not ink.sides or _is_of_the_sets_size(image, ink):
         return _square(width / 2, height / 2, min(width, height))
     left, top, right, bottom = _box(strength)
     side = max(right - left, bottom - top) / ink.extent[1]

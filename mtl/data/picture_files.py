@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtl.data.class_names import require_told_apart
 from mtl.data.formats import COMMON
 from mtl.data.listing import Contents, contents
 from mtl.errors import UserError, one_line
@@ -38,7 +39,7 @@ def support_files(folder: Path) -> ClassFiles:
     class are not looked into, and said to be there.
 
     Raises:
-        UserError: there is no such folder, or it holds no class with pictures.
+        UserError: there is no such folder, it holds no class with pictures, or two whose names look the same.
     """
     if not os.path.isdir(folder):
         raise UserError(_missing(folder, "folder"))
@@ -64,6 +65,7 @@ def support_files(folder: Path) -> ClassFiles:
             f"{one_line(folder)}: holds no class with pictures ({COMMON}); wanted is <folder>/<class>/*, "
             f"but {what}"
         )
+    require_told_apart(files, folder)
     return ClassFiles(files, tuple(left_out))
 
 

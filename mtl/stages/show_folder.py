@@ -31,7 +31,7 @@ def findings(account: Account, data: Data) -> list[str]:
     if account.passed_over:
         head = f"Passed over: {len(account.passed_over):,} of the names in the folder."
         lines += [head, *_listed_with_reasons(account.passed_over)]
-    lines += told_of_levels(account.levels, account.deep)
+    lines += [*account.alike, *told_of_levels(account.levels, account.deep)]
     if account.unreadable:
         lines += _unreadable(account.unreadable, data)
     return lines + _duplicates(account.duplicates, data)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mtl.config import Log
+from mtl.data.class_names import nearly_same
 from mtl.data.decode_ahead import Decoded, decode_ahead
 from mtl.data.levels import largest_values, top_of
 from mtl.data.levels import told as told_of_levels
@@ -31,7 +32,9 @@ class ReadSupport:
     embedder: Embedder  # which knows the grey values of these pictures
 
 
-def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least: int = 2) -> ReadSupport:
+def read_support(
+    folder: Path, embedder: Embedder, log: Log | None = None, least: int = 2, tell_names: bool = True
+) -> ReadSupport:
     """Embeds the pictures of `<folder>/<class>/*`, a batch at a time.
 
     What cannot be read is left out. A picture that is in several classes is left out of all: which label is
@@ -42,6 +45,7 @@ def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least
         embedder: of a run or of a classifier.
         log: whether and how progress is shown.
         least: how many classes there must be.
+        tell_names: whether to say which classes have nearly the same name.
 
     Raises:
         UserError: there is no such folder, or too few classes have pictures that can be read.
@@ -77,6 +81,8 @@ def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least
     support = Support.of(
         torch.cat(features)[rows], [classes[row] for row in rows], [names[row] for row in rows]
     )
+    for sentence in nearly_same(support.classes) if tell_names else []:
+        tell(sentence)
     for sentence in told(changes, prepared.ink, prepared.top, "support picture"):
         tell(sentence)
     return ReadSupport(support, tuple(left_out), embedder)

@@ -15,7 +15,7 @@ from mtl.errors import UserError
 from mtl.runtime.seeds import generator
 
 SIDE, FILE = 28, 64  # pixels a side: of training images, of their files
-LIGHT = Ink(True, (0, 0, 0), (91, 255, 255), 0, (0.25, 0.64, 0.93), (SIDE, FILE))
+LIGHT = Ink(True, (0, 0, 0), (91, 255, 255), 0, (0.25, 0.64, 0.93), sides=(SIDE, FILE))
 CROPPED = Ink(True, (0, 0, 0), (91, 255, 255), 0, (0.25, 0.64, 0.93))
 
 
@@ -149,9 +149,26 @@ def test_what_shows_no_ink_is_left_as_it_is_but_for_a_ground_of_the_other_side()
     pixels, change = brought(Image.fromarray(noise.numpy()), SIDE, True, LIGHT)
     assert torch.equal(pixels[0], noise)
     assert change == Change(untold=True)
+    assert brought(Image.new("L", (SIDE, SIDE), 0), SIDE, True, LIGHT)[1] == Change(untold=True)
     empty, change = brought(Image.new("L", (SIDE, SIDE), 255), SIDE, True, LIGHT)
     assert empty.unique().tolist() == [0]
     assert change.inverted
+
+
+@pytest.mark.parametrize("sides", [(SIDE,), ()])
+def test_no_image_of_the_set_is_changed_however_odd(sides: tuple[int, ...]) -> None:
+    random = generator(0, "odd")
+    images = torch.stack([WANTED, WANTED // 8, WANTED.flip(1).roll(9, 2), torch.zeros_like(WANTED)] * 5)
+    images[3::4, :, 9:, :] = 255  # more ink than ground
+    images = torch.cat([WANTED.expand(50, -1, -1, -1), images[torch.randperm(20, generator=random)]])
+    ink = ink_of_set(images, sides)
+    assert ink is not None
+    for image in images:
+        for channels in (1, 3):
+            made = Image.fromarray(image[0].numpy()).convert("L" if channels == 1 else "RGB")
+            pixels, change = brought(made, SIDE, channels == 1, ink)
+            assert torch.equal(pixels, image.expand(channels, -1, -1))
+            assert not change.inverted
 
 
 def test_a_file_is_read_as_a_picture_is(tmp_path: Path) -> None:

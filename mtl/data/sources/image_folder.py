@@ -38,7 +38,7 @@ def load(config: Data, seed: int) -> Splits:
         require_apart(account.duplicates, config.root)
     if told := _left_out(account):
         _log.warning("%s: left out %s; the command data names them", one_line(config.root), told)
-    for sentence in told_of_levels(account.levels, account.deep):
+    for sentence in (*account.alike, *told_of_levels(account.levels, account.deep)):
         _log.warning("%s: %s", one_line(config.root), sentence)
     return found.splits
 
@@ -103,6 +103,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         duplicates,
         notes["levels"],
         notes["deep"],
+        choice.alike,
     )
     return Survey(replace(splits, levels=account.levels), account)
 
