@@ -31,7 +31,10 @@ _WHITE_INK = 160.0  # of 255: ink that is lighter is laid on black where the gro
 _GRID, _ROUNDS, _KEPT = 48, 6, 2.5  # fitting the ground: pixels a side, how often, and how many deviations
 #   away is still ground
 _SPECKS = 0.003  # of the ink: so little at each edge does not count as part of the drawing
-_FAINT, _MOST_STRETCH = 0.75, 6.0  # fine strokes fade when a picture is made small: by so much they are strengthened
+_FAINT, _MOST_STRETCH = (
+    0.75,
+    6.0,
+)  # fine strokes fade when a picture is made small: by so much they are strengthened
 
 Floats = NDArray[np.float32]
 
