@@ -7,6 +7,7 @@ classifier.predict_proba(more_paths)
 classifier.save("things.fewshot")
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,18 +24,23 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mtl.config import Runtime
-from mtl.data.given import image_list, prepared
+from mtl.data.class_names import nearly_same, require_told_apart
+from mtl.data.given import deep_values, image_list, prepared
+from mtl.data.levels import told as told_of_levels
+from mtl.data.levels import top_of
+from mtl.data.own_picture import Change, told
 from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.fitted import Answers, Fitted, fit
-from mtl.fewshot.labels import checked, kind_of, none_label, to_label
+from mtl.fewshot.labels import checked, class_labels, kept_dtype, kind_of, none_label
 from mtl.fewshot.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.embedding import embedder_of_run
 from mtl.stages.support import require_ways
 
+_log = logging.getLogger(__name__)
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -106,11 +112,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kind = kind_of(classes)
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
-            embedder = self._embedder()
+            require_told_apart(names, "labels")
+            for sentence in nearly_same(names):
+                _log.warning("%s", sentence)
+            embedder = _with_levels(self._embedder(), images)
             require_ways(embedder, len(classes))
             features = _features(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images))
-            fitted = replace(fit(embedder, support), label_kind=kind)
+            fitted = replace(fit(embedder, support), label_kind=kind, label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
         self.fitted_, self.classes_ = fitted, classes
@@ -130,6 +139,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
         if answers.none is None:
             return chosen
+        if chosen.dtype.kind == "u":
+            chosen = chosen.astype(np.int64)  # which has room for -1
         return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -167,7 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _taking(self, fitted: Fitted) -> Self:
         self.fitted_ = fitted
-        self.classes_ = np.unique([to_label(name, fitted.label_kind) for name in fitted.classes])
+        self.classes_ = class_labels(fitted.classes, fitted.label_kind, fitted.label_dtype)
         return self
 
     def _runtime(self) -> Runtime:
@@ -181,7 +192,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
-            return self.fitted_.answer(_features(self.fitted_.embedder, _some(images)), open_set)
+            given = _some(images)
+            embedder = _with_levels(self.fitted_.embedder, given)
+            return self.fitted_.answer(_features(embedder, given), open_set)
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
@@ -199,10 +212,26 @@ def _some(images: Any) -> Sequence[Any]:
     return found
 
 
+def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
+    """Takes grey values of more than 8 bits as the classifier does, or as these images need it."""
+    if embedder.preparation.levels is not None:
+        return embedder
+    deep = deep_values(images)
+    top = top_of(deep)
+    for sentence in told_of_levels(top, len(deep)):
+        _log.warning("%s", sentence)
+    return embedder.with_levels(top)
+
+
 def _features(embedder: Embedder, images: Sequence[Any]) -> Tensor:
     wanted = embedder.preparation
     at_once = min(embedder.images_at_once, 256)
-    return torch.cat([embedder(part) for part in prepared(images, wanted.size, wanted.grayscale, at_once)])
+    changes: list[Change] = []
+    parts = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
+    features = torch.cat([embedder(part) for part in parts])
+    for sentence in told(changes, wanted.ink, wanted.top):
+        _log.warning("%s", sentence)
+    return features
 
 
 def _sources(images: Sequence[Any]) -> list[str]:
@@ -221,6 +250,8 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
         raise ValueError(
             f"open_set: labels must be texts or numbers, none of them {answer!r}, the answer itself"
         )
+    if classes.dtype.kind == "u" and int(classes.max()) > np.iinfo(np.int64).max:
+        raise ValueError("open_set: labels beyond the range of int64 leave no room for -1, the answer itself")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from mtl.episodes import CategoriesSampler
+
 PAGE = (Path(__file__).parents[1] / "docs" / "from-the-articles.md").read_text("utf-8")
 ROWS = [
     (name, there, line)

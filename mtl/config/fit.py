@@ -115,7 +115,15 @@ def _of_own_images(config: "Config") -> list[str]:
         usual = type(data)()
         wrong += [
             f"data.{key}: is for data.name = image_folder, not {data.name}"
-            for key in ("classes", "min_images", "max_images", "group_by", "duplicates", "unreadable")
+            for key in (
+                "classes",
+                "min_images",
+                "max_images",
+                "group_by",
+                "duplicates",
+                "unreadable",
+                "levels",
+            )
             if getattr(data, key) != getattr(usual, key)
         ]
     if data.max_images is not None and data.max_images < data.min_images:

@@ -91,6 +91,8 @@ class Data:
     #   error; exact: likewise, but only equal pixels are looked for; drop: all such pictures are left out,
     #   and of copies within a class all but one; keep: not looked for
     unreadable: Literal["refuse", "skip"] = "refuse"  # images that cannot be read: an error, or left out
+    levels: Literal["auto", "full"] | Positive = "auto"  # image_folder: which grey value is white in files of
+    #   more than 8 bits: the largest of the fewest bits that hold all values; that of 16 bits; or this one
     split_seed: Count = (
         0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
     )

@@ -73,6 +73,9 @@ class Account:
     passed_over: Mapping[str, str] = field(default_factory=dict)  # links, folders and pipes, and why
     unreadable: Mapping[str, str] = field(default_factory=dict)  # files that are left out, and why
     duplicates: Duplicates | None = None  # None: they were not looked for
+    levels: int | None = None  # the grey value that is white in files of more than 8 bits
+    deep: int = 0  # how many such files there are
+    alike: tuple[str, ...] = ()  # classes that have nearly the same name, a sentence for each group
 
 
 @dataclass(frozen=True, eq=False)

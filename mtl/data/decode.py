@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mtl.data.formats import CannotOpenError, in_words, opened
 from mtl.data.image_set import ImageSet
+from mtl.data.levels import FULL, eight_bits
 from mtl.errors import UserError, one_line
 
 #: For decoding: more would help little, and a large photograph takes hundreds of MB while it is decoded.
@@ -37,7 +38,7 @@ def source_name(file: Path, below: Path) -> str:
     return escaped(str(file.relative_to(below) if file.is_relative_to(below) else file.absolute()))
 
 
-def decode(file: Path, size: int, grayscale: bool) -> Tensor:
+def decode(file: Path, size: int, grayscale: bool, top: int = FULL) -> Tensor:
     """The image of a file as `to_tensor` makes it, turned upright as its EXIF data say.
 
     It may be called from several threads at once.
@@ -46,26 +47,22 @@ def decode(file: Path, size: int, grayscale: bool) -> Tensor:
         UserError: the file is no readable image; one sentence with its name and, in plain words, why.
     """
     try:
-        return _decoded(file, size, grayscale)
+        return _decoded(file, size, grayscale, top)
     except Exception as error:  # a damaged file provokes anything, from EOFError to struct.error
-        raise UserError(_sentence(file, in_words(error))) from None
+        raise UserError(unreadable(file, in_words(error))) from None
 
 
-def to_tensor(image: Image.Image, size: int, grayscale: bool) -> Tensor:
+def to_tensor(image: Image.Image, size: int, grayscale: bool, top: int = FULL) -> Tensor:
     """(channels, size, size) uint8: the middle square of an image, scaled to `size`.
 
-    Transparency is laid on white, 16-bit images are scaled to 8.
+    Transparency is laid on white; pixels of more than 8 bits are scaled so that `top` becomes 255.
 
     Raises:
-        ValueError: pixels are floating-point numbers, whose range nobody can know, or of unknown colours.
+        ValueError: pixels are floating-point or negative numbers, or of unknown colours.
     """
-    if image.mode == "F":
-        raise CannotOpenError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    image = eight_bits(image, top)
     try:
-        if image.mode.startswith("I"):
-            values = np.asarray(image, dtype=np.float64) / 257
-            image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-        elif image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+        if has_transparency(image):
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("L" if grayscale else "RGB")
@@ -74,6 +71,13 @@ def to_tensor(image: Image.Image, size: int, grayscale: bool) -> Tensor:
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(image).reshape(size, size, -1)).permute(2, 0, 1).contiguous()
+
+
+def has_transparency(image: Image.Image) -> bool:
+    """Whether some of an image can be seen through."""
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"}:
+        return bool(np.asarray(image.getchannel(len(image.getbands()) - 1)).min(initial=255) < 255)
+    return "transparency" in image.info
 
 
 def decode_classes(
@@ -88,21 +92,21 @@ def decode_classes(
     Raises:
         UserError: files cannot be read; names the first of them, and says how many there are.
     """
-    images, unreadable = decode_readable(classes, size, grayscale, relative_to, groups)
-    require_readable(unreadable, relative_to)
+    images, failed = decode_readable(classes, size, grayscale, relative_to, groups)
+    require_readable(failed, relative_to)
     return images
 
 
-def require_readable(unreadable: Mapping[str, str], below: Path, advice: str = "") -> None:
+def require_readable(failed: Mapping[str, str], below: Path, advice: str = "") -> None:
     """Refuses files that could not be read: their names below a folder, and why; `advice` ends the sentence.
 
     Raises:
         UserError: there are some.
     """
-    if unreadable:
-        file, why = next(iter(unreadable.items()))
-        more = f"; and {len(unreadable) - 1:,} more cannot be read" if len(unreadable) > 1 else ""
-        raise UserError(_sentence(below / file, why) + more + advice)
+    if failed:
+        file, why = next(iter(failed.items()))
+        more = f"; and {len(failed) - 1:,} more cannot be read" if len(failed) > 1 else ""
+        raise UserError(unreadable(below / file, why) + more + advice)
 
 
 def decode_readable(
@@ -111,6 +115,7 @@ def decode_readable(
     grayscale: bool,
     relative_to: Path,
     groups: Mapping[str, str] | None = None,
+    top: int = FULL,
 ) -> tuple[ImageSet, dict[str, str]]:
     """The image set of the files that can be read; of those that cannot, the names and why.
 
@@ -122,7 +127,7 @@ def decode_readable(
 
     def fill(row: int) -> str:
         try:
-            images[row] = _decoded(files[row], size, grayscale)
+            images[row] = _decoded(files[row], size, grayscale, top)
         except Exception as error:  # as in `decode`
             return one_line(in_words(error))
         return ""
@@ -132,24 +137,30 @@ def decode_readable(
         told = list(tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()))
     labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[name]) for name in names]))
     sources = [source_name(file, relative_to) for file in files]
-    unreadable = {sources[row]: why for row, why in enumerate(told) if why}
-    if unreadable:
+    failed = {sources[row]: why for row, why in enumerate(told) if why}
+    if failed:
         read = torch.tensor([not why for why in told])
         images, labels = images[read], labels[read]
         sources = [source for source, why in zip(sources, told, strict=True) if not why]
     kept = None if groups is None else tuple(groups[name] for name in names)
-    return ImageSet(images, labels, tuple(names), kept, tuple(sources)), unreadable
+    return ImageSet(images, labels, tuple(names), kept, tuple(sources)), failed
 
 
-def _decoded(file: Path, size: int, grayscale: bool) -> Tensor:
+def _decoded(file: Path, size: int, grayscale: bool, top: int) -> Tensor:
     with opened(file, size) as image:
-        image.load()  # the first picture of several
-        with suppress(Exception):  # damaged EXIF data: the picture can be seen all the same
-            image = ImageOps.exif_transpose(image)  # noqa: PLW2901
-        return to_tensor(image, size, grayscale)
+        return to_tensor(upright(image), size, grayscale, top)
 
 
-def _sentence(file: Path, why: str) -> str:
+def upright(image: Image.Image) -> Image.Image:
+    """The first picture of an image that was opened, turned as its EXIF data say."""
+    image.load()
+    with suppress(Exception):  # damaged EXIF data: the picture can be seen all the same
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def unreadable(file: Path, why: str) -> str:
+    """The sentence that a file cannot be read."""
     return f"{one_line(file)}: is not a readable image ({one_line(why)})"
 
 

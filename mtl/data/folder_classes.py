@@ -1,7 +1,6 @@
 """Which folders of a person's own images are base, validation and novel classes, and which files count."""
 
 import difflib
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ import torch
 
 from mtl.config import Data
 from mtl.data.archives import shell_quoted
+from mtl.data.class_names import composed, nearly_same, require_told_apart
 from mtl.data.class_tree import PARTS, find_classes
 from mtl.data.decode import escaped
 from mtl.data.image_groups import group_name
@@ -30,6 +30,7 @@ class Choice:
     scarce: Mapping[str, int]  # classes with fewer images than `min_images`, and how many
     capped: Mapping[str, int]  # classes with more images than `max_images`, and how many
     passed_over: Mapping[str, str]  # links, folders and pipes that hold no class or image, and why
+    alike: tuple[str, ...] = ()  # classes that have nearly the same name, a sentence for each group
 
 
 def choose(root: Path, config: Data, seed: int) -> Choice:
@@ -47,6 +48,7 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
         )
     named = {} if found.parts is not None else claimed(found.files, names, root)
     files = dict(found.files)
+    require_told_apart(files, root)
     scarce = {name: len(f) for name, f in files.items() if len(f) < config.min_images}
     kept = [name for name in files if name not in scarce]
     if config.group_by is not None:
@@ -69,7 +71,8 @@ def choose(root: Path, config: Data, seed: int) -> Choice:
         files[name] = drawn_images(files[name], name, config.max_images or 0, seed, config.group_by)
     chosen = tuple({name: files[name] for name in classes} for classes in lists)
     folders = tuple(f for classes in lists for name in classes for f in found.folders.get(name, ()))
-    return Choice(chosen, folders, found.groups, tuple(unnamed), scarce, capped, found.passed_over)
+    alike = tuple(nearly_same(name for classes in lists for name in classes))
+    return Choice(chosen, folders, found.groups, tuple(unnamed), scarce, capped, found.passed_over, alike)
 
 
 def _require_groups(root: Path, files: Mapping[str, Sequence[Path]], pattern: str) -> None:
@@ -89,12 +92,10 @@ def claimed(found: Iterable[str], names: Mapping[str, Sequence[str]], root: Path
         UserError: a name or pattern fits no class, or two splits claim one.
     """
     by: dict[str, tuple[str, str]] = {}  # of each class the split and the name that claim it
-    known = {
-        unicodedata.normalize("NFC", name): name for name in found
-    }  # as keyboards write é, and macOS not
+    known = {composed(name): name for name in found}  # as keyboards write é, and macOS not
     for part, patterns in names.items():
         for pattern in patterns:
-            wanted = unicodedata.normalize("NFC", pattern)
+            wanted = composed(pattern)
             fitting = [wanted] if wanted in known else [n for n in known if fnmatchcase(n, wanted)]
             if not fitting:
                 near = difflib.get_close_matches(wanted, known, 1, 0.5)

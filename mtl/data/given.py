@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from mtl.data.decode import decode, to_tensor
+from mtl.data.decode import upright
 from mtl.data.decode_ahead import decode_ahead
 from mtl.data.formats import in_words
+from mtl.data.ink import Ink
+from mtl.data.levels import FULL, largest_value, largest_values
+from mtl.data.own_picture import Change, brought, own_picture
 from mtl.errors import UserError, one_line
 
+_MOST_CHANNELS = 4  # an array whose last side is no longer is one image, and not grey ones so narrow
 _ALLOWED = "images are a sequence of paths or of PIL images, or a uint8 array (n, H, W) or (n, H, W, 3)"
 
 
@@ -26,6 +30,8 @@ def image_list(images: Any) -> Sequence[Any]:
     """
     if isinstance(images, str | bytes | os.PathLike | Image.Image):
         raise ValueError(f"one image is given alone; {_ALLOWED}")
+    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] <= _MOST_CHANNELS:
+        raise ValueError(f"one image is given alone, as an array of shape {images.shape}; {_ALLOWED}")
     if isinstance(images, np.ndarray) and images.ndim > 1:
         return [_checked(pixels) for pixels in images]
     if not hasattr(images, "__len__") or getattr(images, "ndim", 1) != 1:
@@ -44,29 +50,56 @@ def _checked(image: Any) -> Any:
     return image
 
 
-def prepared(images: Sequence[Any], size: int, grayscale: bool, at_once: int = 32) -> Iterator[Tensor]:
-    """Batches (B, channels, size, size) uint8 of the images of `image_list`, as `decode` makes them.
+def deep_values(images: Sequence[Any]) -> list[int]:
+    """Of the images of `image_list` that have more than 8 bits, the largest value that each is made for."""
+    files = [Path(image) for image in images if isinstance(image, str | os.PathLike)]
+    pictures = [largest_value(image) for image in images if isinstance(image, Image.Image)]
+    return [*largest_values(files), *(value for value in pictures if value is not None)]
+
+
+def prepared(
+    images: Sequence[Any],
+    size: int,
+    grayscale: bool,
+    at_once: int = 32,
+    ink: Ink | None = None,
+    top: int = FULL,
+    changes: list[Change] | None = None,
+) -> Iterator[Tensor]:
+    """Batches (B, channels, size, size) uint8 of the images of `image_list`, as `own_picture` makes them.
+
+    Args:
+        images: of `image_list`.
+        size, grayscale, ink, top: as of `own_picture`.
+        at_once: B, fewer in the last batch.
+        changes: takes up what is done to each image.
 
     Raises:
         UserError: one cannot be read, or brought to that form; says which.
     """
+    noted = [] if changes is None else changes
     if all(isinstance(image, str | os.PathLike) for image in images):
-        for batch in decode_ahead([Path(image) for image in images], size, grayscale, at_once):
+        paths = [Path(image) for image in images]
+        for batch in decode_ahead(paths, size, grayscale, at_once, ink=ink, top=top):
             if batch.unread:
                 raise UserError(batch.unread[0].why)
+            noted += batch.changes
             yield batch.images
         return
     for first in range(0, len(images), at_once):
         part = range(first, min(first + at_once, len(images)))
-        yield torch.stack([_prepared(images[i], i, size, grayscale) for i in part])
+        made = [_prepared(images[i], i, size, grayscale, ink, top) for i in part]
+        noted += [change for _, change in made]
+        yield torch.stack([image for image, _ in made])
 
 
-def _prepared(image: Any, place: int, size: int, grayscale: bool) -> Tensor:
+def _prepared(
+    image: Any, place: int, size: int, grayscale: bool, ink: Ink | None, top: int
+) -> tuple[Tensor, Change]:
+    if isinstance(image, str | os.PathLike):  # a path among pictures
+        return own_picture(Path(image), size, grayscale, ink, top)
     try:
-        if isinstance(image, np.ndarray):
-            return to_tensor(Image.fromarray(image), size, grayscale)
-        if isinstance(image, Image.Image):
-            return to_tensor(ImageOps.exif_transpose(image), size, grayscale)
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else upright(image)
+        return brought(picture, size, grayscale, ink, top)
     except Exception as error:  # as a file, a picture of Pillow may be damaged: it is often not yet loaded
         raise UserError(f"image {place}: is not a readable image ({one_line(in_words(error))})") from None
-    return decode(Path(image), size, grayscale)  # a path among pictures

@@ -150,6 +150,7 @@ class Splits:
     val: ImageSet
     test: ImageSet
     name: str
+    levels: int | None = None  # the grey value that is white, where files have more than 8 bits
 
     def __post_init__(self) -> None:
         parts = (self.train, self.val, self.test)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl.data.archives import archive_beside, refuse_archive, shell_quoted
+from mtl.data.class_names import require_told_apart
 from mtl.data.formats import COMMON
 from mtl.data.layouts import home_of_class, no_classes, refuse_detection, split_folders
 from mtl.data.listing import Contents, contents, is_system
@@ -47,7 +48,8 @@ def support_files(source: Path, option: str = "--support ", part: Part = "train"
         part: which split of a list is taken, where it has any.
 
     Raises:
-        UserError: there is no such folder, it holds no class with pictures, or a row of the list is wrong.
+        UserError: there is no such folder, it holds no class with pictures, two have names that look the
+            same, or a row of the list is wrong.
     """
     if os.path.isfile(source):
         return _of_list(source, option, part)
@@ -76,6 +78,7 @@ def support_files(source: Path, option: str = "--support ", part: Part = "train"
         left_out.append(f"{one_line(source)}: {many} beside the folders of the classes, and of no class")
     if not files:
         raise no_classes(source, option, "; ".join(left_out))
+    require_told_apart(files, source)
     return ClassFiles(files, tuple(left_out))
 
 
@@ -102,6 +105,7 @@ def _of_list(source: Path, option: str, part: Part) -> ClassFiles:
     by: dict[str, list[Path]] = {}
     for row in taken:
         by.setdefault(row.label, []).append(row.file)
+    require_told_apart(by, source)
     return ClassFiles({name: tuple(sorted(by[name])) for name in sorted(by)}, tuple(left_out))
 
 

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from mtl.config import Backbone, Head
 from mtl.data.augment import Normalise
+from mtl.data.ink import Ink
+from mtl.data.levels import FULL
 from mtl.learners import MetaTransfer
 from mtl.models.heads import BaseLearner
 from mtl.models.scale_shift import fold_scale_shift
@@ -29,6 +31,8 @@ class Preparation:
     mean: tuple[float, ...]  # of each channel, pixels in [0, 1]; three of them make a grey image one of three
     std: tuple[float, ...]
     mirror: bool  # features are the mean of those of an image and of its mirror image
+    ink: Ink | None = None  # of the training images; None where they share none, or nothing is known of it
+    levels: int | None = None  # the grey value of more than 8 bits that is white; None: not yet known
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in {1, 3}:
@@ -37,6 +41,13 @@ class Preparation:
             raise ValueError("mean and std have a number for each channel")
         if not all(math.isfinite(x) for x in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise ValueError("mean and std must be finite, and std positive")
+        if self.levels is not None and self.levels < 1:
+            raise ValueError("levels must be positive")
+
+    @property
+    def top(self) -> int:
+        """The grey value that is white."""
+        return FULL if self.levels is None else self.levels
 
     @property
     def grayscale(self) -> bool:
@@ -79,6 +90,10 @@ class Embedder:
         learner.requires_grad_(False)
         base_learner = deepcopy(learner.base_learner).cpu()
         return Embedder(learner, base_learner, preparation, origin, learner.device, tuple(temperatures))
+
+    def with_levels(self, top: int | None) -> "Embedder":
+        """The same, with another value that is white in pictures of more than 8 bits."""
+        return replace(self, preparation=replace(self.preparation, levels=top))
 
     @property
     def images_at_once(self) -> int:

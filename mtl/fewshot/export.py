@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.data.ink import as_plain
+from mtl.data.levels import FULL
 from mtl.fewshot.embedder import Preparation
 from mtl.fewshot.fitted import Fitted
 from mtl.fewshot.network import FittedNetwork
@@ -73,14 +75,41 @@ def about(fitted: Fitted) -> dict[str, Any]:
             "prepare": [
                 "turn the image upright, as its EXIF data say",
                 "lay it on white where it is transparent",
-                f"bring it to 8 bits of {colours}",
+                f"bring it to 8 bits of {colours}{_of_levels(prepared)}",
                 f"take its middle square and scale it to {size} x {size} pixels, with a Lanczos filter",
+                *_of_ink(prepared),
             ],
+            "ink": as_plain(prepared.ink),
         },
         "probabilities": {"dtype": "float32", "shape": ["batch", len(fitted.classes)], "calibrated": True},
         "classes": list(fitted.classes),
         "run": fitted.embedder.origin.run,
     }
+
+
+def _of_levels(prepared: Preparation) -> str:
+    known = prepared.levels is not None and prepared.levels < FULL
+    return f"; in files of more than 8 bits {prepared.levels} is white" if known else ""
+
+
+def _of_ink(prepared: Preparation) -> list[str]:
+    """What the network needs where its training images are ink on a plain ground."""
+    if (ink := prepared.ink) is None:
+        return []
+    wanted, other = "light ink on a dark ground", "dark ink on a light ground"
+    if not ink.light:
+        wanted, other = other, wanted
+    ground, value = round(ink.ground[1]), round(ink.ground[1] + ink.side * ink.contrast[1])
+    lines = [
+        f"the network knows {wanted}: invert an image that has {other} (255 - value)",
+        f"bring its ground to about {ground} and its ink to about {value} of 255, whatever they were",
+    ]
+    if ink.sides:
+        lines.append(
+            f"instead of its middle square take one around the ink, whose longer side is {ink.extent[1]:.2f} "
+            f"of it, unless the image has {' or '.join(f'{s} x {s}' for s in ink.sides)} pixels"
+        )
+    return lines
 
 
 def trial_images(prepared: Preparation, count: int) -> Tensor:

@@ -13,10 +13,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from mtl.config import Meta, Runtime
+from mtl.data.levels import FULL
 from mtl.errors import UserError, one_line
 from mtl.fewshot.embedder import Embedder, Origin, Preparation
 from mtl.fewshot.fitted import Fitted, LabelKind
 from mtl.fewshot.held_out import HeldOut
+from mtl.fewshot.labels import LABEL_DTYPE
 from mtl.fewshot.open_set import OpenSet
 from mtl.fewshot.support import Support
 from mtl.learners import MetaTransfer
@@ -50,6 +52,7 @@ class _Told:
     temperature: _Temperature
     open_set: tuple[_Number, _Number] | None
     label_kind: LabelKind
+    label_dtype: Annotated[str, Field(pattern=f"^({LABEL_DTYPE})?$")] = ""  # older files have none
 
 
 def save(fitted: Fitted, path: Path) -> None:
@@ -167,6 +170,7 @@ def _told(fitted: Fitted) -> dict[str, Any]:
         fitted.temperature,
         None if unlike is None else (unlike.threshold, unlike.slope),
         fitted.label_kind,
+        fitted.label_dtype,
     )
     return {
         "classes": fitted.classes,
@@ -183,7 +187,10 @@ def _fitted(
     Raises:
         KeyError, TypeError, ValueError, RuntimeError, UserError: for what is missing or does not fit.
     """
-    told = TypeAdapter(_Told).validate_python({name: tree[name] for name in _Told.__dataclass_fields__})
+    tree["preparation"].setdefault("levels", FULL)  # as files were read before it was noted
+    told = TypeAdapter(_Told).validate_python(
+        {name: tree[name] for name in _Told.__dataclass_fields__ if name in tree or name != "label_dtype"}
+    )
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
     embedder = _embedder(told, tensors, replace(runtime, precision=precision or told.precision))
     rows, length = len(tensors["held_out.rows"]), sum(embedder.base_learner.sizes)
@@ -204,7 +211,8 @@ def _fitted(
         raise _Unfit("held_out.rows are no support images")
     open_set = None if told.open_set is None else OpenSet(tensors["open_set.prototypes"], *told.open_set)
     head = LinearHead(tensors["head.weight"], tensors["head.bias"])
-    return Fitted(embedder, support, head, held_out, told.temperature, open_set, told.label_kind)
+    kinds = told.label_kind, told.label_dtype
+    return Fitted(embedder, support, head, held_out, told.temperature, open_set, *kinds)
 
 
 def _texts(value: object) -> tuple[str, ...]:

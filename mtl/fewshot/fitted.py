@@ -40,6 +40,7 @@ class Fitted:
     temperature: float  # logits are divided by it
     open_set: OpenSet | None  # None: no class has two images, so nothing is known of unlike ones
     label_kind: LabelKind = "str"
+    label_dtype: str = ""  # of numpy, where labels are numbers that a program gave
 
     @property
     def classes(self) -> tuple[str, ...]:

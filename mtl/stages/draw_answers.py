@@ -17,6 +17,7 @@ from mtl.report.thumbnails import thumbnail
 from mtl.runtime.outputs import write_whole
 from mtl.stages.asked import Asked
 from mtl.stages.fit import Source
+from mtl.stages.support import read_ahead
 
 MOST_BYTES = 3_000_000
 _CARDS = 200  # of the page
@@ -80,7 +81,7 @@ def _support_pictures(fitted: Fitted) -> dict[str, list[Thumbnail]]:
     places = places[:_PICTURES]
     wanted = {Path(support.files[place]): place for place in places if support.files[place]}
     same = set()
-    for batch in decode_ahead(list(wanted), prepared.size, prepared.grayscale):
+    for batch in read_ahead(list(wanted), prepared):
         if batch.files:
             was = support.features[[wanted[file] for file in batch.files]]
             near = (fitted.embedder(batch.images) - was).norm(dim=-1) <= _SAME * was.norm(dim=-1)

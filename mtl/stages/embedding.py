@@ -8,6 +8,9 @@ from typing import Any
 
 from mtl.config import Config, Runtime
 from mtl.data import load_splits
+from mtl.data.ink import Ink, from_plain, ink_of_set
+from mtl.data.known_ink import known_ink
+from mtl.data.levels import top_of
 from mtl.errors import UserError
 from mtl.fewshot.embedder import Embedder, Origin, Preparation
 from mtl.learners import MetaTransfer
@@ -15,6 +18,7 @@ from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.precision import recorded_precision, settle_precision
+from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 
@@ -48,7 +52,10 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
     if meta is not None:
         learner.load_state_dict(meta["learner"])
     mean, std = (tuple(pretrained["normalise"][name]) for name in ("mean", "std"))
-    preparation = Preparation(size, channels, mean, std, config.evaluate.mirror)
+    images = pretrained.get("images", {})
+    ink = from_plain(images["ink"]) if "ink" in images else _ink_of_older(folder, config, size)
+    levels = images.get("levels") or top_of([], config.data.levels)
+    preparation = Preparation(size, channels, mean, std, config.evaluate.mirror, ink, levels)
     origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way)
     return Embedder.of(learner, preparation, origin, temperatures)
 
@@ -78,6 +85,24 @@ def _shape(folder: RunFolder, config: Config, pretrained: dict[str, Any]) -> tup
             f"itself is needed once more: {error}"
         ) from None
     return train.size, train.channels
+
+
+def _ink_of_older(folder: RunFolder, config: Config, size: int) -> Ink | None:
+    """The ink of the training images, which older checkpoints do not note; known sets have a known one."""
+    if (known := known_ink(config.data, size)) is not None or config.data.name not in {
+        "image_folder",
+        "several",
+    }:
+        return known
+    try:
+        train = load_splits(replace(config.data, download=False), config.data.split_seed).train
+    except UserError:
+        tell(
+            f"{folder.pretrain}: comes from a version that did not note whether the training images are ink "
+            "on a plain ground, and they are not at data.root; pictures with the opposite ink are not noticed"
+        )
+        return None
+    return ink_of_set(train.images)
 
 
 def _temperatures(folder: RunFolder, network: str) -> list[tuple[int, float]]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mtl.config import Log, Runtime
+from mtl.data.class_names import composed, nearly_same
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.fewshot import file
@@ -46,7 +47,7 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Source:
     require_ways(embedder, len(listed.files))
     read = read_support(support, embedder, log)
     require_ways(embedder, read.support.way)
-    return Source(fit(embedder, read.support), read.left_out)
+    return Source(fit(read.embedder, read.support), read.left_out)
 
 
 def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
@@ -93,10 +94,11 @@ def fit_again(
     if remove is not None:
         support = _without(before.support, _named(remove, before.classes, classifier))
     if add is not None:
-        read = read_support(add, embedder, log, least=1, option="--add ")
+        read = read_support(add, embedder, log, least=1, option="--add ", tell_names=False)
+        embedder = read.embedder
         known = () if support is None else support.classes
-        support, told = _joined(support, read.support, add)
-        slips = _nearly_known(known, support.classes)
+        support, told = _joined(support, _spelled(read.support, known), add)
+        slips = nearly_same(support.classes, set(support.classes) - set(known))
         left_out += [*read.left_out, *told]
     if support is None or support.way < 2:
         left = "none" if support is None else _quoted(support.classes[0])
@@ -171,11 +173,11 @@ def _without(support: Support, names: Sequence[str]) -> Support | None:
     return None if set(names) >= set(support.classes) else support.without(names)
 
 
-def _nearly_known(known: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """A sentence for each new class whose name is a known one but for case or outer spaces."""
-    plain = {name.strip().casefold(): name for name in known}
-    near = {name: plain.get(name.strip().casefold()) for name in classes if name not in known}
-    return [f"{_shown(new)}: is new; {_shown(old)} is there already" for new, old in near.items() if old]
+def _spelled(added: Support, known: Sequence[str]) -> Support:
+    """With the names of classes that are there already in the Unicode form that they have there."""
+    spelling = {composed(name): name for name in known}
+    names = [spelling.get(composed(name), name) for name in added.names()]
+    return Support.of(added.features, names, added.files)
 
 
 def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Support, list[str]]:

@@ -82,7 +82,7 @@ def _source(
         raise ValueError("a run and a support folder are needed, or a classifier")
     embedder = embedder_of_run(run, Runtime())
     read = read_support(support, embedder, log)
-    return embedder, read.support, support, read.left_out
+    return read.embedder, read.support, support, read.left_out
 
 
 def _require_enough(pictures: Support, where: Path) -> None:

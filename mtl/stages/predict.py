@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtl.config import Log
-from mtl.data.decode_ahead import Unread, decode_ahead
+from mtl.data.decode_ahead import Unread
+from mtl.data.own_picture import Change
+from mtl.data.own_picture import told as told_of_changes
 from mtl.errors import UserError, one_line
 from mtl.fewshot import file
 from mtl.fewshot.answers import NONE, Row, least_sure, percent, rows, to_csv, to_json, told
@@ -21,9 +23,11 @@ from mtl.fewshot.fitted import Fitted
 from mtl.runtime.count import Count
 from mtl.runtime.interrupt import Interrupted, StopRequest
 from mtl.runtime.outputs import write_whole
+from mtl.runtime.progress import tell
 from mtl.stages.asked import Asked, pictures_asked
 from mtl.stages.fit import Source, fit_run
 from mtl.stages.saying import console, say_left_out, say_outlook
+from mtl.stages.support import read_ahead, with_levels
 
 _SHOWN = 10  # rows of the table on the terminal
 
@@ -41,26 +45,32 @@ def predict(asked: Asked) -> None:
     log, say = Log(quiet=asked.quiet), console()
     pictures = pictures_asked(asked)
     source = classifier_of(asked, log)
-    fitted, prepared = source.fitted, source.fitted.embedder.preparation
+    fitted = source.fitted
     if asked.open_set:
         require_open_set(fitted)
     say_left_out([*source.left_out, *pictures.left_out])
     outlook = say_outlook(say, fitted)
+    embedder = with_levels(fitted.embedder, pictures.files)
+    prepared = embedder.preparation
 
     answered: list[Row] = []
     unread: list[Unread] = []
+    changes: list[Change] = []
     total = len(pictures.files)
     with StopRequest() as stop:  # whatever is answered when one is made is written, whole
         with Count("pictures", total, log) as count:
-            for batch in decode_ahead(pictures.files, prepared.size, prepared.grayscale):
+            for batch in read_ahead(pictures.files, prepared):
                 if batch.files:
-                    answers = fitted.answer(fitted.embedder(batch.images), asked.open_set)
+                    answers = fitted.answer(embedder(batch.images), asked.open_set)
                     answered += rows(batch.files, answers, fitted.classes)
                 unread += batch.unread
+                changes += batch.changes
                 count.add(len(batch.files) + len(batch.unread))
                 if stop.wanted:
                     break
         left = total - len(answered) - len(unread)
+        for sentence in told_of_changes(changes, prepared.ink, prepared.top):
+            tell(sentence)
         say_left_out([one.why for one in unread])
         if not answered and not left:
             where = ", ".join(one_line(source) for source in asked.query[:_SHOWN])

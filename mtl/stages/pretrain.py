@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from mtl.config import Config
 from mtl.data.augment import augment
+from mtl.data.ink import as_plain, ink_of_set
+from mtl.data.known_ink import file_sides
 from mtl.learners.types import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
@@ -172,7 +174,12 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     if admitted:
         curriculum.write(folder.curriculum, header, material, admitted)
     normalise = {"mean": list(material.normalise.mean), "std": list(material.normalise.std)}
-    taken = {"size": train.size, "channels": train.channels}
+    taken = {
+        "size": train.size,
+        "channels": train.channels,
+        "levels": material.splits.levels,
+        "ink": as_plain(ink_of_set(train.images, file_sides(config.data, train.size))),
+    }
     result = {**header, **best, "normalise": normalise, "images": taken, "seconds": clock.elapsed}
     folder.finish(STAGE, result)
 

@@ -7,6 +7,7 @@ from mtl.config import Data
 from mtl.data import Splits
 from mtl.data.account import Account, Duplicates, what_to_do
 from mtl.data.image_groups import shared_names
+from mtl.data.levels import told as told_of_levels
 
 _NAMED = 8  # classes of a sentence
 _LISTED = 20  # files below one
@@ -33,6 +34,7 @@ def findings(account: Account, data: Data) -> list[str]:
     if account.passed_over:
         head = f"Passed over: {len(account.passed_over):,} of the names in the folder."
         lines += [head, *_listed_with_reasons(account.passed_over)]
+    lines += [*account.alike, *told_of_levels(account.levels, account.deep)]
     if account.unreadable:
         lines += _unreadable(account.unreadable, data)
     return lines + _duplicates(account.duplicates, data)

@@ -1,19 +1,24 @@
 """A person's own classes, out of a folder or a list of files, read into a support set."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from mtl.config import Log
-from mtl.data.decode_ahead import decode_ahead
+from mtl.data.class_names import nearly_same
+from mtl.data.decode_ahead import Decoded, decode_ahead
+from mtl.data.levels import largest_values, top_of
+from mtl.data.levels import told as told_of_levels
+from mtl.data.own_picture import Change, told
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
-from mtl.fewshot.embedder import Embedder
+from mtl.fewshot.embedder import Embedder, Preparation
 from mtl.fewshot.support import Support
 from mtl.runtime.count import Count
+from mtl.runtime.progress import tell
 
 _NAMED = 4  # copies of a picture that a sentence names
 
@@ -24,6 +29,7 @@ class ReadSupport:
 
     support: Support  # its files are paths below the folder as it was given
     left_out: tuple[str, ...]  # what is no part of it and why, a sentence each
+    embedder: Embedder  # which knows the grey values of these pictures
 
 
 def read_support(
@@ -32,6 +38,7 @@ def read_support(
     log: Log | None = None,
     least: int = 2,
     option: str = "--support ",
+    tell_names: bool = True,
 ) -> ReadSupport:
     """Embeds the pictures of `<folder>/<class>/*`, or of a CSV list, a batch at a time.
 
@@ -44,6 +51,7 @@ def read_support(
         log: whether and how progress is shown.
         least: how many classes there must be.
         option: how the user gave the folder.
+        tell_names: whether to say which classes have nearly the same name.
 
     Raises:
         UserError: there is no such folder, or too few classes have pictures that can be read.
@@ -51,23 +59,26 @@ def read_support(
     listed = support_files(folder, option)
     class_of = {file: name for name, of_class in listed.files.items() for file in of_class}
     files = list(class_of)
+    embedder = with_levels(embedder, files)
     prepared = embedder.preparation
     features: list[torch.Tensor] = []
     kept: list[Path] = []
     digests: list[bytes] = []
+    changes: list[Change] = []
     left_out = list(listed.left_out)
     with Count("support", len(files), log) as count:
-        for batch in decode_ahead(files, prepared.size, prepared.grayscale):
+        for batch in read_ahead(files, prepared):
             if batch.files:
                 features.append(embedder(batch.images))
             kept += batch.files
+            changes += batch.changes
             digests += [hashlib.blake2b(image.numpy().tobytes()).digest() for image in batch.images]
             left_out += [one.why for one in batch.unread]
             count.add(len(batch.files) + len(batch.unread))
     names = [str(file) for file in kept]
     classes = [class_of[file] for file in kept]
-    rows, told = _distinct(digests, classes, names)
-    left_out += told
+    rows, copies = _distinct(digests, classes, names)
+    left_out += copies
     left = {classes[row] for row in rows}
     left_out += [
         f"{one_line(folder / name)}: no picture of it is left" for name in listed.files if name not in left
@@ -77,7 +88,27 @@ def read_support(
     support = Support.of(
         torch.cat(features)[rows], [classes[row] for row in rows], [names[row] for row in rows]
     )
-    return ReadSupport(support, tuple(left_out))
+    for sentence in nearly_same(support.classes) if tell_names else []:
+        tell(sentence)
+    for sentence in told(changes, prepared.ink, prepared.top, "support picture"):
+        tell(sentence)
+    return ReadSupport(support, tuple(left_out), embedder)
+
+
+def read_ahead(files: Sequence[Path], prepared: Preparation) -> Iterator[Decoded]:
+    """Pictures as the network of a classifier takes them."""
+    return decode_ahead(files, prepared.size, prepared.grayscale, ink=prepared.ink, top=prepared.top)
+
+
+def with_levels(embedder: Embedder, files: Sequence[Path]) -> Embedder:
+    """Takes grey values of more than 8 bits as before, or as these pictures need it, which is said."""
+    if embedder.preparation.levels is not None:
+        return embedder
+    deep = largest_values(files)
+    top = top_of(deep)
+    for sentence in told_of_levels(top, len(deep)):
+        tell(sentence)
+    return embedder.with_levels(top)
 
 
 def _distinct(

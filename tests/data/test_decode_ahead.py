@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mtl.data import decode_ahead as module
 from mtl.data.decode import decode
 from mtl.data.decode_ahead import decode_ahead
+from mtl.data.own_picture import Change
 from mtl.errors import UserError
 
 
@@ -52,16 +53,16 @@ def test_no_files_give_no_batch():
 
 
 def _numbered(files, monkeypatch, slow=()):
-    """`decode` that gives each file's number as an image, some later than others."""
+    """`own_picture` that gives each file's number as an image, some later than others."""
 
-    def fake(file, size, grayscale):
+    def fake(file, size, grayscale, ink, top):
         if int(file.name) in slow:
             time.sleep(0.01)
         if int(file.name) % 5 == 4:
             raise UserError(f"{file}: is odd")
-        return torch.full((1, 1, 1), int(file.name), dtype=torch.uint8)
+        return torch.full((1, 1, 1), int(file.name), dtype=torch.uint8), Change()
 
-    monkeypatch.setattr(module, "decode", fake)
+    monkeypatch.setattr(module, "own_picture", fake)
     return [Path(str(i)) for i in range(files)]
 
 
@@ -87,11 +88,11 @@ def test_whatever_takes_longer_the_order_stays(count, at_once, ahead, slow):
 def test_no_more_files_are_begun_than_may_be_ahead(monkeypatch):
     begun = []
 
-    def fake(file, size, grayscale):
+    def fake(file, size, grayscale, ink, top):
         begun.append(file)
-        return torch.zeros(1, 1, 1, dtype=torch.uint8)
+        return torch.zeros(1, 1, 1, dtype=torch.uint8), Change()
 
-    monkeypatch.setattr(module, "decode", fake)
+    monkeypatch.setattr(module, "own_picture", fake)
     batches = decode_ahead([Path(str(i)) for i in range(1000)], 1, True, at_once=4, ahead=6)
     next(batches)
     time.sleep(0.05)
@@ -106,18 +107,18 @@ def test_files_are_decoded_by_several_threads(monkeypatch):
         pytest.skip("one core decodes one after the other")
     meeting = threading.Barrier(2, timeout=10)  # passed by two at once or by none
 
-    def fake(file, size, grayscale):
+    def fake(file, size, grayscale, ink, top):
         meeting.wait()
-        return torch.zeros(1, 1, 1, dtype=torch.uint8)
+        return torch.zeros(1, 1, 1, dtype=torch.uint8), Change()
 
-    monkeypatch.setattr(module, "decode", fake)
+    monkeypatch.setattr(module, "own_picture", fake)
     assert len(list(decode_ahead([Path("a"), Path("b")], 1, True))) == 1
 
 
 def test_an_error_of_the_program_is_not_taken_for_a_bad_file(files, monkeypatch):
-    def broken(file, size, grayscale):
+    def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "decode", broken)
+    monkeypatch.setattr(module, "own_picture", broken)
     with pytest.raises(ZeroDivisionError):
         list(decode_ahead(files, 8, False))

@@ -17,6 +17,8 @@ from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surpl
 from mtl.data.folder_classes import Choice, choose
 from mtl.data.image_groups import group_name
 from mtl.data.image_set import ImageSet, Splits
+from mtl.data.levels import FULL, largest_values, top_of
+from mtl.data.levels import told as told_of_levels
 from mtl.errors import UserError, one_line
 from mtl.runtime.pictures import drawn_here
 
@@ -39,6 +41,8 @@ def load(config: Data, seed: int) -> Splits:
         require_apart(account.duplicates, _base(config))
     if told := _left_out(account):
         _log.warning("%s: left out %s; the command data names them", one_line(config.root), told)
+    for sentence in (*account.alike, *told_of_levels(account.levels, account.deep)):
+        _log.warning("%s: %s", one_line(config.root), sentence)
     return found.splits
 
 
@@ -66,9 +70,11 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     def build() -> tuple[Splits, Notes]:
         parts, unreadable = [], dict[str, str]()
         drawn = {file for file in files.values() if drawn_here(file)}
+        deep = largest_values(file for file in files.values() if file not in drawn)
+        top = top_of(deep, config.levels) if deep else None
         for classes in choice.parts:
             pictures = {name: [f for f in fs if f not in drawn] for name, fs in classes.items()}
-            part, told = decode_readable(pictures, size, grayscale, root, choice.groups)
+            part, told = decode_readable(pictures, size, grayscale, root, choice.groups, top or FULL)
             parts.append(part)
             unreadable |= told
         if sound and config.unreadable == "refuse":
@@ -79,7 +85,8 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         parts, scarce = _large_enough(parts, config, root)
         splits = Splits(parts[0], parts[1], parts[2], config.name)
         names = [source_name(file, root) for file in sorted(drawn)]
-        return splits, {**to_notes(unreadable, scarce, duplicates), "drawn": names}
+        found = {"drawn": names, "levels": top, "deep": len(deep)}
+        return splits, {**to_notes(unreadable, scarce, duplicates), **found}
 
     def still_unreadable(notes: Notes) -> bool:
         """A file may have become readable by rights or by a package, and look the same from outside."""
@@ -89,6 +96,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         *(size, grayscale, [sorted(part) for part in choice.parts], config.min_images),
         *((config.max_images, seed) if choice.capped else ()),
         *((config.group_by,) if choice.capped and config.group_by else ()),
+        ("levels", config.levels),
         *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search and near else ("exact",) if search else ()),
         *((choice.groups,) if choice.groups is not None else ()),
         fingerprint(choice.folders, root) if choice.folders else _fingerprint_of_list(choice, root),
@@ -105,8 +113,11 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         {**choice.passed_over, **drawn},
         unreadable,
         duplicates,
+        notes["levels"],
+        notes["deep"],
+        choice.alike,
     )
-    return Survey(splits, account)
+    return Survey(replace(splits, levels=account.levels), account)
 
 
 def _base(config: Data) -> Path:
