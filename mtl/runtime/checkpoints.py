@@ -1,7 +1,6 @@
 """Checkpoints: tensors and plain containers, written so that a file that exists always loads."""
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from mtl.config import Config, read_config, to_dict
 from mtl.errors import UserError
+from mtl.runtime.outputs import replacing
 
 FORMAT = 1
 #: Keys that say where images lie, not what they are: a set may move.
@@ -19,12 +19,8 @@ _ANYWHERE = frozenset({"data.root", "data.download"})
 
 def write(path: Path, payload: Mapping[str, Any]) -> None:
     """Writes beside `path`, flushes, then renames: a kill at any moment leaves old or new, whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(dict(payload), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def read(path: Path, hint: str = "") -> dict[str, Any]:

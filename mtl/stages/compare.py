@@ -25,6 +25,7 @@ from mtl.config.compare import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
+from mtl.runtime.outputs import require_folder
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
 from mtl.stages.cells import arm_cells, judge, pretrained_cell, pretraining_cell, train_arm
@@ -59,6 +60,7 @@ def compare(
         Interrupted: after Ctrl-C; what has ended is kept.
     """
     home = Path(config.checkpoints) / config.run
+    require_folder(home)
     if home.exists() and not resume:
         raise UserError(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
