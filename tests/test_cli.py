@@ -200,7 +200,9 @@ def test_a_failure_of_the_system_ends_with_1_and_one_sentence(monkeypatch, capsy
     assert capsys.readouterr() == ("", told)
 
 
-@pytest.mark.parametrize("where", ["checkpoints=mine.yaml", "run=" + 256 * "x", "checkpoints=/proc/nowhere"])
+@pytest.mark.parametrize(
+    "where", ["checkpoints=mine.yaml", "checkpoints=" + 256 * "x", "checkpoints=/proc/nowhere"]
+)
 @pytest.mark.parametrize("command", ["run", "pretrain", "meta-train", "evaluate", "compare"])
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(command, where, config, capsys):
     told = _mistake(capsys, command, "--config", str(config), where)
@@ -299,6 +301,16 @@ def test_fit_hands_on_what_is_asked(monkeypatch):
     given, _ = _handed_on(monkeypatch, "mtl.stages.fit.fit_again", "fit", "--classifier", "c", *more)
     assert given[:5] == (Path("c"), Path("more"), "a,b", Path("d"), True)
     assert not given[5].quiet
+
+
+def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    asked = ["--run=~/runs/a", "--support=~/things", "--query=~/new/*.jpg", "--out=~/a.csv"]
+    ((given,), _) = _handed_on(monkeypatch, "mtl.stages.predict.predict", "predict", *asked)
+    assert (given.run, given.support) == (Path("/home/me/runs/a"), Path("/home/me/things"))
+    assert (list(given.query), given.out) == (["/home/me/new/*.jpg"], Path("/home/me/a.csv"))
+    given, _ = _handed_on(monkeypatch, "mtl.stages.report.report", "report", "~/a", "--png=~/b")
+    assert given == ([Path("/home/me/a")], None, Path("/home/me/b"))
 
 
 def test_export_hands_on_what_is_asked(monkeypatch):

@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtl.cli.adding import add
+from mtl.cli.adding import add, path
 from mtl.config import Config, load_config
 
 if TYPE_CHECKING:
@@ -80,13 +79,18 @@ def add_to(commands: "Commands") -> None:
         resumable=False,
     )
     data.add_argument(
-        "--sheet", metavar="PNG", help="where to draw the sample sheet (default: <root>/<name>.png)"
+        "--sheet",
+        type=path,
+        metavar="PNG",
+        help="where to draw the sample sheet (default: <root>/<name>.png)",
     )
 
 
 def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
     sub.epilog = _OVERRIDES
-    sub.add_argument("--config", metavar="FILE", required=True, help="YAML file; configs/ holds some")
+    sub.add_argument(
+        "--config", type=path, metavar="FILE", required=True, help="YAML file; configs/ holds some"
+    )
     sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
     sub.set_defaults(quiet=False)
     if resumable:
@@ -136,7 +140,7 @@ def _compare(given: argparse.Namespace) -> None:
 def _data(given: argparse.Namespace) -> None:
     from mtl.stages.show_data import show_data
 
-    show_data(_config(given), Path(given.sheet) if given.sheet else None)
+    show_data(_config(given), given.sheet)
 
 
 def _show_results(settings: "Sequence[Setting]") -> None:
