@@ -194,11 +194,11 @@ class TestTextKeys:
 
 
 #: What overrides and documents are made of: all that has a meaning, and what has none.
-_WORDS = """1 -1 .nan .inf 1e400 9999999999999999999999 true null ~ [ ] { } , : - ? & * &a *a !!int !!bool !!set <<
-= | > ' # @ % a meta way data root run seed compare arms name 2020-99-99 010 0x1 1:30 \\ud800 ä 日 � 🦊"""
-_NAMES = """run checkpoints seed data data.root data.name data.sets data.classes data.classes.train meta.way meta.lr
-meta.way* backbone.weights backbone.channels evaluate.settings compare.arms runtime.threads log.quiet seed.x nothing
-. .."""
+_WORDS = """1 -1 .nan .inf 1e400 99999999999999999999 true null ~ [ ] { } , : - ? & * &a *a !!int !!bool !!set
+<< = | > ' # @ % a meta way data root run seed compare arms name 2020-99-99 010 0x1 1:30 \\ud800 ä 日 � 🦊"""
+_NAMES = """run checkpoints seed data data.root data.name data.sets data.classes data.classes.train meta.way
+meta.lr meta.way* backbone.weights backbone.channels evaluate.settings compare.arms runtime.threads log.quiet
+seed.x nothing . .."""
 _PIECES = st.sampled_from([*_WORDS.split(), "\n", "\t", "\0", '"'])
 _TEXTS = st.one_of(st.text(max_size=40), st.lists(_PIECES, max_size=12).map(" ".join))
 _KEYS = st.sampled_from(_NAMES.split())
