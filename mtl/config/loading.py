@@ -27,13 +27,13 @@ _WORDS = {
     "finite_number": "must be a finite number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number, written in digits",
     "int_type": "must be a whole number",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
     "string_unicode": "must be text without halves of letters (surrogates)",
     "string_type": "must be text; put quotes around a number or a date",
     "too_long": "must have {max_length} values, not {actual_length}",  # or, as `_distinct` has it, too few
@@ -116,7 +116,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = parse(text)
     except NotYaml as error:
-        raise UserError(f"{path}: is not YAML: {error}") from None
+        raise UserError(f"{one_line(path)[:300]}: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -194,8 +194,16 @@ def _sentences(error: Any) -> Iterator[str]:
         hint = "; one of them, they do not go together" if isinstance(value, list | tuple) else hint
         yield f"{key}: {shown(value)} is not allowed; allowed are {error['ctx']['expected']}{hint}"
     else:
-        words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**error.get("ctx", {}))
+        bounds = {name: _bound(of) for name, of in error.get("ctx", {}).items()}
+        words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**bounds)
         yield f"{key}: {shown(value)} is not allowed; it {words}"
+
+
+def _bound(value: Any) -> Any:
+    """A bound as messages have it: 1,000,000 and not 1e+06, 1 and not 1.0."""
+    if not isinstance(value, int | float):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:g}"
 
 
 def shown(value: Any) -> str:

@@ -223,7 +223,7 @@ class Runtime:
     """Where and how things run; nothing here changes what is computed, beyond rounding."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: Annotated[int, Field(ge=0, le=1024), NUMBER] = 0  # 0: as many as there are cores
+    threads: Annotated[int, Field(ge=0, le=512), NUMBER] = 0  # 0: as many as there are cores
     precision: Literal["float32", "bfloat16"] = "float32"  # of the backbone's convolutions
     keep_memory: bool = (
         True  # freed memory stays with the process: faster on Linux (glibc), nothing elsewhere

@@ -18,7 +18,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class NotYaml(ValueError):
-    """A text that is no YAML of ours; the message says why, on one line."""
+    """A text that is no YAML of ours; the message, which follows the name of the file, says why."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -64,13 +64,13 @@ def parse(text: str, all_texts: bool = False) -> Any:
         _weigh(node, {}, [])
         return loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise NotYaml(" ".join(str(error).split())[:300]) from None
+        raise NotYaml(f"is not YAML: {' '.join(str(error).split())[:300]}") from None
     except RecursionError:
         raise NotYaml("it nests too deep") from None
     except NotYaml:
         raise
     except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
-        raise NotYaml(f"it holds a value that is none ({str(error)[:100]})") from None
+        raise NotYaml(f"is not YAML: it holds a value that is none ({str(error)[:100]})") from None
     finally:
         loader.dispose()
 
