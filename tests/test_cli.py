@@ -210,6 +210,15 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(command, pla
     assert told.count("\n") == 1
 
 
+def test_a_working_folder_that_is_gone_is_told_at_once(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.main(["hard-tasks", "a"]) == 2
+    assert "working folder is no longer there" in capsys.readouterr().err
+
+
 def test_a_damaged_results_file_is_told_before_scoring(config, capsys):
     path = RunFolder.of(load_config(config)).results
     path.parent.mkdir(parents=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from mtl.cli import own_pictures, training, views
 from mtl.errors import RunStopped, UserError
-from mtl.runtime.failures import failure
+from mtl.runtime.failures import failure, require_working_folder
 from mtl.runtime.streams import lasting_streams, lost_output
 
 
@@ -31,6 +31,7 @@ def _run(given: argparse.Namespace) -> tuple[int, str]:
     """The exit code of a command, and what is to be said at its end."""
     command: Callable[[argparse.Namespace], None] = given.command
     try:
+        require_working_folder()
         command(given)
     except UserError as error:
         return 2, f"error: {error}"

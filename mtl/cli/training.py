@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
-What follows the = of a key that takes text is that text, as in "data.root=my photos #2"; in paths ~ is the home
-folder. SIGINT, SIGTERM and SIGHUP stop a training after its step, with a checkpoint written.
+What follows the = of a key that takes text is that text, as in "data.root=my photos #2"; in paths ~ is the
+home folder. SIGINT, SIGTERM and SIGHUP stop a training after its step, with a checkpoint written.
 A run lives in <checkpoints>/<run>/ and is never overwritten: --resume goes on with it.
 """
 

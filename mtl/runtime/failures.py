@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mtl.errors import one_line
+from mtl.errors import UserError, one_line
 
 FILE_NOTE = "file: "  # opens the note that names the file
 
@@ -64,6 +64,18 @@ def about(path: Path) -> Iterator[None]:
         raise
 
 
+def require_working_folder() -> None:
+    """Checks that relative paths lead anywhere: libraries end the process where they do not.
+
+    Raises:
+        UserError: the working folder was deleted.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working folder is no longer there; cd to one that is") from None
+
+
 def failure(error: BaseException, resumable: bool = False) -> str | None:
     """One sentence: which file, what failed, how to go on. None: `error` is no failure of the system.
 
@@ -75,8 +87,6 @@ def failure(error: BaseException, resumable: bool = False) -> str | None:
         return None
     number, cause = found
     file = _file(error)
-    if number == errno.ENOENT and _working_folder_gone():
-        return "the working folder is no longer there; cd to one that is"
     way_out = _WAYS_OUT.get(number or 0, "")
     if cause == _MEMORY:
         way_out = _LESS if resumable else "close other programs"
@@ -102,14 +112,6 @@ def _cause(error: BaseException) -> tuple[int | None, str] | None:
         before = error.__context__
         return _cause(before) if isinstance(before, OSError) else (errno.ENOSPC, "cannot be written")
     return found
-
-
-def _working_folder_gone() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _file(error: BaseException) -> str:

@@ -75,16 +75,6 @@ def test_a_mistake_in_sql_is_an_error_of_the_program():
     assert failure(caught.value) is None
 
 
-def test_a_working_folder_that_is_gone_is_told(tmp_path, monkeypatch):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    with pytest.raises(FileNotFoundError) as caught:
-        os.mkdir("a")
-    assert "the working folder is no longer there" in failure(caught.value)
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_checkpoint_that_finds_no_room_names_its_file_and_leaves_nothing(tmp_path):
     os.symlink("/dev/full", tmp_path / f".a.pt.{os.getpid()}.tmp")  # where it is written first
