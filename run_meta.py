@@ -1,8 +1,38 @@
 """Few-shot classification by meta-transfer learning: `python run_meta.py --help`."""
 
+import os
 import sys
 
-from mtl.cli import main
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def start() -> int:
+    """Runs the command line, and says in a sentence what is missing to run it."""
+    if sys.version_info < (3, 11):  # noqa: UP036  # older Pythons get this far, and no further
+        return missing("Python 3.11 or newer is needed, and this is Python " + sys.version.split()[0])
+    try:
+        from mtl.cli import main
+
+        return main()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "mtl":
+            raise
+        return missing(error.name + " is not installed")
+    except KeyboardInterrupt:  # while modules are still being imported
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def missing(what: str) -> int:
+    """Says what is missing for this interpreter, and how to have it."""
+    activate = os.path.join(HERE, ".venv", "bin", "activate")
+    if os.path.exists(activate):
+        way_out = "`source " + activate + "` first"
+    else:
+        way_out = "`make install` makes an environment here, then `source .venv/bin/activate`"
+    sys.stderr.write("error: " + what + " (" + sys.executable + "); " + way_out + "\n")
+    return 2
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

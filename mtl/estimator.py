@@ -80,9 +80,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         made = cls(run=path, open_set=open_set, device=device)
         with _value_errors():
-            if Path(path).is_file():
-                return made._taking(file.load(Path(path), made._runtime()))
-            RunFolder(Path(path)).read_config()
+            place = Path(os.path.expanduser(path))
+            if place.is_file():
+                return made._taking(file.load(place, made._runtime()))
+            RunFolder(place).read_config()
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -94,8 +95,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         with _value_errors():
-            require_free(Path(path), overwrite=True)
-            file.save(self.fitted_, Path(path))
+            place = Path(os.path.expanduser(path))
+            require_free(place, overwrite=True)
+            file.save(self.fitted_, place)
 
     def fit(self, X: Any, y: Any) -> Self:
         """Learns from images and the label of each.
@@ -187,7 +189,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Runtime(device=self.device, keep_memory=False)  # type: ignore[arg-type]
 
     def _embedder(self) -> Embedder:
-        path, runtime = Path(self.run), self._runtime()
+        path, runtime = Path(os.path.expanduser(self.run)), self._runtime()
         return file.load(path, runtime).embedder if path.is_file() else embedder_of_run(path, runtime)
 
     def _answers(self, images: Any, open_set: bool) -> Answers:

@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, and mistakes told without a traceback."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -192,6 +193,63 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys, error, told):
     assert capsys.readouterr() == ("", told)
 
 
+def test_a_failure_of_the_system_ends_with_1_and_one_sentence(monkeypatch, capsys):
+    error = OSError(28, "No space left on device", "a/report.html")
+    assert _command_that_raises(monkeypatch, error) == 1
+    told = "stopped: a/report.html: No space left on device; free some space\n"
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    "where", ["checkpoints=mine.yaml", "checkpoints=" + 256 * "x", "checkpoints=/proc/nowhere"]
+)
+@pytest.mark.parametrize("command", ["run", "pretrain", "meta-train", "evaluate", "compare"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(command, place, config, capsys):
+    told = _mistake(capsys, command, "--config", str(config), f"checkpoints={place}")
+    assert "no folder can be written there" in told
+    assert told.count("\n") == 1
+
+
+def test_a_working_folder_that_is_gone_is_told_at_once(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.main(["hard-tasks", "a"]) == 2
+    assert "working folder is no longer there" in capsys.readouterr().err
+
+
+def test_a_damaged_results_file_is_told_before_scoring(config, capsys):
+    path = RunFolder.of(load_config(config)).results
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert "results.json: cannot be read" in _mistake(capsys, "evaluate", "--config", str(config))
+
+
+def test_a_package_that_is_missing_is_one_sentence_that_says_how_to_have_it(tmp_path):
+    (tmp_path / "pydantic.py").write_text("raise ModuleNotFoundError('No module', name='pydantic')")
+    done = subprocess.run(
+        [sys.executable, ROOT / "run_meta.py", "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: pydantic is not installed ({sys.executable}); ")
+    assert "activate" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_older_python_is_told_so(monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("run_meta", ROOT / "run_meta.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    assert script.start() == 2
+    assert "Python 3.11 or newer is needed" in capsys.readouterr().err
+
+
 def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         _command_that_raises(monkeypatch, ZeroDivisionError())
@@ -252,6 +310,16 @@ def test_fit_hands_on_what_is_asked(monkeypatch):
     given, _ = _handed_on(monkeypatch, "mtl.stages.fit.fit_again", "fit", "--classifier", "c", *more)
     assert given[:5] == (Path("c"), Path("more"), "a,b", Path("d"), True)
     assert not given[5].quiet
+
+
+def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    asked = ["--run=~/runs/a", "--support=~/things", "--query=~/new/*.jpg", "--out=~/a.csv"]
+    ((given,), _) = _handed_on(monkeypatch, "mtl.stages.predict.predict", "predict", *asked)
+    assert (given.run, given.support) == (Path("/home/me/runs/a"), Path("/home/me/things"))
+    assert (list(given.query), given.out) == (["/home/me/new/*.jpg"], Path("/home/me/a.csv"))
+    given, _ = _handed_on(monkeypatch, "mtl.stages.report.report", "report", "~/a", "--png=~/b")
+    assert given == ([Path("/home/me/a")], None, Path("/home/me/b"))
 
 
 def test_export_hands_on_what_is_asked(monkeypatch):

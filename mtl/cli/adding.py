@@ -1,7 +1,9 @@
 """How a subcommand is added."""
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,3 +25,8 @@ def add(
     )
     sub.set_defaults(command=command)
     return sub
+
+
+def path(text: str) -> Path:
+    """A path of the command line; ~ is the home folder also where no shell has seen it, as in --out=~/x."""
+    return Path(os.path.expanduser(text))

@@ -1,38 +1,50 @@
 """From words on the command line to one command, and from its mistakes to sentences and exit codes."""
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Sequence
 
 from mtl.cli import own_pictures, training, views
 from mtl.errors import RunStopped, UserError
+from mtl.runtime.failures import failure, require_working_folder
+from mtl.runtime.streams import lasting_streams, lost_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
 
-    Returns the exit code: 0 done, 1 stopped, 2 a mistake of the user, 130 interrupted.
+    Returns the exit code: 0 done, 1 stopped (also by the system), 2 a mistake of the user, 130 interrupted.
+    A standard output that nobody reads any more changes nothing: the command does all else that it does.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter of a name still shows the rest
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    given = _parse(arguments)
+    with lasting_streams():
+        given = _parse(arguments)
+        code, sentence = _run(given)
+        if sentence:
+            print(sentence, file=sys.stderr)
+        elif lost := lost_output():
+            print(f"stopped: standard output: cannot be written ({lost})", file=sys.stderr)
+            return 1
+        return code
+
+
+def _run(given: argparse.Namespace) -> tuple[int, str]:
+    """The exit code of a command, and what is to be said at its end."""
     command: Callable[[argparse.Namespace], None] = given.command
     try:
+        require_working_folder()
         command(given)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2, f"error: {error}"
     except RunStopped as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return 1
+        return 1, f"stopped: {error}"
     except KeyboardInterrupt as error:
-        print(str(error) or "interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, as in `| head`, has had enough
-        sys.stderr.close()
-    return 0
+        return 130, str(error) or "interrupted"
+    except Exception as error:
+        sentence = failure(error, resumable=hasattr(given, "resume"))
+        if sentence is None:  # an error of the program keeps its traceback
+            raise
+        return 1, f"stopped: {sentence}"
+    return 0, ""
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,10 +1,10 @@
 """The commands for a person's own pictures: a few of each class are enough."""
 
 import argparse
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
-from mtl.cli.adding import add
+from mtl.cli.adding import add, path
 from mtl.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,10 +61,17 @@ def add_to(commands: "Commands") -> None:
     predict.epilog = _SUPPORT + _QUERY
     _takes_source(predict)
     predict.add_argument(
-        "--query", metavar="PICTURES", nargs="+", action="extend", required=True, help="what to answer"
+        "--query",
+        type=os.path.expanduser,
+        metavar="PICTURES",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="what to answer",
     )
     predict.add_argument(
         "--out",
+        type=path,
         metavar="FILE",
         default="predictions.csv",
         help="the table, .csv or .json (default predictions.csv); beside it .html and .png",
@@ -83,6 +90,7 @@ def add_to(commands: "Commands") -> None:
     _takes_source(score)
     score.add_argument(
         "--pictures",
+        type=path,
         metavar="DIR",
         required=True,
         help="other pictures of these classes, like a support folder",
@@ -99,17 +107,19 @@ def add_to(commands: "Commands") -> None:
     )
     fit.epilog = _SUPPORT + _FIT
     _takes_source(fit)
-    fit.add_argument("--out", metavar="FILE", help="the classifier, e.g. things.fewshot")
-    fit.add_argument("--add", metavar="DIR", help="a support folder whose pictures are added")
+    fit.add_argument("--out", type=path, metavar="FILE", help="the classifier, e.g. things.fewshot")
+    fit.add_argument("--add", type=path, metavar="DIR", help="a support folder whose pictures are added")
     fit.add_argument("--remove", metavar="CLASSES", help="classes to forget, with commas between them")
     _takes_common(fit, "another file that is there already")
 
     export = add(
         commands, "export", _export, "a classifier for other programs", "Pixels in, probabilities out."
     )
-    export.add_argument("--classifier", metavar="FILE", required=True, help="made by fit")
+    export.add_argument("--classifier", type=path, metavar="FILE", required=True, help="made by fit")
     export.add_argument("--format", required=True, help="onnx or torch_export")
-    export.add_argument("--out", metavar="FILE", help="default: beside the classifier, as .onnx or .pt2")
+    export.add_argument(
+        "--out", type=path, metavar="FILE", help="default: beside the classifier, as .onnx or .pt2"
+    )
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
 
     curve = add(
@@ -123,7 +133,7 @@ def add_to(commands: "Commands") -> None:
     curve.epilog = _SUPPORT
     _takes_source(curve)
     curve.add_argument(
-        "--out", metavar="PNG", default="learning-curve.png", help="default learning-curve.png"
+        "--out", type=path, metavar="PNG", default="learning-curve.png", help="default learning-curve.png"
     )
     _takes_common(curve, "a file that is there already")
 
@@ -131,21 +141,17 @@ def add_to(commands: "Commands") -> None:
 def _takes_source(sub: argparse.ArgumentParser) -> None:
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--run", metavar="DIR", help="of a trained run, e.g. checkpoints/cifar_fs; with --support"
+        "--run", type=path, metavar="DIR", help="of a trained run, e.g. checkpoints/cifar_fs; with --support"
     )
-    source.add_argument("--classifier", metavar="FILE", help="made by fit")
+    source.add_argument("--classifier", type=path, metavar="FILE", help="made by fit")
     sub.add_argument(
-        "--support", metavar="DIR", help="your classes, a folder each, or a CSV file; with --run"
+        "--support", type=path, metavar="DIR", help="your classes, a folder each, or a CSV; with --run"
     )
 
 
 def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("--overwrite", action="store_true", help=f"replace {what}")
     sub.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def _require_source(given: argparse.Namespace) -> None:
@@ -163,10 +169,10 @@ def _predict(given: argparse.Namespace) -> None:
     predict(
         Asked(
             given.query,
-            run=_path(given.run),
-            support=_path(given.support),
-            classifier=_path(given.classifier),
-            out=Path(given.out),
+            run=given.run,
+            support=given.support,
+            classifier=given.classifier,
+            out=given.out,
             open_set=given.open_set,
             overwrite=given.overwrite,
             quiet=given.quiet,
@@ -179,8 +185,7 @@ def _score(given: argparse.Namespace) -> None:
     from mtl.config import Log
     from mtl.stages.score import score
 
-    source = _path(given.run), _path(given.support), _path(given.classifier)
-    score(Path(given.pictures), *source, Log(quiet=given.quiet))
+    score(given.pictures, given.run, given.support, given.classifier, Log(quiet=given.quiet))
 
 
 def _fit(given: argparse.Namespace) -> None:
@@ -197,17 +202,17 @@ def _fit(given: argparse.Namespace) -> None:
     from mtl.config import Log
     from mtl.stages.fit import fit_again, fit_new
 
-    log, out = Log(quiet=given.quiet), _path(given.out)
+    log, out = Log(quiet=given.quiet), given.out
     if given.classifier is not None:
-        fit_again(Path(given.classifier), _path(given.add), given.remove, out, given.overwrite, log)
+        fit_again(given.classifier, given.add, given.remove, out, given.overwrite, log)
     elif out is not None:
-        fit_new(Path(given.run), Path(given.support), out, given.overwrite, log)
+        fit_new(given.run, given.support, out, given.overwrite, log)
 
 
 def _export(given: argparse.Namespace) -> None:
     from mtl.stages.export import export
 
-    export(Path(given.classifier), given.format, _path(given.out), given.overwrite)
+    export(given.classifier, given.format, given.out, given.overwrite)
 
 
 def _learning_curve(given: argparse.Namespace) -> None:
@@ -216,5 +221,5 @@ def _learning_curve(given: argparse.Namespace) -> None:
     from mtl.stages.learning_curve import learning_curve
 
     log = Log(quiet=given.quiet)
-    source = _path(given.run), _path(given.support), _path(given.classifier)
-    learning_curve(Path(given.out), *source, given.overwrite, log)
+    source = given.run, given.support, given.classifier
+    learning_curve(given.out, *source, given.overwrite, log)

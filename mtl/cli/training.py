@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtl.cli.adding import add
+from mtl.cli.adding import add, path
 from mtl.config import Config, load_config
 
 if TYPE_CHECKING:
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
+What follows the = of a key that takes text is that text, as in "data.root=my photos #2"; in paths ~ is the
+home folder. SIGINT, SIGTERM and SIGHUP stop a training after its step, with a checkpoint written.
 A run lives in <checkpoints>/<run>/ and is never overwritten: --resume goes on with it.
 """
 
@@ -81,6 +82,7 @@ def add_to(commands: "Commands") -> None:
     )
     data.add_argument(
         "--sheet",
+        type=path,
         metavar="PNG",
         help="where to draw the sample sheet (default: <data.name>.png in this folder)",
     )
@@ -88,7 +90,9 @@ def add_to(commands: "Commands") -> None:
 
 def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
     sub.epilog = _OVERRIDES
-    sub.add_argument("--config", metavar="FILE", required=True, help="YAML file; configs/ holds some")
+    sub.add_argument(
+        "--config", type=path, metavar="FILE", required=True, help="YAML file; configs/ holds some"
+    )
     sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
     sub.set_defaults(quiet=False)
     if resumable:
@@ -138,7 +142,7 @@ def _compare(given: argparse.Namespace) -> None:
 def _data(given: argparse.Namespace) -> None:
     from mtl.stages.show_data import show_data
 
-    show_data(_config(given), Path(given.sheet) if given.sheet else None)
+    show_data(_config(given), given.sheet)
 
 
 def _show_results(settings: "Sequence[Setting]") -> None:

@@ -4,10 +4,9 @@ import argparse
 import shutil
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtl.cli.adding import add
+from mtl.cli.adding import add, path
 from mtl.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def add_to(commands: "Commands") -> None:
         "which tasks, classes and pairs were hard",
         "Reads the ledger of a run.",
     )
-    hard.add_argument("folder", help="of the run, e.g. checkpoints/omniglot")
+    hard.add_argument("folder", type=path, help="of the run, e.g. checkpoints/omniglot")
     hard.add_argument("--top", type=int, default=20, help="rows a table (default 20)")
     hard.add_argument("--round", type=int, help="as it stood in this round")
     hard.add_argument("--format", choices=("table", "json", "csv"), default="table")
@@ -45,9 +44,13 @@ def add_to(commands: "Commands") -> None:
         "one page that shows what was hard, with pictures",
         "Reads one run, or several, held\nagainst the first. Writes report.html, which needs no network.",
     )
-    page.add_argument("folders", nargs="+", metavar="folder", help="of a run, e.g. checkpoints/omniglot")
-    page.add_argument("--out", metavar="HTML", help="the page (default: report.html in the first folder)")
-    page.add_argument("--png", metavar="DIR", help="each figure as PNG and SVG too, for papers")
+    page.add_argument(
+        "folders", type=path, nargs="+", metavar="folder", help="of a run, e.g. checkpoints/omniglot"
+    )
+    page.add_argument(
+        "--out", type=path, metavar="HTML", help="the page (default: report.html in the first folder)"
+    )
+    page.add_argument("--png", type=path, metavar="DIR", help="each figure as PNG and SVG too, for papers")
     paces = add(
         commands,
         "curriculum",
@@ -55,8 +58,10 @@ def add_to(commands: "Commands") -> None:
         "which images of a self-paced pretraining counted when",
         "Draws the record of a run as\ncurriculum.png and curriculum.gif.",
     )
-    paces.add_argument("folder", help="of the run, e.g. checkpoints/omniglot")
-    paces.add_argument("--out", metavar="DIR", help="where the pictures go (default: the folder of the run)")
+    paces.add_argument("folder", type=path, help="of the run, e.g. checkpoints/omniglot")
+    paces.add_argument(
+        "--out", type=path, metavar="DIR", help="where the pictures go (default: the folder of the run)"
+    )
 
 
 def _hard_tasks(given: argparse.Namespace) -> None:
@@ -65,33 +70,32 @@ def _hard_tasks(given: argparse.Namespace) -> None:
     from mtl.runtime.run_folder import RunFolder
     from mtl.stages.follow import follow
 
-    path = RunFolder(Path(given.folder)).ledger
+    ledger_path = RunFolder(given.folder).ledger
     if given.follow:
         if given.format == "csv":
             raise UserError("--format csv: does not go with --follow; table and json do")
         if given.round is not None:
             raise UserError("--round: does not go with --follow, which shows the run as it stands")
-        follow(path, given.top, given.format, given.every)
+        follow(ledger_path, given.top, given.format, given.every)
         return
     if given.every is not None:
         raise UserError("--every: says how often --follow looks, and does not go without it")
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    with Ledger.read(path) as ledger:
+    with Ledger.read(ledger_path) as ledger:
         print(render(ledger, given.top, given.round, given.format, min(max(80, columns), 140)), end="")
 
 
 def _report(given: argparse.Namespace) -> None:
     from mtl.stages.report import report
 
-    folders = [Path(folder) for folder in given.folders]
-    path = report(folders, Path(given.out) if given.out else None, Path(given.png) if given.png else None)
-    print(f"Report: {path}" + (f", figures: {given.png}" if given.png else ""))
+    page = report(given.folders, given.out, given.png)
+    print(f"Report: {page}" + (f", figures: {given.png}" if given.png else ""))
 
 
 def _curriculum(given: argparse.Namespace) -> None:
     from mtl.stages.draw_curriculum import draw_curriculum
 
-    draw_curriculum(Path(given.folder), Path(given.out) if given.out else None)
+    draw_curriculum(given.folder, given.out)
 
 
 def _seconds(text: str) -> float:

@@ -1,11 +1,11 @@
 """The section `compare`: which ways of training are held against each other."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from mtl.config.values import STRICT, Count, Positive
+from mtl.config.values import NUMBER, STRICT, UpToAMillion, folder_name
 
 Overrides = tuple[str, ...]  # each as on the command line: "hard_tasks.share=0.3"
 
@@ -30,9 +30,9 @@ class Arm:
     @field_validator("name")
     @classmethod
     def _can_be_a_folder(cls, name: str) -> str:
-        if not name or name != name.strip() or any(c in name for c in '/\\:*?"<>|.'):
-            raise ValueError('must do for a folder: no / \\ : * ? " < > | . in it, not empty')
-        return name
+        if "." in name:
+            raise ValueError("must do for a folder: no . in it")
+        return folder_name(name)
 
 
 def _arm(name: str, change: str, *trials: str) -> Arm:
@@ -94,8 +94,8 @@ class Compare:
     stage: Literal["meta_train", "pretrain"] = "meta_train"  # in what the arms differ
     arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     reference: str = "uniform"  # the arm that the others are held against
-    seeds: Positive = 5  # seed, seed + 1, ...
-    judged_tasks: Count = 2000  # novel tasks that the pretrained backbone's confusions make hard
+    seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 5  # seed, seed + 1, ...
+    judged_tasks: UpToAMillion = 2000  # novel tasks that the pretrained backbone's confusions make hard
     longer: bool = True  # beside the arms: the time of meta-training spent on pretraining instead
     keep_ledgers: bool = False  # the ledgers of the arms, some of them hundreds of megabytes
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mtl.config.values import STRICT, Count, NonNegative, Positive, Rate, Share
+from mtl.config.values import STRICT, NonNegative, Positive, Rate, Several, Share, Size, Tasks, UpTo10000
 
 SURVEYED = frozenset({"all_pairs", "fisher", "neighbours"})  # samplers that look at features of the classes
 
@@ -43,10 +43,10 @@ class HardTasks:
     every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool; all_pairs, fisher
     #   and neighbours look at the classes anew; the others write their weights down
 
-    snapshots: Count = 0  # networks of so many last rounds that are kept, to vote at evaluation
+    snapshots: UpTo10000 = 0  # networks of so many last rounds that are kept, to vote at evaluation
 
     unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
-    pool: Positive = 40  # boosted: tasks of one round's meta-test
+    pool: Tasks = 40  # boosted: tasks of one round's meta-test
     rate: NonNegative = 0.5  # boosted, all_pairs, ν: how much of AdaBoost's α is used; class_pair, α
     forget: Share = 0.9  # boosted, all_pairs, class_pair, τ: power on the old weights; posterior,
     #   learning_progress, within_group, self_paced: what is left of a class's older answers at each visit
@@ -57,20 +57,18 @@ class HardTasks:
     draw: Literal["thompson", "softmax"] = "thompson"  # posterior
     temperature: Rate = 0.1  # posterior with softmax, within_group: of the classes' errors
     slow: Share = 0.98  # learning_progress: like `forget`, of the estimate that lags behind
-    look: Annotated[int, Field(ge=2)] = 10  # all_pairs, fisher, neighbours: images of each class looked at
+    look: Several = 10  # all_pairs, fisher, neighbours: images of each class looked at
     neighbours: Positive | None = None  # neighbours: the others are drawn from so many nearest, at least
     #   N − 1; 3 N where it is null
     within: Literal["uniform", "hard"] = "uniform"  # within_group: which classes of the group
-    candidates: Annotated[int, Field(ge=2)] = 16  # fisher, self_paced: tasks that one is chosen from
+    candidates: Several = 16  # fisher, self_paced: tasks that one is chosen from
     part: Annotated[float, Field(gt=0, le=1)] = 0.4  # fisher: share of the candidates, the hardest, that it
     #   is drawn from; self_paced: share, the easiest, at the start
     pace: Literal["grow", "move"] = "grow"  # self_paced: the share grows to all, or moves to the hardest
 
-    collect: Positive = 10  # meta_batch and its controls: meta-batches between two hard meta-batches
-    hard: Positive = 10  # the same, K': tasks drawn from the pool of classes
-    hard_batches: Positive | None = (
-        None  # the same: K' in meta-batches of meta.tasks tasks, instead of `hard`
-    )
+    collect: Size = 10  # meta_batch and its controls: meta-batches between two hard meta-batches
+    hard: Size = 10  # the same, K': tasks drawn from the pool of classes
+    hard_batches: Size | None = None  # the same: K' in meta-batches of meta.tasks tasks, instead of `hard`
     duplicates: Literal["drop", "keep", "adjacent"] = "drop"  # the same: a class met twice counts once, or
     #   twice; adjacent: once only if met in consecutive tasks, and it may then fill two ways of one task
     few: Literal["fill", "skip"] = "fill"  # the same: fewer classes in the pool than ways

@@ -5,14 +5,20 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from mtl.config.keys import section, text_kind
 from mtl.config.schema import Config
-from mtl.errors import UserError
+from mtl.config.yaml_text import NotYaml, parse, read_text
+from mtl.errors import UserError, one_line
+
+_LETTERS = 100  # of a value in a message
+_MOST = 20  # mistakes that are told
 
 #: What pydantic's errors say to a user.
 _WORDS = {
@@ -21,13 +27,14 @@ _WORDS = {
     "finite_number": "must be a finite number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number, written in digits",
     "int_type": "must be a whole number",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_unicode": "must be text without halves of letters (surrogates)",
     "string_type": "must be text; put quotes around a number or a date",
     "too_long": "must have {max_length} values, not {actual_length}",  # or, as `_distinct` has it, too few
     "too_short": "must have at least {min_length} value",
@@ -59,10 +66,11 @@ def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ())
     try:
         config = TypeAdapter(Config).validate_python(dict(tree))
     except ValidationError as error:
-        for e in _distinct(error.errors()):
+        for e in islice(_distinct(error.errors(include_url=False)), _MOST):
             sentences += _sentences(e)
     if sentences:
-        raise UserError(f"{origin}: {len(sentences)} mistake(s)\n" + "\n".join(f"  {s}" for s in sentences))
+        told = [f"  {one_line(s)}" for s in sentences[:_MOST]]
+        raise UserError("\n".join([f"{origin}: {len(sentences)} mistake(s)", *told]))
     return config
 
 
@@ -96,15 +104,19 @@ def to_yaml(config: Config) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_text(path)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.4)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise UserError(f"{path}: there is no such config{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{one_line(path)[:300]}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # NotYaml, or a path with a NUL
+        raise UserError(f"{one_line(path)[:300]}: {error}") from None
+    try:
+        tree = parse(text)
+    except NotYaml as error:
+        raise UserError(f"{one_line(path)[:300]}: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -115,35 +127,53 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        return [f"{text!r}: an override is written key.sub=value, for example meta.way=5"]
+        return [f"{shown(text)}: an override is written key.sub=value, for example meta.way=5"]
     times = key.endswith("*")
     *parents, last = key.rstrip("*").strip().split(".")
     for parent in parents:
         below = tree.setdefault(parent, {})
         if not isinstance(below, dict):
-            return [f"{key}: {parent} is a single value and has no keys below it"]
+            return [f"{key[:100]}: {parent[:100]} is a single value and has no keys below it"]
         tree = below
     try:
-        before = tree.get(last)
-        if times and (isinstance(before, bool) or not isinstance(before, int | float)):
-            raise ValueError
-        tree[last] = before * float(value) if times else yaml.safe_load(value)  # type: ignore[operator]
-    except ValueError:
-        return [f"{text}: *= multiplies a number of the config by a number"]
-    except yaml.YAMLError:
-        return [f"{key}: {value!r} is not a YAML value (numbers, true, words, [lists])"]
+        tree[last] = _times(tree.get(last), value) if times else _value([*parents, last], value)
+    except NotYaml as error:
+        why = f"; {error}" if " is there twice" in str(error) else ""
+        return [f"{key[:100]}: {shown(value)} is not a YAML value (numbers, true, words, [lists]){why}"]
+    except (ValueError, OverflowError):
+        return [f"{text[:100]}: *= multiplies a number of the config by a number"]
     return []
+
+
+def _times(before: Any, factor: str) -> float:
+    if isinstance(before, bool) or not isinstance(before, int | float):
+        raise ValueError
+    return before * float(factor)
+
+
+def _value(key: Sequence[str], text: str) -> Any:
+    """What an override gives to a key: where that takes text, the text as it stands.
+
+    Raises:
+        NotYaml: the key takes other values, and the text is no YAML.
+    """
+    kind, optional = text_kind(key)
+    if kind == "text":
+        return None if optional and text in {"null", "~"} else text
+    if kind == "texts" and not text.lstrip().startswith("["):
+        return None if optional and text in {"null", "~"} else text
+    return parse(text, all_texts=kind == "texts")
 
 
 def _sentences(error: Any) -> Iterator[str]:
     """One pydantic error in the words of a user: full key, value, what is allowed, the nearest match."""
-    location = [str(part) for part in error["loc"]]
+    location = [str(part)[:_LETTERS] for part in error["loc"]]
     kind, value = error["type"], error["input"]
     if kind == "value_error" and not location:  # checks across sections name their keys themselves
         yield from str(error["ctx"]["error"]).split("\n")
         return
     if kind == "unexpected_keyword_argument":
-        known = [f.name for f in dataclasses.fields(_section(location[:-1]))]
+        known = [f.name for f in dataclasses.fields(section(location[:-1]))]
         near = difflib.get_close_matches(location[-1], known, 1, 0.5)
         prefix = ".".join([*location[:-1], ""])
         hint = f"did you mean {prefix}{near[0]}? " if near else ""
@@ -155,17 +185,31 @@ def _sentences(error: Any) -> Iterator[str]:
     elif kind == "invalid_key":
         yield f"{key}: no such key; keys are words"
     elif kind == "dataclass_type":
-        found = "is empty" if value is None else f"{value!r} is a single value"
+        found = "is empty" if value is None else f"{shown(value)} is a single value"
         yield f"{key}: {found}, but {key} is a section with keys of its own"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        near = difflib.get_close_matches(str(value), allowed, 1, 0.5)
+        near = difflib.get_close_matches(str(value)[:_LETTERS], allowed, 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         hint = "; one of them, they do not go together" if isinstance(value, list | tuple) else hint
-        yield f"{key}: {value!r} is not allowed; allowed are {error['ctx']['expected']}{hint}"
+        yield f"{key}: {shown(value)} is not allowed; allowed are {error['ctx']['expected']}{hint}"
     else:
-        words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**error.get("ctx", {}))
-        yield f"{key}: {value!r} is not allowed; it {words}"
+        bounds = {name: _bound(of) for name, of in error.get("ctx", {}).items()}
+        words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**bounds)
+        yield f"{key}: {shown(value)} is not allowed; it {words}"
+
+
+def _bound(value: Any) -> Any:
+    """A bound as messages have it: 1,000,000 and not 1e+06, 1 and not 1.0."""
+    if not isinstance(value, int | float):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:g}"
+
+
+def shown(value: Any) -> str:
+    """A value as messages have it: as Python writes it, cut to 100 letters."""
+    text = repr(value[: 2 * _LETTERS] if isinstance(value, str) else value)
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 4]} ..."
 
 
 def _distinct(errors: Sequence[Any]) -> Iterator[Any]:
@@ -185,16 +229,6 @@ def _distinct(errors: Sequence[Any]) -> Iterator[Any]:
 
 
 def _full_key(location: Sequence[str | int]) -> str:
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).removeprefix(".")
-
-
-def _section(path: Sequence[str]) -> Any:
-    section: Any = Config
-    for name in path:
-        if name.isdigit():  # a place in a list of sections
-            section = get_args(section)[0]
-        else:
-            section = next(f.type for f in dataclasses.fields(section) if f.name == name)
-            while get_origin(section) is Annotated:
-                section = get_args(section)[0]
-    return section
+    return "".join(
+        f"[{p}]" if isinstance(p, int) else f".{str(p)[:_LETTERS]}" for p in location
+    ).removeprefix(".")

@@ -11,13 +11,22 @@ from mtl.config.compare import Compare
 from mtl.config.fit import misfits
 from mtl.config.hard_tasks import HardTasks
 from mtl.config.values import (
+    NUMBER,
     STRICT,
     Count,
     Layout,
     NonNegative,
+    PathText,
     Positive,
     Rate,
+    Seed,
+    Several,
     Share,
+    Size,
+    Tasks,
+    UpTo10000,
+    UpToAMillion,
+    folder_name,
     regular_expression,
 )
 from mtl.config.weighting import Balance, Examples, Sets
@@ -27,12 +36,12 @@ from mtl.config.weighting import Balance, Examples, Sets
 class Augment:
     """Random changes of training images, drawn for each image on its own."""
 
-    crop: Count = 0  # pixels of padding around a random crop
+    crop: Annotated[int, Field(ge=0, le=1024), NUMBER] = 0  # pixels of padding around a random crop
     flip: bool = False  # left-right
-    rotate: NonNegative = 0.0  # up to so many degrees either way
+    rotate: Annotated[float, Field(ge=0, le=360)] = 0.0  # up to so many degrees either way
     translate: Share = 0.0  # up to this share of the side
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # zoom in [1 - scale, 1 + scale]
-    shear: NonNegative = 0.0  # up to so many degrees
+    shear: Annotated[float, Field(ge=0, le=89)] = 0.0  # up to so many degrees
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor in [1 - b, 1 + b]
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -67,15 +76,17 @@ class Data:
 
     name: Literal[SetName, "several"] = "glyphs"
     sets: tuple[SetName, ...] = ()  # several only: these as one, brought to one size and number of channels
-    root: str = "data"  # where the set lies, and where its decoded copy is kept
-    image_size: Annotated[int, Field(ge=16, le=1024)] | None = None  # None: the weights', or the set's own
+    root: PathText = "data"  # where the set lies, and where its decoded copy is kept
+    image_size: Annotated[int, Field(ge=16, le=1024), NUMBER] | None = (
+        None  # None: the weights', or the set's own
+    )
     grayscale: bool | None = None  # None: the set's own
     split: Literal["vinyals", "lake"] = "vinyals"  # omniglot only
     rotations: bool = (
         False  # omniglot only: each character turned by 90, 180, 270 degrees is a further class;
     )
     #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
-    samples_per_class: Positive = 20  # glyphs only
+    samples_per_class: Size = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
     classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the six below as well
     layout: Layout = (
@@ -93,9 +104,7 @@ class Data:
     unreadable: Literal["refuse", "skip"] = "refuse"  # images that cannot be read: an error, or left out
     levels: Literal["auto", "full"] | Positive = "auto"  # image_folder: which grey value is white in files of
     #   more than 8 bits: the largest of the fewest bits that hold all values; that of 16 bits; or this one
-    split_seed: Count = (
-        0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
-    )
+    split_seed: Seed = 0  # of drawn splits, glyph samples and held-out images; runs of other seeds share them
     download: bool = True  # fetch a set that is not below root
     cache: bool = True  # keep the decoded set in <root>/.cache for next time
     probe_fraction: Annotated[float, Field(ge=0, le=0.8)] = 0.0  # base images that pretraining never sees;
@@ -117,11 +126,9 @@ class Backbone:
     """The network that turns an image into a feature."""
 
     name: str = "conv4"  # conv4, resnet12, torchvision.NAME or timm.NAME
-    weights: str | None = None  # DEFAULT or another name of published weights (torchvision, timm), or a file
-    #   of weights (.pth, .pt, .safetensors); None: random
-    channels: tuple[Positive, Positive, Positive, Positive] | None = (
-        None  # conv4 and resnet12; None: as published
-    )
+    weights: PathText | None = None  # DEFAULT or another name of published weights (torchvision, timm), or a
+    #   file of weights (.pth, .pt, .safetensors); None: random
+    channels: tuple[Size, Size, Size, Size] | None = None  # conv4 and resnet12; None: as published
     pool: Literal["flatten", "mean"] | None = (
         None  # conv4 and resnet12; None: flatten for conv4, mean for resnet12
     )
@@ -136,8 +143,8 @@ class Backbone:
 class Pretrain:
     """Ordinary classification of the base classes."""
 
-    epochs: Count = 10  # 0: none; meta-training starts with the backbone as it is
-    batch_size: Positive = 128
+    epochs: UpToAMillion = 10  # 0: none; meta-training starts with the backbone as it is
+    batch_size: Tasks = 128
     lr: Rate = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 5e-4
@@ -147,7 +154,7 @@ class Pretrain:
     scale: Rate = 20.0  # cosine classifier: logits are scale times cosine
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0  # cosine classifier: taken off the own class's cosine
     validate_every: Positive = 1  # epochs
-    validate_tasks: Positive = 400
+    validate_tasks: Tasks = 400
     balance: Balance = field(default_factory=Balance)
     examples: Examples = field(default_factory=Examples)
     sets: Sets = field(default_factory=Sets)
@@ -161,7 +168,9 @@ class Head:
     power: Annotated[float, Field(gt=0, le=1)] = (
         1.0  # taken of the features first; 0.5 helps cosine classifiers
     )
-    levels: Annotated[int, Field(ge=1, le=4)] = 1  # blocks of conv4 or resnet12 whose output is in a feature
+    levels: Annotated[int, Field(ge=1, le=4), NUMBER] = (
+        1  # blocks of conv4 or resnet12 whose output is in a feature
+    )
     map: Literal["none", "linear"] = "none"  # linear: unit features pass a D × D layer, from identity
     noise: NonNegative = 0.0  # while meta-training: normal noise on each feature, as a share of its length
     normalise: bool = True  # features are brought to length `scale` first
@@ -179,10 +188,10 @@ class Meta:
     """Meta-training."""
 
     algorithm: Literal["mtl", "maml", "anil", "meta_sgd"] = "mtl"
-    way: Annotated[int, Field(ge=2)] = 5
-    shot: Positive = 1
-    queries: Positive = 15
-    tasks: Positive = 4  # a meta-batch
+    way: Several = 5
+    shot: Size = 1
+    queries: Size = 15
+    tasks: Size = 4  # a meta-batch
     steps: Positive = 1000
     lr: Rate = 1e-3
     weight_decay: NonNegative = 0.0
@@ -197,7 +206,7 @@ class Meta:
     sets: Literal["uniform", "size", "boosted"] = "uniform"  # data.name several: which set an episode is from
     examples: Examples = field(default_factory=Examples)  # which queries count: all, focal or hardest
     validate_every: Positive = 100  # steps
-    validate_tasks: Positive = 400
+    validate_tasks: Tasks = 400
     validate_within_group: bool = False  # like evaluate.within_group, of the validation tasks
 
 
@@ -205,20 +214,20 @@ class Meta:
 class Resample:
     """Drawing the worst novel tasks again, with nothing trained."""
 
-    rounds: Count = 10
-    tasks: Positive = 40  # a round
+    rounds: UpTo10000 = 10
+    tasks: Size = 40  # a round
 
 
 @dataclass(frozen=True, config=STRICT)
 class Evaluate:
     """N-way K-shot accuracy on the novel classes."""
 
-    settings: Annotated[tuple[tuple[Annotated[int, Field(ge=2)], Positive], ...], Field(min_length=1)] = (
+    settings: Annotated[tuple[tuple[Several, Size], ...], Field(min_length=1)] = (
         (5, 1),
         (5, 5),
     )  # (way, shot)
-    queries: Positive = 15
-    tasks: Annotated[int, Field(ge=2)] = 2000
+    queries: Size = 15
+    tasks: Annotated[int, Field(ge=2, le=10**6), NUMBER] = 2000
     split: Literal["test", "val"] = "test"
     sets: tuple[SetName, ...] = ()  # novel classes of these image sets, instead of the run's own
     within_group: bool = False  # all classes of a task from one alphabet, script or superclass
@@ -232,7 +241,7 @@ class Runtime:
     """Where and how things run; nothing here changes what is computed, beyond rounding."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: Count = 0  # 0: as many as there are cores
+    threads: Annotated[int, Field(ge=0, le=512), NUMBER] = 0  # 0: as many as there are cores
     precision: Literal["auto", "float32", "bfloat16"] = "float32"  # of the backbone's convolutions; auto: the
     #   faster one on the machine where the run begins, which its later stages keep
     keep_memory: bool = (
@@ -256,8 +265,8 @@ class Config:
     """One run."""
 
     run: str = "run"
-    checkpoints: str = "checkpoints"
-    seed: Count = 0
+    checkpoints: PathText = "checkpoints"
+    seed: Seed = 0
     data: Data = field(default_factory=Data)
     backbone: Backbone = field(default_factory=Backbone)
     pretrain: Pretrain = field(default_factory=Pretrain)
@@ -271,9 +280,7 @@ class Config:
     @field_validator("run")
     @classmethod
     def _is_a_folder_name(cls, run: str) -> str:
-        if not run or run != run.strip() or any(c in run for c in '/\\:*?"<>|') or run in {".", ".."}:
-            raise ValueError('must be a name that a folder can bear: no / \\ : * ? " < > |, not empty')
-        return run
+        return folder_name(run)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":

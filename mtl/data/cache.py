@@ -12,6 +12,7 @@ import torch
 
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import is_image_file
+from mtl.runtime.outputs import replacing
 
 _FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)
@@ -101,17 +102,12 @@ def _open(path: Path, name: str) -> tuple[Splits, Notes] | None:
 def _store(path: Path, splits: Splits, notes: Notes) -> None:
     """Written beside its place, flushed, then renamed: a reader finds the whole file or none."""
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save({**{part: _pack(images) for part, images in parts.items()}, "notes": notes}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as either
         _log.warning("%s cannot be written (%s): the set will be decoded again next time", path, error)
-        temporary.unlink(missing_ok=True)
 
 
 def _pack(images: ImageSet) -> dict[str, Any]:

@@ -8,7 +8,7 @@ of the episodes, and nothing depends on when a commit falls.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,16 @@ from torch import Tensor
 
 from mtl.errors import UserError
 from mtl.hard_tasks import ledger_sql as sql
+from mtl.hard_tasks.ledger_check import misfit
 from mtl.hard_tasks.ledger_rows import BatchRows, class_key, class_keys, episode_id, heaviest
 from mtl.hard_tasks.schema import PER_PHASE, connect_reader, connect_writer
+from mtl.runtime.failures import FILE_NOTE
 
 if TYPE_CHECKING:
     from mtl.episodes.types import EpisodeBatch, Outcome
 
+#: Errors that rows which no stage writes lead to where they are read.
+_OF_DAMAGE = (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, OverflowError)
 KEPT_WEIGHTS = 1000  # units of a round whose weights are kept: the heaviest; the checkpoint has them all
 
 
@@ -212,9 +216,19 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        wrong = ""
         if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-            raise UserError(f"{self.path}: the ledger is damaged ({error})") from None
+            wrong = str(error)
+        elif isinstance(error, _OF_DAMAGE) and not self.writable:
+            wrong = misfit(self.sql)
+        with ExitStack() as last:
+            if error is not None:  # a full disk fails again when the file is let go of
+                last.enter_context(suppress(sqlite3.Error))
+            self.close()
+        if wrong:
+            raise UserError(f"{self.path}: the ledger is damaged ({wrong})") from None
+        if isinstance(error, sqlite3.Error):
+            error.add_note(f"{FILE_NOTE}{self.path}")
 
     @contextmanager
     def _told_if_damaged(self) -> Iterator[None]:

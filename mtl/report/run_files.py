@@ -4,17 +4,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from mtl.config import Config, to_dict
 from mtl.config.hard_tasks import HardTasks
 from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger
-from mtl.report.scores import setting_results
+from mtl.report.results_file import read_results
 from mtl.runtime import checkpoints
+from mtl.runtime.json_files import misshapen
 from mtl.runtime.run_folder import RunFolder
 
 STAGES = ("pretrain", "meta-train")
+
+
+class _Line(BaseModel):
+    """What every line of metrics.jsonl has; of the measurements beside it, what is no number is not drawn."""
+
+    stage: str
+    step: Annotated[int, Field(ge=0, le=10**12)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ def read_run(path: Path) -> RunFiles:
     """
     folder = RunFolder(path)
     config = folder.read_config()
-    results = _json(folder.results) if folder.results.exists() else {}
+    results = read_results(folder.results)
     ended = {
         stage: checkpoints.read(folder.result_of(stage))
         for stage in STAGES
@@ -55,7 +65,7 @@ def read_run(path: Path) -> RunFiles:
         folder,
         config,
         _lines(folder.metrics) if folder.metrics.exists() else [],
-        _settings(results, folder.results),
+        list(results.get("settings", [])),
         results.get("base"),
         ended,
         None if last is None else (str(last["stage"]), int(last["step"])),
@@ -157,15 +167,6 @@ def _time(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _settings(results: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
-    try:
-        settings = results.get("settings", [])
-        setting_results(settings)
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: is not what evaluate writes ({type(error).__name__}: {error})") from None
-    return list(settings)
-
-
 def _images(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
@@ -173,24 +174,20 @@ def _images(path: Path) -> dict[str, str]:
         return ledger.images()
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: holds a {type(found).__name__}, not what evaluate writes")
-    return found
-
-
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines; a stage that is going on may be writing the last."""
+    """The whole lines; a stage that is going on may be writing the last.
+
+    Raises:
+        UserError: a line has other values than stages write.
+    """
     found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             measured = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(measured, dict):
+            if wrong := misshapen(measured, _Line):
+                raise UserError(f"{path}: line {number} is damaged ({wrong}); take it out of the file")
             found.append(measured)
     return found

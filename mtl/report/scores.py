@@ -59,7 +59,7 @@ def run_differences(
     found = []
     for mine, theirs in _shared(first, other):
         a, b = mine["scores"][0], theirs["scores"][0]
-        unpaired = unlike(split_name(mine["split"], mine["set"])) or _unlike(mine, theirs)
+        unpaired = unlike(split_name(mine["split"], mine.get("set"))) or _unlike(mine, theirs)
         if unpaired is None:
             gaps = [y - x for x, y in zip(a["task_accuracy"], b["task_accuracy"], strict=True)]
             difference, interval = mean_interval(gaps)

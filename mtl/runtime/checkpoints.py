@@ -11,6 +11,7 @@ import torch
 
 from mtl.config import Config, read_config, to_dict
 from mtl.errors import UserError
+from mtl.runtime.outputs import replacing
 from mtl.runtime.torch_files import why_unreadable
 
 FORMAT = 1
@@ -20,12 +21,8 @@ _ANYWHERE = frozenset({"data.root", "data.download", "data.cache"})
 
 def write(path: Path, payload: Mapping[str, Any]) -> None:
     """Writes beside `path`, flushes, then renames: a kill at any moment leaves old or new, whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(dict(payload), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def read(path: Path, hint: str = "") -> dict[str, Any]:

@@ -8,14 +8,23 @@ class Interrupted(KeyboardInterrupt):
     """A stage was asked to stop; it has written its checkpoint."""
 
 
+_HANG_UP = getattr(signal, "SIGHUP", None)  # a terminal or ssh session that ends; Windows has none
+
+
 class StopRequest:
-    """Within it, SIGINT and SIGTERM set `wanted`; a second one interrupts at once, as usual."""
+    """Within it, SIGINT, SIGTERM and SIGHUP set `wanted`; a second one interrupts at once, as usual.
+
+    Under nohup, which has SIGHUP ignored, it stays ignored.
+    """
 
     def __init__(self) -> None:
         self.wanted = False
 
     def __enter__(self) -> "StopRequest":
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if _HANG_UP is not None and signal.getsignal(_HANG_UP) != signal.SIG_IGN:
+            signals.append(_HANG_UP)
+        self._before = {s: signal.signal(s, self._note) for s in signals}
         return self
 
     def __exit__(

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from mtl.config import Config, load_config, to_yaml
 from mtl.errors import UserError, one_line
 from mtl.runtime import checkpoints
+from mtl.runtime.failures import about
+from mtl.runtime.outputs import replacing
 
 
 class Commits(Protocol):
@@ -127,7 +129,7 @@ class Metrics:
                 replace_text(path, "".join(others))
 
     def write(self, **values: Any) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with about(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": self.stage, **values}) + "\n")
 
     @property
@@ -156,10 +158,5 @@ class Clock:
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all; where `path` is a link, the file that it leads to."""
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path.resolve()) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

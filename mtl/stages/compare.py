@@ -25,6 +25,7 @@ from mtl.config.compare import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
+from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder, replace_text
@@ -60,6 +61,7 @@ def compare(
         Interrupted: after Ctrl-C; what has ended is kept.
     """
     home = Path(config.checkpoints) / config.run
+    require_folder(home)
     if home.exists() and not resume:
         raise UserError(
             f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"

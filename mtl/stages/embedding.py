@@ -1,10 +1,10 @@
 """What a run gives to those who classify their own images: its network, without its image set."""
 
-import json
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from mtl.config import Config, Runtime
 from mtl.data import load_splits
@@ -17,10 +17,21 @@ from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
+from mtl.runtime.json_files import read_json
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+
+
+class _Calibration(BaseModel):
+    """calibration.json; `evaluate` finds temperatures from 0.02 to 55."""
+
+    temperatures: dict[
+        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}$")],  # shots
+        Annotated[float, Field(gt=1e-3, lt=1e3)],
+    ]
+    network: str
 
 
 def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
@@ -109,12 +120,6 @@ def _temperatures(folder: RunFolder, network: str) -> list[tuple[int, float]]:
     """(shot, temperature) that evaluation measured on validation tasks of this network; none before it."""
     if not folder.calibration.exists():
         return []
-    try:
-        found = json.loads(folder.calibration.read_text(encoding="utf-8"))
-        known = [(int(shot), float(t)) for shot, t in found["temperatures"].items()]
-        if not all(shot > 0 and 0 < t < math.inf for shot, t in known):
-            raise ValueError("shots and temperatures must be positive")
-        return known if found["network"] == network else []
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{folder.calibration}: cannot be read ({what}); run evaluate again") from None
+    found = read_json(folder.calibration, _Calibration, "run evaluate again")
+    known = [(int(shot), float(t)) for shot, t in found["temperatures"].items()]
+    return known if found["network"] == network else []

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from mtl.config import Config
 from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.phases import split_name
+from mtl.report.results_file import read_results
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
+from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
@@ -40,7 +42,10 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
         UserError: nothing is pretrained, checkpoints do not fit the config, or a split is too small.
     """
     folder, how = RunFolder.of(config), config.evaluate
+    require_folder(folder.path)
     require_tensorboard(config.log)
+    before = read_results(folder.results).get("settings", [])  # a damaged file is told before the work
+    device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
     meta = None
     if folder.meta.exists():
@@ -67,7 +72,7 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
         device.place(network)
         base = base_accuracy(network, material, device)
         tell(f"base classes, {base}")
-    write_results(folder.results, config.run, found, base)
+    write_results(folder.results, config.run, found, before, base)
     if config.log.tensorboard:
         from mtl.stages.report import figures_to_events  # loads what draws them
 

@@ -125,11 +125,11 @@ def _require_no_other_kind(out: Path) -> None:
 
 
 def _finish(source: Source, out: Path) -> None:
+    file.save(source.fitted, out)
     say = console()
     say_left_out(source.left_out)
     _say_fitted(say, source.fitted)
     say_outlook(say, source.fitted)
-    file.save(source.fitted, out)
     say.print(f"Classifier: {escape(one_line(out))}", highlight=False, soft_wrap=True)
 
 

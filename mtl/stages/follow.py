@@ -23,6 +23,7 @@ from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger
 from mtl.hard_tasks.show import latest_tables, render
 from mtl.runtime.progress import tell
+from mtl.runtime.streams import reader_gone
 
 _WIDTH = 80  # columns, where the output is no terminal
 _RULE = "─" * _WIDTH + "\n"
@@ -38,7 +39,7 @@ def follow(
     every: float | None = None,
     out: TextIO | None = None,
 ) -> None:
-    """Shows the views of the ledger at `path` until Ctrl-C; waits for it where there is none yet.
+    """Shows the views of the ledger at `path` until Ctrl-C, or until nobody reads; waits for it at first.
 
     A terminal shows the phase that was begun last, as many rows as fit, and refreshes them in place.
     Elsewhere all views are printed again after a line; as JSON, one object a line.
@@ -57,10 +58,14 @@ def follow(
     if format == "json":
         for text in changes(path, lambda ledger: render(ledger, top, format="json line"), every):
             print(text, end="", file=out, flush=True)
+            if reader_gone(out):
+                return
     elif calm:
         before = ""
         for text in changes(path, lambda ledger: render(ledger, top, width=_WIDTH), every):
             print(before + text, end="", file=out, flush=True)
+            if reader_gone(out):
+                return
             before = _RULE
     else:
         console = Console(file=out)
@@ -74,6 +79,8 @@ def follow(
         with Live(console=console, auto_refresh=False) as live:
             for text in changes(path, fitting, every):
                 live.update(Text(text.rstrip("\n")), refresh=True)
+                if reader_gone(out):
+                    return
 
 
 def changes(path: Path, views: Callable[[Ledger], str], every: float) -> Iterator[str]:

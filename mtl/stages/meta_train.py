@@ -23,6 +23,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
+from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
@@ -61,6 +62,7 @@ def meta_train(
         Interrupted: after Ctrl-C, with checkpoint and ledger written.
     """
     folder = RunFolder.of(config)
+    require_folder(folder.path)
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.meta.exists():

@@ -81,12 +81,12 @@ def predict(asked: Asked) -> None:
             write_whole(asked.out, to_json(answered, unread, fitted.classes, total))
         else:
             write_whole(asked.out, to_csv(answered, unread, asked.open_set))
-        show(say, answered, total)
 
         from mtl.stages.draw_answers import draw_answers  # loads what draws, when the answers are there
 
         not_answered = [*pictures.left_out, *(one.why for one in unread)]
         draw_answers(asked, source, outlook, least_sure(answered), total, not_answered, left > 0)
+    show(say, answered, total)
     table, page, sheet = (escape(one_line(path)) for path in (asked.out, asked.page, asked.sheet))
     say.print(f"Answers: {table}, with pictures: {page}, {sheet}", highlight=False, soft_wrap=True)
     if left:

@@ -25,6 +25,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
+from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
@@ -56,6 +57,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         Interrupted: after Ctrl-C, with the checkpoint written.
     """
     folder = RunFolder.of(config)
+    require_folder(folder.path)
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.pretrain.exists():

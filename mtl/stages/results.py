@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich.table import Table
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.intervals import BY_TASK, mean_interval, recall_intervals
 from mtl.hard_tasks.quantiles import fifth_percentile
+from mtl.runtime.run_folder import replace_text
 from mtl.stages.base_accuracy import BaseAccuracy
 from mtl.stages.resample import Resampled
 
@@ -74,23 +74,30 @@ def score(
 
 
 def write_results(
-    path: Path, run: str, settings: Sequence[Setting], base: BaseAccuracy | None = None
+    path: Path,
+    run: str,
+    settings: Sequence[Setting],
+    before: Sequence[Mapping[str, Any]],
+    base: BaseAccuracy | None = None,
 ) -> None:
     """results.json: settings scored now replace earlier ones of the same set, split, way and shot.
 
-    `base` is the accuracy on held-out images of the base classes, where there are any.
+    Args:
+        before: the settings that the file has now, as `read_results` gives them.
+        base: the accuracy on held-out images of the base classes, where there are any.
     """
 
-    def key(setting: dict[str, Any]) -> tuple[Any, ...]:
+    def key(setting: Mapping[str, Any]) -> tuple[Any, ...]:
         return setting.get("set"), setting["split"], setting["way"], setting["shot"]
 
-    new = [dataclasses.asdict(s) for s in settings]
-    old = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else []
-    kept = [s for s in old if key(s) not in {key(n) for n in new}]
-    temporary = path.with_name(path.name + ".tmp")
-    whole = {"run": run, "settings": kept + new, "base": None if base is None else dataclasses.asdict(base)}
-    temporary.write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    new: list[Mapping[str, Any]] = [dataclasses.asdict(s) for s in settings]
+    kept = [s for s in before if key(s) not in {key(n) for n in new}]
+    whole = {
+        "run": run,
+        "settings": [*kept, *new],
+        "base": None if base is None else dataclasses.asdict(base),
+    }
+    replace_text(path, json.dumps(whole, indent=1))
 
 
 def show(settings: Sequence[Setting], console: Console) -> None:

@@ -25,7 +25,8 @@ def _from_a_file(compared):
 
 
 def _from_the_command_line(compared):
-    return load_config(None, [f"compare.{key}={json.dumps(value)}" for key, value in compared.items()])
+    values = {key: of if isinstance(of, str) else json.dumps(of) for key, of in compared.items()}
+    return load_config(None, [f"compare.{key}={value}" for key, value in values.items()])
 
 
 UNIFORM = {"name": "uniform", "change": ["hard_tasks.sampler=uniform"]}
@@ -78,14 +79,13 @@ def test_unequal_numbers_of_trials_are_told():
 
 
 @pytest.mark.parametrize(
-    "name", ["", " a", "a ", "a/b", "a\\b", "a:b", "a*", "what?", '"', "<", ">", "|", "..", "a.b"]
+    "name",
+    ["", " a", "a ", "a/b", "a\\b", "a:b", "a*", "b?", '"', "<", ">", "|", "..", "a.b", "-a", "a\tb"],
 )
 def test_an_arm_is_named_like_a_folder(name):
     (told,) = _sentences([UNIFORM, {"name": name}])
-    assert told == (
-        f"compare.arms[1].name: {name!r} is not allowed; it must do for a folder: "
-        'no / \\ : * ? " < > | . in it, not empty'
-    )
+    assert told.startswith(f"compare.arms[1].name: {name!r} is not allowed; it must ")
+    assert "folder" in told
 
 
 def test_names_in_any_writing_and_with_signs_are_allowed():

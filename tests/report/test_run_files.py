@@ -87,7 +87,7 @@ def test_a_whole_run_is_told_in_one_sentence(folder):
 def test_results_that_are_none_are_named(folder, results):
     files, _ = folder
     files.results.write_text(json.dumps(results))
-    with pytest.raises(UserError, match=r"results\.json: is not what evaluate writes"):
+    with pytest.raises(UserError, match=r"results\.json: is damaged \("):
         read_run(files.path)
 
 
@@ -136,7 +136,7 @@ def test_lines_of_metrics_that_are_none_are_passed_over(folder):
 def test_results_of_another_kind_are_named(folder):
     files, _ = folder
     files.results.write_text("[]")
-    with pytest.raises(UserError, match=r"results\.json: holds a list"):
+    with pytest.raises(UserError, match=r"results\.json: is damaged \(it holds a list\)"):
         read_run(files.path)
 
 

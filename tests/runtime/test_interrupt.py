@@ -7,7 +7,7 @@ import pytest
 from mtl.runtime.interrupt import Interrupted, StopRequest
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_second_interrupts(number):
     with StopRequest() as stop:
         assert not stop.wanted
@@ -15,6 +15,17 @@ def test_the_first_signal_is_noted_and_the_second_interrupts(number):
         assert stop.wanted
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
+
+
+def test_nohup_stays_in_force():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.wanted
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("error", [None, ValueError])

@@ -2,11 +2,12 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from mtl.errors import UserError
-from mtl.runtime.outputs import require_free, require_not_read, write_whole
+from mtl.runtime.outputs import require_folder, require_free, require_not_read, write_whole
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_what_is_read_is_not_written_over(folder):
 def test_a_file_is_written_whole(folder):
     write_whole(folder / "there.csv", b"new")
     assert (folder / "there.csv").read_bytes() == b"new"
-    assert not list(folder.glob("*.tmp"))
+    assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]
 
 
 @pytest.mark.parametrize("fails", ["replace", "write"])
@@ -78,8 +79,36 @@ def test_a_file_that_cannot_be_written_leaves_nothing(folder, fails, monkeypatch
     if fails == "replace":
         monkeypatch.setattr(os, "replace", full)
     else:
-        (folder / "there.csv.tmp").mkdir()  # in the way, so that nothing can be written there
+        monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"there\.csv: cannot be written \("):
         write_whole(folder / "there.csv", b"new")
     assert (folder / "there.csv").read_text() == "mine"
-    assert not [path for path in folder.glob("*.tmp") if path.is_file()]
+    assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_what_a_kill_has_left_is_removed_by_a_later_write(folder):
+    old, fresh = folder / ".there.csv.1.tmp", folder / ".there.csv.2.tmp"
+    for path in (old, fresh):
+        path.touch()
+    os.utime(old, (1, 1))
+    write_whole(folder / "there.csv", b"new")
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_a_name_as_long_as_names_may_be_is_written(folder):
+    write_whole(folder / ("ä" * 127), b"new")
+    assert (folder / ("ä" * 127)).read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("path", ["there.csv/run", "new/" + 256 * "x", "/proc/nowhere"])
+def test_a_folder_that_cannot_be_is_refused_and_nothing_made(folder, path):
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match="no folder can be written there"):
+        require_folder(Path(path))
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_that_can_be_made_is_not_made_yet(folder):
+    require_folder(Path("new/er"))
+    require_folder(folder)
+    assert not (folder / "new").exists()

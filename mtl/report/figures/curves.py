@@ -1,6 +1,5 @@
 """How a stage went: loss, training and validation accuracy by training step, of one run or several."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -27,6 +26,7 @@ Line = list[tuple[float, float]]  # (step, value)
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 _NAME = 1.7  # inches of a name at most
 _POINTS = 30  # up to so many measurements are marked each
+_ABSURD = 1e100  # no measurement is as large; it could not be drawn
 _SMOOTHED = 12  # from so many on a smooth line is drawn over the measurements
 
 
@@ -88,8 +88,8 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
 
 def _series(lines: Sequence[Mapping[str, Any]], key: str, scale: float) -> Line:
     """(step, value) of the lines that have a finite value."""
-    known = [x for x in lines if "step" in x and isinstance(x.get(key), (int, float))]
-    return [(float(x["step"]), scale * float(x[key])) for x in known if math.isfinite(x[key])]
+    known = [x for x in lines if "step" in x and isinstance(x.get(key), float | int)]
+    return [(float(x["step"]), scale * float(x[key])) for x in known if abs(x[key]) < _ABSURD]
 
 
 def smooth(values: Sequence[float]) -> list[float]:

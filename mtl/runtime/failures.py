@@ -1,0 +1,122 @@
+"""What a failure of the system (disk, memory, limits, permissions) is called in one sentence.
+
+A full disk reaches this program as an OSError, an error of SQLite or a RuntimeError of torch. Told apart from
+errors of the program, which keep their tracebacks.
+"""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mtl.errors import UserError, one_line
+
+FILE_NOTE = "file: "  # opens the note that names the file
+
+#: What helps, by the cause.
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space of your quota",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "get the permission or name another folder",
+    errno.EPERM: "get the permission or name another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "check the disk",
+}
+_MEMORY = "memory ran out"
+_LESS = "take smaller batches (pretrain.batch_size, meta.tasks), fewer queries or a smaller backbone"
+_OF_MEMORY = (  # of messages by torch, its allocators and the loader of libraries
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "alloc_failed",
+)
+_OF_SYSTEM = (RuntimeError, ImportError, OSError)
+_SQLITE: dict[int, tuple[int | None, str]] = {
+    sqlite3.SQLITE_FULL: (errno.ENOSPC, "the disk is full"),
+    sqlite3.SQLITE_IOERR: (errno.ENOSPC, "the disk is full or fails"),
+    sqlite3.SQLITE_READONLY: (errno.EACCES, "it may not be written"),
+    sqlite3.SQLITE_CANTOPEN: (errno.EACCES, "it cannot be opened"),
+    sqlite3.SQLITE_PERM: (errno.EACCES, "it may not be opened"),
+    sqlite3.SQLITE_NOMEM: (errno.ENOMEM, _MEMORY),
+    sqlite3.SQLITE_BUSY: (None, "another process is writing it"),
+    sqlite3.SQLITE_LOCKED: (None, "another process is writing it"),
+    sqlite3.SQLITE_CORRUPT: (None, "it is damaged"),
+    sqlite3.SQLITE_NOTADB: (None, "it is damaged"),
+}
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Notes on what fails within it that it was about this file, for errors that do not say so."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, RuntimeError) as error:
+        error.add_note(f"{FILE_NOTE}{path}")
+        raise
+
+
+def require_working_folder() -> None:
+    """Checks that relative paths lead anywhere: libraries end the process where they do not.
+
+    Raises:
+        UserError: the working folder was deleted.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working folder is no longer there; cd to one that is") from None
+
+
+def failure(error: BaseException, resumable: bool = False) -> str | None:
+    """One sentence: which file, what failed, how to go on. None: `error` is no failure of the system.
+
+    Args:
+        resumable: whether the command can go on with --resume.
+    """
+    found = _cause(error)
+    if found is None:
+        return None
+    number, cause = found
+    file = _file(error)
+    way_out = _WAYS_OUT.get(number or 0, "")
+    if cause == _MEMORY:
+        way_out = _LESS if resumable else "close other programs"
+    then = ", then go on with --resume" if resumable else ""
+    if resumable and not way_out:
+        then = "--resume goes on from the last checkpoint"
+    return "; ".join(part for part in (f"{file}: {cause}" if file else cause, f"{way_out}{then}") if part)
+
+
+def _cause(error: BaseException) -> tuple[int | None, str] | None:
+    """The system's number for what failed, if it has one, and words for it."""
+    text, found = str(error).lower(), None
+    of_memory = isinstance(error, _OF_SYSTEM) and any(sign in text for sign in _OF_MEMORY)
+    if of_memory or isinstance(error, MemoryError):
+        found = errno.ENOMEM, _MEMORY
+    elif isinstance(error, sqlite3.Error):
+        return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    elif isinstance(error, OSError) and error.errno is not None:
+        found = error.errno, error.strerror or type(error).__name__
+    elif isinstance(error, RuntimeError) and "can't start new thread" in text:
+        found = errno.EAGAIN, "the system lets this program start no further thread (ulimit -u)"
+    elif isinstance(error, RuntimeError) and "inline_container" in text:  # torch's writer: a write failed
+        before = error.__context__
+        return _cause(before) if isinstance(before, OSError) else (errno.ENOSPC, "cannot be written")
+    return found
+
+
+def _file(error: BaseException) -> str:
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    for note in getattr(error, "__notes__", ()):
+        if note.startswith(FILE_NOTE):
+            named = note.removeprefix(FILE_NOTE)
+    return one_line(named)[:300] if named else ""
