@@ -1,6 +1,7 @@
 """Few-shot classification by meta-transfer learning: `python run_meta.py --help`."""
 
 import os
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -11,16 +12,26 @@ def start() -> int:
     if sys.version_info < (3, 11):  # noqa: UP036  # older Pythons get this far, and no further
         return missing("Python 3.11 or newer is needed, and this is Python " + sys.version.split()[0])
     try:
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.default_int_handler:  # a KeyboardInterrupt breaks some modules' imports oddly
+            signal.signal(signal.SIGINT, end_at_once)
         from mtl.cli import main
 
+        signal.signal(signal.SIGINT, before)
         return main()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "mtl":
             raise
         return missing(error.name + " is not installed")
-    except KeyboardInterrupt:  # while modules are still being imported
+    except KeyboardInterrupt:  # before `main` looks out for it
         sys.stderr.write("interrupted\n")
         return 130
+
+
+def end_at_once(number: int, frame: object) -> None:
+    """Ends the process while modules are imported: there is nothing to save yet."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
 
 
 def missing(what: str) -> int:

@@ -200,9 +200,7 @@ def test_a_failure_of_the_system_ends_with_1_and_one_sentence(monkeypatch, capsy
     assert capsys.readouterr() == ("", told)
 
 
-@pytest.mark.parametrize(
-    "where", ["checkpoints=mine.yaml", "checkpoints=" + 256 * "x", "checkpoints=/proc/nowhere"]
-)
+@pytest.mark.parametrize("place", ["mine.yaml", 256 * "x", "/proc/nowhere"])
 @pytest.mark.parametrize("command", ["run", "pretrain", "meta-train", "evaluate", "compare"])
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(command, place, config, capsys):
     told = _mistake(capsys, command, "--config", str(config), f"checkpoints={place}")
