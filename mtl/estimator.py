@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mtl.config import Runtime
 from mtl.data.given import image_list, prepared
+from mtl.data.prints import Prints
 from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
@@ -108,8 +109,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with _value_errors():
             embedder = self._embedder()
             require_ways(embedder, len(classes))
-            features = _features(embedder, images)
-            support = Support.of(features, [names[place] for place in places], _sources(images))
+            features, prints = _embedded(embedder, images)
+            support = Support.of(features, [names[place] for place in places], _sources(images), prints)
             fitted = replace(fit(embedder, support), label_kind=kind)
         if self.open_set:
             _require_open_set(fitted, classes)
@@ -181,7 +182,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
-            return self.fitted_.answer(_features(self.fitted_.embedder, _some(images)), open_set)
+            return self.fitted_.answer(_embedded(self.fitted_.embedder, _some(images))[0], open_set)
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
@@ -199,10 +200,14 @@ def _some(images: Any) -> Sequence[Any]:
     return found
 
 
-def _features(embedder: Embedder, images: Sequence[Any]) -> Tensor:
+def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints]:
+    """Features (n, D), and what the images are recognised by."""
     wanted = embedder.preparation
     at_once = min(embedder.images_at_once, 256)
-    return torch.cat([embedder(part) for part in prepared(images, wanted.size, wanted.grayscale, at_once)])
+    parts = [
+        (embedder(part), Prints.of(part)) for part in prepared(images, wanted.size, wanted.grayscale, at_once)
+    ]
+    return torch.cat([features for features, _ in parts]), Prints.joined([prints for _, prints in parts])
 
 
 def _sources(images: Sequence[Any]) -> list[str]:

@@ -186,7 +186,7 @@ def test_one_image_a_class_does_not_tell_unlike_ones(unfitted, things):
     some = slice(None, None, SUPPORT)
     made = clone(unfitted).fit(things[0][some], things[1][some])
     assert made.predict(things[2]).shape == (len(things[2]),)
-    with pytest.raises(ValueError, match="no class has two images"):
+    with pytest.raises(ValueError, match="no class has two different images"):
         made.predict_none_proba(things[2])
     with pytest.raises(ValueError, match="open_set: needs a class with two images"):
         made.set_params(open_set=True).predict(things[2])

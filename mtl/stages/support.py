@@ -1,6 +1,5 @@
 """A folder of a person's own classes, read into a support set."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from mtl.config import Log
 from mtl.data.decode_ahead import decode_ahead
 from mtl.data.picture_files import support_files
+from mtl.data.prints import Prints
 from mtl.errors import UserError, one_line
 from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.support import Support
@@ -46,19 +46,20 @@ def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least
     prepared = embedder.preparation
     features: list[torch.Tensor] = []
     kept: list[Path] = []
-    digests: list[bytes] = []
+    parts: list[Prints] = []
     left_out = list(listed.left_out)
     with Count("support", len(files), log) as count:
         for batch in decode_ahead(files, prepared.size, prepared.grayscale):
             if batch.files:
                 features.append(embedder(batch.images))
             kept += batch.files
-            digests += [hashlib.blake2b(image.numpy().tobytes()).digest() for image in batch.images]
+            parts.append(Prints.of(batch.images))
             left_out += [one.why for one in batch.unread]
             count.add(len(batch.files) + len(batch.unread))
     names = [str(file) for file in kept]
     classes = [file.parent.name for file in kept]
-    rows, told = _distinct(digests, classes, names)
+    prints = Prints.joined(parts)
+    rows, told = _distinct(prints.keys(), classes, names)
     left_out += told
     left = {classes[row] for row in rows}
     left_out += [
@@ -66,9 +67,7 @@ def read_support(folder: Path, embedder: Embedder, log: Log | None = None, least
     ]
     if len(left) < least:
         raise UserError(_too_few(folder, sorted(left), least, left_out))
-    support = Support.of(
-        torch.cat(features)[rows], [classes[row] for row in rows], [names[row] for row in rows]
-    )
+    support = Support.of(torch.cat(features), classes, names, prints).some(rows)
     return ReadSupport(support, tuple(left_out))
 
 
