@@ -27,6 +27,7 @@ _MARGIN = 3  # pixels that a picture may be shifted by
 _STARTS = ((0.0, 1.0), (5.0, 1.0), (-5.0, 1.0), (0.0, 1.07), (0.0, 1 / 1.07))  # degrees and zoom
 _STILL = ((0.0, 1.0),)
 _PLAUSIBLE = 0.6  # R² at half the resolution, below which two pictures are not compared any further
+_UNSURE = 0.75  # R² from which the second picture is laid over the first as well
 _FIXED = 0.5  # of the residual that pictures of other classes leave: see `_by_camera`
 _REACH = 500  # a picture is compared with so many that follow it in its class
 _AT_ONCE = 64
@@ -90,6 +91,11 @@ def _pairs(
     for one, basis in zip(compared.tolist(), _bases(detail[compared], _MARGIN, _STARTS), strict=True):
         partners = plausible[one].nonzero().flatten()
         explained = _explained(basis[None], _windows(detail[partners], _MARGIN))[0]
+        unsure = (explained >= _UNSURE) & (explained < EXPLAINED)
+        if unsure.any():  # the other one may be the one that shows more of what both show
+            bases = _bases(detail[partners[unsure]], _MARGIN, _STARTS)
+            turned_round = _explained(bases, _windows(detail[one : one + 1], _MARGIN))[:, 0]
+            explained[unsure] = torch.maximum(explained[unsure], turned_round)
         if (explained >= least).any():
             wanted = max(least, _by_camera(detail[one : one + 1], others))
             for partner, share in zip(partners.tolist(), explained.tolist(), strict=True):
