@@ -8,6 +8,7 @@ classifier.save("things.fewshot")
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,13 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mtl.config import Runtime
 from mtl.data.given import image_list, prepared
-from mtl.data.prints import Prints
+from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
@@ -59,6 +61,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: (N,) sorted.
         fitted_: the classifier itself.
+        views_: (n,) the view of each image that it was fitted to: near copies, such as the frames of a burst,
+            are one view. As groups of scikit-learn's GroupKFold they keep copies from testing each other.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             fitted = replace(fit(embedder, support), label_kind=kind)
         if self.open_set:
             _require_open_set(fitted, classes)
-        self.fitted_, self.classes_ = fitted, classes
+        self.fitted_, self.classes_, self.views_ = fitted, classes, fitted.support.views.numpy()
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -125,13 +129,30 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: an image cannot be read, or classes do not go with `open_set`.
         """
         check_is_fitted(self)
-        if self.open_set:
-            _require_open_set(self.fitted_, self.classes_)
-        answers = self._answers(X, self.open_set)
-        chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
-        if answers.none is None:
-            return chosen
-        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
+        return self._predicted(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of right answers to images that the classifier was not fitted to; nan where none is left.
+
+        Images that are, to the pixel, among those it was fitted to are left out, with a warning.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: as `predict`; or labels are of another number.
+        """
+        check_is_fitted(self)
+        images = _some(X)
+        check_consistent_length(images, y, sample_weight)
+        with _value_errors():
+            same = self._support_images(_embedded(self.fitted_.embedder, images)[1])
+        new = [i for i, known in enumerate(same.tolist()) if not known]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[new]
+        if len(new) < len(images):
+            _warn(len(images) - len(new), len(images), "; they are left out of the score")
+        if not new:
+            return float("nan")
+        answers = self._predicted([images[i] for i in new])
+        return float(accuracy_score(np.asarray(y)[new], answers, sample_weight=weights))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
@@ -167,7 +188,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return super().__getstate__()
 
     def _taking(self, fitted: Fitted) -> Self:
-        self.fitted_ = fitted
+        self.fitted_, self.views_ = fitted, fitted.support.views.numpy()
         self.classes_ = np.unique([to_label(name, fitted.label_kind) for name in fitted.classes])
         return self
 
@@ -182,7 +203,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
-            return self.fitted_.answer(_embedded(self.fitted_.embedder, _some(images))[0], open_set)
+            features, prints = _embedded(self.fitted_.embedder, _some(images))
+            same = self._support_images(prints)
+            if same.any():
+                _warn(int(same.sum()), len(same))
+            return self.fitted_.answer(features, open_set)
+
+    def _predicted(self, images: Any) -> NDArray[Any]:
+        if self.open_set:
+            _require_open_set(self.fitted_, self.classes_)
+        answers = self._answers(images, self.open_set)
+        chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
+        if answers.none is None:
+            return chosen
+        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
+
+    def _support_images(self, prints: Prints) -> Tensor:
+        """(n,) bool: which images the classifier was fitted to."""
+        same: Tensor = SeenBefore(self.fitted_.support.prints)(prints)[0]
+        return same
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
@@ -208,6 +247,13 @@ def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints
         (embedder(part), Prints.of(part)) for part in prepared(images, wanted.size, wanted.grayscale, at_once)
     ]
     return torch.cat([features for features, _ in parts]), Prints.joined([prints for _, prints in parts])
+
+
+def _warn(same: int, count: int, then: str = "") -> None:
+    text = (
+        f"{same:,} of the {count:,} images are support images: their answers say nothing about new ones{then}"
+    )
+    warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def _sources(images: Sequence[Any]) -> list[str]:

@@ -63,19 +63,19 @@ def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> l
     return found
 
 
-def same_view(pictures: Tensor, others: Tensor) -> Tensor:
-    """(B, S) bool: which pictures lie over which others, as they are: not turned, cut or mirrored.
+def at_rest(pictures: Tensor) -> Tensor:
+    """(S, 1, P, 5): what `lies_over` needs of thumbnails (S, 28, 28)."""
+    return _bases(_detail(pictures), _MARGIN, _STILL, (False,))
+
+
+def lies_over(pictures: Tensor, others: Tensor) -> Tensor:
+    """(B, S) bool: which pictures show what others show, at the same place: not turned, cut or mirrored.
 
     Args:
         pictures: (B, 28, 28) thumbnails.
-        others: (S, 28, 28) thumbnails.
+        others: of S thumbnails, by `at_rest`.
     """
-    if not len(pictures) or not len(others):
-        return torch.zeros(len(pictures), len(others), dtype=torch.bool)
-    return (
-        _explained(_bases(_detail(others), _MARGIN, _STILL, (False,)), _centred(_detail(pictures))).mT
-        >= EXPLAINED
-    )
+    return _explained(others, _centred(_detail(pictures))).mT >= EXPLAINED
 
 
 def _pairs(
@@ -112,8 +112,8 @@ def _by_camera(picture: Tensor, others: Tensor) -> float:
     """
     if not len(others):
         return 0.0
-    at_rest = _explained(_bases(picture, _MARGIN, _STILL, (False,)), _centred(others))
-    return 1 - _FIXED * (1 - float(at_rest.max()))
+    still = _explained(_bases(picture, _MARGIN, _STILL, (False,)), _centred(others))
+    return 1 - _FIXED * (1 - float(still.max()))
 
 
 def _detail(pictures: Tensor) -> Tensor:

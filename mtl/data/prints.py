@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtl.data.near_copies import SIDE, same_view, thumbnails
+from mtl.data.near_copies import SIDE, at_rest, lies_over, thumbnails
 
 _BYTES = 16  # of a digest
 
@@ -69,15 +69,19 @@ class Prints:
         return [bytes(digest) if known else b"" for digest, known in each]
 
 
-def seen_before(pictures: Prints, known: Prints) -> tuple[Tensor, Tensor]:
-    """Which pictures are among the known ones: to the pixel, and nearly, without the former.
+class SeenBefore:
+    """Tells which pictures are among known ones: to the pixel, and nearly.
 
     Nearly are those that lie over a known one as they are: saved again, brighter, shifted by a pixel.
-
-    Returns:
-        (B,) bool each.
     """
-    keys = set(known.keys()) - {b""}
-    same = torch.tensor([key in keys for key in pictures.keys()], dtype=torch.bool)  # noqa: SIM118
-    near = same_view(pictures.thumbnails, known.thumbnails).any(1)
-    return same, near & ~same
+
+    def __init__(self, known: Prints) -> None:
+        self._keys = set(known.keys()) - {b""}
+        self._known = at_rest(known.thumbnails[known.known()])
+
+    def __call__(self, pictures: Prints) -> tuple[Tensor, Tensor]:
+        """(B,) bool each: the same, and nearly the same."""
+        same = torch.tensor([key in self._keys for key in pictures.keys()], dtype=torch.bool)  # noqa: SIM118
+        if not len(self._known) or not len(pictures):
+            return same, torch.zeros_like(same)
+        return same, lies_over(pictures.thumbnails, self._known).any(1) & ~same

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.decode_ahead import Unread, decode_ahead
+from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError, one_line
 from mtl.fewshot import file
-from mtl.fewshot.answers import NONE, Row, least_sure, percent, rows, to_csv, to_json, told
+from mtl.fewshot.answers import NONE, Row, Support, least_sure, new_ones, percent, rows, to_csv, to_json, told
 from mtl.fewshot.fitted import Fitted
 from mtl.runtime.count import Count
 from mtl.runtime.interrupt import Interrupted, StopRequest
 from mtl.runtime.outputs import write_whole
+from mtl.runtime.progress import tell
 from mtl.stages.asked import Asked, pictures_asked
 from mtl.stages.fit import Source, fit_run
 from mtl.stages.saying import console, say_left_out, say_outlook
@@ -46,6 +49,12 @@ def predict(asked: Asked) -> None:
         require_open_set(fitted)
     say_left_out([*source.left_out, *pictures.left_out])
     outlook = say_outlook(say, fitted)
+    seen = SeenBefore(fitted.support.prints)
+    if not fitted.support.prints.known().all():
+        tell(
+            f"{one_line(asked.of)}: comes from an earlier version, which did not note what its pictures look "
+            "like, so that support pictures among the new ones are not noticed"
+        )
 
     answered: list[Row] = []
     unread: list[Unread] = []
@@ -55,7 +64,7 @@ def predict(asked: Asked) -> None:
             for batch in decode_ahead(pictures.files, prepared.size, prepared.grayscale):
                 if batch.files:
                     answers = fitted.answer(fitted.embedder(batch.images), asked.open_set)
-                    answered += rows(batch.files, answers, fitted.classes)
+                    answered += rows(batch.files, answers, fitted.classes, support_of(seen, batch.images))
                 unread += batch.unread
                 count.add(len(batch.files) + len(batch.unread))
                 if stop.wanted:
@@ -82,6 +91,13 @@ def predict(asked: Asked) -> None:
     if left:
         told_of = f"{total - left:,} of {total:,} pictures"
         raise Interrupted(f"predict: stopped after {told_of}, whose answers are written")
+
+
+def support_of(seen: SeenBefore, images: Tensor) -> list[Support]:
+    """Of each of B images whether it is a support picture."""
+    same, near = seen(Prints.of(images))
+    each = zip(same.tolist(), near.tolist(), strict=True)
+    return ["same" if is_same else "near" if is_near else "" for is_same, is_near in each]
 
 
 def classifier_of(asked: Asked, log: Log) -> Source:
@@ -113,7 +129,9 @@ def require_open_set(fitted: Fitted) -> None:
 def show(say: Console, answered: Sequence[Row], asked: int) -> None:
     """Prints how many pictures got which answer, and the least sure answers."""
     say.print(escape(told(answered, asked)), highlight=False, soft_wrap=True)
-    say.print(_table(least_sure(answered)[:_SHOWN], len(answered)))
+    new = new_ones(answered)
+    if new:
+        say.print(_table(least_sure(new)[:_SHOWN], len(new)))
 
 
 def _table(shown: Sequence[Row], count: int) -> Table:
