@@ -266,7 +266,9 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
         ValueError: unlike images cannot be told, or there is no label for them.
     """
     if fitted.open_set is None:
-        raise ValueError("open_set: needs a class with two images, to judge by how much alike they are")
+        raise ValueError(
+            "open_set: needs a class with two images that are no near copies, to judge by how much alike they are"
+        )
     answer = none_label(fitted.label_kind)
     if fitted.label_kind == "bool" or answer in classes.tolist():
         raise ValueError(

@@ -118,7 +118,7 @@ def require_open_set(fitted: Fitted) -> None:
     if fitted.open_set is None:
         raise UserError(
             "--open-set: how much alike pictures of one class are shows where it has two support pictures; "
-            "here every class has one, give some a second picture"
+            "here every class has one, or near copies of one, give some a second picture"
         )
     if NONE in fitted.classes:
         raise UserError(
