@@ -267,7 +267,7 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
     """
     if fitted.open_set is None:
         raise ValueError(
-            "open_set: needs a class with two images that are no near copies, to judge by how much alike they are"
+            "open_set: needs a class with two images, near copies aside, to judge by how much alike they are"
         )
     answer = none_label(fitted.label_kind)
     if fitted.label_kind == "bool" or answer in classes.tolist():

@@ -229,7 +229,7 @@ def test_open_set_needs_two_pictures_of_a_class(refused):
             Path(f"things/{name}/{i}.png").unlink()
     assert refused("--open-set") == (
         "error: --open-set: how much alike pictures of one class are shows where it has two support "
-        "pictures; here every class has one, give some a second picture\n"
+        "pictures; here every class has one, or near copies of one, give some a second picture\n"
     )
 
 
@@ -414,7 +414,7 @@ def test_support_pictures_among_the_queries_are_not_counted(predict, home, whole
     shutil.copyfile("things/ash/0.png", "new/known.png")
     assert main(["fit", "--run", str(whole_run.path), "--support", "things", "--out", "kept.fewshot"]) == 0
     for classifier in ((), ("--classifier", "kept.fewshot")):
-        code, out, _ = predict("--overwrite", support=not classifier, *classifier)
+        code, out, _ = predict("--overwrite", *classifier, support=not classifier)
         assert code == 0
         assert "1 of the 13 pictures is a support picture" in out
         marked = {row["file"]: row["support_picture"] for row in table() if row["support_picture"]}
