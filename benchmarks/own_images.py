@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mtl.config import Runtime
 from mtl.data import ImageSet
+from mtl.data.prints import Prints
 from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.fitted import Fitted, fit
 from mtl.fewshot.outlook import Outlook, outlook
@@ -45,6 +46,7 @@ class Classes:
     embedder: Embedder
     features: Tensor  # (R, D)
     labels: Tensor  # (R,)
+    prints: Prints  # (R,)
 
     @property
     def count(self) -> int:
@@ -76,8 +78,9 @@ def classes_of(run: Path, root: str | None, novel: bool) -> Classes:
         embedder = replace(embedder, temperatures=tuple(known.items()))
     images: ImageSet = material.splits.test if novel else material.splits.val
     rows = some_of_each(images.labels, IMAGES, generator(0, "own images"))
-    parts = [embedder(torch.as_tensor(images.images[part])) for part in torch.split(rows, 500)]
-    return Classes(embedder, torch.cat(parts), images.labels[rows])
+    pixels = [torch.as_tensor(images.images[part]) for part in torch.split(rows, 500)]
+    features, prints = torch.cat([embedder(part) for part in pixels]), [Prints.of(part) for part in pixels]
+    return Classes(embedder, features, images.labels[rows], Prints.joined(prints))
 
 
 def tasks(
@@ -117,7 +120,8 @@ def tasks(
             labels[0] = 1 + int(torch.randint(way - 1, (), generator=random))
         rows = torch.cat(supported)
         names = [f"{label:03d}" for label in labels]
-        support = Support.of(classes.features[rows], names, [str(row) for row in rows.tolist()])
+        files, prints = [str(row) for row in rows.tolist()], classes.prints.some(rows.tolist())
+        support = Support.of(classes.features[rows], names, files, prints)
         query_labels = torch.cat([torch.full((len(rows),), k) for k, rows in enumerate(asked[:way])])
         known, unknown = torch.cat(asked[:way]), torch.cat([*asked[way:], torch.empty(0, dtype=torch.int64)])
         fitted = fit(classes.embedder, support)
@@ -209,7 +213,7 @@ def accuracy(classes: Classes, count: int) -> Iterator[Sequence[object]]:
             for task in tasks(classes, way, shot, max(1, count * 5 // way), IMAGES):
                 one: Outlook = outlook(task.fitted)
                 if one.accuracy is not None:
-                    told_of = (task.fitted.support.counts() > 1)[task.labels]
+                    told_of = (task.fitted.views.counts() > 1)[task.labels]
                     right = task.fitted.answer(task.queries).classes() == task.labels
                     true = float(right[told_of].double().mean())
                     holds = float(one.low <= true <= one.high)

@@ -9,6 +9,7 @@ classifier.save("things.fewshot")
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -29,6 +31,7 @@ from mtl.data.given import deep_values, image_list, prepared
 from mtl.data.levels import told as told_of_levels
 from mtl.data.levels import top_of
 from mtl.data.own_picture import Change, told
+from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError
 from mtl.fewshot import file
 from mtl.fewshot.embedder import Embedder
@@ -64,6 +67,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: (N,) sorted.
         fitted_: the classifier itself.
+        views_: (n,) the view of each image that it was fitted to: near copies, such as the frames of a burst,
+            are one view. As groups of scikit-learn's GroupKFold they keep copies from testing each other.
     """
 
     def __init__(
@@ -119,12 +124,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 _log.warning("%s", sentence)
             embedder = _with_levels(self._embedder(), images)
             require_ways(embedder, len(classes))
-            features = _features(embedder, images)
-            support = Support.of(features, [names[place] for place in places], _sources(images))
+            features, prints = _embedded(embedder, images)
+            support = Support.of(features, [names[place] for place in places], _sources(images), prints)
             fitted = replace(fit(embedder, support), label_kind=kind, label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
-        self.fitted_, self.classes_ = fitted, classes
+        self.fitted_, self.classes_, self.views_ = fitted, classes, fitted.support.views.numpy()
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -135,15 +140,31 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: an image cannot be read, or classes do not go with `open_set`.
         """
         check_is_fitted(self)
-        if self.open_set:
-            _require_open_set(self.fitted_, self.classes_)
-        answers = self._answers(X, self.open_set)
-        chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
-        if answers.none is None:
-            return chosen
-        if chosen.dtype.kind == "u":
-            chosen = chosen.astype(np.int64)  # which has room for -1
-        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
+        return self._predicted(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of right answers to images that the classifier was not fitted to; nan where none is left.
+
+        Images that are, to the pixel, among those it was fitted to are left out, with a warning.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: as `predict`; or labels are of another number.
+        """
+        check_is_fitted(self)
+        images = _some(X)
+        check_consistent_length(images, y, sample_weight)
+        with _value_errors():
+            embedder = _with_levels(self.fitted_.embedder, images)
+            same = self._support_images(_embedded(embedder, images)[1])
+        new = [i for i, known in enumerate(same.tolist()) if not known]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[new]
+        if len(new) < len(images):
+            _warn(len(images) - len(new), len(images), "; they are left out of the score")
+        if not new:
+            return float("nan")
+        answers = self._predicted([images[i] for i in new])
+        return float(accuracy_score(np.asarray(y)[new], answers, sample_weight=weights))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
@@ -179,7 +200,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return super().__getstate__()
 
     def _taking(self, fitted: Fitted) -> Self:
-        self.fitted_ = fitted
+        self.fitted_, self.views_ = fitted, fitted.support.views.numpy()
         self.classes_ = class_labels(fitted.classes, fitted.label_kind, fitted.label_dtype)
         return self
 
@@ -195,8 +216,27 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
             given = _some(images)
-            embedder = _with_levels(self.fitted_.embedder, given)
-            return self.fitted_.answer(_features(embedder, given), open_set)
+            features, prints = _embedded(_with_levels(self.fitted_.embedder, given), given)
+            same = self._support_images(prints)
+            if same.any():
+                _warn(int(same.sum()), len(same))
+            return self.fitted_.answer(features, open_set)
+
+    def _predicted(self, images: Any) -> NDArray[Any]:
+        if self.open_set:
+            _require_open_set(self.fitted_, self.classes_)
+        answers = self._answers(images, self.open_set)
+        chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
+        if answers.none is None:
+            return chosen
+        if chosen.dtype.kind == "u":
+            chosen = chosen.astype(np.int64)  # which has room for -1
+        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
+
+    def _support_images(self, prints: Prints) -> Tensor:
+        """(n,) bool: which images the classifier was fitted to."""
+        same: Tensor = SeenBefore(self.fitted_.support.prints)(prints)[0]
+        return same
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
         """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
@@ -225,15 +265,23 @@ def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
     return embedder.with_levels(top)
 
 
-def _features(embedder: Embedder, images: Sequence[Any]) -> Tensor:
+def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints]:
+    """Features (n, D), and what the images are recognised by."""
     wanted = embedder.preparation
     at_once = min(embedder.images_at_once, 256)
     changes: list[Change] = []
-    parts = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
-    features = torch.cat([embedder(part) for part in parts])
+    batches = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
+    parts = [(embedder(batch), Prints.of(batch)) for batch in batches]
     for sentence in told(changes, wanted.ink, wanted.top):
         _log.warning("%s", sentence)
-    return features
+    return torch.cat([features for features, _ in parts]), Prints.joined([prints for _, prints in parts])
+
+
+def _warn(same: int, count: int, then: str = "") -> None:
+    text = (
+        f"{same:,} of the {count:,} images are support images: their answers say nothing about new ones{then}"
+    )
+    warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def _sources(images: Sequence[Any]) -> list[str]:
@@ -246,7 +294,9 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
         ValueError: unlike images cannot be told, or there is no label for them.
     """
     if fitted.open_set is None:
-        raise ValueError("open_set: needs a class with two images, to judge by how much alike they are")
+        raise ValueError(
+            "open_set: needs a class with two images, near copies aside, to judge by how much alike they are"
+        )
     answer = none_label(fitted.label_kind)
     if fitted.label_kind == "bool" or answer in classes.tolist():
         raise ValueError(

@@ -1,5 +1,6 @@
 """The classifier as scikit-learn has classifiers: what goes in, what comes out, and how it is kept."""
 
+import math
 import pickle
 import subprocess
 import sys
@@ -130,10 +131,11 @@ def test_scikit_learns_tools_take_paths(unfitted, things):
     assert np.array_equal(scores, cross_val_score(unfitted, np.array(paths), np.array(names), cv=3))
     assert scores.mean() > 0.5
     searched = GridSearchCV(unfitted, {}, cv=2).fit(paths, names)
-    assert searched.predict(paths[:4]).shape == (4,)
-    whole = Pipeline([("classify", clone(unfitted))]).fit(paths, names)
-    assert whole.predict_proba(paths[:4]).shape == (4, 3)
-    assert whole.score(paths, names) == clone(unfitted).fit(paths, names).score(paths, names)
+    with pytest.warns(UserWarning, match="4 of the 4 images are support images"):
+        assert searched.predict(paths[:4]).shape == (4,)
+    whole = Pipeline([("classify", clone(unfitted))]).fit(*things[:2])
+    assert whole.predict_proba(things[2][:4]).shape == (4, 3)
+    assert whole.score(*things[2:]) == clone(unfitted).fit(*things[:2]).score(*things[2:])
 
 
 def test_a_fitted_one_is_not_pickled_but_one_to_be_fitted_is(learned, unfitted):
@@ -186,7 +188,7 @@ def test_one_image_a_class_does_not_tell_unlike_ones(unfitted, things):
     some = slice(None, None, SUPPORT)
     made = clone(unfitted).fit(things[0][some], things[1][some])
     assert made.predict(things[2]).shape == (len(things[2]),)
-    with pytest.raises(ValueError, match="no class has two images"):
+    with pytest.raises(ValueError, match="no class has two different images"):
         made.predict_none_proba(things[2])
     with pytest.raises(ValueError, match="open_set: needs a class with two images"):
         made.set_params(open_set=True).predict(things[2])
@@ -272,3 +274,31 @@ def test_the_package_loads_it_when_it_is_asked_for():
     assert mtl.FewShotClassifier is FewShotClassifier
     with pytest.raises(AttributeError, match="module 'mtl' has no attribute 'FewShot'"):
         _ = mtl.FewShot
+
+
+def test_images_that_it_was_fitted_to_are_no_part_of_the_score(learned, things):
+    paths, names, more, truth = things
+    wanted = learned.score(more, truth)
+    with pytest.warns(UserWarning, match=f"{len(paths)} of the {len(paths) + len(more)} images are support"):
+        assert learned.score([*paths, *more], ["wrong"] * len(paths) + truth) == wanted
+    with pytest.warns(UserWarning, match="2 of the 2 images are support images"):
+        assert math.isnan(learned.score(pixels(paths[:2]), names[:2]))
+    with pytest.warns(UserWarning, match="1 of the 3 images are support images"):
+        learned.predict([*more[:2], paths[0]])
+    weights = np.r_[5, np.arange(len(more))]
+    with pytest.warns(UserWarning, match="1 of the 22 images"):
+        found = learned.score([paths[0], *more], [names[0], *truth], weights)
+    assert found == pytest.approx(np.average(learned.predict(more) == np.array(truth), weights=weights[1:]))
+
+
+def test_a_kept_classifier_knows_its_images_and_their_views(unfitted, things, tmp_path):
+    paths, names, more, _ = things
+    copies = [np.array(Image.open(path)) for path in paths]
+    copies = np.stack([*copies, *(np.clip(x.astype(int) + 3, 0, 255).astype(np.uint8) for x in copies[:2])])
+    learned = clone(unfitted).fit(copies, [*names, *names[:2]])
+    assert learned.views_.tolist() == [*range(len(paths)), 0, 1]
+    learned.save(tmp_path / "kept.fewshot")
+    kept = FewShotClassifier.load(tmp_path / "kept.fewshot")
+    assert kept.views_.tolist() == learned.views_.tolist()
+    with pytest.warns(UserWarning, match="1 of the 2 images"):
+        kept.predict([paths[3], more[0]])

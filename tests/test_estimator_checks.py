@@ -58,6 +58,10 @@ class OfTables(FewShotClassifier):
         check_is_fitted(self)
         return super().predict_proba(self._drawn(X))
 
+    def score(self, X, y, sample_weight=None):
+        check_is_fitted(self)
+        return super().score(self._drawn(X), y, sample_weight)
+
     def _drawn(self, X, reset=False):
         table = validate_data(self, X, reset=reset, dtype=np.float64)
         grey = (255 / (1 + np.exp(-2 * table.clip(-30, 30)))).astype(np.uint8)
@@ -81,6 +85,7 @@ def network(whole_run, tmp_path):
     return path
 
 
+@pytest.mark.filterwarnings("ignore:.*are support images:UserWarning")  # the checks ask for what is known
 def test_tables_pass_all_checks_but_those_that_cannot_hold(network):
     classifier = OfTables(run=str(network), device="cpu")
     found = check_estimator(classifier, expected_failed_checks=FAIL, on_skip=None)

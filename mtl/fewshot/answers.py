@@ -7,11 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mtl.data.decode_ahead import Unread
 from mtl.errors import one_line
 from mtl.fewshot.fitted import Answers
+
+#: Whether a picture that is answered is a support picture, to the pixel ("same") or nearly ("near").
+Support = Literal["", "same", "near"]
 
 NONE = "none of these"  # the class of a picture that is more likely of none than of one
 _NAMED = 12  # classes that a sentence names
@@ -31,6 +34,7 @@ class Row:
     runner_up: str  # the most probable class beside the answer
     runner_up_probability: float
     none: float | None  # the probability of being of none of the classes; None: not asked
+    support: Support = ""  # whether it is a support picture, or nearly shows what one shows
 
     @property
     def margin(self) -> float:
@@ -38,7 +42,7 @@ class Row:
         return self.probability - self.runner_up_probability
 
     def columns(self) -> dict[str, Any]:
-        """By the names that columns have in files."""
+        """By the names that columns have in files; `support_picture` where there is something to say."""
         known: dict[str, Any] = {
             "file": self.file,
             "class": self.answer,
@@ -47,11 +51,15 @@ class Row:
             "runner_up_probability": self.runner_up_probability,
             "margin": self.margin,
         }
-        return known if self.none is None else {**known, "none": self.none}
+        if self.none is not None:
+            known["none"] = self.none
+        return {**known, "support_picture": self.support} if self.support else known
 
 
-def rows(files: Sequence[object], answers: Answers, classes: Sequence[str]) -> list[Row]:
-    """The answers to B files.
+def rows(
+    files: Sequence[object], answers: Answers, classes: Sequence[str], support: Sequence[Support] = ()
+) -> list[Row]:
+    """The answers to B files, which may be support pictures.
 
     The class is NONE where that has more than even odds; else it is the most probable one.
     """
@@ -60,11 +68,13 @@ def rows(files: Sequence[object], answers: Answers, classes: Sequence[str]) -> l
     shares, places = (found.tolist() for found in joint.topk(2))
     nones = [None] * len(places) if of_none is None else of_none.tolist()
     made = []
-    for file, (first, second), (most, next_), none in zip(files, places, shares, nones, strict=True):
+    known = support or [""] * len(places)
+    each = zip(files, places, shares, nones, known, strict=True)
+    for file, (first, second), (most, next_), none, of_support in each:
         if none is not None and none > 0.5:
-            made.append(Row(str(file), NONE, none, classes[first], most, none))
+            made.append(Row(str(file), NONE, none, classes[first], most, none, of_support))
         else:
-            made.append(Row(str(file), classes[first], most, classes[second], next_, none))
+            made.append(Row(str(file), classes[first], most, classes[second], next_, none, of_support))
     return made
 
 
@@ -76,13 +86,36 @@ def percent(share: float) -> str:
 
 
 def told(answered: Sequence[Row], asked: int) -> str:
-    """How many pictures got which answer, in a sentence; `asked`: how many there were."""
-    found = Counter(row.answer for row in answered).most_common()
+    """How many pictures got which answer, in a sentence; `asked`: how many there were.
+
+    Support pictures are not counted: a classifier knows the answers to them.
+    """
+    new = new_ones(answered)
+    found = Counter(row.answer for row in new).most_common()
     named = ", ".join(f"{one_line(name)} {count:,}" for name, count in found[:_NAMED])
     more = f" and {len(found) - _NAMED:,} classes more" if len(found) > _NAMED else ""
     of = "" if len(answered) == asked else f" of {asked:,}"
     plural = "picture" if asked == 1 else "pictures"
-    return f"{len(answered):,}{of} {plural} answered: {named}{more}."
+    counts = f": {named}{more}" if new else ""
+    return f"{len(answered):,}{of} {plural} answered{counts}.{_told_of_support(answered)}"
+
+
+def new_ones(answered: Sequence[Row]) -> list[Row]:
+    """Those that are no support pictures."""
+    return [row for row in answered if row.support != "same"]
+
+
+def _told_of_support(answered: Sequence[Row]) -> str:
+    same, near = (sum(row.support == kind for row in answered) for kind in ("same", "near"))
+    lines, left = "", "; they are not counted" if same < len(answered) else ""
+    if same:
+        lines += (
+            f" {same:,} of the {len(answered):,} pictures {'is a' if same == 1 else 'are'} support "
+            f"{'picture' if same == 1 else 'pictures'}: their answers say nothing about new ones{left}."
+        )
+    if near:
+        lines += f" {near:,} {'shows' if near == 1 else 'show'} nearly the same as a support picture."
+    return lines
 
 
 def least_sure(answered: Sequence[Row]) -> list[Row]:
@@ -98,7 +131,8 @@ def to_csv(answered: Sequence[Row], unread: Sequence[Unread], open_set: bool) ->
     no text are written as backslashes and numbers.
     """
     text = io.StringIO(newline="")
-    names = list(Row("", "", 0, "", 0, 0 if open_set else None).columns())
+    support: Support = "same" if any(row.support for row in answered) else ""
+    names = list(Row("", "", 0, "", 0, 0 if open_set else None, support).columns())
     table = csv.DictWriter(text, names, restval="", lineterminator="\r\n")
     table.writeheader()
     for row in answered:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from mtl.config import Meta, Runtime
 from mtl.data.levels import FULL
+from mtl.data.near_copies import SIDE
+from mtl.data.prints import Prints
 from mtl.errors import UserError, one_line
 from mtl.fewshot.embedder import Embedder, Origin, Preparation
 from mtl.fewshot.fitted import Fitted, LabelKind
@@ -150,6 +152,9 @@ def _tensors(fitted: Fitted) -> dict[str, Tensor]:
     known |= {
         "support.features": fitted.support.features,
         "support.labels": fitted.support.labels,
+        "support.views": fitted.support.views,
+        "support.digests": fitted.support.prints.digests,
+        "support.thumbnails": fitted.support.prints.thumbnails,
         "head.weight": fitted.head.weight,
         "head.bias": fitted.head.bias,
         "held_out.rows": fitted.held_out.rows,
@@ -193,10 +198,14 @@ def _fitted(
     )
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
     embedder = _embedder(told, tensors, replace(runtime, precision=precision or told.precision))
+    tensors = {**_without_views(len(files)), **tensors}
     rows, length = len(tensors["held_out.rows"]), sum(embedder.base_learner.sizes)
     wanted = {
         "support.features": ((len(files), length), torch.float32),
         "support.labels": ((len(files),), torch.int64),
+        "support.views": ((len(files),), torch.int64),
+        "support.digests": ((len(files), 16), torch.uint8),
+        "support.thumbnails": ((len(files), SIDE, SIDE), torch.uint8),
         "head.weight": ((1, len(classes), length), torch.float32),
         "head.bias": ((1, len(classes)), torch.float32),
         "held_out.rows": ((rows,), torch.int64),
@@ -205,14 +214,26 @@ def _fitted(
     if told.open_set is not None:
         wanted["open_set.prototypes"] = ((len(classes), length), torch.float32)
     _require_as_told({name: tensors[name] for name in wanted}, wanted)
-    support = Support(tensors["support.features"], tensors["support.labels"], classes, files)
+    prints = Prints(tensors["support.digests"], tensors["support.thumbnails"])
+    features, labels, views = (tensors[f"support.{name}"] for name in ("features", "labels", "views"))
+    support = Support(features, labels, classes, files, prints, views)
     held_out = HeldOut(tensors["held_out.rows"], tensors["held_out.logits"])
-    if not set(held_out.rows.tolist()) <= set(range(len(support))):
+    if not set(held_out.rows.tolist()) <= set(range(support.view_count)):
         raise _Unfit("held_out.rows are no support images")
     open_set = None if told.open_set is None else OpenSet(tensors["open_set.prototypes"], *told.open_set)
     head = LinearHead(tensors["head.weight"], tensors["head.bias"])
     kinds = told.label_kind, told.label_dtype
     return Fitted(embedder, support, head, held_out, told.temperature, open_set, *kinds)
+
+
+def _without_views(count: int) -> dict[str, Tensor]:
+    """What files of earlier versions lack: each image is a view of its own, and its pixels are not known."""
+    unknown = Prints.unknown(count)
+    return {
+        "support.views": torch.arange(count),
+        "support.digests": unknown.digests,
+        "support.thumbnails": unknown.thumbnails,
+    }
 
 
 def _texts(value: object) -> tuple[str, ...]:

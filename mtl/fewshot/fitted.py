@@ -11,6 +11,7 @@ from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.held_out import HeldOut, leave_out
 from mtl.fewshot.open_set import OpenSet, fit_open_set
 from mtl.fewshot.support import Support
+from mtl.fewshot.views import find_views
 from mtl.models.heads import LinearHead
 
 #: What the names of classes stand for, where a program gave them and not a folder.
@@ -36,15 +37,20 @@ class Fitted:
     embedder: Embedder
     support: Support
     head: LinearHead  # of T = 1 task
-    held_out: HeldOut  # its answers to its own support images
+    held_out: HeldOut  # its answers to its own support images, one of each view: rows of `views`
     temperature: float  # logits are divided by it
-    open_set: OpenSet | None  # None: no class has two images, so nothing is known of unlike ones
+    open_set: OpenSet | None  # None: no class has two views, so nothing is known of unlike ones
     label_kind: LabelKind = "str"
     label_dtype: str = ""  # of numpy, where labels are numbers that a program gave
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.support.classes
+
+    @property
+    def views(self) -> Support:
+        """One support image of each view: what the classifier can be tested with."""
+        return self.support.by_view()
 
     @torch.no_grad()
     def answer(self, features: Tensor, open_set: bool = False) -> Answers:
@@ -58,7 +64,7 @@ class Fitted:
         if not open_set:
             return Answers(probabilities, None)
         if self.open_set is None:
-            raise ValueError("no class has two images, so that unlike images cannot be told")
+            raise ValueError("no class has two different images, so that unlike images cannot be told")
         return Answers(probabilities, self.open_set.none(features))
 
 
@@ -66,13 +72,17 @@ class Fitted:
 def fit(embedder: Embedder, support: Support) -> Fitted:
     """Adapts to a support set, and asks it for its own images in turn.
 
+    Near copies count as one image, whose feature is the mean of theirs. In turn means by view: an image is
+    answered without its copies.
+
     Raises:
         ValueError: there is only one class, or a learned start serves another number of them.
     """
     if support.way < 2:
         raise ValueError("a classifier needs two classes or more")
-    base_learner = embedder.base_learner
-    head = base_learner.classifier(support.features[None], support.labels[None], support.way)
-    held_out = leave_out(base_learner, support.features, support.labels, support.way)
-    temperature = fit_temperature(held_out, support, embedder.temperatures)
-    return Fitted(embedder, support, head, held_out, temperature, fit_open_set(support))
+    base_learner, support = embedder.base_learner, find_views(support)
+    views = support.by_view()
+    head = base_learner.classifier(support.view_means()[None], views.labels[None], views.way)
+    held_out = leave_out(base_learner, views.features, views.labels, views.way)
+    temperature = fit_temperature(held_out, views, embedder.temperatures)
+    return Fitted(embedder, support, head, held_out, temperature, fit_open_set(views))

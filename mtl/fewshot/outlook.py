@@ -29,12 +29,12 @@ class Outlook:
     """What left-out support images tell."""
 
     support: Support
-    tested: int  # images that were left out and asked
+    tested: int  # images that were left out and asked, one of each view
     right: int
     accuracy: float | None  # expected of new images, mean of the classes that were asked; None: none was
     low: float  # 95 % interval of it
     high: float
-    doubts: Sequence[Doubt]  # the worst first
+    doubts: Sequence[Doubt]  # the worst first; rows of `support.by_view()`
     advice: Sequence[Advice]  # the most confused first
 
 
@@ -44,7 +44,7 @@ def outlook(fitted: Fitted) -> Outlook:
     The interval is Wilson's, of 0.8 of the answers with which a single recall would vary as much as the mean
     of C recalls: C² / Σ 1/n. Measured in docs/calibration.md.
     """
-    support, rows = fitted.support, fitted.held_out.rows
+    support, rows = fitted.views, fitted.held_out.rows
     labels, counts = support.labels[rows], support.counts()
     temperature = held_out_temperature(fitted.temperature, support, fitted.embedder.temperatures)
     probabilities = torch.softmax(fitted.held_out.logits.double() / temperature, -1)
@@ -58,31 +58,49 @@ def outlook(fitted: Fitted) -> Outlook:
         answers = _WORTH * len(recalls) ** 2 / float((1 / asked[asked > 0]).sum())
         low, high = wilson(min(accuracy * answers, answers), answers)
     found = doubts(probabilities, labels, rows), advice(probabilities, labels, counts)
-    return Outlook(support, len(rows), int(right.sum()), accuracy, low, high, *found)
+    return Outlook(fitted.support, len(rows), int(right.sum()), accuracy, low, high, *found)
 
 
 def told(found: Outlook) -> list[str]:
     """An outlook in sentences, the most important first."""
-    lines = []
+    lines, views = [], found.support.by_view()
+    copied = len(views) < len(found.support)
     if found.accuracy is None:
-        lines.append("Every class has one image, so that how well they are told apart cannot be tested.")
+        what = "one picture, or near copies of one," if copied else "one image,"
+        lines.append(f"Every class has {what} so that how well they are told apart cannot be tested.")
     else:
+        what = "views of the classes" if copied else "support images"
         lines.append(
             f"About {100 * found.accuracy:.0f} % of new images of each class will be right on average (95 % "
-            f"interval {100 * found.low:.0f} to {100 * found.high:.0f}): of {found.tested:,} support images, "
+            f"interval {100 * found.low:.0f} to {100 * found.high:.0f}): of {found.tested:,} {what}, "
             f"left out in turn, {found.right:,} were."
         )
-        lines += _untested(found.support)
-    suspects = [_doubted(one, found.support) for one in found.doubts]
-    return lines + _first(suspects) + _first([_advised(one, found.support) for one in found.advice])
+        lines += _untested(views, "view" if copied else "image")
+    lines += near_copies_told(found.support)
+    suspects = [_doubted(one, views) for one in found.doubts]
+    return lines + _first(suspects) + _first([_advised(one, views) for one in found.advice])
 
 
-def _untested(support: Support) -> list[str]:
+def _untested(support: Support, unit: str) -> list[str]:
     single = (support.counts() == 1).nonzero().flatten().tolist()
     names = ", ".join(one_line(support.classes[k]) for k in single[:_NAMED])
     more = f" and {len(single) - _NAMED:,} more" if len(single) > _NAMED else ""
-    why = "it has one image" if len(single) == 1 else "they have one image each"
+    why = f"it has one {unit}" if len(single) == 1 else f"they have one {unit} each"
     return [f"Not tested, and not counted, as {why}: {names}{more}."] if single else []
+
+
+def near_copies_told(support: Support) -> list[str]:
+    """A sentence for each class some of whose pictures are near copies, the one of fewest views first."""
+    counts = zip(support.by_view().counts().tolist(), support.counts().tolist(), strict=True)
+    lines = []
+    for (views, pictures), name in sorted(zip(counts, support.classes, strict=True)):
+        if views < pictures:
+            what = "1 view" if views == 1 else f"{views:,} views"
+            todo = ": vary them" if 2 * views <= pictures else ""
+            lines.append(
+                f"{pictures:,} pictures of {one_line(name)} are {what}, as near copies count once{todo}."
+            )
+    return _first(lines)
 
 
 def _doubted(doubt: Doubt, support: Support) -> str:

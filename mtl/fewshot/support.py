@@ -1,10 +1,12 @@
 """The support set of a person's own classes, as features: images are not needed any more."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from mtl.data.prints import Prints
 
 _SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
 
@@ -12,6 +14,9 @@ _SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a sh
 @dataclass(frozen=True, eq=False)
 class Support:
     """S support images of N classes, embedded; classes may have different numbers of images.
+
+    Near copies, such as the frames of a burst, are one view. They tell what one image tells: held out on its
+    own, such an image would be answered by its copies.
 
     Raises:
         ValueError: the parts do not fit each other.
@@ -21,6 +26,8 @@ class Support:
     labels: Tensor  # (S,) int64, an index into `classes`
     classes: tuple[str, ...]  # (N,) sorted
     files: tuple[str, ...]  # (S,) where each image came from
+    prints: Prints  # (S,) what each image is recognised by
+    views: Tensor  # (S,) int64 in 0..V-1, ascending by first image: near copies are one view of a class
 
     def __post_init__(self) -> None:
         count = len(self.features)
@@ -30,6 +37,12 @@ class Support:
             raise ValueError("classes must be sorted and distinct")
         if self.labels.dtype != torch.int64 or sorted(set(self.labels.tolist())) != list(range(self.way)):
             raise ValueError("labels must be int64 indices into classes, and every class must have an image")
+        if len(self.prints) != count or self.views.shape != (count,) or self.views.dtype != torch.int64:
+            raise ValueError("prints (S,) and int64 views (S,) are needed")
+        if list(dict.fromkeys(self.views.tolist())) != list(range(self.view_count)):
+            raise ValueError("views must be numbered by their first images")
+        if len({*zip(self.views.tolist(), self.labels.tolist(), strict=True)}) != self.view_count:
+            raise ValueError("a view must be of one class")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -39,17 +52,25 @@ class Support:
         """N."""
         return len(self.classes)
 
+    @property
+    def view_count(self) -> int:
+        """V."""
+        return int(self.views.max()) + 1 if len(self.views) else 0
+
     def counts(self) -> Tensor:
         """(N,) int64: images of each class."""
         return torch.bincount(self.labels, minlength=self.way)
 
     @staticmethod
-    def of(features: Tensor, names: Sequence[str], files: Sequence[str]) -> "Support":
-        """From the class name of each image."""
+    def of(
+        features: Tensor, names: Sequence[str], files: Sequence[str], prints: Prints | None = None
+    ) -> "Support":
+        """From the class name of each image; each is a view of its own until `views.with_views` looks."""
         classes = tuple(sorted(set(names)))
         place = {name: i for i, name in enumerate(classes)}
         labels = torch.tensor([place[name] for name in names], dtype=torch.int64)
-        return Support(features, labels, classes, tuple(files))
+        known = Prints.unknown(len(files)) if prints is None else prints
+        return Support(features, labels, classes, tuple(files), known, torch.arange(len(files)))
 
     def names(self) -> list[str]:
         """(S,) the class of each image."""
@@ -62,8 +83,14 @@ class Support:
         allowed: Tensor = _SAME * self.features.norm(dim=-1)
         return apart <= allowed
 
+    def some(self, rows: Sequence[int]) -> "Support":
+        """The images `rows`, which may be none; each is a view of its own."""
+        kept, names = list(rows), self.names()
+        files = [self.files[i] for i in kept]
+        return Support.of(self.features[kept], [names[i] for i in kept], files, self.prints.some(kept))
+
     def joined(self, other: "Support") -> "Support":
-        """Both; a class that is in both has the images of both.
+        """Both; a class that is in both has the images of both. Each image is a view of its own.
 
         Raises:
             ValueError: the features are of two networks.
@@ -71,12 +98,40 @@ class Support:
         if self.features.shape[1] != other.features.shape[1]:
             raise ValueError("features of two support sets must have one length")
         features = torch.cat([self.features, other.features])
-        return Support.of(features, self.names() + other.names(), [*self.files, *other.files])
+        prints = Prints.joined([self.prints, other.prints])
+        return Support.of(features, self.names() + other.names(), [*self.files, *other.files], prints)
 
     def without(self, classes: Collection[str]) -> "Support":
-        """Without the images of these classes; what is left may be empty."""
-        kept = [i for i, name in enumerate(self.names()) if name not in classes]
-        return Support.of(self.features[kept], [self.names()[i] for i in kept], [self.files[i] for i in kept])
+        """Without the images of these classes; what is left may be empty. Each image is a view of its own."""
+        return self.some([i for i, name in enumerate(self.names()) if name not in classes])
+
+    def by_view(self) -> "Support":
+        """One image of each view: the one that is nearest to the others of it."""
+        if self.view_count == len(self):
+            return self
+        rows: dict[int, list[int]] = {}
+        for row, view in enumerate(self.views.tolist()):
+            rows.setdefault(view, []).append(row)
+        return self.some([_middle(self.features, of_view) for of_view in rows.values()])
+
+    def view_means(self) -> Tensor:
+        """(V, D): the mean feature of each view, as `by_view` has them."""
+        if self.view_count == len(self):
+            return self.features
+        sums = torch.zeros(self.view_count, self.features.shape[1], dtype=self.features.dtype)
+        sizes = torch.bincount(self.views).to(sums.dtype)
+        return sums.index_add_(0, self.views, self.features) / sizes[:, None]
+
+    def with_views(self, views: Tensor) -> "Support":
+        """The same images in other views, whatever numbers these have."""
+        numbers: dict[int, int] = {}
+        ordered = [numbers.setdefault(view, len(numbers)) for view in views.tolist()]
+        return replace(self, views=torch.tensor(ordered, dtype=torch.int64))
+
+
+def _middle(features: Tensor, rows: list[int]) -> int:
+    distances = torch.cdist(features[rows], features[rows]).sum(1)
+    return rows[int(distances.argmin())]
 
 
 def one_less(counts: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mtl.data.decode_ahead import decode_ahead
 from mtl.errors import one_line
-from mtl.fewshot.answers import NONE, Row, told
+from mtl.fewshot.answers import NONE, Row, new_ones, told
 from mtl.fewshot.fitted import Fitted
 from mtl.report.answers_page import AnswerCard, AnswersPage, ClassCard, render
 from mtl.report.contact_sheet import MOST, contact_sheet
@@ -109,7 +109,7 @@ def _page(
     not_answered: Sequence[str],
     stopped: bool,
 ) -> AnswersPage:
-    fitted, found = source.fitted, Counter(row.answer for row in answered)
+    fitted, found = source.fitted, Counter(row.answer for row in new_ones(answered))
     counts = zip(fitted.classes, fitted.support.counts().tolist(), strict=True)
     classes = [ClassCard(name, count, support[name], found[name]) for name, count in counts]
     if asked.open_set:

@@ -177,7 +177,7 @@ def _spelled(added: Support, known: Sequence[str]) -> Support:
     """With the names of classes that are there already in the Unicode form that they have there."""
     spelling = {composed(name): name for name in known}
     names = [spelling.get(composed(name), name) for name in added.names()]
-    return Support.of(added.features, names, added.files)
+    return Support.of(added.features, names, added.files, added.prints)
 
 
 def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Support, list[str]]:
@@ -212,9 +212,9 @@ def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Suppor
             raise UserError(_lost(name, sorted(rivals[name]), folder))
     if not any(keep_added) and all(keep_known):
         raise UserError(f"{one_line(folder)}: holds no picture that is not there already")
-    joined = _some(known, keep_known)
+    joined = known.some(_rows(keep_known))
     if any(keep_added):
-        joined = joined.joined(_some(added, keep_added))
+        joined = joined.joined(added.some(_rows(keep_added)))
     gone = [name for name in added.classes if name not in joined.classes]
     return joined, [*(f"{one_line(folder / name)}: no picture of it is left" for name in gone), *told]
 
@@ -228,7 +228,5 @@ def _lost(name: str, rivals: Sequence[str], folder: Path) -> str:
     )
 
 
-def _some(support: Support, keep: Sequence[bool]) -> Support:
-    rows = [row for row, kept in enumerate(keep) if kept]
-    names, files = support.names(), support.files
-    return Support.of(support.features[rows], [names[row] for row in rows], [files[row] for row in rows])
+def _rows(keep: Sequence[bool]) -> list[int]:
+    return [row for row, kept in enumerate(keep) if kept]

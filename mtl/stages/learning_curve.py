@@ -18,7 +18,9 @@ from mtl.fewshot.embedder import Embedder
 from mtl.fewshot.forecast import Expected, Forecast, forecast, told
 from mtl.fewshot.learning_curve import LearningCurve, enough_images
 from mtl.fewshot.learning_curve import learning_curve as measure
+from mtl.fewshot.outlook import near_copies_told
 from mtl.fewshot.support import Support
+from mtl.fewshot.views import find_views
 from mtl.runtime.outputs import require_free, require_not_read
 from mtl.runtime.pictures import save_png
 from mtl.stages.embedding import embedder_of_run
@@ -55,8 +57,10 @@ def learning_curve(
     require_free(out, (".png",), overwrite)
     if support is not None:
         require_not_read([out], [file for files in support_files(support).files.values() for file in files])
-    embedder, pictures, where, left_out = _source(run, support, classifier, log)
-    _require_enough(pictures, where)
+    embedder, every, where, left_out = _source(run, support, classifier, log)
+    pictures = every.by_view()
+    copies = near_copies_told(every)
+    _require_enough(pictures, where, copies)
     require_ways(embedder, int(enough_images(pictures.counts()).sum()))
     curve = measure(embedder.base_learner, pictures, _SEED)
     expected = forecast(curve)
@@ -67,7 +71,7 @@ def learning_curve(
     say = console()
     say_left_out([*left_out, *_too_few(curve)])
     say.print(_table(curve, expected))
-    for line in (told(curve, expected), f"Picture: {one_line(out)}"):
+    for line in (*copies, told(curve, expected), f"Picture: {one_line(out)}"):
         say.print(escape(line), highlight=False, soft_wrap=True)
 
 
@@ -82,10 +86,10 @@ def _source(
         raise ValueError("a run and a support folder are needed, or a classifier")
     embedder = embedder_of_run(run, Runtime())
     read = read_support(support, embedder, log)
-    return read.embedder, read.support, support, read.left_out
+    return read.embedder, find_views(read.support), support, read.left_out
 
 
-def _require_enough(pictures: Support, where: Path) -> None:
+def _require_enough(pictures: Support, where: Path, copies: Sequence[str]) -> None:
     counts = pictures.counts().tolist()
     if sum(count > 1 for count in counts) < 2:
         each = [f"{one_line(n)} {count}" for n, count in zip(pictures.classes, counts, strict=True)]
@@ -93,6 +97,7 @@ def _require_enough(pictures: Support, where: Path) -> None:
         raise UserError(
             f"{one_line(where)}: a learning curve needs two classes of two pictures or more, since each "
             f"picture is asked of the others; there are {', '.join(each[:_NAMED])}{more}"
+            + "".join(f"\n  {sentence}" for sentence in copies)
         )
 
 

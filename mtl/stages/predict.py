@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.decode_ahead import Unread
 from mtl.data.own_picture import Change
 from mtl.data.own_picture import told as told_of_changes
+from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError, one_line
 from mtl.fewshot import file
-from mtl.fewshot.answers import NONE, Row, least_sure, percent, rows, to_csv, to_json, told
+from mtl.fewshot.answers import NONE, Row, Support, least_sure, new_ones, percent, rows, to_csv, to_json, told
 from mtl.fewshot.fitted import Fitted
 from mtl.runtime.count import Count
 from mtl.runtime.interrupt import Interrupted, StopRequest
@@ -52,6 +54,12 @@ def predict(asked: Asked) -> None:
     outlook = say_outlook(say, fitted)
     embedder = with_levels(fitted.embedder, pictures.files)
     prepared = embedder.preparation
+    seen = SeenBefore(fitted.support.prints)
+    if not fitted.support.prints.known().all():
+        tell(
+            f"{one_line(asked.of)}: comes from an earlier version, which did not note what its pictures look "
+            "like, so that support pictures among the new ones are not noticed"
+        )
 
     answered: list[Row] = []
     unread: list[Unread] = []
@@ -62,7 +70,7 @@ def predict(asked: Asked) -> None:
             for batch in read_ahead(pictures.files, prepared):
                 if batch.files:
                     answers = fitted.answer(embedder(batch.images), asked.open_set)
-                    answered += rows(batch.files, answers, fitted.classes)
+                    answered += rows(batch.files, answers, fitted.classes, support_of(seen, batch.images))
                 unread += batch.unread
                 changes += batch.changes
                 count.add(len(batch.files) + len(batch.unread))
@@ -94,6 +102,13 @@ def predict(asked: Asked) -> None:
         raise Interrupted(f"predict: stopped after {told_of}, whose answers are written")
 
 
+def support_of(seen: SeenBefore, images: Tensor) -> list[Support]:
+    """Of each of B images whether it is a support picture."""
+    same, near = seen(Prints.of(images))
+    each = zip(same.tolist(), near.tolist(), strict=True)
+    return ["same" if is_same else "near" if is_near else "" for is_same, is_near in each]
+
+
 def classifier_of(asked: Asked, log: Log) -> Source:
     """The classifier that is asked: fitted now, or out of a file."""
     if asked.classifier is not None:
@@ -112,7 +127,7 @@ def require_open_set(fitted: Fitted) -> None:
     if fitted.open_set is None:
         raise UserError(
             "--open-set: how much alike pictures of one class are shows where it has two support pictures; "
-            "here every class has one, give some a second picture"
+            "here every class has one, or near copies of one, give some a second picture"
         )
     if NONE in fitted.classes:
         raise UserError(
@@ -123,7 +138,9 @@ def require_open_set(fitted: Fitted) -> None:
 def show(say: Console, answered: Sequence[Row], asked: int) -> None:
     """Prints how many pictures got which answer, and the least sure answers."""
     say.print(escape(told(answered, asked)), highlight=False, soft_wrap=True)
-    say.print(_table(least_sure(answered)[:_SHOWN], len(answered)))
+    new = new_ones(answered)
+    if new:
+        say.print(_table(least_sure(new)[:_SHOWN], len(new)))
 
 
 def _table(shown: Sequence[Row], count: int) -> Table:

@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtl.config import Log
-from mtl.data.decode_ahead import decode_ahead
 from mtl.data.layouts import ASKED
+from mtl.data.own_picture import Change
+from mtl.data.own_picture import told as told_of_changes
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.fewshot import file
@@ -22,8 +23,10 @@ from mtl.fewshot.fitted import Fitted
 from mtl.fewshot.scores import Scores, Share
 from mtl.fewshot.scores import score as count_right
 from mtl.runtime.count import Count
+from mtl.runtime.progress import tell
 from mtl.stages.fit import Source, fit_run
 from mtl.stages.saying import console, say_left_out
+from mtl.stages.support import read_ahead, with_levels
 
 _CONFUSED, _NAMED = 10, 8  # confusions of the table; names of a sentence
 
@@ -112,15 +115,17 @@ def _answers(
     fitted: Fitted, known: dict[Path, int], log: Log | None
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Right and answered classes, (B,) each, and sentences about pictures that are not among them."""
-    prepared = fitted.embedder.preparation
+    embedder = with_levels(fitted.embedder, list(known))
+    prepared, changes = embedder.preparation, list[Change]()
     labels: list[int] = []
     answers = [torch.empty(0, dtype=torch.int64)]
     learned: list[str] = []
     unread: list[str] = []
     with Count("pictures", len(known), log) as count:
-        for batch in decode_ahead(list(known), prepared.size, prepared.grayscale):
+        for batch in read_ahead(list(known), prepared):
+            changes += batch.changes
             if batch.files:
-                features = fitted.embedder(batch.images)
+                features = embedder(batch.images)
                 new = ~fitted.support.same_as(features).any(1)
                 files = zip(batch.files, new.tolist(), strict=True)
                 for path, is_new in files:
@@ -131,6 +136,8 @@ def _answers(
                 answers.append(fitted.answer(features).classes()[new])
             unread += [one.why for one in batch.unread]
             count.add(len(batch.files) + len(batch.unread))
+    for sentence in told_of_changes(changes, prepared.ink, prepared.top):
+        tell(sentence, log)
     if learned:
         many = "1 picture" if len(learned) == 1 else f"{len(learned):,} pictures"
         unread.append(

@@ -1,6 +1,5 @@
 """A person's own classes, out of a folder or a list of files, read into a support set."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from mtl.data.levels import largest_values, top_of
 from mtl.data.levels import told as told_of_levels
 from mtl.data.own_picture import Change, told
 from mtl.data.picture_files import support_files
+from mtl.data.prints import Prints
 from mtl.errors import UserError, one_line
 from mtl.fewshot.embedder import Embedder, Preparation
 from mtl.fewshot.support import Support
@@ -63,7 +63,7 @@ def read_support(
     prepared = embedder.preparation
     features: list[torch.Tensor] = []
     kept: list[Path] = []
-    digests: list[bytes] = []
+    parts: list[Prints] = []
     changes: list[Change] = []
     left_out = list(listed.left_out)
     with Count("support", len(files), log) as count:
@@ -72,12 +72,13 @@ def read_support(
                 features.append(embedder(batch.images))
             kept += batch.files
             changes += batch.changes
-            digests += [hashlib.blake2b(image.numpy().tobytes()).digest() for image in batch.images]
+            parts.append(Prints.of(batch.images))
             left_out += [one.why for one in batch.unread]
             count.add(len(batch.files) + len(batch.unread))
     names = [str(file) for file in kept]
     classes = [class_of[file] for file in kept]
-    rows, copies = _distinct(digests, classes, names)
+    prints = Prints.joined(parts)
+    rows, copies = _distinct(prints.keys(), classes, names)
     left_out += copies
     left = {classes[row] for row in rows}
     left_out += [
@@ -85,9 +86,7 @@ def read_support(
     ]
     if len(left) < least:
         raise UserError(_too_few(folder, sorted(left), least, left_out))
-    support = Support.of(
-        torch.cat(features)[rows], [classes[row] for row in rows], [names[row] for row in rows]
-    )
+    support = Support.of(torch.cat(features), classes, names, prints).some(rows)
     for sentence in nearly_same(support.classes) if tell_names else []:
         tell(sentence)
     for sentence in told(changes, prepared.ink, prepared.top, "support picture"):

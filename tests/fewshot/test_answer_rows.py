@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl.data.decode_ahead import Unread
-from mtl.fewshot.answers import NONE, Row, least_sure, percent, rows, to_csv, to_json, told
+from mtl.fewshot.answers import NONE, Row, least_sure, new_ones, percent, rows, to_csv, to_json, told
 from mtl.fewshot.fitted import Answers
 
 CLASSES = ("ash", "elm", "oak")
@@ -166,3 +166,17 @@ def test_json_keeps_every_digit_and_says_what_was_skipped():
         ],
         "skipped": [{"file": "bad.png", "why": "bad.png: is not a readable image (the file is empty)"}],
     }
+
+
+def test_support_pictures_are_marked_and_not_counted():
+    kinds = ["same", "near", "", "same"]
+    found = rows(list("abcd"), Answers(SHARES.repeat(2, 1), None), CLASSES, kinds)
+    assert [one.support for one in found] == kinds
+    said = told(found, 4)
+    assert said.startswith("4 pictures answered: ash 1, elm 1. 2 of the 4 pictures are support pictures:")
+    assert said.endswith("1 shows nearly the same as a support picture.")
+    assert told([found[0], found[3]], 2).startswith("2 pictures answered. 2 of the 2 pictures are support")
+    assert [one.file for one in new_ones(found)] == ["b", "c"]
+    assert [line["support_picture"] for line in read(to_csv(found, (), False))] == kinds
+    tree = json.loads(to_json(found, (), CLASSES, 4))
+    assert [line.get("support_picture", "") for line in tree["answers"]] == kinds

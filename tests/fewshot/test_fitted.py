@@ -54,5 +54,5 @@ def test_where_no_class_has_two_images_unlike_ones_cannot_be_told():
     made = embedder()
     found = fitted(made, (1, 1, 1))
     assert found.answer(made(images(2))).probabilities.shape == (2, 3)
-    with pytest.raises(ValueError, match="no class has two images"):
+    with pytest.raises(ValueError, match="no class has two different images"):
         found.answer(made(images(2)), open_set=True)

@@ -1,5 +1,7 @@
 """The support set: what belongs together stays together."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
@@ -60,7 +62,7 @@ def test_without_classes_the_others_are_left_as_they_were():
 )
 def test_parts_that_do_not_fit_are_refused(change, message):
     held = support()
-    parts = {name: getattr(held, name) for name in ("features", "labels", "classes", "files")}
+    parts = {field.name: getattr(held, field.name) for field in fields(held)}
     with pytest.raises(ValueError, match=message):
         Support(**{**parts, **change})
 

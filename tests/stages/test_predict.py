@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from own_folders import CLASSES, hostile, lay_out
@@ -228,7 +229,7 @@ def test_open_set_needs_two_pictures_of_a_class(refused):
             Path(f"things/{name}/{i}.png").unlink()
     assert refused("--open-set") == (
         "error: --open-set: how much alike pictures of one class are shows where it has two support "
-        "pictures; here every class has one, give some a second picture\n"
+        "pictures; here every class has one, or near copies of one, give some a second picture\n"
     )
 
 
@@ -407,3 +408,34 @@ def test_a_learned_start_says_how_many_classes_it_serves(tiny, from_pretrained, 
         "error: run tiny has a learned start (meta.head.init = learned), which serves 3 classes alone, and "
         "here are 2;"
     )
+
+
+def test_support_pictures_among_the_queries_are_not_counted(predict, home, whole_run):
+    shutil.copyfile("things/ash/0.png", "new/known.png")
+    assert main(["fit", "--run", str(whole_run.path), "--support", "things", "--out", "kept.fewshot"]) == 0
+    for classifier in ((), ("--classifier", "kept.fewshot")):
+        code, out, _ = predict("--overwrite", *classifier, support=not classifier)
+        assert code == 0
+        assert "1 of the 13 pictures is a support picture" in out
+        marked = {row["file"]: row["support_picture"] for row in table() if row["support_picture"]}
+        assert marked == {"new/known.png": "same"}
+    code, out, _ = predict("--overwrite", query=("things",))
+    assert code == 0
+    assert "9 pictures answered. 9 of the 9 pictures are support pictures" in out
+
+
+def test_frames_of_a_burst_promise_nothing(predict, home):
+    for number, name in enumerate(CLASSES):
+        one = np.asarray(Image.open(f"things/{name}/0.png"), dtype=float)
+        for file in Path("things", name).iterdir():
+            file.unlink()
+        for frame in range(4):
+            noise = np.random.default_rng([number, frame]).normal(0, 3, one.shape)
+            Image.fromarray((one + noise).clip(0, 255).astype(np.uint8)).save(f"things/{name}/{frame}.png")
+    code, out, _ = predict()
+    assert code == 0
+    assert "of new images of each class will be right" not in out
+    assert "4 pictures of ash are 1 view, as near copies count once: vary them." in out
+    code, _, err = predict("--overwrite", "--open-set")
+    assert code == 2
+    assert "near copies" in err

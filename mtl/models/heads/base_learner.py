@@ -12,7 +12,7 @@ from mtl.models.heads.gradient_descent import gradient_descent
 from mtl.models.heads.linear import LinearHead
 from mtl.models.heads.logistic import logistic
 from mtl.models.heads.power import power_transform
-from mtl.models.heads.prototype import prototypes
+from mtl.models.heads.prototype import prototypes, shrinkage, surplus
 from mtl.models.heads.ridge import ridge
 
 
@@ -82,7 +82,7 @@ class BaseLearner(nn.Module):
     def classifier(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
         """The adapted classifiers of T tasks, from embedded support features (T, S, D) and labels (T, S).
 
-        Classes may have different numbers of images.
+        Classes may have different numbers of images; all are taken to be equally likely.
         """
         how = self.config
         if how.name == "prototype":
@@ -92,7 +92,7 @@ class BaseLearner(nn.Module):
             return _evenly(LinearHead(weight * how.scale, bias * how.scale), labels)
         if how.name == "logistic":
             return _evenly(logistic(support, labels, way, how.penalty), labels)
-        head = gradient_descent(
+        return gradient_descent(
             support,
             labels,
             self._start(support, labels, way),
@@ -100,17 +100,18 @@ class BaseLearner(nn.Module):
             lr=self.log_inner_lr.exp(),
             first_order=how.order == "first",
         )
-        return _evenly(head, labels)
 
     def _prototype(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
         centres = prototypes(support, labels, way)
         if self.config.metric == "cosine":
             weight = self.log_scale.exp() * F.normalize(centres, dim=-1)
+            weight = weight * shrinkage(support, labels, way)[..., None]
             return LinearHead(weight, torch.zeros_like(weight[..., 0]))
         # Distances grow with D; the learned scale starts where they are of order 1. Of -‖q - c‖² the part
         # that all classes share is left out.
         scale = self.log_scale.exp() / support.shape[-1]
-        return LinearHead(2 * scale * centres, -scale * centres.square().sum(-1))
+        distances = centres.square().sum(-1) - surplus(support, labels, way)
+        return LinearHead(2 * scale * centres, -scale * distances)
 
     def _start(self, support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
         if self.config.init == "learned":
@@ -120,8 +121,10 @@ class BaseLearner(nn.Module):
         if self.config.init == "prototype":
             # Minus half the squared distance to a prototype is linear in the query (Triantafillou et al.,
             # ICLR 2020), here divided by the feature's length so that logits stay of its order.
-            centres = prototypes(support, labels, way) / self.log_scale.exp()
-            return centres, -0.5 * centres.square().sum(-1) * self.log_scale.exp()
+            length = self.log_scale.exp()
+            centres = prototypes(support, labels, way) / length
+            more = surplus(support, labels, way) / length
+            return centres, -0.5 * centres.square().sum(-1) * length + 0.5 * more
         zeros = torch.zeros(way, support.shape[-1], dtype=support.dtype, device=support.device)
         return zeros, zeros[:, 0]
 

@@ -28,6 +28,12 @@ def gradient_descent(
 ) -> LinearHead:
     """The linear heads after `steps` steps of gradient descent on the support set.
 
+    While the steps are taken, ln of its share of the support images is added to each class's logit (Menon et
+    al., ICLR 2021): the steps then need not move towards the larger classes, and the heads, without it, take
+    all classes for equally likely, after few steps as after many. Taken off afterwards, as one does with a
+    classifier that has converged, it would correct what few steps have not done yet. Nothing is added where
+    all classes have as many images.
+
     Args:
         support: (T, S, D) features.
         labels: (T, S) in 0..N-1.
@@ -40,7 +46,9 @@ def gradient_descent(
     w0, b0 = start
     onehot = F.one_hot(labels, b0.shape[-1]).to(support.dtype).mT
     rate = torch.as_tensor(lr, dtype=support.dtype, device=support.device) / support.shape[1]
-    at_start = w0 @ support.mT + b0[..., None]
+    counts = onehot.sum(-1)
+    shares = (counts / counts.amax(-1, keepdim=True)).log()
+    at_start = w0 @ support.mT + (b0 + shares)[..., None]
     gram = support @ support.mT + 1  # the 1 is the bias
     inner = (x.detach() if first_order else x for x in (gram, at_start, rate))
     coefficients: Tensor = _InnerLoop.apply(*inner, onehot, steps)
