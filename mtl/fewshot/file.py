@@ -192,7 +192,8 @@ def _fitted(
     Raises:
         KeyError, TypeError, ValueError, RuntimeError, UserError: for what is missing or does not fit.
     """
-    tree["preparation"].setdefault("levels", FULL)  # as files were read before it was noted
+    # older files were read with the white of 16 bits, and without an ink
+    tree = {**tree, "preparation": {"levels": FULL, **tree["preparation"]}}
     told = TypeAdapter(_Told).validate_python(
         {name: tree[name] for name in _Told.__dataclass_fields__ if name in tree or name != "label_dtype"}
     )

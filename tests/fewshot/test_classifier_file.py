@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mtl.config import Head, Runtime
+from mtl.data.ink import Ink
 from mtl.errors import UserError
 from mtl.fewshot import file
 
@@ -245,9 +246,37 @@ def test_a_key_that_is_missing_is_named(key, written, tmp_path):
     assert f"it lacks '{key}'" in refused(rewritten(written, tmp_path / "a", change, sealed))
 
 
+def test_a_file_of_before_ink_and_levels_is_read_as_it_was(written, tmp_path):
+    def change(tree, _):
+        del (
+            tree["told"]["label_dtype"],
+            tree["told"]["preparation"]["ink"],
+            tree["told"]["preparation"]["levels"],
+        )
+
+    found = file.load(rewritten(written, tmp_path / "a", change), RUNTIME)
+    assert (found.embedder.preparation.ink, found.embedder.preparation.levels) == (None, 65_535)
+    assert found.label_dtype == ""
+
+
+def test_ink_levels_and_the_type_of_labels_come_back(tmp_path):
+    before = fitted(embedder())
+    ink = Ink(True, (0, 1, 2), (90, 250.5, 255), 3, (0.2, 0.6, 0.9), sides=(28, 105))
+    prepared = replace(before.embedder.preparation, ink=ink, levels=4095)
+    before = replace(before, embedder=replace(before.embedder, preparation=prepared), label_dtype="uint64")
+    file.save(before, tmp_path / "a")
+    after = file.load(tmp_path / "a", RUNTIME)
+    assert after.embedder.preparation == prepared
+    assert after.label_dtype == "uint64"
+
+
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
+        (["label_dtype"], "int7"),
+        (["preparation"], []),
+        (["preparation", "levels"], 0),
+        (["preparation", "ink"], {"light": True}),
         (["classes"], "ash"),
         (["classes"], ["ash", "elm", 3]),
         (["classes"], ["ash", "elm"]),
