@@ -39,7 +39,7 @@ def show_data(config: Config, sheet: Path | None) -> None:
     console.print(_table(splits.name, describe(splits)))
     if told := _changes(splits, config.data):
         console.print(told, highlight=False, soft_wrap=True)
-    lines = [] if account is None else [*group_lines(splits), *findings(account, config.data)]
+    lines = group_lines(splits) + ([] if account is None else findings(account, config.data))
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     sample_sheet(splits, path, config.data.split_seed)
