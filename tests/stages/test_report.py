@@ -82,6 +82,17 @@ def test_two_folders_of_one_name_go_by_their_folders(whole_run, tmp_path):
     assert f"Hard tasks of {whole_run.path}, {other}" in page
 
 
+def test_results_whose_intervals_counted_queries_as_independent_are_said_to_be(whole_run, tmp_path):
+    other = tmp_path / "other" / whole_run.path.name
+    shutil.copytree(whole_run.path, other)
+    assert "are apart is not known" not in _text(report([whole_run.path, other], tmp_path / "new.html"))
+    results = json.loads(_text(other / "results.json"))
+    for setting in results["settings"]:
+        del setting["recall_intervals"]
+    (other / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    assert "are apart is not known" in _text(report([whole_run.path, other], tmp_path / "old.html"))
+
+
 def test_a_ledger_damaged_in_its_middle_is_named(whole_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole_run.path, folder)
