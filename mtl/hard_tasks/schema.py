@@ -170,9 +170,11 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.OperationalError:
-            if path.with_name(path.name + "-wal").exists():
+            log = path.with_name(path.name + "-wal")
+            if log.exists() and log.stat().st_size:
                 raise
-            # A folder that may not be written has no room for the log's index; without a log, no writer.
+            # A folder that may not be written, or a full disk, has no room for the log's index; without a log
+            # (or with the empty one that this very attempt has made), no writer.
             return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
         unless_ready.pop_all()
     return connection

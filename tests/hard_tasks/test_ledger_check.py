@@ -64,3 +64,12 @@ def test_a_view_of_such_a_ledger_is_refused(crafted, statement):
 def test_an_error_of_the_program_stays_one(whole_run):
     with pytest.raises(ZeroDivisionError), Ledger.read(whole_run.ledger):
         raise ZeroDivisionError
+
+
+def test_a_ledger_is_read_where_its_log_finds_no_room(whole_run, tmp_path):
+    path = tmp_path / "hard_tasks.sqlite"
+    shutil.copyfile(whole_run.ledger, path)
+    path.with_name(f"{path.name}-wal").touch()  # as an attempt to open it on a full disk leaves behind
+    path.with_name(f"{path.name}-shm").mkdir()
+    with Ledger.read(path) as ledger, Ledger.read(whole_run.ledger) as plain:
+        assert render(ledger) == render(plain)
