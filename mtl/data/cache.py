@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import is_image_file
+from mtl.runtime import tensor_files
 
 _FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)
@@ -24,9 +23,9 @@ def cached(root: Path, name: str, key: Iterable[object], build: Callable[[], Spl
     """The splits stored below `<root>/.cache`, or those that `build` makes, stored there for next time.
 
     `key` holds everything that the images depend on: options, and the fingerprint of the files. A damaged
-    file counts as none. Images are mapped, not read, and their mean and deviation are stored beside them:
-    opening is quick, and processes share the memory. Where nothing can be written, the set is used as it
-    was built.
+    file counts as none: it is read through once to compare its checksums. Images are mapped, so that
+    processes share the memory, and their mean and deviation are stored beside them. Where nothing can be
+    written, the set is used as it was built.
     """
     return cached_with_notes(root, name, key, lambda: (build(), {}))[0]
 
@@ -76,27 +75,22 @@ def _open(path: Path, name: str) -> tuple[Splits, Notes] | None:
     if not path.is_file():
         return None
     try:
-        stored = torch.load(path, weights_only=True, mmap=True)
+        stored = tensor_files.read(path, mmap=True)
         return _unpack(stored, name), stored["notes"]
     except Exception as error:  # whatever a damaged file provokes, the set can be decoded again
-        _log.warning("%s is damaged (%s) and is made anew", path, type(error).__name__)
+        why = error if isinstance(error, tensor_files.Damaged) else type(error).__name__
+        _log.warning("%s is damaged (%s) and is made anew", path, why)
         return None
 
 
 def _store(path: Path, splits: Splits, notes: Notes) -> None:
     """Written beside its place, flushed, then renamed: a reader finds the whole file or none."""
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save({**{part: _pack(images) for part, images in parts.items()}, "notes": notes}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        tensor_files.write(path, {**{part: _pack(images) for part, images in parts.items()}, "notes": notes})
     except (OSError, RuntimeError) as error:  # torch reports a full disk as either
         _log.warning("%s cannot be written (%s): the set will be decoded again next time", path, error)
-        temporary.unlink(missing_ok=True)
 
 
 def _pack(images: ImageSet) -> dict[str, Any]:

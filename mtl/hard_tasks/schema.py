@@ -82,9 +82,9 @@ PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart w
 def connect_writer(path: Path) -> sqlite3.Connection:
     """Opens or makes the ledger at `path` and begins its one open transaction.
 
-    The journal is a write-ahead log: readers go on seeing the last commit, and a commit that returned
-    survives the process being killed (`synchronous=NORMAL`; the machine losing power may undo the last
-    commits, never damage the file).
+    The journal is a write-ahead log: readers go on seeing the last commit. A commit that returned survives
+    the machine losing power (`synchronous=FULL`), as the checkpoint does that is saved with it: one that
+    NORMAL undid would leave the ledger behind its checkpoint. Commits are as rare as checkpoints.
 
     Raises UserError if the file is no ledger, one of another version, or another process is writing it.
     """
@@ -97,7 +97,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         if not new:
             _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute(
             "PRAGMA cache_size = -65536"
         )  # 64 MiB: the aggregates of a long run stay in memory

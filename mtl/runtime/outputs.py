@@ -1,12 +1,18 @@
 """Files that a command writes: refused before the work where they cannot be, and then whole or not at all."""
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mtl.errors import UserError, one_line
+from mtl.runtime.atomic import replacing
+from mtl.runtime.locks import Locked, holder, locked
+from mtl.runtime.progress import tell
+
+_PATIENCE = 600.0  # seconds that a command waits for another that changes the same file
 
 
 def require_free(path: Path, endings: Sequence[str] = (), overwrite: bool = False) -> None:
@@ -51,11 +57,42 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         UserError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise UserError(f"{one_line(path)}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def claimed(path: Path, command: str, wait: bool = False) -> Iterator[None]:
+    """Keeps other processes that claim the same file from it, from before the work until it is written.
+
+    Args:
+        path: of the file; where its folder cannot be written into, nothing is claimed, and `require_free`
+            says why it cannot be written.
+        command: that writes it, for the message to others.
+        wait: until another process is done; otherwise it is refused.
+
+    Raises:
+        UserError: another process has claimed it.
+    """
+    place = Path(os.path.realpath(path))
+    name = place.name if len(place.name) < 50 else hashlib.blake2b(os.fsencode(place.name)).hexdigest()[:16]
+    lock = place.with_name(f".{name}.lock")
+    with ExitStack() as until_done:
+        try:
+            if not place.parent.is_dir():  # which the lock would make
+                raise NotADirectoryError
+            try:
+                until_done.enter_context(locked(lock, command, keep=False))
+            except Locked:
+                if not wait:
+                    raise
+                tell(f"{one_line(path)}: waits for {holder(lock)}")
+                until_done.enter_context(locked(lock, command, _PATIENCE, keep=False))
+        except Locked as other:
+            raise UserError(f"{one_line(path)}: {other} is writing it; wait until it has ended") from None
+        except OSError:
+            pass
+        yield

@@ -1,12 +1,12 @@
 """Figures into files: whole or not there, with names in any writing, and labels that keep apart."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtl.errors import UserError
+from mtl.runtime.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,11 +36,10 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save(temporary)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error.strerror})") from None
 

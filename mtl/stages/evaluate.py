@@ -38,14 +38,22 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
     Raises:
         UserError: nothing is pretrained, checkpoints do not fit the config, or a split is too small.
     """
-    folder, how = RunFolder.of(config), config.evaluate
+    folder = RunFolder.of(config)
+    with folder.held("evaluate"):
+        return _evaluate(folder, config, material)
+
+
+def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> list[Setting]:
+    how = config.evaluate
     require_tensorboard(config.log)
     device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
+    folder.require_recorded(pretrained)
     meta = None
     if folder.meta.exists():
         meta = checkpoints.read(folder.meta)
         checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
+        folder.require_recorded(meta)
     material = material or load_material(config)
     found = []
     with Ledger.open(folder.ledger) as ledger:

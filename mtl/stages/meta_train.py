@@ -28,15 +28,14 @@ from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.meta_step import episode_images, meta_step, survey
-from mtl.stages.recording import record_round, register, require_same_images, round_numbers
+from mtl.stages.recording import bridge_gap, record_round, register, require_same_images, round_numbers
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
 from mtl.stages.weighting import image_level
 
 STAGE = "meta-train"
-#: Keys of the config that decide what meta-training computes: a checkpoint goes on only under the same.
-DECIDED_BY = ("seed", "data", "backbone", "pretrain", "meta", "hard_tasks")
+DECIDED_BY = checkpoints.DECIDING[STAGE]
 
 
 def meta_train(
@@ -60,6 +59,17 @@ def meta_train(
         Interrupted: after Ctrl-C, with checkpoint and ledger written.
     """
     folder = RunFolder.of(config)
+    with folder.held(STAGE):
+        _meta_train(folder, config, resume, material, tables)
+
+
+def _meta_train(
+    folder: RunFolder,
+    config: Config,
+    resume: bool,
+    material: Material | None,
+    tables: dict[str, Tensor] | None,
+) -> None:
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.meta.exists():
@@ -68,7 +78,7 @@ def meta_train(
         return
     require_tensorboard(config.log)
     device = choose_device(config.runtime)
-    pretrained = read_pretrained(folder, config)
+    pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
     material = material or load_material(config)
     train, how, steps = material.splits.train, config.meta, meta_steps(config)
     learner = learner_from_pretrained(pretrained, config, train, device)
@@ -97,13 +107,15 @@ def meta_train(
         pictures = with_table(learner, pictures, tables, key) if changes == Augment() else pictures
 
     with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
-        saved = folder.unfinished(STAGE, ledger)
+        saved = folder.unfinished(STAGE, ledger, config.log.allow_gaps)
         step, current_round, best, elapsed, kept = 0, 0, None, 0.0, None
         snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
         means, hard = Means(), 0  # for the next line of metrics.jsonl; hard episodes so far
         if saved:
             checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
             require_same_images(ledger, "train", train)
+            bridge_gap(ledger, STAGE, saved, train)
+            checkpoints.tell_other_rounding(saved, device.computed_on())
             learner.load_state_dict(saved["learner"])
             optimizer.load_state_dict(saved["optimizer"])
             sampler.load_state_dict(saved["sampler"])
@@ -125,6 +137,7 @@ def meta_train(
         def state() -> dict[str, Any]:
             return {
                 **header,
+                "computed_on": device.computed_on(),
                 "step": step,
                 "round": current_round,
                 "learner": learner.state_dict(),

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from mtl.config import Config
 from mtl.data.augment import augment
+from mtl.data.fingerprint import fingerprint
 from mtl.learners.types import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
@@ -29,14 +30,14 @@ from mtl.runtime.seeds import generator
 from mtl.stages import curriculum
 from mtl.stages.base_accuracy import within_domain
 from mtl.stages.material import Material, load_material
+from mtl.stages.recording import require_same_training_images
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import Pictures, extract, solve_table
 from mtl.stages.trained import fresh_backbone
 from mtl.stages.weighting import Batches, pretraining_loss
 
 STAGE = "pretrain"
-#: Keys of the config that decide what pretraining computes: a checkpoint goes on only under the same.
-DECIDED_BY = ("seed", "data", "backbone", "pretrain")
+DECIDED_BY = checkpoints.DECIDING[STAGE]
 
 
 def pretrain(config: Config, resume: bool = False, material: Material | None = None) -> None:
@@ -53,6 +54,11 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         Interrupted: after Ctrl-C, with the checkpoint written.
     """
     folder = RunFolder.of(config)
+    with folder.held(STAGE):
+        _pretrain(folder, config, resume, material)
+
+
+def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Material | None) -> None:
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.pretrain.exists():
@@ -64,9 +70,11 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     material = material or load_material(config)
     how, train = config.pretrain, material.splits.train
     backbone = fresh_backbone(config, train)
-    saved = folder.unfinished(STAGE)
+    saved = folder.unfinished(STAGE, gaps=config.log.allow_gaps)
     if saved:
         checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
+        require_same_training_images(folder.last, saved, train)
+        checkpoints.tell_other_rounding(saved, device.computed_on())
     else:
         load_weights(backbone, config.backbone)
     folder.write_config(config)
@@ -100,11 +108,13 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
         admitted, means = saved["admitted"], Means(saved.get("means"))  # which older checkpoints lack
     metrics, clock = Metrics(folder.metrics, STAGE, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
-    header = checkpoints.header(config, STAGE, train.class_names)
+    header, own_images = checkpoints.header(config, STAGE, train.class_names), fingerprint(train)
 
     def state() -> dict[str, Any]:
         return {
             **header,
+            "fingerprint": own_images,
+            "computed_on": device.computed_on(),
             "step": step,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),

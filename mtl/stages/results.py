@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.intervals import mean_interval, wilson
+from mtl.runtime.atomic import replace_text
 from mtl.stages.base_accuracy import BaseAccuracy
 from mtl.stages.resample import Resampled
 
@@ -81,10 +81,8 @@ def write_results(
     new = [dataclasses.asdict(s) for s in settings]
     old = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else []
     kept = [s for s in old if key(s) not in {key(n) for n in new}]
-    temporary = path.with_name(path.name + ".tmp")
     whole = {"run": run, "settings": kept + new, "base": None if base is None else dataclasses.asdict(base)}
-    temporary.write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    replace_text(path, json.dumps(whole, indent=1))
 
 
 def show(settings: Sequence[Setting], console: Console) -> None:

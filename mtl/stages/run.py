@@ -22,11 +22,12 @@ def run(config: Config, resume: bool = False) -> list[Setting]:
         UserError: before anything is written, for what the user can mend.
     """
     folder = RunFolder.of(config)
-    if not resume:
-        for stage in (PRETRAIN, META_TRAIN):
-            folder.refuse_existing(stage)
-    require_tensorboard(config.log)
-    material = load_material(config)
-    pretrain(config, resume, material)
-    meta_train(config, resume, material)
-    return evaluate(config, material)
+    with folder.held("run"):
+        if not resume:
+            for stage in (PRETRAIN, META_TRAIN):
+                folder.refuse_existing(stage)
+        require_tensorboard(config.log)
+        material = load_material(config)
+        pretrain(config, resume, material)
+        meta_train(config, resume, material)
+        return evaluate(config, material)

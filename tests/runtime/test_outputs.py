@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(folder, fails, monkeypatch
     if fails == "replace":
         monkeypatch.setattr(os, "replace", full)
     else:
-        (folder / "there.csv.tmp").mkdir()  # in the way, so that nothing can be written there
+        monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"there\.csv: cannot be written \("):
         write_whole(folder / "there.csv", b"new")
     assert (folder / "there.csv").read_text() == "mine"

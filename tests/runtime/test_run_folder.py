@@ -7,7 +7,8 @@ import pytest
 from mtl.config import Config, load_config
 from mtl.errors import UserError
 from mtl.runtime import checkpoints, run_folder
-from mtl.runtime.run_folder import Clock, Metrics, RunFolder, replace_text
+from mtl.runtime.atomic import replace_text
+from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 
 STAGE = "meta-train"
 
@@ -63,7 +64,7 @@ def test_what_was_saved_is_what_goes_on(folder):
     folder.save(_state(5), record)
     folder.save(_state(9), record)
     assert folder.unfinished(STAGE, record)["step"] == 9
-    assert record.token() == "meta-train 9"
+    assert record.token() == checkpoints.token(_state(9))
     assert not folder.next.exists()
 
 
@@ -92,7 +93,7 @@ def test_a_kill_after_the_commit_is_completed(folder, monkeypatch):
         patch.setattr(run_folder.os, "replace", dies)
         with pytest.raises(Killed):
             folder.save(_state(9), record)
-    assert record.token() == "meta-train 9"
+    assert record.token() == checkpoints.token(_state(9))
     assert checkpoints.read(folder.last)["step"] == 5
     assert folder.unfinished(STAGE, record)["step"] == 9
     assert checkpoints.read(folder.last)["step"] == 9
