@@ -3,7 +3,8 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,22 @@ def header(config: Config, stage: str, classes: tuple[str, ...]) -> dict[str, An
         "classes": list(classes),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Within it, what a checkpoint holds is taken over by what it was saved from.
+
+    Raises:
+        UserError: it lacks something, or holds what does not fit.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else type(error).__name__
+        raise UserError(
+            f"{path}: is of another version or was changed ({what}); remove it, and the stage begins anew"
+        ) from None
 
 
 def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tuple[str, ...]) -> None:

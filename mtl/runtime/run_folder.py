@@ -100,7 +100,7 @@ class RunFolder:
             for left in (*leftovers(path), path.with_name(path.name + ".tmp")):  # as older versions named it
                 left.unlink(missing_ok=True)
         for path in (self.last, self.next):
-            with suppress(UserError):  # a damaged one is told by the stage that needs it
+            with suppress(UserError, KeyError):  # of a damaged one the stage that needs it says so
                 if path.exists() and self.result_of(checkpoints.read(path)["stage"]).exists():
                     path.unlink()
 
@@ -142,7 +142,7 @@ class RunFolder:
             UserError: the stage has ended, or was begun.
         """
         result = self.result_of(stage)
-        begun = any(p.exists() and checkpoints.read(p)["stage"] == stage for p in (self.last, self.next))
+        begun = any(p.exists() and checkpoints.read(p).get("stage") == stage for p in (self.last, self.next))
         if result.exists() or begun:
             what = "has ended there" if result.exists() else "was begun there"
             raise UserError(
@@ -169,11 +169,13 @@ class RunFolder:
         if (
             record is not None
             and self.next.exists()
-            and checkpoints.read(self.next)["token"] == record.token()
+            and checkpoints.read(self.next).get("token") == record.token()
         ):
             os.replace(self.next, self.last)
         payload = checkpoints.read(self.last) if self.last.exists() else None
-        if payload is not None and payload["stage"] == stage:
+        if payload is not None and payload.get("stage") != stage:
+            payload = None
+        if payload is not None:
             for gap in self._gaps(payload, record):
                 if not gaps:
                     raise UserError(
@@ -182,15 +184,14 @@ class RunFolder:
                     )
                 tell(f"{gap}; going on, as log.allow_gaps says")
         self.next.unlink(missing_ok=True)
-        return payload if payload is not None and payload["stage"] == stage else None
+        return payload
 
     def _gaps(self, payload: Mapping[str, Any], record: Commits | None) -> Iterator[str]:
         """What is not as it was when a checkpoint was saved."""
-        if record is not None and payload["token"] != record.token():
+        if record is not None and payload.get("token") != record.token():
             yield (
                 f"{self.ledger}: is not the ledger that {self.last} was saved with; its last commit is "
-                f'"{record.token()}", not "{payload["token"]}" (a ledger includes {self.ledger.name}-wal, '
-                "where there is one)"
+                f'"{record.token()}", not "{payload.get("token")}" ({self.ledger.name}-wal is part of it)'
             )
         size = self.metrics.stat().st_size if self.metrics.exists() else 0
         if size < payload.get("metrics", 0):

@@ -116,14 +116,15 @@ def _meta_train(
             require_same_images(ledger, "train", train)
             bridge_gap(ledger, STAGE, saved, train)
             checkpoints.tell_other_rounding(saved, device.computed_on())
-            learner.load_state_dict(saved["learner"])
-            optimizer.load_state_dict(saved["optimizer"])
-            sampler.load_state_dict(saved["sampler"])
-            if objective is not None:
-                objective.load_state_dict(saved["objective"])
-            step, current_round, best = saved["step"], saved["round"], saved["best"]
-            elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
-            means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
+            with checkpoints.restoring(folder.last):
+                learner.load_state_dict(saved["learner"])
+                optimizer.load_state_dict(saved["optimizer"])
+                sampler.load_state_dict(saved["sampler"])
+                if objective is not None:
+                    objective.load_state_dict(saved["objective"])
+                step, current_round, best = int(saved["step"]), saved["round"], saved["best"]
+                elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
+                means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
         else:
             ledger.clear(STAGE)
             register(ledger, "train", train)

@@ -102,11 +102,12 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
     means = Means()  # of loss and accuracy, for the next line of metrics.jsonl
     admitted: list[Tensor] = []  # of self-paced learning, what each image weighed in each epoch
     if saved:
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        criterion.load_state_dict(saved["loss"])
-        step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
-        admitted, means = saved["admitted"], Means(saved.get("means"))  # which older checkpoints lack
+        with checkpoints.restoring(folder.last):
+            network.load_state_dict(saved["network"])
+            optimizer.load_state_dict(saved["optimizer"])
+            criterion.load_state_dict(saved["loss"])
+            step, best, elapsed, kept = int(saved["step"]), saved["best"], saved["elapsed"], saved["metrics"]
+            admitted, means = saved["admitted"], Means(saved.get("means"))  # which older checkpoints lack
     metrics, clock = Metrics(folder.metrics, STAGE, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
     header, own_images = checkpoints.header(config, STAGE, train.class_names), fingerprint(train)
 

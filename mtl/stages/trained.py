@@ -51,7 +51,8 @@ def pretrained_backbone(payload: Mapping[str, Any], config: Config, train: Image
     if payload["classes"] != list(train.class_names):
         raise UserError(
             f"the {payload['stage']} checkpoint of run {config.run} was trained on {len(payload['classes'])} "
-            f"classes, which are not the {len(train.class_names)} training classes of {config.data.name} now"
+            f"classes, not the {len(train.class_names)} training classes that {config.data.name} has; bring "
+            "those back, or pretrain another run with run=NAME"
         )
     backbone = fresh_backbone(config, train)
     backbone.load_state_dict(payload["backbone"])
