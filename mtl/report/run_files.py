@@ -50,7 +50,7 @@ def read_run(path: Path) -> RunFiles:
         for stage in STAGES
         if folder.result_of(stage).exists()
     }
-    last = next((checkpoints.read(p) for p in (folder.last, folder.next) if p.exists()), None)
+    unfinished = _unfinished(folder)
     return RunFiles(
         folder,
         config,
@@ -58,7 +58,7 @@ def read_run(path: Path) -> RunFiles:
         _settings(results, folder.results),
         results.get("base"),
         ended,
-        None if last is None else (str(last["stage"]), int(last["step"])),
+        None if unfinished is None or unfinished[0] in ended else unfinished,  # a kill left its checkpoint
         _images(folder.ledger),
     )
 
@@ -143,6 +143,20 @@ def _settings(results: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: is not what evaluate writes ({type(error).__name__}: {error})") from None
     return list(settings)
+
+
+def _unfinished(folder: RunFolder) -> tuple[str, int] | None:
+    """Stage and step of the last checkpoint, which a stage that is going on may be replacing."""
+    for path in (folder.last, folder.next, folder.last):
+        if path.exists():
+            try:
+                last = checkpoints.read(path)
+            except UserError:
+                if path.exists():
+                    raise
+                continue
+            return str(last["stage"]), int(last["step"])
+    return None
 
 
 def _images(path: Path) -> dict[str, str]:
