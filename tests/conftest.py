@@ -72,7 +72,7 @@ def _tiny(image_root: Path, below: Path, **sections) -> Config:
         "runtime": {"device": "cpu", "threads": 1},
     }
     for name, section in sections.items():
-        tree[name] = {**tree[name], **section} if isinstance(section, dict) else section
+        tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
     return read_config(tree, "test")
 
 

@@ -139,7 +139,9 @@ def _choose_journal(connection: sqlite3.Connection, path: Path) -> None:
             if "locked" in str(error) or "busy" in str(error):
                 raise
     connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("PRAGMA cache_spill = OFF")  # else a full cache would lock readers out until the commit
+    connection.execute(
+        "PRAGMA cache_spill = OFF"
+    )  # else a full cache would lock readers out until the commit
     connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     where = f"on a network file system ({kind})" if kind else "where SQLite cannot keep a write-ahead log"
     _log.warning(

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 _MOUNTS = Path("/proc/self/mountinfo")  # Linux
-_NETWORK = frozenset(
-    "nfs nfs4 cifs smb smb2 smb3 smbfs ncpfs afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 9p virtiofs "
-    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.rclone fuse.gcsfuse fuse.juicefs".split()
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|afs|ceph|lustre|gpfs|beegfs|glusterfs|orangefs|pvfs2|9p|virtiofs|"
+    r"fuse\.(sshfs|glusterfs|ceph|s3fs|rclone|gcsfuse|juicefs)"
 )
 
 
@@ -31,7 +31,7 @@ def network_kind(path: Path, mounts: Path = _MOUNTS) -> str | None:
         mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         if _below(place, mount) and len(mount) >= len(best):  # of several at one place the last counts
             best, kind = mount, kinds[0]
-    return kind if kind in _NETWORK else None
+    return kind if kind is not None and _NETWORK.fullmatch(kind) else None
 
 
 def _below(place: str, folder: str) -> bool:

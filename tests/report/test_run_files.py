@@ -131,3 +131,11 @@ def test_damaged_results_are_named(folder):
     files.results.write_text("{")
     with pytest.raises(UserError, match=r"results.json: cannot be read"):
         read_run(files.path)
+
+
+def test_the_checkpoint_that_a_kill_left_of_an_ended_stage_is_no_unfinished_one(folder):
+    files, config = folder
+    for stage in ("pretrain", "meta-train"):
+        _ends(files, config, stage)
+    checkpoints.write(files.last, {**checkpoints.header(config, "meta-train", ("x",)), "step": 300})
+    assert told(read_run(files.path)) == "Pretrained, meta-trained."

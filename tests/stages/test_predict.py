@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from elsewhere import in_another_thread
 from own_folders import CLASSES, hostile, lay_out
 from PIL import Image
 
@@ -20,6 +21,7 @@ from mtl.fewshot.fitted import fit
 from mtl.runtime import checkpoints
 from mtl.runtime.count import Count
 from mtl.runtime.devices import choose_device
+from mtl.runtime.outputs import claimed
 from mtl.stages import draw_answers
 from mtl.stages import predict as stage
 from mtl.stages.embedding import embedder_of_run
@@ -407,3 +409,14 @@ def test_a_learned_start_says_how_many_classes_it_serves(tiny, from_pretrained, 
         "error: run tiny has a learned start (meta.head.init = learned), which serves 3 classes alone, and "
         "here are 2;"
     )
+
+
+def test_two_at_once_with_one_output_are_told_apart_before_any_work(home, predict, refused):
+    with in_another_thread(lambda: claimed(Path("predictions.html"), "predict")):
+        told = refused()
+        assert f"process {os.getpid()}" in told
+        assert refused("--overwrite") == told
+        assert "predictions.html" in refused("--out", "predictions.json")
+        assert predict("--out", "others.csv")[0] == 0
+    assert predict()[0] == 0
+    assert not [p.name for p in home.iterdir() if "lock" in p.name]
