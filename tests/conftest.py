@@ -1,6 +1,5 @@
 """A tiny image set on disk, a config of a run on it, and its pretrained backbone, for tests of stages."""
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl.config import Config, read_config
+from mtl.config import Config, read_config, to_dict
+from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.pretrain import pretrain
 from mtl.stages.run import run
@@ -72,7 +72,7 @@ def _tiny(image_root: Path, below: Path, **sections) -> Config:
         "runtime": {"device": "cpu", "threads": 1},
     }
     for name, section in sections.items():
-        tree[name] = {**tree[name], **section} if isinstance(section, dict) else section
+        tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
     return read_config(tree, "test")
 
 
@@ -100,12 +100,14 @@ def whole_run(image_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 @pytest.fixture
 def from_pretrained(pretrained: Path):
-    """Puts that checkpoint into the run folder of a config; the folder."""
+    """Puts that checkpoint into the run folder of a config, as if made with its seed; the folder."""
 
     def put(config: Config) -> RunFolder:
         folder = RunFolder.of(config)
         folder.path.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(pretrained, folder.pretrain)
+        payload = checkpoints.read(pretrained)
+        payload["config"] |= {key: to_dict(config)[key] for key in ("seed", "pretrain")}
+        checkpoints.write(folder.pretrain, payload)
         return folder
 
     return put

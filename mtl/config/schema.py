@@ -256,6 +256,7 @@ class Log:
 
     every_seconds: NonNegative = 20.0  # between two lines of progress, where the output is no terminal
     quiet: bool = False  # no progress: results and errors alone
+    allow_gaps: bool = False  # go on though the ledger or metrics.jsonl lost what last.pt was saved with
     tensorboard: bool = False  # also event files for TensorBoard, in <checkpoints>/<run>/tensorboard/; needs
     #   its package: pip install tensorboard
 

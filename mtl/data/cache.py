@@ -8,11 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import is_image_file
-from mtl.runtime.outputs import replacing
+from mtl.runtime import tensor_files
 
 _FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)
@@ -92,10 +90,11 @@ def _open(path: Path, name: str) -> tuple[Splits, Notes] | None:
     if not path.is_file():
         return None
     try:
-        stored = torch.load(path, weights_only=True, mmap=True)
+        stored = tensor_files.read(path, mmap=True)
         return _unpack(stored, name), stored["notes"]
     except Exception as error:  # whatever a damaged file provokes, the set can be decoded again
-        _log.warning("%s is damaged (%s) and is made anew", path, type(error).__name__)
+        why = error if isinstance(error, tensor_files.Damaged) else type(error).__name__
+        _log.warning("%s is damaged (%s) and is made anew", path, why)
         return None
 
 
@@ -104,8 +103,7 @@ def _store(path: Path, splits: Splits, notes: Notes) -> None:
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save({**{part: _pack(images) for part, images in parts.items()}, "notes": notes}, file)
+        tensor_files.write(path, {**{part: _pack(images) for part, images in parts.items()}, "notes": notes})
     except (OSError, RuntimeError) as error:  # torch reports a full disk as either
         _log.warning("%s cannot be written (%s): the set will be decoded again next time", path, error)
 

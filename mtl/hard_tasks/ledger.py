@@ -194,6 +194,15 @@ class Ledger:
         self.sql.execute("DELETE FROM episode WHERE id >= ? AND id < ?", span)
         self.sql.execute("DELETE FROM phase WHERE id = ?", (gone.id,))
 
+    def last_step(self, phase: str) -> int | None:
+        """The step of the last episode of a phase; None where it has none."""
+        at = self._phases.get(phase)
+        span = (episode_id(at.id, 0), episode_id(at.id + 1, 0)) if at else (0, 0)
+        row = self.sql.execute(
+            "SELECT step FROM episode WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1", span
+        ).fetchone()
+        return None if row is None else int(row[0])
+
     def token(self) -> str:
         """The token of the last commit; "" before the first."""
         return str(self.sql.execute("SELECT token FROM saved").fetchone()[0])

@@ -5,6 +5,7 @@ the class ids do; images as little-endian int32; recall as little-endian float32
 by row (three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,13 @@ from pathlib import Path
 
 from mtl.errors import UserError
 from mtl.hard_tasks.class_squares import COLUMN, add_squares
+from mtl.runtime.file_system import network_kind
 
 VERSION = 4  # in PRAGMA user_version
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
+_PATIENCE_MS = 600_000  # that a commit waits for readers, where they are in its way
+_log = logging.getLogger(__name__)
 
 TABLES = {
     "phase": """(
@@ -86,9 +90,12 @@ PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart w
 def connect_writer(path: Path) -> sqlite3.Connection:
     """Opens or makes the ledger at `path` and begins its one open transaction.
 
-    The journal is a write-ahead log: readers go on seeing the last commit, and a commit that returned
-    survives the process being killed (`synchronous=NORMAL`; the machine losing power may undo the last
-    commits, never damage the file).
+    The journal is a write-ahead log: readers go on seeing the last commit. A commit that returned survives
+    the machine losing power (`synchronous=FULL`), as the checkpoint does that is saved with it: one that
+    NORMAL undid would leave the ledger behind its checkpoint. Commits are as rare as checkpoints.
+
+    On network file systems, where processes share no memory for such a log, and where SQLite refuses one, a
+    rollback journal takes its place, and a warning says so: then a commit waits for readers.
 
     Raises UserError if the file is no ledger, one of another version, or another process is writing it.
     """
@@ -100,8 +107,8 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         new = _is_blank(connection)
         if not new:
             _check(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        _choose_journal(connection, path)
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute(
             "PRAGMA cache_size = -65536"
         )  # 64 MiB: the aggregates of a long run stay in memory
@@ -123,6 +130,30 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
     return connection
+
+
+def _choose_journal(connection: sqlite3.Connection, path: Path) -> None:
+    """A write-ahead log where it works; see `connect_writer`."""
+    kind = network_kind(path)
+    if kind is None:
+        try:
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
+                return
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                raise
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute(
+        "PRAGMA cache_spill = OFF"
+    )  # else a full cache would lock readers out until the commit
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    where = f"on a network file system ({kind})" if kind else "where SQLite cannot keep a write-ahead log"
+    _log.warning(
+        "%s: lies %s: it is written with a rollback journal, so that views may have to wait while training "
+        "saves, and training while they read",
+        path,
+        where,
+    )
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

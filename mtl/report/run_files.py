@@ -60,7 +60,7 @@ def read_run(path: Path) -> RunFiles:
         for stage in STAGES
         if folder.result_of(stage).exists()
     }
-    last = next((checkpoints.read(p) for p in (folder.last, folder.next) if p.exists()), None)
+    unfinished = _unfinished(folder)
     return RunFiles(
         folder,
         config,
@@ -68,7 +68,7 @@ def read_run(path: Path) -> RunFiles:
         list(results.get("settings", [])),
         results.get("base"),
         ended,
-        None if last is None else (str(last["stage"]), int(last["step"])),
+        None if unfinished is None or unfinished[0] in ended else unfinished,  # a kill left its checkpoint
         _images(folder.ledger),
     )
 
@@ -165,6 +165,20 @@ def _count(number: int, word: str) -> str:
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _unfinished(folder: RunFolder) -> tuple[str, int] | None:
+    """Stage and step of the last checkpoint, which a stage that is going on may be replacing."""
+    for path in (folder.last, folder.next, folder.last):
+        if path.exists():
+            try:
+                last = checkpoints.read(path)
+            except UserError:
+                if path.exists():
+                    raise
+                continue
+            return str(last["stage"]), int(last["step"])
+    return None
 
 
 def _images(path: Path) -> dict[str, str]:

@@ -19,6 +19,15 @@ class Device:
     torch_device: torch.device
     precision: torch.dtype
 
+    def computed_on(self) -> dict[str, str | int]:
+        """What rounding depends on, as checkpoints note it."""
+        return {
+            "device": self.torch_device.type,
+            "precision": str(self.precision).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
+        }
+
     def place(self, network: nn.Module) -> nn.Module:
         """The network on this device, its convolutions in the memory layout that is fastest there."""
         return network.to(self.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -1,17 +1,18 @@
 """Files that a command writes: refused before the work where they cannot be, and then whole or not at all."""
 
-import glob
+import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mtl.errors import UserError, one_line
-from mtl.runtime.failures import about
+from mtl.runtime.atomic import replacing
+from mtl.runtime.locks import Locked, holder, locked
+from mtl.runtime.progress import tell
 
-_LEFT_BEHIND = 3600  # seconds after which a temporary file is one that a killed process has left
+_PATIENCE = 600.0  # seconds that a command waits for another that changes the same file
 
 
 def require_free(path: Path, endings: Sequence[str] = (), overwrite: bool = False) -> None:
@@ -76,39 +77,6 @@ def require_not_read(outputs: Iterable[Path], read: Iterable[Path]) -> None:
             raise UserError(f"{one_line(path)}: is one of the pictures that are read; --out writes elsewhere")
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, to be written within the block; then it is flushed and renamed.
-
-    Whatever ends the process, `path` is the old file or the new one, whole; two that write it at once do not
-    mix. Nothing is left behind where the block or the disk fails, and the error then names `path`; what a
-    kill leaves is removed by a later write of the same file.
-    """
-    temporary = path.with_name(f"{_stem(path)}{os.getpid()}.tmp")
-    try:
-        with about(path):
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        _remove_left_behind(path)
-
-
-def _stem(path: Path) -> str:
-    """How the temporary files of `path` begin: hidden, and no longer than names may be."""
-    return f".{os.fsdecode(os.fsencode(path.name)[:200])}."
-
-
-def _remove_left_behind(path: Path) -> None:
-    with suppress(OSError):
-        for old in path.parent.glob(f"{glob.escape(_stem(path))}*.tmp"):
-            if time.time() - old.stat().st_mtime > _LEFT_BEHIND:
-                old.unlink()
-
-
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file beside `path`, then renames it.
 
@@ -120,3 +88,37 @@ def write_whole(path: Path, content: bytes) -> None:
             temporary.write_bytes(content)
     except OSError as error:
         raise UserError(f"{one_line(path)}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def claimed(path: Path, command: str, wait: bool = False) -> Iterator[None]:
+    """Keeps other processes that claim the same file from it, from before the work until it is written.
+
+    Args:
+        path: of the file; where its folder cannot be written into, nothing is claimed, and `require_free`
+            says why it cannot be written.
+        command: that writes it, for the message to others.
+        wait: until another process is done; otherwise it is refused.
+
+    Raises:
+        UserError: another process has claimed it.
+    """
+    place = Path(os.path.realpath(path))
+    name = place.name if len(place.name) < 50 else hashlib.blake2b(os.fsencode(place.name)).hexdigest()[:16]
+    lock = place.with_name(f".{name}.lock")
+    with ExitStack() as until_done:
+        try:
+            if not place.parent.is_dir():  # which the lock would make
+                raise NotADirectoryError
+            try:
+                until_done.enter_context(locked(lock, command, keep=False))
+            except Locked:
+                if not wait:
+                    raise
+                tell(f"{one_line(path)}: waits for {holder(lock)}")
+                until_done.enter_context(locked(lock, command, _PATIENCE, keep=False))
+        except Locked as other:
+            raise UserError(f"{one_line(path)}: {other} is writing it; wait until it has ended") from None
+        except OSError:
+            pass
+        yield

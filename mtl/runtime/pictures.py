@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtl.errors import UserError
-from mtl.runtime.outputs import replacing
+from mtl.runtime.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

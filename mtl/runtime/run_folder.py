@@ -3,15 +3,19 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from mtl.config import Config, load_config, to_yaml
 from mtl.errors import UserError, one_line
 from mtl.runtime import checkpoints
+from mtl.runtime.atomic import leftovers, replace_text, sync_folder
 from mtl.runtime.failures import about
-from mtl.runtime.outputs import replacing
+from mtl.runtime.locks import Locked, locked
+from mtl.runtime.outputs import require_folder
+from mtl.runtime.progress import tell
 
 
 class Commits(Protocol):
@@ -38,6 +42,7 @@ class RunFolder:
         self.results = path / "results.json"
         self.report = path / "report.html"
         self.calibration = path / "calibration.json"
+        self.lock = path / ".lock"
 
     @staticmethod
     def of(config: Config) -> "RunFolder":
@@ -59,6 +64,55 @@ class RunFolder:
             raise UserError(f"{self.path}: is no folder of a run, it has no config.yaml{there}")
         return load_config(self.config)
 
+    @contextmanager
+    def held(self, command: str) -> Iterator[None]:
+        """Keeps other processes from writing into the folder; to be entered before anything is written.
+
+        Makes the folder, and removes it again if nothing came into it. What a killed process left half done
+        is tidied up. A thread that holds the folder may enter again; those who only read never enter.
+
+        Args:
+            command: that writes, for the message to others.
+
+        Raises:
+            UserError: another process is writing into it, or the folder cannot be made.
+        """
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        with ExitStack() as when_done:
+            require_folder(self.path)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                when_done.callback(_remove_empty, new)
+                first = when_done.enter_context(locked(self.lock, command))
+            except Locked as holder:
+                raise UserError(
+                    f"{one_line(self.path)}: {holder} is writing into this folder; wait until it has "
+                    "ended, or stop it"
+                ) from None
+            except OSError as error:
+                raise UserError(f"{one_line(self.path)}: cannot be written ({error.strerror})") from None
+            if first:
+                when_done.callback(self._drop_lone_lock)
+                self._tidy()
+            yield
+
+    def _tidy(self) -> None:
+        """Removes what kills left: unfinished writes, and the checkpoint of a stage whose result is there."""
+        own = (self.config, self.pretrain, self.meta, self.last, self.next, self.metrics, self.curriculum)
+        for path in (*own, self.results, self.calibration):
+            for left in (*leftovers(path), path.with_name(path.name + ".tmp")):  # as older versions named it
+                left.unlink(missing_ok=True)
+        for path in (self.last, self.next):
+            with suppress(UserError, KeyError):  # of a damaged one the stage that needs it says so
+                if path.exists() and self.result_of(checkpoints.read(path)["stage"]).exists():
+                    path.unlink()
+
+    def _drop_lone_lock(self) -> None:
+        """Removes the lock file, while it is held, where nothing else came into the folder."""
+        with suppress(OSError):
+            if {*os.listdir(self.path)} == {self.lock.name, self.lock.name + ".by"}:
+                self.lock.unlink()
+
     def write_config(self, config: Config) -> None:
         """Saves the resolved config; makes the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -68,6 +122,22 @@ class RunFolder:
         """The file that exists if and only if the stage has ended."""
         return {"pretrain": self.pretrain, "meta-train": self.meta}[stage]
 
+    def require_recorded(self, payload: Mapping[str, Any]) -> None:
+        """Checks that a stage's result was made with what config.yaml says, and not by another training.
+
+        Raises:
+            UserError: names the first key that differs, with both values.
+        """
+        if not self.config.exists():
+            return
+        stage = payload["stage"]
+        path, recorded = self.result_of(stage), load_config(self.config)
+        for name, old, new in checkpoints.differences(path, payload, recorded, checkpoints.DECIDING[stage]):
+            raise UserError(
+                f"{path}: was made with {name} = {old}, but {self.config} says {new}: the files are of two "
+                f"trainings; if this one is right put {old} there, else train anew with run=NAME"
+            )
+
     def refuse_existing(self, stage: str) -> None:
         """Without --resume nothing of an existing run is overwritten.
 
@@ -75,39 +145,75 @@ class RunFolder:
             UserError: the stage has ended, or was begun.
         """
         result = self.result_of(stage)
-        begun = any(p.exists() and checkpoints.read(p)["stage"] == stage for p in (self.last, self.next))
+        begun = any(p.exists() and checkpoints.read(p).get("stage") == stage for p in (self.last, self.next))
         if result.exists() or begun:
             what = "has ended there" if result.exists() else "was begun there"
             raise UserError(
                 f"{self.path}: {stage} {what} already; --resume goes on with it, run=NAME starts another"
             )
 
-    def unfinished(self, stage: str, record: Commits | None = None) -> dict[str, Any] | None:
+    def unfinished(
+        self, stage: str, record: Commits | None = None, gaps: bool = False
+    ) -> dict[str, Any] | None:
         """The last checkpoint of this stage, or None where it has to start afresh.
 
         A kill between the record's commit and the renaming of the checkpoint leaves `last.pt.next`, and the
         record's token says whether it counts.
+
+        Args:
+            stage: that goes on.
+            record: that was saved with its checkpoints.
+            gaps: go on, with a sentence, where the record or metrics.jsonl lack what the checkpoint was
+                saved with.
+
+        Raises:
+            UserError: they lack it, or hold something else.
         """
-        if self.next.exists():
-            if record is not None and checkpoints.read(self.next)["token"] == record.token():
-                os.replace(self.next, self.last)
-            else:
-                self.next.unlink()
-        if not self.last.exists():
-            return None
-        payload = checkpoints.read(self.last)
-        return payload if payload["stage"] == stage else None
+        if (
+            record is not None
+            and self.next.exists()
+            and checkpoints.read(self.next).get("token") == record.token()
+        ):
+            os.replace(self.next, self.last)
+        payload = checkpoints.read(self.last) if self.last.exists() else None
+        if payload is not None and payload.get("stage") != stage:
+            payload = None
+        if payload is not None:
+            for gap in self._gaps(payload, record):
+                if not gaps:
+                    raise UserError(
+                        f"{gap}; put it back as it was, or go on without what is missing: "
+                        f"log.allow_gaps=true; or remove {self.last.name}, and {stage} begins anew"
+                    )
+                tell(f"{gap}; going on, as log.allow_gaps says")
+        self.next.unlink(missing_ok=True)
+        return payload
+
+    def _gaps(self, payload: Mapping[str, Any], record: Commits | None) -> Iterator[str]:
+        """What is not as it was when a checkpoint was saved."""
+        if record is not None and payload.get("token") != record.token():
+            yield (
+                f"{self.ledger}: is not the ledger that {self.last} was saved with; its last commit is "
+                f'"{record.token()}", not "{payload.get("token")}" ({self.ledger.name}-wal is part of it)'
+            )
+        size = self.metrics.stat().st_size if self.metrics.exists() else 0
+        if size < payload.get("metrics", 0):
+            yield (
+                f"{self.metrics}: lacks lines that it had when {self.last} was saved "
+                f"({size:,} of {payload['metrics']:,} bytes)"
+            )
 
     def save(self, payload: Mapping[str, Any], record: Commits | None = None) -> None:
         """Checkpoint and record as one step: either both are at this point afterwards, or neither."""
-        token = f"{payload['stage']} {payload['step']}"
+        token = checkpoints.token(payload)
         checkpoints.write(self.next, {**payload, "token": token})
         if record is not None:
             record.commit(token)
         os.replace(self.next, self.last)
+        sync_folder(self.path)
 
     def finish(self, stage: str, payload: Mapping[str, Any]) -> None:
-        """Writes the stage's result; what was needed to go on with it is removed."""
+        """Writes the stage's result; what was needed to go on with it is removed, at the latest by `held`."""
         checkpoints.write(self.result_of(stage), payload)
         self.last.unlink(missing_ok=True)
 
@@ -156,7 +262,8 @@ class Clock:
         return True
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all; where `path` is a link, the file that it leads to."""
-    with replacing(path.resolve()) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes folders, innermost first, as far as they are empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -18,8 +18,9 @@ from mtl.episodes.grouped import grouped_episodes, large_groups
 from mtl.episodes.types import EpisodeBatch
 from mtl.fewshot.calibration import negative_log_likelihoods
 from mtl.learners.types import Learner
+from mtl.runtime.atomic import replace_text
 from mtl.runtime.devices import Device
-from mtl.runtime.run_folder import RunFolder, replace_text
+from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.stages.material import Material
 from mtl.stages.solving import chunks, features_of

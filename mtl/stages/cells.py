@@ -19,8 +19,8 @@ from mtl.episodes.samplers import meta_steps
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.models.heads import power_transform
 from mtl.runtime import checkpoints
+from mtl.runtime.atomic import replacing
 from mtl.runtime.devices import Device
-from mtl.runtime.outputs import replacing
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.base_accuracy import base_answers, pretrained_network
@@ -54,11 +54,11 @@ def train_arm(config: Config, pretrained: Path, material: Material, tables: dict
     tasks.
     """
     folder = RunFolder.of(config)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    if not folder.pretrain.exists():
-        with replacing(folder.pretrain) as temporary:
-            shutil.copyfile(pretrained, temporary)
-    meta_train(config, resume=True, material=material, tables=tables)
+    with folder.held("compare"):
+        if not folder.pretrain.exists():
+            with replacing(folder.pretrain) as temporary:
+                shutil.copyfile(pretrained, temporary)
+        meta_train(config, resume=True, material=material, tables=tables)
     return float(checkpoints.read(folder.meta)["score"])
 
 

@@ -23,12 +23,13 @@ from mtl.compare.differences import compare as held_against
 from mtl.config import Config, load_config, to_yaml
 from mtl.config.compare import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
+from mtl.runtime.atomic import replace_text
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
-from mtl.runtime.run_folder import RunFolder, replace_text
+from mtl.runtime.run_folder import RunFolder
 from mtl.stages.cells import arm_cells, judge, pretrained_cell, pretraining_cell, train_arm
 from mtl.stages.material import Material, load_material, require_served
 from mtl.stages.pretrain import pretrain
@@ -145,9 +146,10 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
         for arm in config.compare.arms:
             one = arm_run(config, home, arm, seed, chosen.get(arm.name))
             tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
-            pretrain(one, resume=True, material=material)
-            if not _answers(one).exists():
-                save(_answers(one), pretraining_cell(one, arm.name, material, device))
+            with RunFolder.of(one).held(STAGE):
+                pretrain(one, resume=True, material=material)
+                if not _answers(one).exists():
+                    save(_answers(one), pretraining_cell(one, arm.name, material, device))
         return
     below = home / f"seed-{seed}"
     pretrained = pretrained_run(config, home, seed, material)
@@ -160,21 +162,23 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
         more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
         longer = run_at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
         for name, one in ((PRETRAINED, base), (LONGER, longer)):
-            pretrain(one, resume=True, material=material)
-            if not _answers(one).exists():
-                save(_answers(one), pretrained_cell(one, name, material, device, judged))
+            with RunFolder.of(one).held(STAGE):
+                pretrain(one, resume=True, material=material)
+                if not _answers(one).exists():
+                    save(_answers(one), pretrained_cell(one, name, material, device, judged))
     tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
         one = arm_run(config, home, arm, seed, chosen.get(arm.name))
         tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
-        train_arm(one, pretrained, material, tables)  # where it is there already: says whether it fits
-        if _answers(one).exists():
-            continue
-        first, *votes = arm_cells(one, arm.name, material, device, judged, tables)
-        for number, cell in enumerate(votes):
-            save(_answers(one).with_name(f"answers-{number}.pt"), cell)
-        save(_answers(one), first)  # last: it says that all are there
-        drop_ledger(one)
+        with RunFolder.of(one).held(STAGE):
+            train_arm(one, pretrained, material, tables)  # where it is there already: says whether it fits
+            if _answers(one).exists():
+                continue
+            first, *votes = arm_cells(one, arm.name, material, device, judged, tables)
+            for number, cell in enumerate(votes):
+                save(_answers(one).with_name(f"answers-{number}.pt"), cell)
+            save(_answers(one), first)  # last: it says that all are there
+            drop_ledger(one)
 
 
 def report(config: Config, home: Path, chosen: dict[str, int]) -> Study:

@@ -49,10 +49,10 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
     config = folder.read_config()
     _require_plain(folder, config)
     pretrained = checkpoints.read(folder.pretrain, f"run_meta.py pretrain makes it, run={config.run}")
-    checkpoints.require_fit(folder.pretrain, pretrained, config, ("data", "backbone"))
+    folder.require_recorded(pretrained)
     meta = checkpoints.read(folder.meta) if folder.meta.exists() else None
     if meta is not None:
-        checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
+        folder.require_recorded(meta)
     temperatures = _temperatures(folder, "pretrained" if meta is None else "meta-trained")
     size, channels = _shape(folder, config, pretrained)
     network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))

@@ -16,7 +16,6 @@ from mtl.report.results_file import read_results
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
-from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
@@ -41,16 +40,22 @@ def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
     Raises:
         UserError: nothing is pretrained, checkpoints do not fit the config, or a split is too small.
     """
-    folder, how = RunFolder.of(config), config.evaluate
-    require_folder(folder.path)
+    folder = RunFolder.of(config)
+    with folder.held("evaluate"):
+        return _evaluate(folder, config, material)
+
+
+def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> list[Setting]:
+    how = config.evaluate
     require_tensorboard(config.log)
     before = read_results(folder.results).get("settings", [])  # a damaged file is told before the work
-    device = choose_device(config.runtime)
     pretrained = read_pretrained(folder, config)
+    folder.require_recorded(pretrained)
     meta = None
     if folder.meta.exists():
         meta = checkpoints.read(folder.meta)
         checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
+        folder.require_recorded(meta)
     config = settle_precision(config, recorded_precision(meta or pretrained))
     device = choose_device(config.runtime)
     material = material or load_material(config)

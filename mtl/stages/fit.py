@@ -19,7 +19,7 @@ from mtl.errors import UserError, one_line
 from mtl.fewshot import file
 from mtl.fewshot.fitted import Fitted, fit
 from mtl.fewshot.support import Support
-from mtl.runtime.outputs import require_free
+from mtl.runtime.outputs import claimed, require_free
 from mtl.runtime.progress import tell
 from mtl.stages.embedding import embedder_of_run
 from mtl.stages.saying import console, say_left_out, say_outlook
@@ -58,9 +58,9 @@ def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: L
             there and may not be overwritten.
     """
     _require_no_other_kind(out)
-    require_free(out, overwrite=overwrite)
-    source = fit_run(run, support, log)
-    _finish(source, out)
+    with claimed(out, "fit"):
+        require_free(out, overwrite=overwrite)
+        _finish(fit_run(run, support, log), out)
 
 
 def fit_again(
@@ -77,7 +77,8 @@ def fit_again(
         classifier: a file of `fit`.
         add: a support folder.
         remove: names of classes with commas between them; they go before anything is added.
-        out: None: the classifier itself is replaced.
+        out: None: the classifier itself is replaced, after any other process that is changing it: no
+            addition is lost.
 
     Raises:
         UserError: there is no such class, fewer than two would be left, a known class would be lost to
@@ -87,6 +88,13 @@ def fit_again(
         raise UserError(f"{one_line(classifier)}: nothing is to be changed; --add or --remove says what")
     if out is not None:
         _require_no_other_kind(out)
+    with claimed(out or classifier, "fit", wait=out is None):
+        _change(classifier, add, remove, out, overwrite, log)
+
+
+def _change(
+    classifier: Path, add: Path | None, remove: str | None, out: Path | None, overwrite: bool, log: Log | None
+) -> None:
     before = file.load(classifier)
     require_free(out or classifier, overwrite=overwrite or out is None)
     embedder, left_out, slips = before.embedder, list[str](), list[str]()

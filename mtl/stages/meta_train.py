@@ -23,22 +23,20 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
-from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material, load_material
 from mtl.stages.meta_step import episode_images, meta_step, survey
-from mtl.stages.recording import record_round, register, require_same_images, round_numbers
+from mtl.stages.recording import bridge_gap, record_round, register, require_same_images, round_numbers
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import solve_episodes, with_table
 from mtl.stages.trained import learner_from_pretrained, read_pretrained
 from mtl.stages.weighting import image_level
 
 STAGE = "meta-train"
-#: Keys of the config that decide what meta-training computes: a checkpoint goes on only under the same.
-DECIDED_BY = ("seed", "data", "backbone", "pretrain", "meta", "hard_tasks")
+DECIDED_BY = checkpoints.DECIDING[STAGE]
 
 
 def meta_train(
@@ -62,7 +60,17 @@ def meta_train(
         Interrupted: after Ctrl-C, with checkpoint and ledger written.
     """
     folder = RunFolder.of(config)
-    require_folder(folder.path)
+    with folder.held(STAGE):
+        _meta_train(folder, config, resume, material, tables)
+
+
+def _meta_train(
+    folder: RunFolder,
+    config: Config,
+    resume: bool,
+    material: Material | None,
+    tables: dict[str, Tensor] | None,
+) -> None:
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.meta.exists():
@@ -70,7 +78,7 @@ def meta_train(
         tell(f"{STAGE}: {folder.meta} is there, nothing is left to do", config.log)
         return
     require_tensorboard(config.log)
-    pretrained = read_pretrained(folder, config)
+    pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
     config = settle_precision(config, recorded_precision(pretrained))
     device = choose_device(config.runtime)
     material = material or load_material(config)
@@ -101,21 +109,24 @@ def meta_train(
         pictures = with_table(learner, pictures, tables, key) if changes == Augment() else pictures
 
     with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
-        saved = folder.unfinished(STAGE, ledger)
+        saved = folder.unfinished(STAGE, ledger, config.log.allow_gaps)
         step, current_round, best, elapsed, kept = 0, 0, None, 0.0, None
         snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
         means, hard = Means(), 0  # for the next line of metrics.jsonl; hard episodes so far
         if saved:
             checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
             require_same_images(ledger, "train", train)
-            learner.load_state_dict(saved["learner"])
-            optimizer.load_state_dict(saved["optimizer"])
-            sampler.load_state_dict(saved["sampler"])
-            if objective is not None:
-                objective.load_state_dict(saved["objective"])
-            step, current_round, best = saved["step"], saved["round"], saved["best"]
-            elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
-            means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
+            bridge_gap(ledger, STAGE, saved, train)
+            checkpoints.tell_other_rounding(saved, device.computed_on())
+            with checkpoints.restoring(folder.last):
+                learner.load_state_dict(saved["learner"])
+                optimizer.load_state_dict(saved["optimizer"])
+                sampler.load_state_dict(saved["sampler"])
+                if objective is not None:
+                    objective.load_state_dict(saved["objective"])
+                step, current_round, best = int(saved["step"]), saved["round"], saved["best"]
+                elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
+                means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
         else:
             ledger.clear(STAGE)
             register(ledger, "train", train)
@@ -129,6 +140,7 @@ def meta_train(
         def state() -> dict[str, Any]:
             return {
                 **header,
+                "computed_on": device.computed_on(),
                 "step": step,
                 "round": current_round,
                 "learner": learner.state_dict(),

@@ -24,7 +24,7 @@ from mtl.fewshot.answers import NONE, Row, Support, least_sure, new_ones, percen
 from mtl.fewshot.fitted import Fitted
 from mtl.runtime.count import Count
 from mtl.runtime.interrupt import Interrupted, StopRequest
-from mtl.runtime.outputs import write_whole
+from mtl.runtime.outputs import claimed, write_whole
 from mtl.runtime.progress import tell
 from mtl.stages.asked import Asked, pictures_asked
 from mtl.stages.fit import Source, fit_run
@@ -40,10 +40,16 @@ def predict(asked: Asked) -> None:
     Interrupted, it writes what is answered by then. Files that cannot be read are named, and stop nothing.
 
     Raises:
-        UserError: there are no pictures or none that can be read, files cannot be written, there is no such
-            classifier, or unlike pictures cannot be told by its support set.
+        UserError: there are no pictures or none that can be read, files cannot be written or another process
+            is writing them, there is no such classifier, or unlike pictures cannot be told by its support
+            set.
         Interrupted: not all pictures are answered.
     """
+    with claimed(asked.page, "predict"):  # the page, which a table of either kind has beside it
+        _predict(asked)
+
+
+def _predict(asked: Asked) -> None:
     log, say = Log(quiet=asked.quiet), console()
     pictures = pictures_asked(asked)
     source = classifier_of(asked, log)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from mtl.config import Config
 from mtl.data.augment import augment
+from mtl.data.fingerprint import fingerprint
 from mtl.data.ink import as_plain, ink_of_set
 from mtl.data.known_ink import file_sides
 from mtl.learners.types import episode_labels
@@ -25,7 +26,6 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.events import Events, require_tensorboard
 from mtl.runtime.interrupt import StopRequest
-from mtl.runtime.outputs import require_folder
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
@@ -33,14 +33,14 @@ from mtl.runtime.seeds import generator
 from mtl.stages import curriculum
 from mtl.stages.base_accuracy import within_domain
 from mtl.stages.material import Material, load_material
+from mtl.stages.recording import require_same_training_images
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
 from mtl.stages.solving import Pictures, extract, solve_table
 from mtl.stages.trained import fresh_backbone
 from mtl.stages.weighting import Batches, pretraining_loss
 
 STAGE = "pretrain"
-#: Keys of the config that decide what pretraining computes: a checkpoint goes on only under the same.
-DECIDED_BY = ("seed", "data", "backbone", "pretrain")
+DECIDED_BY = checkpoints.DECIDING[STAGE]
 
 
 def pretrain(config: Config, resume: bool = False, material: Material | None = None) -> None:
@@ -57,7 +57,11 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         Interrupted: after Ctrl-C, with the checkpoint written.
     """
     folder = RunFolder.of(config)
-    require_folder(folder.path)
+    with folder.held(STAGE):
+        _pretrain(folder, config, resume, material)
+
+
+def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Material | None) -> None:
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.pretrain.exists():
@@ -65,7 +69,7 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
         tell(f"{STAGE}: {folder.pretrain} is there, nothing is left to do", config.log)
         return
     require_tensorboard(config.log)
-    saved = folder.unfinished(STAGE)
+    saved = folder.unfinished(STAGE, gaps=config.log.allow_gaps)
     config = settle_precision(config, recorded_precision(saved) if saved else None)
     device = choose_device(config.runtime)
     material = material or load_material(config)
@@ -73,6 +77,8 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     backbone = fresh_backbone(config, train)
     if saved:
         checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
+        require_same_training_images(folder.last, saved, train)
+        checkpoints.tell_other_rounding(saved, device.computed_on())
     else:
         load_weights(backbone, config.backbone)
     folder.write_config(config)
@@ -100,17 +106,20 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     means = Means()  # of loss and accuracy, for the next line of metrics.jsonl
     admitted: list[Tensor] = []  # of self-paced learning, what each image weighed in each epoch
     if saved:
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        criterion.load_state_dict(saved["loss"])
-        step, best, elapsed, kept = saved["step"], saved["best"], saved["elapsed"], saved["metrics"]
-        admitted, means = saved["admitted"], Means(saved.get("means"))  # which older checkpoints lack
+        with checkpoints.restoring(folder.last):
+            network.load_state_dict(saved["network"])
+            optimizer.load_state_dict(saved["optimizer"])
+            criterion.load_state_dict(saved["loss"])
+            step, best, elapsed, kept = int(saved["step"]), saved["best"], saved["elapsed"], saved["metrics"]
+            admitted, means = saved["admitted"], Means(saved.get("means"))  # which older checkpoints lack
     metrics, clock = Metrics(folder.metrics, STAGE, kept), Clock(config.runtime.checkpoint_seconds, elapsed)
-    header = checkpoints.header(config, STAGE, train.class_names)
+    header, own_images = checkpoints.header(config, STAGE, train.class_names), fingerprint(train)
 
     def state() -> dict[str, Any]:
         return {
             **header,
+            "fingerprint": own_images,
+            "computed_on": device.computed_on(),
             "step": step,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),

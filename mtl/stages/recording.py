@@ -1,5 +1,9 @@
 """Writing into the ledger what samplers and image sets know in their own terms."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from mtl.data import ImageSet
@@ -36,6 +40,40 @@ def require_same_images(ledger: ledgers.Ledger, split: str, images: ImageSet) ->
             f"{ledger.path}: the images of the {split} split are not those that the run began with; "
             "bring those back, or begin another run with run=NAME"
         )
+
+
+def require_same_training_images(path: Path, saved: Mapping[str, Any], train: ImageSet) -> None:
+    """Checks that a stage without a ledger goes on with the images that it began with.
+
+    Args:
+        path: of its last checkpoint.
+        saved: that checkpoint; of older versions, its classes are compared alone.
+        train: the train split.
+
+    Raises:
+        UserError: they are others.
+    """
+    same = saved["classes"] == list(train.class_names)
+    if not same or saved.get("fingerprint", now := fingerprint(train)) != now:
+        what = "images" if same else "classes"
+        raise UserError(
+            f"{path}: the {what} of the train split are not those that the run began with; bring those "
+            "back, or begin another run with run=NAME"
+        )
+
+
+def bridge_gap(ledger: ledgers.Ledger, phase: str, saved: Mapping[str, Any], train: ImageSet) -> None:
+    """Makes a ledger that is not the one of a checkpoint fit for its phase to go on.
+
+    A ledger that lags behind keeps what it has. One that is ahead loses all of the phase: its sums cannot be
+    taken back to an earlier step.
+    """
+    if ledger.token() == saved["token"]:
+        return
+    last = ledger.last_step(phase)
+    if last is not None and last >= saved["step"]:
+        ledger.clear(phase)
+    register(ledger, "train", train)
 
 
 def round_numbers(ended: Round) -> dict[str, float | None]:

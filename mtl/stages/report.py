@@ -27,11 +27,12 @@ from mtl.report.scores import setting_results
 from mtl.report.shortened import limits_for, noted, without_figures
 from mtl.report.side_by_side import side_by_side
 from mtl.report.thumbnails import Gallery
+from mtl.runtime.atomic import replace_text
 from mtl.runtime.devices import choose_device
 from mtl.runtime.events import write_figures
 from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
-from mtl.runtime.run_folder import RunFolder, replace_text
+from mtl.runtime.run_folder import RunFolder
 from mtl.stages.feature_space import CLASSES, feature_space
 from mtl.stages.material import Material, load_material
 from mtl.stages.scored_sets import scored_sets

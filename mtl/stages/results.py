@@ -14,7 +14,7 @@ from rich.table import Table
 from mtl.episodes.types import EpisodeBatch, Outcome
 from mtl.hard_tasks.intervals import BY_TASK, mean_interval, recall_intervals
 from mtl.hard_tasks.quantiles import fifth_percentile
-from mtl.runtime.run_folder import replace_text
+from mtl.runtime.atomic import replace_text
 from mtl.stages.base_accuracy import BaseAccuracy
 from mtl.stages.resample import Resampled
 

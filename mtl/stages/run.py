@@ -5,7 +5,6 @@ python run_meta.py run --config configs/quickstart.yaml
 
 from mtl.config import Config
 from mtl.runtime.events import require_tensorboard
-from mtl.runtime.outputs import require_folder
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.evaluate import evaluate
 from mtl.stages.material import load_material
@@ -23,12 +22,12 @@ def run(config: Config, resume: bool = False) -> list[Setting]:
         UserError: before anything is written, for what the user can mend.
     """
     folder = RunFolder.of(config)
-    require_folder(folder.path)
-    if not resume:
-        for stage in (PRETRAIN, META_TRAIN):
-            folder.refuse_existing(stage)
-    require_tensorboard(config.log)
-    material = load_material(config)
-    pretrain(config, resume, material)
-    meta_train(config, resume, material)
-    return evaluate(config, material)
+    with folder.held("run"):
+        if not resume:
+            for stage in (PRETRAIN, META_TRAIN):
+                folder.refuse_existing(stage)
+        require_tensorboard(config.log)
+        material = load_material(config)
+        pretrain(config, resume, material)
+        meta_train(config, resume, material)
+        return evaluate(config, material)

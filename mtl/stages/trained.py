@@ -17,16 +17,23 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 
 
-def read_pretrained(folder: RunFolder, config: Config) -> dict[str, Any]:
+def read_pretrained(
+    folder: RunFolder, config: Config, keys: tuple[str, ...] = ("data", "backbone")
+) -> dict[str, Any]:
     """pretrain.pt of a run.
 
+    Args:
+        folder: of the run.
+        config: that goes on with it.
+        keys: of the config, which must be as they were in pretraining.
+
     Raises:
-        UserError: it is not there, is damaged, or is of another image set or backbone.
+        UserError: it is not there, is damaged, or was made with other values of these keys.
     """
     payload = checkpoints.read(
         folder.pretrain, f"pretrain comes first: run_meta.py pretrain, run={config.run}"
     )
-    checkpoints.require_fit(folder.pretrain, payload, config, ("data", "backbone"))
+    checkpoints.require_fit(folder.pretrain, payload, config, keys)
     return payload
 
 
@@ -44,7 +51,8 @@ def pretrained_backbone(payload: Mapping[str, Any], config: Config, train: Image
     if payload["classes"] != list(train.class_names):
         raise UserError(
             f"the {payload['stage']} checkpoint of run {config.run} was trained on {len(payload['classes'])} "
-            f"classes, which are not the {len(train.class_names)} training classes of {config.data.name} now"
+            f"classes, not the {len(train.class_names)} training classes that {config.data.name} has; bring "
+            "those back, or pretrain another run with run=NAME"
         )
     backbone = fresh_backbone(config, train)
     backbone.load_state_dict(payload["backbone"])

@@ -11,8 +11,9 @@ from mtl.config import Config
 from mtl.config.compare import PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
+from mtl.runtime.atomic import replace_text
 from mtl.runtime.progress import tell
-from mtl.runtime.run_folder import RunFolder, replace_text
+from mtl.runtime.run_folder import RunFolder
 from mtl.stages.cells import train_arm
 from mtl.stages.material import Material
 from mtl.stages.pretrain import pretrain

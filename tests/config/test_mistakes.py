@@ -71,7 +71,7 @@ def test_mistakes_of_overrides_stand_beside_those_of_values():
         (
             {"log": {"tensorbord": True}},
             "log.tensorbord: no such key; did you mean log.tensorboard? "
-            "(known here: every_seconds, quiet, tensorboard)",
+            "(known here: every_seconds, quiet, allow_gaps, tensorboard)",
         ),
         ({"data": {"download": "maybe"}}, "data.download: 'maybe' is not allowed; it must be true or false"),
         (

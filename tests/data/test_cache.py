@@ -51,6 +51,19 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, keep: int) -> None:
     assert_same(cached(tmp_path, "set", (28,), never), splits())
 
 
+def test_a_flipped_pixel_is_noticed_and_the_set_is_made_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached(tmp_path, "set", (28,), splits)
+    (file,) = (tmp_path / ".cache").iterdir()
+    content = bytearray(file.read_bytes())
+    content[content.index(splits().train.images.numpy().tobytes()) + 5] ^= 1
+    file.write_bytes(content)
+    assert_same(cached(tmp_path, "set", (28,), splits), splits())
+    assert "is damaged (record " in caplog.text
+    assert_same(cached(tmp_path, "set", (28,), never), splits())
+
+
 def test_a_file_with_other_content_is_made_anew(tmp_path: Path) -> None:
     cached(tmp_path, "set", (28,), splits)
     (file,) = (tmp_path / ".cache").iterdir()

@@ -303,3 +303,28 @@ def test_an_unknown_phase_is_told_with_those_there_are(path, solved):
         ledger.append("evaluate", 0, 0, *solved([[1, 2]], [[1.0, 0.5]]), "test")
         with pytest.raises(UserError, match='no phase "meta-train" in the ledger; it has: "evaluate"'):
             ledger.set_verdict("meta-train", [1, 2], "undecided")
+
+
+def test_on_a_network_file_system_another_journal_is_kept_and_readers_see_the_last_commit(
+    tmp_path, monkeypatch, caplog
+):
+    path = tmp_path / "hard_tasks.sqlite"
+    with Ledger.open(path) as ledger:  # as an older version left it there
+        assert ledger.sql.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert not caplog.text
+    monkeypatch.setattr(schema, "network_kind", lambda path: "nfs4")
+    with Ledger.open(path) as ledger:
+        assert ledger.sql.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        ledger.register_classes("train", {0: "a"})
+        with Ledger.read(path) as reader:
+            assert reader.token() == ""
+        ledger.commit("one")
+        with Ledger.read(path) as reader:
+            assert reader.token() == "one"
+    assert "nfs4" in caplog.text
+    assert not path.with_name(path.name + "-wal").exists()
+
+
+def test_a_commit_that_returned_outlives_a_loss_of_power(tmp_path):
+    with Ledger.open(tmp_path / "hard_tasks.sqlite") as ledger:
+        assert ledger.sql.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL

@@ -162,3 +162,11 @@ def test_relative_images_are_found_from_where_the_run_was_made(tmp_path, monkeyp
     assert checkpoints.header(config, "pretrain", ())["made_in"] == str(tmp_path)
     absolute = dataclasses.replace(config, data=Data(root=str(tmp_path)))
     assert at_home(absolute, folder) == absolute
+
+
+def test_the_checkpoint_that_a_kill_left_of_an_ended_stage_is_no_unfinished_one(folder):
+    files, config = folder
+    for stage in ("pretrain", "meta-train"):
+        _ends(files, config, stage)
+    checkpoints.write(files.last, {**checkpoints.header(config, "meta-train", ("x",)), "step": 300})
+    assert told(read_run(files.path)) == "Pretrained, meta-trained."

@@ -50,7 +50,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda fd: (order.append("fsync"), fsync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), replace(a, b)))
     checkpoints.write(tmp_path / "a.pt", _payload())
-    assert order == ["fsync", "replace"]
+    assert order == ["fsync", "replace", "fsync"]  # the file, its name, and the name on the disk
 
 
 def test_a_missing_file_is_told_with_what_makes_it(tmp_path):

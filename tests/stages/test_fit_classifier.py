@@ -1,14 +1,19 @@
 """Classifiers as files: fitted, added to, made to forget; and nothing written where that is refused."""
 
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from elsewhere import in_another_thread
 from own_folders import CLASSES, lay_out
 
 from mtl.errors import UserError
 from mtl.fewshot import file
+from mtl.runtime import outputs
+from mtl.stages import fit as fit_stage
 from mtl.stages.fit import fit_again, fit_new, fit_run
 
 OUT = Path("things.fewshot")
@@ -237,3 +242,50 @@ def test_what_is_no_run_or_no_classifier_is_told(home, whole_run):
     told = refused(home, fit_again, whole_run.path, remove="ash")
     assert told == f"{whole_run.path}: is the folder of a run; --run and --support go with it"
     assert CLASSES == ("ash", "elm", "oak")
+
+
+def test_of_two_additions_at_once_the_second_adds_to_what_the_first_wrote(
+    home, fitted, image_root, monkeypatch
+):
+    for name in ("yew", "fir"):
+        shutil.copytree(image_root / "test" / "test 04", Path(name) / name)
+        (Path(name) / name / "00.png").unlink()  # two classes may not hold the same pictures
+        for i in range(1, 12):
+            if (i % 2 == 0) == (name == "yew"):
+                (Path(name) / name / f"{i:02d}.png").unlink()
+    reading, go_on, errors = threading.Event(), threading.Event(), []
+    plain = fit_stage.read_support
+
+    def slowly(folder, *given, **more):
+        if folder == Path("yew"):
+            reading.set()
+            assert go_on.wait(60)
+        return plain(folder, *given, **more)
+
+    def waiting(sentence, *_):
+        if "waits for process" in sentence:
+            go_on.set()
+
+    def add(name):
+        try:
+            fit_again(fitted, add=Path(name))
+        except UserError as error:
+            errors.append(error)
+
+    monkeypatch.setattr(fit_stage, "read_support", slowly)
+    monkeypatch.setattr(outputs, "tell", waiting)
+    first = threading.Thread(target=add, args=("yew",))
+    first.start()
+    assert reading.wait(60)
+    add("fir")
+    first.join(60)
+    assert not errors
+    assert set(support_of(fitted)) == {"ash", "elm", "oak", "yew", "fir"}
+    assert not [p.name for p in home.iterdir() if "lock" in p.name]
+
+
+def test_a_new_classifier_is_refused_where_another_process_is_writing_it(home, whole_run, image_root):
+    with in_another_thread(lambda: outputs.claimed(OUT, "fit")):
+        told = refused(home, fit_new, whole_run.path, Path("things"), OUT)
+    assert f"process {os.getpid()}" in told
+    fit_new(whole_run.path, Path("things"), OUT)

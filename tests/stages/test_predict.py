@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from elsewhere import in_another_thread
 from own_folders import CLASSES, hostile, lay_out
 from PIL import Image
 
@@ -21,6 +22,7 @@ from mtl.fewshot.fitted import fit
 from mtl.runtime import checkpoints
 from mtl.runtime.count import Count
 from mtl.runtime.devices import choose_device
+from mtl.runtime.outputs import claimed
 from mtl.stages import draw_answers
 from mtl.stages import predict as stage
 from mtl.stages.embedding import embedder_of_run
@@ -439,3 +441,14 @@ def test_frames_of_a_burst_promise_nothing(predict, home):
     code, _, err = predict("--overwrite", "--open-set")
     assert code == 2
     assert "near copies" in err
+
+
+def test_two_at_once_with_one_output_are_told_apart_before_any_work(home, predict, refused):
+    with in_another_thread(lambda: claimed(Path("predictions.html"), "predict")):
+        told = refused()
+        assert f"process {os.getpid()}" in told
+        assert refused("--overwrite") == told
+        assert "predictions.html" in refused("--out", "predictions.json")
+        assert predict("--out", "others.csv")[0] == 0
+    assert predict()[0] == 0
+    assert not [p.name for p in home.iterdir() if "lock" in p.name]

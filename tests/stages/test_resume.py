@@ -1,13 +1,17 @@
 """Stopping and going on gives what never stopping gives: weights and ledger, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
+from elsewhere import in_another_thread
+from PIL import Image, ImageOps
 
 from mtl.config import to_yaml
 from mtl.errors import UserError
@@ -16,8 +20,11 @@ from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
+from mtl.stages.embedding import embedder_of_run
+from mtl.stages.evaluate import evaluate
 from mtl.stages.meta_train import meta_train
 from mtl.stages.pretrain import pretrain
+from mtl.stages.run import run as all_stages
 
 ENTRY = Path(__file__).parents[2] / "run_meta.py"
 
@@ -186,3 +193,132 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(tiny):
     ):
         pretrain(config)
     assert not RunFolder.of(config).pretrain.exists()
+
+
+@pytest.mark.parametrize(
+    "stage", [all_stages, pretrain, meta_train, evaluate], ids=lambda stage: stage.__name__
+)
+def test_a_second_process_in_the_folder_of_a_run_is_refused_and_writes_nothing(tiny, from_pretrained, stage):
+    config = tiny()
+    folder = from_pretrained(config)
+    with in_another_thread(lambda: folder.held("run")):
+        before = sorted(folder.path.iterdir())
+        with pytest.raises(
+            UserError, match=rf"tiny: process {os.getpid()} on .* is writing into this folder"
+        ):
+            stage(tiny(seed=5))
+        assert sorted(folder.path.iterdir()) == before
+
+
+def _begun(stage, config, interrupt_at):
+    interrupt_at({3})
+    with pytest.raises(Interrupted):
+        stage(config)
+    return RunFolder.of(config)
+
+
+def _changed(root: Path, to: Path, change: str) -> str:
+    shutil.copytree(root, to, ignore=shutil.ignore_patterns(".cache"))
+    first = to / "train" / "train 00"
+    if change == "class renamed":
+        first.rename(first.with_name("zzz"))  # the last by its name: all labels shift by one
+    elif change == "class gone":
+        shutil.rmtree(first)
+    elif change == "image gone":
+        (first / "00.png").unlink()
+    else:
+        ImageOps.invert(Image.open(first / "00.png")).save(first / "00.png")
+    return str(to)
+
+
+@pytest.mark.parametrize("change", ["class renamed", "class gone", "image gone", "image changed"])
+@pytest.mark.parametrize("stage", [pretrain, meta_train], ids=lambda stage: stage.__name__)
+def test_other_images_than_those_begun_with_are_refused(
+    tiny, from_pretrained, interrupt_at, image_root, tmp_path, stage, change
+):
+    config = tiny()
+    if stage is meta_train:
+        from_pretrained(config)
+    folder = _begun(stage, config, interrupt_at)
+    before = {p: p.read_bytes() for p in folder.path.iterdir()}
+    root = _changed(image_root, tmp_path / "other", change)
+    with pytest.raises(UserError, match="run=NAME"):
+        stage(tiny(data={"root": root}), resume=True)
+    assert {p: p.read_bytes() for p in folder.path.iterdir()} == before
+    stage(config, resume=True)
+
+
+LOSSES = {
+    "ledger gone": lambda folder: folder.ledger.unlink(),
+    "ledger of another run": lambda folder: _commit(folder, "meta-train 3 00000000"),
+    "ledger ahead": lambda folder: _commit(folder, "meta-train 8 00000000"),
+    "metrics gone": lambda folder: folder.metrics.unlink(),
+}
+
+
+def _commit(folder: RunFolder, token: str) -> None:
+    with Ledger.open(folder.ledger) as ledger:
+        ledger.commit(token)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_was_lost_is_refused_and_can_be_gone_on_without(
+    tiny, from_pretrained, interrupt_at, same, capsys, loss
+):
+    whole = tiny(run="whole")
+    from_pretrained(whole)
+    meta_train(whole)
+    config = tiny()
+    from_pretrained(config)
+    folder = _begun(meta_train, config, interrupt_at)
+    LOSSES[loss](folder)
+    with pytest.raises(UserError, match=r"log\.allow_gaps=true"):
+        meta_train(config, resume=True)
+    capsys.readouterr()
+    meta_train(tiny(log={"allow_gaps": True, "quiet": True}), resume=True)
+    assert "as log.allow_gaps says" in capsys.readouterr().err
+    assert same(_result(folder.meta), _result(RunFolder.of(whole).meta))
+
+
+def test_another_precision_is_gone_on_with_and_told(tiny, from_pretrained, interrupt_at, capsys):
+    config = tiny(log={"quiet": True})
+    from_pretrained(config)
+    _begun(meta_train, config, interrupt_at)
+    capsys.readouterr()
+    interrupt_at({5})
+    with pytest.raises(Interrupted):
+        meta_train(config, resume=True)
+    assert capsys.readouterr().err == ""
+    meta_train(tiny(log={"quiet": True}, runtime={"precision": "bfloat16"}), resume=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "bfloat16" in line
+    assert "float32" in line
+
+
+def test_a_backbone_of_another_training_than_the_recorded_one_is_noticed(tiny, from_pretrained):
+    config = tiny()
+    folder = from_pretrained(config)
+    with pytest.raises(UserError, match=r"pretrain\.pt: was made with seed = 0, but the config now says 5"):
+        meta_train(tiny(seed=5))
+    with pytest.raises(UserError, match=r"made with pretrain\.lr"):
+        meta_train(tiny(pretrain={"lr": 0.2}))
+    assert not folder.config.exists()
+    folder.write_config(tiny(seed=5))
+    with pytest.raises(UserError, match=r"pretrain\.pt: was made with seed = 0, but .*config\.yaml says 5"):
+        evaluate(config)
+    with pytest.raises(UserError, match=r"pretrain\.pt: was made with seed = 0, but .*config\.yaml says 5"):
+        embedder_of_run(folder.path)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_never_answered_with(tiny, from_pretrained):
+    config = tiny()
+    folder = from_pretrained(config)
+    with zipfile.ZipFile(folder.pretrain) as archive:
+        tensors = [record for record in archive.infolist() if "/data/" in record.filename]
+        weights = archive.read(max(tensors, key=lambda record: record.file_size))
+    content = bytearray(folder.pretrain.read_bytes())
+    content[content.index(weights) + 3] ^= 0x40  # an exponent
+    folder.pretrain.write_bytes(content)
+    for stage in (meta_train, evaluate):
+        with pytest.raises(UserError, match=r"pretrain\.pt: is damaged .*record archive/data/\d+"):
+            stage(config)

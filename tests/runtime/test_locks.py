@@ -1,0 +1,140 @@
+"""One process at a time: the lock is refused with its holder's name, ends with its holder, never hangs."""
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+
+from mtl.runtime.locks import Locked, holder, locked
+
+ROOT = Path(__file__).parents[2]
+_HOLD = """
+import sys, time
+from pathlib import Path
+from mtl.runtime.locks import locked
+with locked(Path(sys.argv[1]), "pretrain"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return tmp_path / ".lock"
+
+
+@pytest.fixture
+def other(lock):
+    """Another process that holds the lock."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(lock)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_another_process_is_refused_with_its_number_host_and_command_and_kill_9_releases(lock, other):
+    with pytest.raises(Locked) as caught, locked(lock, "meta-train"):
+        pass
+    for part in (f"process {other.pid}", socket.gethostname(), "pretrain"):
+        assert part in str(caught.value)
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    with locked(lock, "meta-train") as first:
+        assert first
+        assert f"process {os.getpid()}" in holder(lock)
+        assert "meta-train" in holder(lock)
+    assert holder(lock) == "another process"  # nobody: what it said is gone
+
+
+def test_a_thread_may_enter_again_and_another_thread_may_not(lock):
+    refused = []
+
+    def try_it():
+        try:
+            with locked(lock, "thread"):
+                refused.append(False)
+        except Locked:
+            refused.append(True)
+
+    with locked(lock, "run") as outer, locked(lock.parent / ".." / lock.parent.name / ".lock", "in") as inner:
+        assert (outer, inner) == (True, False)
+        assert "(run, " in holder(lock)
+        thread = threading.Thread(target=try_it)
+        thread.start()
+        thread.join(30)
+    try_it()
+    assert refused == [True, False]
+
+
+def test_a_holder_that_ends_is_waited_for(lock):
+    order, held = [], threading.Event()
+
+    def hold():
+        with locked(lock, "first"):
+            held.set()
+            time.sleep(0.3)
+            order.append("first")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(30)
+    with locked(lock, "second", wait=30):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_lock_file_is_removed_where_it_would_be_in_the_way(lock, keep):
+    with locked(lock, "fit", keep=keep):
+        assert lock.exists()
+    assert lock.exists() == keep
+    assert not lock.with_name(".lock.by").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_flock_a_file_is_the_lock_and_one_of_a_dead_process_is_taken_over(lock, number, monkeypatch):
+    def unavailable(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys.modules[filelock.UnixFileLock.__module__].fcntl, "flock", unavailable)
+    found = []
+
+    def try_it():
+        try:
+            with locked(lock, "thread"):
+                pass
+        except Locked as error:
+            found.append(str(error))
+
+    with locked(lock, "run"), locked(lock, "pretrain"):
+        thread = threading.Thread(target=try_it)
+        thread.start()
+        thread.join(30)
+    assert f"process {os.getpid()}" in found[0]
+    assert "remove" in found[0]  # what to do where it died on another host
+    assert ".lock.file" in found[0]
+    dies = (
+        "import filelock, os, sys; _ = filelock.SoftFileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", dies, str(lock.with_name(".lock.file"))], check=False)
+    assert lock.with_name(".lock.file").exists()
+    with locked(lock, "run"):
+        pass
+    assert not lock.with_name(".lock.file").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"), locked(tmp_path / "file" / ".lock", "run"):
+        pass
