@@ -117,6 +117,10 @@ def at_home(
         for number, name in enumerate(("fox", "rose", "whale", "poppy", "ash")):
             for folder in ("more",) if name == "ash" else ("my_things", "many_things"):
                 shutil.copytree(classes[number], tmp_path / folder / name)
+            for i, file in enumerate(sorted(classes[number].iterdir())):
+                place = tmp_path / "photos" / ("train", "test")[i % 2] / name
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place / file.name)
         shutil.copytree(classes[0], tmp_path / "new_pictures")
         for file in list((tmp_path / "new_pictures").iterdir()):
             file.rename(file.with_name(f"fox-{file.name}"))
@@ -152,6 +156,12 @@ def test_every_command_in_the_texts_runs(
         run = words[words.index("--run") + 1] if "--run" in words else "checkpoints/cifar_fs"
         at_home(Path(run).name)
         assert main([*words, "--overwrite"]) == 0
+        return
+    if words[0] == "score":
+        at_home("cifar_fs")
+        learned = ("--support", "photos/train", "--out", "photos.fewshot")
+        assert main(["fit", "--run", "checkpoints/cifar_fs", *learned]) == 0
+        assert main(words) == 0
         return
     name = next((w for w in words if w.startswith("run=")), None)
     extra = small if name is None else [*small, name]
