@@ -19,7 +19,7 @@ class _Score(BaseModel):
     difference: float | None
     difference_interval: float | None
     class_recall: dict[str, _Recall]
-    task_accuracy: list[float]
+    task_accuracy: Annotated[list[float], Field(min_length=1)]
 
 
 class _Resampled(BaseModel):

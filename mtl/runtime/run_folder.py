@@ -77,13 +77,13 @@ class RunFolder:
         Raises:
             UserError: another process is writing into it, or the folder cannot be made.
         """
+        require_folder(self.path)
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with ExitStack() as when_done:
-            require_folder(self.path)
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 when_done.callback(_remove_empty, new)
-                first = when_done.enter_context(locked(self.lock, command))
+                first = when_done.enter_context(locked(self.lock, command, keep=False))
             except Locked as holder:
                 raise UserError(
                     f"{one_line(self.path)}: {holder} is writing into this folder; wait until it has "
@@ -92,7 +92,6 @@ class RunFolder:
             except OSError as error:
                 raise UserError(f"{one_line(self.path)}: cannot be written ({error.strerror})") from None
             if first:
-                when_done.callback(self._drop_lone_lock)
                 self._tidy()
             yield
 
@@ -106,12 +105,6 @@ class RunFolder:
             with suppress(UserError, KeyError):  # of a damaged one the stage that needs it says so
                 if path.exists() and self.result_of(checkpoints.read(path)["stage"]).exists():
                     path.unlink()
-
-    def _drop_lone_lock(self) -> None:
-        """Removes the lock file, while it is held, where nothing else came into the folder."""
-        with suppress(OSError):
-            if {*os.listdir(self.path)} == {self.lock.name, self.lock.name + ".by"}:
-                self.lock.unlink()
 
     def write_config(self, config: Config) -> None:
         """Saves the resolved config; makes the folder."""
