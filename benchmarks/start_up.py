@@ -111,7 +111,7 @@ def write_files(root: Path, per_class: int) -> int:
 
 
 def drawn(
-    classes: Mapping[str, Sequence[Path]], size: int, grayscale: bool, relative_to: Path, **_: object
+    classes: Mapping[str, Sequence[Path]], size: int, grayscale: bool, relative_to: Path, *_: object
 ) -> tuple[ImageSet, dict[str, str]]:
     """Noise in the place of what `decode_readable` would read; each class has the same images."""
     names = sorted(classes)

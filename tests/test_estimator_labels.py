@@ -10,6 +10,8 @@ from PIL import Image
 from mtl import FewShotClassifier
 from mtl.cli import main
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* support images")
+
 
 @pytest.fixture(scope="module")
 def pictures(image_root):

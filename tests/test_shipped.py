@@ -197,6 +197,7 @@ def test_the_samplers_and_losses_that_the_texts_show_run():
     assert loss(torch.zeros(64, 3), labels, images=torch.arange(64) % len(photos)).isfinite()
 
 
+@pytest.mark.filterwarnings("ignore:.* support images")  # the same few pictures are at hand for all
 def test_the_classifier_that_the_texts_show_runs(at_home: Callable[[str], None]):
     at_home("cifar_fs")
     names: dict[str, object] = {}

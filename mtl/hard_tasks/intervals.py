@@ -58,12 +58,17 @@ def recall_intervals(
         queries: (C,) m q: its queries in all of them, as many in each.
         correct: (C,) Σ x_t.
         squares: (C,) Σ x_t².
+
+    Raises:
+        ValueError: more queries are right than there are.
     """
     from scipy.special import stdtrit
 
     m, n, right, squared = (
         np.asarray(given, dtype=np.float64) for given in (tasks, queries, correct, squares)
     )
+    if (right > n).any():
+        raise ValueError("more queries are right than there are")
     share, again = right / n, m > 1
     each = n / m
     between = np.where(again, m / np.maximum(m - 1, 1) * (squared - right * right / m).clip(0), 0.0)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtl.losses import SelfPacedLoss, self_paced_weights
@@ -183,6 +183,7 @@ def test_the_whole_share_is_plain_for_hard(batch):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0.2, 1.0), st.booleans())
+@example(0, 0.265625, True)
 def test_the_easiest_of_each_batch_count_and_of_each_epoch_the_share(seed, start, remembers):
     random = generator(seed, "paced")
     loss = SelfPacedLoss(start=start, growth=0.1, size=1000 if remembers else None)
@@ -202,7 +203,8 @@ def test_the_easiest_of_each_batch_count_and_of_each_epoch_the_share(seed, start
                 met, total = len(now), sum(now.values())
             else:
                 met, total = met + 6, total + int(v.sum())
-            assert abs(total - share * met) <= max(0.5, 0.01 * met) + 1e-9
+            forced = float(v.sum() == 1)  # one of a batch counts even where the epoch has enough
+            assert -max(0.5, 0.01 * met) - 1e-9 <= total - share * met <= max(0.5, 0.01 * met) + forced + 1e-9
         if remembers:
             found = (~loss.weights_now.isnan()).nonzero()[:, 0]
             assert dict(zip(found.tolist(), loss.weights_now[found].tolist(), strict=True)) == now

@@ -36,7 +36,7 @@ def test_the_checkpoint_is_the_backbone_as_it_is(tiny, more, capsys):
     assert all(torch.equal(payload["backbone"][k], v) for k, v in fresh.items())
     assert "classifier" not in payload
     assert payload["step"] == 0
-    assert payload["images"] == {"size": 16, "channels": 1}
+    assert payload["images"] == {"size": 16, "channels": 1, "ink": None, "levels": None}
     (line,) = _lines(config, "pretrain")
     assert (line["step"], line["epoch"]) == (0, 0)
     assert {k: line[k] for k in line if k.startswith("val_")} == payload["scores"]

@@ -71,7 +71,7 @@ def test_from_published_weights_to_scores_without_pretraining(mobile, weights, t
     pretrain(config)
     here.unlink()  # from here on all is in the checkpoint
     payload = checkpoints.read(folder.pretrain)
-    assert payload["images"] == {"size": 32, "channels": 1}
+    assert payload["images"] == {"size": 32, "channels": 1, "ink": None, "levels": None}
     assert payload["normalise"] == {"mean": list(MEAN), "std": list(STD)}
     published = torch.load(weights, weights_only=True)
     kept = {k.removeprefix("network."): v for k, v in payload["backbone"].items()}
