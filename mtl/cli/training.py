@@ -106,7 +106,10 @@ def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.Arg
 def _run(given: argparse.Namespace) -> None:
     from mtl.stages.run import run
 
-    _show_results(run(_config(given), given.resume))
+    config = _config(given)
+    found = run(config, given.resume)
+    _add_figures(config)
+    _show_results(found)
 
 
 def _pretrain(given: argparse.Namespace) -> None:
@@ -124,7 +127,17 @@ def _meta_train(given: argparse.Namespace) -> None:
 def _evaluate(given: argparse.Namespace) -> None:
     from mtl.stages.evaluate import evaluate
 
-    _show_results(evaluate(_config(given)))
+    config = _config(given)
+    found = evaluate(config)
+    _add_figures(config)
+    _show_results(found)
+
+
+def _add_figures(config: Config) -> None:
+    if config.log.tensorboard:  # loads what draws
+        from mtl.stages.report import figures_to_events
+
+        figures_to_events(config)
 
 
 def _compare(given: argparse.Namespace) -> None:

@@ -3,10 +3,10 @@
 from mtl.config.compare import Compare
 from mtl.config.hard_tasks import HardTasks
 from mtl.config.loading import load_config, read_config, to_dict, to_yaml, with_overrides
+from mtl.config.run_config import Config
 from mtl.config.schema import (
     Augment,
     Backbone,
-    Config,
     Data,
     Evaluate,
     Head,

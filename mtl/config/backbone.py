@@ -3,10 +3,6 @@
 import difflib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mtl.config.schema import Config
 
 #: Networks of this project.
 OWN = ("conv4", "resnet12")
@@ -47,27 +43,3 @@ def _digits(name: str) -> Sequence[str]:
 def is_file(weights: str) -> bool:
     """Whether `backbone.weights` is the path of a file; names of published weights have no dot or slash."""
     return any(c in weights for c in "./\\")
-
-
-def misfits_of_backbone(config: "Config") -> list[str]:
-    """A sentence for each key that the named network does not take."""
-    backbone, levels = config.backbone, config.meta.head.levels
-    if backbone.name in OWN:
-        if backbone.weights is None or is_file(backbone.weights):
-            return []
-        return [
-            f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes a "
-            "file alone (.pth, .pt or .safetensors)"
-        ]
-    given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
-    wrong = [
-        f"{key}: is for {' and '.join(OWN)}; {backbone.name} comes as its library has it"
-        for key, value in given.items()
-        if value is not None
-    ]
-    if levels > 1:
-        wrong.append(
-            f"meta.head.levels: {levels}, but {backbone.name} gives the output of its last "
-            f"block alone; {' and '.join(OWN)} give more"
-        )
-    return wrong

@@ -1,24 +1,44 @@
 """Which keys of a config do not fit together, each on its own being allowed."""
 
-from typing import TYPE_CHECKING
-
-from mtl.config.backbone import misfits_of_backbone
+from mtl.config.backbone import OWN, is_file
 from mtl.config.hard_tasks import SURVEYED
-
-if TYPE_CHECKING:
-    from mtl.config.schema import Config
+from mtl.config.schema import Sections
 
 
-def misfits(config: "Config") -> list[str]:
+def misfits(config: Sections) -> list[str]:
     """A sentence for each: which keys, what is wrong, what is allowed."""
-    wrong = config.compare.wrong() + misfits_of_backbone(config) + _of_meta_training(config)
+    wrong = config.compare.wrong() + _of_backbone(config) + _of_meta_training(config)
     wrong += _of_weighting(config) + _of_several_sets(config) + _of_own_images(config)
     if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
         wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
     return wrong
 
 
-def _of_meta_training(config: "Config") -> list[str]:
+def _of_backbone(config: Sections) -> list[str]:
+    """A sentence for each key that the named network does not take."""
+    backbone, levels = config.backbone, config.meta.head.levels
+    if backbone.name in OWN:
+        if backbone.weights is None or is_file(backbone.weights):
+            return []
+        return [
+            f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes a "
+            "file alone (.pth, .pt or .safetensors)"
+        ]
+    given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
+    wrong = [
+        f"{key}: is for {' and '.join(OWN)}; {backbone.name} comes as its library has it"
+        for key, value in given.items()
+        if value is not None
+    ]
+    if levels > 1:
+        wrong.append(
+            f"meta.head.levels: {levels}, but {backbone.name} gives the output of its last "
+            f"block alone; {' and '.join(OWN)} give more"
+        )
+    return wrong
+
+
+def _of_meta_training(config: Sections) -> list[str]:
     wrong: list[str] = []
     head, meta = config.meta.head, config.meta
     if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
@@ -56,7 +76,7 @@ def _of_meta_training(config: "Config") -> list[str]:
     return wrong
 
 
-def _of_weighting(config: "Config") -> list[str]:
+def _of_weighting(config: Sections) -> list[str]:
     """Two corrections at one level do the same thing twice: small classes would come to dominate."""
     wrong = []
     balance, examples = config.pretrain.balance, config.pretrain.examples
@@ -79,7 +99,7 @@ def _of_weighting(config: "Config") -> list[str]:
     return wrong
 
 
-def _of_several_sets(config: "Config") -> list[str]:
+def _of_several_sets(config: Sections) -> list[str]:
     wrong, data, sets = [], config.data, config.pretrain.sets
     if len(set(config.evaluate.sets)) < len(config.evaluate.sets):
         wrong.append("evaluate.sets: names an image set twice")
@@ -109,7 +129,7 @@ def _of_several_sets(config: "Config") -> list[str]:
     return wrong
 
 
-def _of_own_images(config: "Config") -> list[str]:
+def _of_own_images(config: Sections) -> list[str]:
     data, wrong = config.data, list[str]()
     if "image_folder" not in {data.name, *data.sets, *config.evaluate.sets}:
         usual = type(data)()

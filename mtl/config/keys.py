@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from mtl.config.schema import Config
+from mtl.config.run_config import Config
 
 
 def section(path: Sequence[str]) -> Any:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from mtl.config.keys import section, text_kind
-from mtl.config.schema import Config
+from mtl.config.run_config import Config
 from mtl.config.yaml_text import NotYaml, parse, read_text
 from mtl.errors import UserError, one_line
 

@@ -3,12 +3,11 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from mtl.config.backbone import network_name
 from mtl.config.compare import Compare
-from mtl.config.fit import misfits
 from mtl.config.hard_tasks import HardTasks
 from mtl.config.values import (
     NUMBER,
@@ -262,8 +261,8 @@ class Log:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
-    """One run."""
+class Sections:
+    """What a config consists of, each key checked by itself; `Config` checks that they fit each other."""
 
     run: str = "run"
     checkpoints: PathText = "checkpoints"
@@ -282,9 +281,3 @@ class Config:
     @classmethod
     def _is_a_folder_name(cls, run: str) -> str:
         return folder_name(run)
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> "Config":
-        if wrong := misfits(self):
-            raise ValueError("\n".join(wrong))
-        return self

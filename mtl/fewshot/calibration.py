@@ -8,11 +8,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mtl.fewshot.held_out import HeldOut
 from mtl.fewshot.support import Support, even_shot, one_less
+from mtl.models.likelihood import negative_log_likelihoods
 
 # Deviation of ln T from what is known of it. Between a run's validation classes and images of another kind
 # ln T differed by 0.4 or so, between tasks of one kind by 0.2. Where nothing is known, T = 1 is the guess.
@@ -58,12 +58,6 @@ def held_out_temperature(temperature: float, support: Support, known: Sequence[t
         temperature_at(even_shot(c), known) for c in (support.counts(), one_less(support.counts()))
     )
     return temperature * fewer / full
-
-
-def negative_log_likelihoods(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """(n,) float64: -ln p of the right class, of logits (n, N) over a temperature."""
-    logs = torch.log_softmax(logits.double() / temperature, -1)
-    return -logs.gather(1, labels[:, None])[:, 0]
 
 
 def temperature_at(shot: float, known: Sequence[tuple[int, float]]) -> float:

@@ -48,3 +48,15 @@ def build_classifier(config: Pretrain, features: int, classes: int, generator: t
         if config.classifier == "cosine":
             return CosineClassifier(features, classes, config.scale, config.margin)
         return LinearClassifier(features, classes)
+
+
+def within_domain(logits: Tensor, labels: Tensor, domains: Tensor) -> Tensor:
+    """(B, C) logits, -inf for classes of other image sets than that of the label: one head for each set.
+
+    Args:
+        logits: (B, C).
+        labels: (B,).
+        domains: (C,) int64, the set of each class.
+    """
+    domains = domains.to(logits.device)
+    return logits.masked_fill(domains[labels][:, None] != domains, -torch.inf)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mtl.compare.answers import Answers
 from mtl.config import Config
 from mtl.data import long_tail
-from mtl.models.classifiers import build_classifier
+from mtl.models.classifiers import build_classifier, within_domain
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import generator
 from mtl.stages.material import Material
@@ -110,15 +110,3 @@ def held_out_right(network: nn.ModuleDict, material: Material, device: Device) -
         labels = train.labels[rows]
         right.append(within_domain(logits, labels, domains).argmax(-1) == labels)
     return torch.cat(right)
-
-
-def within_domain(logits: Tensor, labels: Tensor, domains: Tensor) -> Tensor:
-    """(B, C) logits, -inf for classes of other image sets than that of the label: one head for each set.
-
-    Args:
-        logits: (B, C).
-        labels: (B,).
-        domains: (C,) int64, the set of each class.
-    """
-    domains = domains.to(logits.device)
-    return logits.masked_fill(domains[labels][:, None] != domains, -torch.inf)

@@ -16,8 +16,8 @@ from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.grouped import grouped_episodes, large_groups
 from mtl.episodes.types import EpisodeBatch
-from mtl.fewshot.calibration import negative_log_likelihoods
 from mtl.learners.types import Learner
+from mtl.models.likelihood import negative_log_likelihoods
 from mtl.runtime.atomic import replace_text
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder

@@ -78,10 +78,6 @@ def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> l
         base = base_accuracy(network, material, device)
         tell(f"base classes, {base}")
     write_results(folder.results, config.run, found, before, base)
-    if config.log.tensorboard:
-        from mtl.stages.report import figures_to_events  # loads what draws them
-
-        figures_to_events(config)
     return found
 
 

@@ -20,7 +20,7 @@ from mtl.data.known_ink import file_sides
 from mtl.learners.types import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
-from mtl.models.classifiers import build_classifier
+from mtl.models.classifiers import build_classifier, within_domain
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device
@@ -31,7 +31,6 @@ from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.stages import curriculum
-from mtl.stages.base_accuracy import within_domain
 from mtl.stages.material import Material, load_material
 from mtl.stages.recording import require_same_training_images
 from mtl.stages.schedules import require_finite, set_rate, warm_up_cosine
