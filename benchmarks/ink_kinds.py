@@ -71,6 +71,17 @@ def _coloured(ink: Colour, ground: Colour) -> Kind:
     return made
 
 
+def _off_white(v: Floats, random: np.random.Generator) -> Image.Image:
+    """Paper of another grey in each picture, which no training image may have."""
+    ground, ink = random.uniform(190, 255), random.uniform(0, 80)
+    return _image(ground + (ink - ground) * v)
+
+
+def _faint(v: Floats, random: np.random.Generator) -> Image.Image:
+    """Less contrast than most training images have, on their ground."""
+    return _image(255 - random.uniform(12, 48) * v)
+
+
 def _on_page(share: float) -> Kind:
     """Somewhere on a square page, whose side the file is this share of."""
 
@@ -136,6 +147,8 @@ KINDS: Mapping[str, tuple[str, Kind]] = {
     "blue": ("blue on cream", _coloured((30, 60, 200), (250, 245, 230))),
     "yellow": ("yellow on white", _coloured((250, 230, 40), (255, 255, 255))),
     "red_green": ("red on green", _coloured((200, 60, 60), (60, 130, 60))),
+    "off_white": ("dark grey on off-white, other greys in each picture", _off_white),
+    "faint": ("faint grey on white", _faint),
     "page80": ("somewhere on a page, 80 % of its side", _on_page(0.8)),
     "page60": ("60 %", _on_page(0.6)),
     "page40": ("40 %", _on_page(0.4)),
