@@ -48,7 +48,7 @@ def rows(quick: bool) -> Iterator[Row]:
         found = paired(*streamed_and_bare(fit_run(run, home / "things").fitted, home / "new", size), parts)
         what = f"{count:,} pictures of {size}×{size}, {NAMES[size]}: files to answers over a bare pass"
         yield Row(what, found.ratio, "×", None if quick else MOST, True, f"{parts} parts: {found}")
-        yield from ink_rows(home, 6 if quick else 200, 1 if quick else 5)
+        yield from ink_rows(home, 6 if quick else 100, 1 if quick else 5)
         small = untrained_run(home, "conv4", 16 if quick else 32)
         yield first_answer(small, home, runs=1 if quick else 5)
 
@@ -80,7 +80,7 @@ def untrained_run(home: Path, name: Literal["conv4", "resnet12"], size: int) -> 
     payload = checkpoints.header(config, "pretrain", ()) | {
         "backbone": backbone.state_dict(),
         "normalise": {"mean": [0.5] * 3, "std": [0.25] * 3},
-        "images": {"size": size, "channels": 3},
+        "images": {"size": size, "channels": 3, "ink": None},
     }
     checkpoints.write(folder.pretrain, payload)
     return folder.path
