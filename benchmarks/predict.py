@@ -6,18 +6,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from benchmarks.harness import Row, median_seconds, paired, told
+from benchmarks.ink_kinds import KINDS, drawing_of
 from mtl.config import Backbone, Config, Data, Pretrain, Runtime
 from mtl.data.augment import Normalise
 from mtl.data.decode_ahead import decode_ahead
+from mtl.data.ink import Ink
+from mtl.data.own_picture import own_picture
 from mtl.fewshot.answers import rows as rows_of
 from mtl.fewshot.fitted import Fitted
 from mtl.models.backbones import build_backbone
@@ -34,7 +39,7 @@ NAMES: dict[int, Literal["conv4", "resnet12"]] = {16: "conv4", 84: "resnet12"}
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """From files to rows of the table over a bare pass of the same images; then a process for one picture."""
+    """From files to answers over a bare pass of the same images; with the rule on ink; one picture."""
     size, count, parts = (16, 24, 1) if quick else (84, PICTURES, PARTS)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -43,6 +48,7 @@ def rows(quick: bool) -> Iterator[Row]:
         found = paired(*streamed_and_bare(fit_run(run, home / "things").fitted, home / "new", size), parts)
         what = f"{count:,} pictures of {size}×{size}, {NAMES[size]}: files to answers over a bare pass"
         yield Row(what, found.ratio, "×", None if quick else MOST, True, f"{parts} parts: {found}")
+        yield from ink_rows(home, 6 if quick else 100, 1 if quick else 5)
         small = untrained_run(home, "conv4", 16 if quick else 32)
         yield first_answer(small, home, runs=1 if quick else 5)
 
@@ -74,7 +80,7 @@ def untrained_run(home: Path, name: Literal["conv4", "resnet12"], size: int) -> 
     payload = checkpoints.header(config, "pretrain", ()) | {
         "backbone": backbone.state_dict(),
         "normalise": {"mean": [0.5] * 3, "std": [0.25] * 3},
-        "images": {"size": size, "channels": 3},
+        "images": {"size": size, "channels": 3, "ink": None},
     }
     checkpoints.write(folder.pretrain, payload)
     return folder.path
@@ -101,6 +107,47 @@ def streamed_and_bare(
         return [embedder.device.forward(embedder.learner.backbone, batch) for batch in batches]
 
     return streamed, bare
+
+
+def ink_rows(home: Path, count: int, pairs: int) -> Iterator[Row]:
+    """Drawings read, one by one in this thread, and answered by Conv4: with the rule on ink over without."""
+    ink = Ink(True, (0, 0, 0), (32, 255, 255), 78, (0.1, 0.64, 1), sides=(28, 105))
+    fitted = fit_run(untrained_run(home, "conv4", 28), home / "things").fitted
+    for kind, ending, what in (
+        ("dark", "png", "black on white, 105×105, PNG"),
+        ("photo", "jpg", "photographs of paper, 500×500, JPEG"),
+    ):
+        files = draw(home / kind, kind, ending, count)
+        read = [partial(read_alone, files, ink), partial(read_alone, files, None)]
+        answered = [partial(answered_in_turn, fitted, files, rule) for rule in (ink, None)]
+        for done, (a, b) in (("read, one thread", read), ("files to answers, Conv4 28×28", answered)):
+            found = paired(a, b, pairs)
+            note = f"{count / found.a:,.0f} files/s over {count / found.b:,.0f}, in {pairs} pairs: {found}"
+            yield Row(
+                f"{what}, {done}: with the rule on ink over without", found.ratio, "×", None, True, note
+            )
+
+
+def draw(folder: Path, kind: str, ending: str, count: int) -> list[Path]:
+    """Files of random strokes as pictures of a kind."""
+    folder.mkdir()
+    random, files = np.random.default_rng(0), []
+    for i in range(count):
+        drawing = Image.new("L", (105, 105))
+        ImageDraw.Draw(drawing).line(random.integers(20, 85, 8).tolist(), 255, 3)
+        files.append(folder / f"{i:04d}.{ending}")
+        KINDS[kind][1](drawing_of(drawing), random).save(files[-1])
+    return files
+
+
+def read_alone(files: Sequence[Path], ink: Ink | None) -> None:
+    for file in files:
+        own_picture(file, 28, True, ink)
+
+
+def answered_in_turn(fitted: Fitted, files: Sequence[Path], ink: Ink | None) -> None:
+    for batch in decode_ahead(files, 28, False, AT_ONCE, ink=ink):
+        rows_of(batch.files, fitted.answer(fitted.embedder(batch.images)), fitted.classes)
 
 
 def first_answer(run: Path, home: Path, runs: int) -> Row:

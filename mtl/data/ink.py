@@ -6,7 +6,7 @@ photographs of paper are the other way round, paler, and framed differently. Pur
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import TypeAdapter
@@ -19,7 +19,6 @@ _MOST_INK = 0.5  # of the pixels
 _COLOURLESS = 12.0  # of 255: mean difference between the channels of a picture without colours
 _LOOKED_AT = 4096  # images of a set, spread evenly over it
 _ONE_SIDED, _TELLABLE = 0.995, 0.9  # of the images of a set
-_GROUND_SLACK, _CONTRAST_SLACK = 6.0, 0.75  # how far beyond the training images is still like them
 
 Spread = tuple[float, float, float]  # the least, the median, the most
 
@@ -42,6 +41,9 @@ class Ink:
     Raises:
         ValueError: numbers out of range.
     """
+
+    ground_slack: ClassVar[float] = 6.0  # of 255: how far beyond the training images is still like them
+    contrast_slack: ClassVar[float] = 0.75  # times their least contrast is still like them
 
     light: bool  # lighter than the ground
     ground: Spread  # 0..255
@@ -70,12 +72,12 @@ class Ink:
 
     def has_ground(self, ground: float) -> bool:
         """Whether training images have such a ground."""
-        return self.ground[0] - _GROUND_SLACK <= ground <= self.ground[2] + _GROUND_SLACK
+        return self.ground[0] - self.ground_slack <= ground <= self.ground[2] + self.ground_slack
 
     def has_levels(self, ground: float, contrast: float, uneven: float) -> bool:
         """Whether training images have such a ground and such an ink."""
-        even = uneven <= self.uneven + 2 * _GROUND_SLACK
-        return even and self.has_ground(ground) and contrast >= _CONTRAST_SLACK * self.contrast[0]
+        even = uneven <= self.uneven + 2 * self.ground_slack
+        return even and self.has_ground(ground) and contrast >= self.contrast_slack * self.contrast[0]
 
 
 def strokes(images: Tensor) -> Strokes:

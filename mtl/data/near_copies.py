@@ -7,7 +7,8 @@ Denker, NIPS 1993): a picture is regressed on the other one and its derivatives 
 
 Of 20 pictures of a class that are really different, 1.5 % had a near copy among the others in glyphs and in
 Omniglot, none in CIFAR-100. Of pictures that were turned by up to 6 degrees, zoomed by 10 %, shifted by 6 %
-or mirrored, with noise or JPEG artefacts, 99 to 100 % were found; with all of it at once, over 90 %.
+or mirrored, with noise or JPEG artefacts, 99 to 100 % were found; with all of it at once, 91 % in glyphs,
+88 % in Omniglot and 64 % in CIFAR-100 at 32 pixels.
 
 `mtl.data.duplicates` looks through whole image sets instead, and finds copies that lie exactly as they did.
 """

@@ -217,7 +217,9 @@ def _away(colours: Floats) -> Floats:
     """(H, W) how far pixels are from the ground, in grey where that shows the ink, else in its own colour."""
     grey = colours @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     plain = grey - _ground(grey)
-    if (colours.max(-1) - colours.min(-1)).max() <= _COLOURFUL:
+    red, green, blue = (colours[..., c] for c in range(3))  # numpy is slow along an axis of three
+    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    if (most - least).max() <= _COLOURFUL:
         return plain
     channels = np.stack([colours[..., c] - _ground(colours[..., c]) for c in range(3)], -1)
     distance = np.sqrt((channels**2).mean(-1))

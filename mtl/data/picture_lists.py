@@ -15,7 +15,7 @@ from mtl.errors import UserError, one_line
 Part = Literal["train", "val", "test"]
 
 ENDINGS = frozenset({".csv", ".tsv", ".txt", ".tab"})
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
 _SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
 
 #: Header names, in lower case without spaces and underscores, in the order in which they are preferred.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,8 @@ from mtl.runtime.outputs import write_whole
 from mtl.runtime.seeds import generator
 
 FORMAT = 1
+
+_log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 _DAMAGED = "is no classifier, or was cut short or changed"
@@ -100,12 +103,24 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
         if found == FORMAT:
             if tree["sha256"] != _digest(tree["told"], tensors):
                 raise _Unfit("its checksum is another")
-            return _fitted(tree["told"], tensors, runtime or Runtime(), precision)
+            return _noted(_fitted(tree["told"], tensors, runtime or Runtime(), precision), shown)
     except UserError as error:  # what the network needs is not there
         raise UserError(f"{shown}: {str(error).splitlines()[0]}") from None
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise UserError(f"{shown}: {_DAMAGED}{_what(error)}") from None
     raise UserError(f"{shown}: has format {found}, this version reads format {FORMAT}")
+
+
+def _noted(fitted: Fitted, shown: str) -> Fitted:
+    """The classifier, after saying what one of an earlier version cannot do for new pictures."""
+    if not fitted.support.prints.known().all():
+        _log.warning(
+            "%s: comes from an earlier version, which noted neither the ink of the training images nor what "
+            "the support pictures look like, so that pictures with the opposite ink, and support pictures "
+            "among new ones, are not noticed; fit it again to its pictures",
+            shown,
+        )
+    return fitted
 
 
 def _require_content(path: Path) -> None:

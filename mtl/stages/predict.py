@@ -61,11 +61,6 @@ def _predict(asked: Asked) -> None:
     embedder = with_levels(fitted.embedder, pictures.files)
     prepared = embedder.preparation
     seen = SeenBefore(fitted.support.prints)
-    if not fitted.support.prints.known().all():
-        tell(
-            f"{one_line(asked.of)}: comes from an earlier version, which did not note what its pictures look "
-            "like, so that support pictures among the new ones are not noticed"
-        )
 
     answered: list[Row] = []
     unread: list[Unread] = []

@@ -17,6 +17,7 @@ from mtl.data.augment import augment
 from mtl.data.fingerprint import fingerprint
 from mtl.data.ink import as_plain, ink_of_set
 from mtl.data.known_ink import file_sides
+from mtl.episodes.class_index import ClassIndex
 from mtl.learners.types import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
@@ -239,11 +240,11 @@ def validate(
     backbone.eval()
     val = material.splits.val
     table = extract(lambda x: device.forward(backbone, x), pictures, torch.arange(len(val.labels)))
-    counts = int(val.class_counts().min())
+    index = ClassIndex.of(val.labels, torch.arange(len(val.labels)), val.group_ids())
     way = min(5, int(torch.bincount(val.domain_ids()).max()))  # a task is of one set
     scores = {}
     for shot in (1, 5):
-        queries = min(15, counts - shot)
+        queries = min(15, int(index.most_queries(shot).min()))
         if queries < 1:
             continue
         episodes = material.fixed_episodes("val", way, shot, queries, tasks, seed, "validate")

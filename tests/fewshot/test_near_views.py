@@ -94,10 +94,11 @@ def test_without_copies_nothing_is_said(made):
     assert held.by_view() is held
 
 
-def test_a_file_keeps_views_and_what_pictures_are_recognised_by(made, tmp_path):
+def test_a_file_keeps_views_and_what_pictures_are_recognised_by(made, tmp_path, caplog):
     before = fit(made, support(made, {"ash": [3, 1], "elm": [1, 1], "oak": [1, 2]}))
     file.save(before, tmp_path / "kept.fewshot")
     after = file.load(tmp_path / "kept.fewshot").support
+    assert not caplog.records
     assert after.views.tolist() == before.support.views.tolist()
     assert after.prints.keys() == before.support.prints.keys()
     more = support(made, {"ash": [3, 1], "elm": [1, 1], "oak": [1, 4]}).some([7, 8, 9, 10])
@@ -105,7 +106,7 @@ def test_a_file_keeps_views_and_what_pictures_are_recognised_by(made, tmp_path):
     assert joined.by_view().counts().tolist() == [2, 2, 2]
 
 
-def test_a_file_of_an_earlier_version_is_read_without_them(made, tmp_path, monkeypatch):
+def test_a_file_of_an_earlier_version_is_read_without_them(made, tmp_path, monkeypatch, caplog):
     before, tensors = fit(made, support(made, {"ash": [1, 1], "elm": [1, 1]})), file._tensors
     new = ("support.views", "support.digests", "support.thumbnails")
     monkeypatch.setattr(
@@ -113,6 +114,7 @@ def test_a_file_of_an_earlier_version_is_read_without_them(made, tmp_path, monke
     )
     file.save(before, tmp_path / "old.fewshot")
     after = file.load(tmp_path / "old.fewshot")
+    assert "old.fewshot: comes from an earlier version" in caplog.text
     assert not after.support.prints.known().any()
     assert after.support.views.tolist() == [0, 1, 2, 3]
     queries = made(images(5, size=32, seed=1))

@@ -8,6 +8,7 @@ from mtl.errors import UserError
 from mtl.hard_tasks.ledger import Ledger
 from mtl.runtime.run_folder import RunFolder
 from mtl.stages.material import load_material
+from mtl.stages.pretrain import pretrain
 from mtl.stages.run import run
 
 BY_LAST_DIGIT = {
@@ -44,3 +45,15 @@ def test_groups_too_few_for_evaluation_are_told_before_any_training(tiny):
         load_material(tiny(data={"group_by": r"^(\d)"}, evaluate={"queries": 4, "settings": [[3, 3]]}))
     with pytest.raises(UserError, match=r"12 images in 2 groups .* leaves 2 queries at most beside 3"):
         load_material(tiny(data={"group_by": r"^(\d)"}, meta={"shot": 3, "queries": 5}))
+
+
+def test_pretraining_validates_with_as_many_queries_as_the_groups_leave(tiny):
+    config = tiny(  # of ten and two images: five shots leave two queries, not seven
+        data={"group_by": r"^(\d)"},
+        pretrain={"validate_every": 1, "validate_tasks": 4},
+        meta={"shot": 1, "queries": 2},
+        evaluate={"queries": 2, "settings": [[3, 1]]},
+    )
+    pretrain(config)
+    assert RunFolder.of(config).pretrain.is_file()
+    assert "val_5way_5shot" in RunFolder.of(config).metrics.read_text()
