@@ -1,4 +1,4 @@
-"""The distribution: what `pip install .` gives works from any folder, and needs what requirements.txt lists."""
+"""The distribution: `pip install .` works from any folder, and needs what requirements.txt lists."""
 
 import re
 import subprocess
@@ -14,7 +14,8 @@ from mtl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 #: One epoch of a tiny network on letters.
-TINY = """run --config quickstart run=tiny data.samples_per_class=6 backbone.channels=[4,4,8,8] pretrain.epochs=1
+TINY = """run --config quickstart run=tiny
+    data.samples_per_class=6 backbone.channels=[4,4,8,8] pretrain.epochs=1
     pretrain.validate_tasks=5 meta.way=5 meta.queries=2 meta.steps=2 meta.validate_tasks=5 evaluate.tasks=10
     evaluate.queries=2 evaluate.settings=[[5,1]] evaluate.resample.rounds=1 evaluate.resample.tasks=2 -q"""
 
