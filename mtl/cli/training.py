@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtl.cli.adding import add, path
 from mtl.config import Config, load_config
+from mtl.config.shipped import find_config
 
 if TYPE_CHECKING:
     from mtl.cli.adding import Commands
@@ -90,9 +91,7 @@ def add_to(commands: "Commands") -> None:
 
 def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
     sub.epilog = _OVERRIDES
-    sub.add_argument(
-        "--config", type=path, metavar="FILE", required=True, help="YAML file; configs/ holds some"
-    )
+    sub.add_argument("--config", metavar="FILE", required=True, help="YAML file, or a shipped one by name")
     sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
     sub.set_defaults(quiet=False)
     if resumable:
@@ -168,4 +167,4 @@ def _show_results(settings: "Sequence[Setting]") -> None:
 
 def _config(given: argparse.Namespace) -> Config:
     quiet = ["log.quiet=true"] if given.quiet else []
-    return load_config(given.config, [*given.overrides, *quiet])
+    return load_config(find_config(given.config), [*given.overrides, *quiet])
