@@ -91,7 +91,9 @@ def add_to(commands: "Commands") -> None:
 
 def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
     sub.epilog = _OVERRIDES
-    sub.add_argument("--config", metavar="FILE", required=True, help="YAML file, or a shipped one by name")
+    sub.add_argument(
+        "--config", type=path, metavar="FILE", required=True, help="YAML file, or a shipped one by name"
+    )
     sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
     sub.set_defaults(quiet=False)
     if resumable:
