@@ -17,7 +17,7 @@ from benchmarks.workload import CASES, INNER_STEPS, TINY, Case, workload
 from mtl.learners.types import episode_labels
 from mtl.models.heads import LinearHead, gradient_descent, logistic
 from mtl.runtime.seeds import generator
-from mtl.stages.meta_step import meta_step
+from mtl.training.meta_step import meta_step
 
 TASKS, WAY, QUERIES, RATE = 4, 5, 15, 0.01
 AT_LEAST = {"first": 5.0, "second": 10.0}
@@ -74,7 +74,7 @@ def loop_over_tasks(support: Tensor, labels: Tensor, query: Tensor, order: Order
 
 def learn2learn_anil(support: Tensor, labels: Tensor, query: Tensor, order: Order) -> Tensor:
     """learn2learn's MAML of a linear head, the way its ANIL example takes it."""
-    from mtl.learn2learn import import_learn2learn
+    from mtl.runtime.learn2learn_package import import_learn2learn
 
     head = import_learn2learn("benchmarks").algorithms.MAML(
         nn.Linear(support.shape[-1], WAY), lr=RATE, first_order=order == "first"

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from benchmarks.harness import Row, Work, median_seconds, paired
 from mtl.config import HardTasks
-from mtl.episodes.samplers.units import ClassUnits, PairUnits, TaskUnits, Units
-from mtl.episodes.types import EpisodeBatch, Outcome
-from mtl.hard_tasks.boosting import BoostRule, boost
-from mtl.hard_tasks.ledger import Ledger
-from mtl.hard_tasks.pairs import pair_count
-from mtl.runtime.memory import keep_freed_memory
+from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.pairs import pair_count
+from mtl.ledger.store import Ledger
+from mtl.runtime.devices import keep_freed_memory
 from mtl.runtime.seeds import generator
+from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.units import ClassUnits, PairUnits, TaskUnits, Units
 
 KINDS = ("task", "class", "pair")
 WAY, QUERIES, POOL, TASKS = 5, 15, 40, 4

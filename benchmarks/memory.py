@@ -26,15 +26,15 @@ from mtl.data.augment import Normalise
 from mtl.data.cache import cached
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.evaluation.baselines import logistic_on_unit_features
 from mtl.learners.types import episode_labels
 from mtl.models.heads import BaseLearner
 from mtl.runtime.seeds import generator
-from mtl.stages.contenders import logistic_on_unit_features
-from mtl.stages.material import Material
-from mtl.stages.meta_train import meta_train
-from mtl.stages.pretrain import pretrain
-from mtl.stages.solving import Head as Solver
-from mtl.stages.solving import solve_table
+from mtl.training.inference import Head as Solver
+from mtl.training.inference import solve_table
+from mtl.training.meta_train import meta_train
+from mtl.training.pretrain import pretrain
+from mtl.training.run_data import Material
 
 PROJECT = Path(__file__).parents[1]
 TRAINING, SOLVING = 6.0, 4.0  # GB that they may take

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Row, median_seconds, paired, told
 from benchmarks.workload import CASES, TINY, Case, Precision, Workload, backbone_of, workload
-from mtl.hard_tasks.ledger import Ledger
+from mtl.ledger.store import Ledger
 from mtl.models.batch_norm import norms, set_training
 from mtl.runtime.devices import Device
 

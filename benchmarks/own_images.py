@@ -19,16 +19,15 @@ from torch import Tensor
 from mtl.config import Runtime
 from mtl.data import ImageSet
 from mtl.data.prints import Prints
-from mtl.fewshot.embedder import Embedder
-from mtl.fewshot.fitted import Fitted, fit
-from mtl.fewshot.outlook import Outlook, outlook
-from mtl.fewshot.support import Support
+from mtl.evaluation.calibrate import some_of_each, temperatures
+from mtl.own_images.classifier import Fitted, fit
+from mtl.own_images.embedder import Embedder, embedder_of_run
+from mtl.own_images.self_assessment import Outlook, outlook
+from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.stages.calibrate import some_of_each, temperatures
-from mtl.stages.embedding import embedder_of_run
-from mtl.stages.material import load_material
+from mtl.training.run_data import load_material
 
 PLAIN = Runtime(device="cpu", threads=1)
 IMAGES = 200  # of a class that are embedded

@@ -26,13 +26,12 @@ from mtl.data.decode import upright
 from mtl.data.ink import Ink, strokes
 from mtl.data.own_picture import brought
 from mtl.errors import UserError
-from mtl.fewshot.embedder import Embedder, Preparation
-from mtl.fewshot.fitted import fit
-from mtl.fewshot.support import Support
-from mtl.hard_tasks.intervals import mean_interval
+from mtl.own_images.classifier import fit
+from mtl.own_images.embedder import Embedder, Preparation, embedder_of_run
+from mtl.own_images.support import Support
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
-from mtl.stages.embedding import embedder_of_run
+from mtl.stats import mean_interval
 
 PLAIN = Runtime(device="cpu", threads=1)
 MUCH = 0.25  # of the set's median: by more the size of ink differs much

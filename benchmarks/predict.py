@@ -20,16 +20,16 @@ from benchmarks.harness import Row, median_seconds, paired, told
 from benchmarks.ink_kinds import KINDS, drawing_of
 from mtl.config import Backbone, Config, Data, Pretrain, Runtime
 from mtl.data.augment import Normalise
-from mtl.data.decode_ahead import decode_ahead
 from mtl.data.ink import Ink
 from mtl.data.own_picture import own_picture
-from mtl.fewshot.answers import rows as rows_of
-from mtl.fewshot.fitted import Fitted
+from mtl.data.prefetch import decode_ahead
 from mtl.models.backbones import build_backbone
+from mtl.own_images.answers import rows as rows_of
+from mtl.own_images.classifier import Fitted
+from mtl.own_images.fit import fit_run
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.stages.fit import fit_run
 
 PROJECT = Path(__file__).parents[1]
 WAY, SHOT, AT_ONCE = 5, 5, 32

@@ -21,7 +21,7 @@ from mtl.losses import CrossEntropy
 from mtl.models.classifiers import build_classifier
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
-from mtl.stages.pretrain import pretrain_step
+from mtl.training.pretrain import pretrain_step
 
 CLASSES, BATCH = 64, 128
 LEAST = 0.95

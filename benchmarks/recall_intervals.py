@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from mtl.config import Runtime
 from mtl.config.schema import Evaluate
-from mtl.hard_tasks.intervals import recall_intervals, wilson
+from mtl.evaluation.baselines import Contender, contenders
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
-from mtl.stages.contenders import Contender, contenders
-from mtl.stages.material import Material, load_material
-from mtl.stages.trained import read_pretrained
+from mtl.stats import recall_intervals, wilson
+from mtl.training.restore import read_pretrained
+from mtl.training.run_data import Material, load_material
 
 AT_ONCE = 2000
 MANY = 100_000

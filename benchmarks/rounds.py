@@ -10,11 +10,11 @@ from pathlib import Path
 from benchmarks.harness import Row, median_seconds, told
 from benchmarks.workload import CASES, TINY, Case, Precision, Sampler, Workload, workload
 from mtl.episodes.categories import UniformSampler
-from mtl.episodes.samplers.mixed import MixedSampler
-from mtl.hard_tasks.ledger import Ledger
-from mtl.stages.meta_step import survey
-from mtl.stages.recording import record_round
-from mtl.stages.solving import solve_episodes
+from mtl.ledger.store import Ledger
+from mtl.samplers.mixed import MixedSampler
+from mtl.training.inference import solve_episodes
+from mtl.training.ledger_rounds import record_round
+from mtl.training.meta_step import survey
 
 MOST = 5.0
 SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted")

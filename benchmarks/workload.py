@@ -10,15 +10,15 @@ from torch.optim import Optimizer
 from mtl.config import Augment, Backbone, Config, Data, HardTasks, Head, Meta, Runtime
 from mtl.data.augment import Normalise
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.samplers import build_sampler
-from mtl.episodes.types import EpisodeBatch, Outcome, TaskSampler
+from mtl.episodes.episode import EpisodeBatch, Outcome, TaskSampler
 from mtl.learners import build_learner
 from mtl.learners.types import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
-from mtl.stages.meta_step import episode_images, meta_step
-from mtl.stages.solving import Pictures
+from mtl.samplers import build_sampler
+from mtl.training.inference import Pictures
+from mtl.training.meta_step import episode_images, meta_step
 
 Precision = Literal["float32", "bfloat16"]
 Sampler = Literal["neighbours", "boosted"]

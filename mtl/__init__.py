@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtl.estimator import FewShotClassifier
+    from mtl.own_images.estimator import FewShotClassifier
 
 __all__ = ["FewShotClassifier"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "FewShotClassifier":  # loads torch and scikit-learn, which most of this package does without
-        from mtl.estimator import FewShotClassifier
+        from mtl.own_images.estimator import FewShotClassifier
 
         return FewShotClassifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from mtl.config import Config, read_config, to_dict
+from mtl.evaluation.run_all import run
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
-from mtl.stages.pretrain import pretrain
-from mtl.stages.run import run
+from mtl.training.pretrain import pretrain
+
+pytest_plugins = ["stage_fixtures", "report_fixtures", "ledger_fixtures", "compare_fixtures"]
 
 CLASSES, IMAGES, SIDE = {"train": 12, "val": 5, "test": 6}, 12, 16
 

@@ -11,9 +11,9 @@ import torch
 
 from mtl import cli
 from mtl.config import Config, load_config
-from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import RunStopped
-from mtl.hard_tasks.ledger import Ledger
+from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
@@ -172,7 +172,7 @@ def _command_that_raises(monkeypatch, error):
     def raising(*_):
         raise error
 
-    monkeypatch.setattr("mtl.stages.report.report", raising)
+    monkeypatch.setattr("mtl.report.build.report", raising)
     return cli.main(["report", "any"])
 
 
@@ -255,7 +255,7 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "stage"),
-    [("pretrain", "mtl.stages.pretrain.pretrain"), ("meta-train", "mtl.stages.meta_train.meta_train")],
+    [("pretrain", "mtl.training.pretrain.pretrain"), ("meta-train", "mtl.training.meta_train.meta_train")],
 )
 def test_a_command_hands_config_and_resume_to_its_stage(command, stage, config, monkeypatch):
     seen = []
@@ -268,7 +268,7 @@ def test_a_command_hands_config_and_resume_to_its_stage(command, stage, config, 
 
 def test_curriculum_hands_on_where_to_read_and_where_to_draw(monkeypatch):
     seen = []
-    monkeypatch.setattr("mtl.stages.draw_curriculum.draw_curriculum", lambda *given: seen.append(given))
+    monkeypatch.setattr("mtl.report.curriculum_command.draw_curriculum", lambda *given: seen.append(given))
     assert cli.main(["curriculum", "runs/mine"]) == 0
     assert cli.main(["curriculum", "runs/mine", "--out", "pictures"]) == 0
     assert seen == [(Path("runs/mine"), None), (Path("runs/mine"), Path("pictures"))]
@@ -287,7 +287,7 @@ def _handed_on(monkeypatch, function, *arguments):
 
 
 def test_predict_hands_on_what_is_asked(monkeypatch):
-    function = "mtl.stages.predict.predict"
+    function = "mtl.own_images.predict.predict"
     ((asked,), _) = _handed_on(monkeypatch, function, "predict", *OF_THINGS, "--query", "new", "more/*.jpg")
     assert (asked.run, asked.support, asked.classifier) == (Path("runs/mine"), Path("things"), None)
     assert (list(asked.query), asked.out) == (["new", "more/*.jpg"], Path("predictions.csv"))
@@ -301,11 +301,11 @@ def test_predict_hands_on_what_is_asked(monkeypatch):
 
 
 def test_fit_hands_on_what_is_asked(monkeypatch):
-    given, _ = _handed_on(monkeypatch, "mtl.stages.fit.fit_new", "fit", *OF_THINGS, "--out", "c", "-q")
+    given, _ = _handed_on(monkeypatch, "mtl.own_images.fit.fit_new", "fit", *OF_THINGS, "--out", "c", "-q")
     assert given[:4] == (Path("runs/mine"), Path("things"), Path("c"), False)
     assert given[4].quiet
     more = ("--add", "more", "--remove", "a,b", "--overwrite", "--out", "d")
-    given, _ = _handed_on(monkeypatch, "mtl.stages.fit.fit_again", "fit", "--classifier", "c", *more)
+    given, _ = _handed_on(monkeypatch, "mtl.own_images.fit.fit_again", "fit", "--classifier", "c", *more)
     assert given[:5] == (Path("c"), Path("more"), "a,b", Path("d"), True)
     assert not given[5].quiet
 
@@ -313,16 +313,16 @@ def test_fit_hands_on_what_is_asked(monkeypatch):
 def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     asked = ["--run=~/runs/a", "--support=~/things", "--query=~/new/*.jpg", "--out=~/a.csv"]
-    ((given,), _) = _handed_on(monkeypatch, "mtl.stages.predict.predict", "predict", *asked)
+    ((given,), _) = _handed_on(monkeypatch, "mtl.own_images.predict.predict", "predict", *asked)
     assert (given.run, given.support) == (Path("/home/me/runs/a"), Path("/home/me/things"))
     assert (list(given.query), given.out) == (["/home/me/new/*.jpg"], Path("/home/me/a.csv"))
-    given, _ = _handed_on(monkeypatch, "mtl.stages.report.report", "report", "~/a", "--png=~/b")
+    given, _ = _handed_on(monkeypatch, "mtl.report.build.report", "report", "~/a", "--png=~/b")
     assert given == ([Path("/home/me/a")], None, Path("/home/me/b"))
 
 
 def test_export_hands_on_what_is_asked(monkeypatch):
     given = ("export", "--classifier", "c.fewshot", "--format", "onnx")
-    function = "mtl.stages.export.export"
+    function = "mtl.own_images.export_command.export"
     assert _handed_on(monkeypatch, function, *given)[0] == (Path("c.fewshot"), "onnx", None, False)
     more = (*given, "--out", "x", "--overwrite")
     assert _handed_on(monkeypatch, function, *more)[0] == (Path("c.fewshot"), "onnx", Path("x"), True)

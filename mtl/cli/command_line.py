@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from mtl.cli import own_pictures, training, views
+from mtl.cli import own_images as own_pictures
+from mtl.cli import training, views
 from mtl.errors import RunStopped, UserError
 from mtl.runtime.failures import failure, require_working_folder
 from mtl.runtime.streams import lasting_streams, lost_output

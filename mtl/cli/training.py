@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mtl.cli.adding import add, path
+from mtl.cli.subcommand import add, path
 from mtl.config import Config, load_config
 from mtl.config.shipped import find_config
 
 if TYPE_CHECKING:
-    from mtl.cli.adding import Commands
-    from mtl.stages.results import Setting
+    from mtl.cli.subcommand import Commands
+    from mtl.evaluation.results import Setting
 
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
@@ -105,7 +105,7 @@ def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.Arg
 
 
 def _run(given: argparse.Namespace) -> None:
-    from mtl.stages.run import run
+    from mtl.evaluation.run_all import run
 
     config = _config(given)
     found = run(config, given.resume)
@@ -114,19 +114,19 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _pretrain(given: argparse.Namespace) -> None:
-    from mtl.stages.pretrain import pretrain
+    from mtl.training.pretrain import pretrain
 
     pretrain(_config(given), given.resume)
 
 
 def _meta_train(given: argparse.Namespace) -> None:
-    from mtl.stages.meta_train import meta_train
+    from mtl.training.meta_train import meta_train
 
     meta_train(_config(given), given.resume)
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    from mtl.stages.evaluate import evaluate
+    from mtl.evaluation.evaluate import evaluate
 
     config = _config(given)
     found = evaluate(config)
@@ -136,7 +136,7 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 def _add_figures(config: Config) -> None:
     if config.log.tensorboard:  # loads what draws
-        from mtl.stages.report import figures_to_events
+        from mtl.report.build import figures_to_events
 
         figures_to_events(config)
 
@@ -144,8 +144,8 @@ def _add_figures(config: Config) -> None:
 def _compare(given: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from mtl.compare.study import compare
     from mtl.compare.table import table
-    from mtl.stages.compare import compare
 
     study = compare(_config(given), given.resume, given.seeds)
     console = Console(width=None if sys.stdout.isatty() else 140)
@@ -154,7 +154,7 @@ def _compare(given: argparse.Namespace) -> None:
 
 
 def _data(given: argparse.Namespace) -> None:
-    from mtl.stages.show_data import show_data
+    from mtl.data.show_data import show_data
 
     show_data(_config(given), given.sheet)
 
@@ -162,7 +162,7 @@ def _data(given: argparse.Namespace) -> None:
 def _show_results(settings: "Sequence[Setting]") -> None:
     from rich.console import Console
 
-    from mtl.stages.results import show
+    from mtl.evaluation.results import show
 
     show(settings, Console(width=None if sys.stdout.isatty() else 110))
 

@@ -6,11 +6,11 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mtl.cli.adding import add, path
+from mtl.cli.subcommand import add, path
 from mtl.errors import UserError
 
 if TYPE_CHECKING:
-    from mtl.cli.adding import Commands
+    from mtl.cli.subcommand import Commands
 
 _DAY = 86400  # seconds
 
@@ -65,10 +65,10 @@ def add_to(commands: "Commands") -> None:
 
 
 def _hard_tasks(given: argparse.Namespace) -> None:
-    from mtl.hard_tasks.ledger import Ledger
-    from mtl.hard_tasks.show import render
+    from mtl.ledger.show import render
+    from mtl.ledger.store import Ledger
+    from mtl.ledger.watch import follow
     from mtl.runtime.run_folder import RunFolder
-    from mtl.stages.follow import follow
 
     ledger_path = RunFolder(given.folder).ledger
     if given.follow:
@@ -86,14 +86,14 @@ def _hard_tasks(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from mtl.stages.report import report
+    from mtl.report.build import report
 
     page = report(given.folders, given.out, given.png)
     print(f"Report: {page}" + (f", figures: {given.png}" if given.png else ""))
 
 
 def _curriculum(given: argparse.Namespace) -> None:
-    from mtl.stages.draw_curriculum import draw_curriculum
+    from mtl.report.curriculum_command import draw_curriculum
 
     draw_curriculum(given.folder, given.out)
 

@@ -27,9 +27,9 @@ from statistics import NormalDist, fmean, median, stdev, variance
 import torch
 from torch import Tensor
 
-from mtl.compare.answers import Answers, Cell
 from mtl.compare.measures import MEASURES, measure, resamples
 from mtl.errors import UserError
+from mtl.evaluation.task_answers import Answers, Cell
 from mtl.runtime.seeds import generator
 
 LEVEL = 0.95

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.types import EpisodeBatch
-from mtl.hard_tasks.draws import PairDraw
+from mtl.episodes.episode import EpisodeBatch
+from mtl.samplers.weighted_draw import PairDraw
 
 _SCALE = 10.0  # of cosines, as where the pretrained backbone is scored
 
 
 def pair_confusions(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(C(C−1)/2,) float64, in the order of `mtl.hard_tasks.pairs`: how often each pair is mixed up.
+    """(C(C−1)/2,) float64, in the order of `mtl.episodes.pairs`: how often each pair is mixed up.
 
     The mean over both classes' images of the probability of the other class, where the choice is between the
     two centres: σ(scale (cos(x, μ_j) − cos(x, μ_i))) for an image x of class i. An image counts into its own

@@ -8,9 +8,9 @@ that of tasks repeated as often as they count, so that point estimates and resam
 import torch
 from torch import Tensor
 
-from mtl.compare.answers import Answers
-from mtl.hard_tasks.quantiles import FIFTH as SHARE
-from mtl.hard_tasks.quantiles import mid_quantile
+from mtl.evaluation.task_answers import Answers
+from mtl.stats import FIFTH as SHARE
+from mtl.stats import mid_quantile
 
 ACCURACY = "accuracy"
 FIFTH = "5th percentile"

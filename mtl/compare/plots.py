@@ -6,11 +6,11 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any
 
-from mtl.compare.answers import Cell
 from mtl.compare.differences import LEVEL, Difference, Study
 from mtl.compare.measures import MEASURES
 from mtl.errors import UserError
-from mtl.runtime.pictures import DPI, save_png, spread, text
+from mtl.evaluation.task_answers import Cell
+from mtl.runtime.figure_files import DPI, save_png, spread, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

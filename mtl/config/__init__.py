@@ -1,7 +1,8 @@
 """What a run is: frozen dataclasses, read from YAML and `key.sub=value`, checked before anything starts."""
 
-from mtl.config.compare import Compare
+from mtl.config.comparison import Compare
 from mtl.config.hard_tasks import HardTasks
+from mtl.config.image_losses import Balance, Examples, Sets
 from mtl.config.loading import load_config, read_config, to_dict, to_yaml, with_overrides
 from mtl.config.run_config import Config
 from mtl.config.schema import (
@@ -18,7 +19,6 @@ from mtl.config.schema import (
     Runtime,
     SetName,
 )
-from mtl.config.weighting import Balance, Examples, Sets
 
 __all__ = [
     "Augment",

@@ -3,7 +3,7 @@
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from mtl.config.fit import misfits
+from mtl.config.checks import misfits
 from mtl.config.schema import Sections
 from mtl.config.values import STRICT
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from mtl.config.backbone import network_name
-from mtl.config.compare import Compare
+from mtl.config.comparison import Compare
 from mtl.config.hard_tasks import HardTasks
+from mtl.config.image_losses import Balance, Examples, Sets
+from mtl.config.networks import network_name
 from mtl.config.values import (
     NUMBER,
     STRICT,
@@ -28,7 +29,6 @@ from mtl.config.values import (
     folder_name,
     regular_expression,
 )
-from mtl.config.weighting import Balance, Examples, Sets
 
 
 @dataclass(frozen=True, config=STRICT)

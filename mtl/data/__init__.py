@@ -4,9 +4,8 @@ from importlib import import_module
 
 from mtl.config import Data
 from mtl.data.batch_schedule import BatchScheduleSampler
-from mtl.data.image_set import ImageSet, Splits, hold_out
-from mtl.data.imbalanced import ImbalancedSampler
-from mtl.data.require import require_episodes, require_group
+from mtl.data.image_set import ImageSet, Splits, hold_out, require_episodes, require_group
+from mtl.data.imbalanced_sampler import ImbalancedSampler
 
 __all__ = [
     "BatchScheduleSampler",
@@ -24,10 +23,10 @@ _SOURCES = {
     "omniglot": "omniglot",
     "cifar_fs": "cifar",
     "fc100": "cifar",
-    "mini_imagenet": "imagenet",
-    "tiered_imagenet": "imagenet",
+    "mini_imagenet": "mini_imagenet",
+    "tiered_imagenet": "mini_imagenet",
     "image_folder": "image_folder",
-    "several": "several",
+    "several": "multi_dataset",
 }
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, Dataset, Sampler
 
 from mtl.data.dataset_labels import whole_number
 from mtl.data.index_batch import IndexBatch
-from mtl.data.orders import Bookmark, Order, Passes, ShuffledOrder
+from mtl.data.index_orders import Bookmark, Order, Passes, ShuffledOrder
 from mtl.runtime.seeds import derive_seed, generator
 
 Schedule = Literal["round_robin", "proportional", "temperature"]

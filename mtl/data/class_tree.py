@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl.config.values import Layout
-from mtl.data.archives import archive_beside, refuse_archive, shell_quoted
 from mtl.data.decode import escaped
-from mtl.data.layouts import advice, home_of_class, refuse_detection
+from mtl.data.layouts import (
+    advice,
+    archive_beside,
+    home_of_class,
+    refuse_archive,
+    refuse_detection,
+    shell_quoted,
+)
 from mtl.data.listing import Contents, class_folders, contents
 from mtl.data.picture_lists import is_list, is_spreadsheet, part_of, read_list
 from mtl.errors import UserError, one_line

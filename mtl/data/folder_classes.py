@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from mtl.config import Data
-from mtl.data.archives import shell_quoted
 from mtl.data.class_names import composed, nearly_same, require_told_apart
 from mtl.data.class_tree import PARTS, find_classes
 from mtl.data.decode import escaped
 from mtl.data.image_groups import group_name
+from mtl.data.layouts import shell_quoted
 from mtl.errors import UserError, one_line
 from mtl.runtime.seeds import derive_seed, generator
 

@@ -7,14 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl.data.archives import archive_beside, refuse_archive, shell_quoted
 from mtl.data.class_names import require_told_apart
 from mtl.data.formats import COMMON
-from mtl.data.layouts import home_of_class, no_classes, refuse_detection, split_folders
+from mtl.data.layouts import (
+    archive_beside,
+    home_of_class,
+    no_classes,
+    refuse_archive,
+    refuse_detection,
+    shell_quoted,
+    split_folders,
+)
 from mtl.data.listing import Contents, contents, is_system
 from mtl.data.picture_lists import Part, is_list, is_spreadsheet, read_list
 from mtl.errors import UserError, one_line
-from mtl.runtime.pictures import drawn_here
+from mtl.runtime.figure_files import drawn_here
 
 _MAGIC = "*?["
 _NEAR = 0.6  # of the letters of the longer name: two that share so many are near each other

@@ -1,6 +1,6 @@
 """Episodes: what they are, and who draws them."""
 
 from mtl.episodes.categories import CategoriesSampler
-from mtl.episodes.types import EpisodeBatch, Outcome, TaskSampler
+from mtl.episodes.episode import EpisodeBatch, Outcome, TaskSampler
 
 __all__ = ["CategoriesSampler", "EpisodeBatch", "Outcome", "TaskSampler"]

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from mtl.data.image_groups import most_queries
-from mtl.episodes.apart import draw_apart
-from mtl.episodes.distinct import draw_distinct
+from mtl.episodes.apart import draw_apart, draw_distinct
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ tasks = Taskset(MetaDataset(images), [SampledEpisodes(sampler), LoadData(images)
 
 from typing import Any
 
-from mtl.episodes.types import TaskSampler
-from mtl.learn2learn import import_learn2learn
+from mtl.episodes.episode import TaskSampler
+from mtl.runtime.learn2learn_package import import_learn2learn
 
 
 class SampledEpisodes:

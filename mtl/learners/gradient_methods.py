@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.config import Meta
-from mtl.learn2learn import import_learn2learn
 from mtl.learners.types import Learner, episode_labels
 from mtl.models.batch_norm import running_statistics_kept, set_training
 from mtl.runtime.devices import Device
+from mtl.runtime.learn2learn_package import import_learn2learn
 
 
 class GradientMethod(Learner):

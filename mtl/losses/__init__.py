@@ -4,15 +4,12 @@ Class-level: CrossEntropy, ClassBalancedLoss, LogitAdjustedLoss. Image-level, on
 FocalLoss, InfluenceBalancedLoss, HardExampleMiner, SelfPacedLoss. Outside of a loss: hard_example_miner.
 """
 
-from mtl.losses.class_balance import ClassBalancedLoss, class_balanced_weights
-from mtl.losses.cross_entropy import CrossEntropy
-from mtl.losses.focal import FocalLoss
+from mtl.losses.base import CrossEntropy, ImageLoss
+from mtl.losses.class_balance import ClassBalancedLoss, FocalLoss, LogitAdjustedLoss, class_balanced_weights
 from mtl.losses.hard_examples import HardExampleMiner
 from mtl.losses.influence_balanced import InfluenceBalancedLoss
-from mtl.losses.logit_adjustment import LogitAdjustedLoss
 from mtl.losses.mining import hard_example_miner
 from mtl.losses.self_paced import SelfPacedLoss, self_paced_weights
-from mtl.losses.types import ImageLoss
 
 __all__ = [
     "ClassBalancedLoss",

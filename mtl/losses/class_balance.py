@@ -1,11 +1,22 @@
 """Weights of classes by the effective number of their images."""
 
+import math
+
+import torch
 from torch import Tensor
 
-from mtl.data.class_weights import effective_number
-from mtl.losses.checks import prepared, require_classes, require_counts, require_epoch, require_weights
-from mtl.losses.cross_entropy import cross_entropy, require_smoothing
-from mtl.losses.types import ImageLoss
+from mtl.data.class_imbalance import effective_number
+from mtl.losses.base import (
+    CrossEntropy,
+    ImageLoss,
+    cross_entropy,
+    prepared,
+    require_classes,
+    require_counts,
+    require_epoch,
+    require_smoothing,
+    require_weights,
+)
 
 
 def class_balanced_weights(counts: Tensor, beta: float) -> Tensor:
@@ -53,3 +64,73 @@ class ClassBalancedLoss(ImageLoss):
         require_classes("weights", self.weights, logits)
         loss = cross_entropy(logits, labels, self.label_smoothing)
         return loss if self.epoch < self.start_epoch else self.weights.to(logits)[labels] * loss
+
+
+class FocalLoss(ImageLoss):
+    """(1 − p)^γ times the base loss, p what the softmax gives the image's class.
+
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4, for classes that exclude each
+    other. torchvision's sigmoid_focal_loss is that of C yes-or-no questions, each with its own p; with two
+    classes and logits (0, x) the two are the same. p is that of the logits as given, whatever the base makes
+    of them, and the factor is differentiated through.
+
+    Args:
+        gamma: γ; 0 is the base loss.
+        base: class-level loss, plain cross-entropy if none is given.
+
+    Raises:
+        ValueError: γ is negative or not finite.
+    """
+
+    def __init__(self, gamma: float, base: ImageLoss | None = None) -> None:
+        super().__init__()
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"gamma: {gamma}; it must be finite and not negative")
+        self.gamma, self.base = gamma, base or CrossEntropy()
+
+    def per_image(
+        self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
+    ) -> Tensor:
+        loss = self.base.per_image(logits, labels, features, images)
+        missed = -torch.expm1(-cross_entropy(*prepared(logits, labels)))  # 1 - p
+        # The power's slope at 0 is infinite for γ < 1, and times a loss of 0 it would be nan.
+        return missed.clamp(min=torch.finfo(missed.dtype).tiny) ** self.gamma * loss
+
+
+class LogitAdjustedLoss(ImageLoss):
+    """Cross-entropy of logits + τ log π, π the share of each class in the training set.
+
+    What is learned are then logits without the prior, and they answer as they are: nothing is added when
+    the classifier is used, nor in `eval()` mode (Menon et al., "Long-tail learning via logit adjustment",
+    ICLR 2021). A class without images gets -inf, so that it is out of question for every image, and an
+    image of it has an infinite loss.
+
+    Args:
+        counts: (C,) int64, images of each class in the training set.
+        strength: τ; 0 is plain cross-entropy.
+        start_epoch: from here on logits are adjusted.
+
+    Raises:
+        ValueError: counts of another shape or type or without any image, a negative τ or epoch.
+    """
+
+    counts: Tensor  # (C,) int64
+
+    def __init__(self, counts: Tensor, strength: float = 1.0, start_epoch: int = 0) -> None:
+        super().__init__()
+        if not 0 <= strength < math.inf:
+            raise ValueError(f"strength: {strength}; it must be finite and not negative")
+        self.register_buffer("counts", require_counts(counts).clone())
+        self.strength = strength
+        self.start_epoch = require_epoch("start_epoch", start_epoch)
+
+    def per_image(
+        self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
+    ) -> Tensor:
+        logits, labels = prepared(logits, labels)
+        require_classes("counts", self.counts, logits)
+        # 0 · log 0 would be nan
+        if self.training and self.strength and self.epoch >= self.start_epoch:
+            counts = self.counts.to(logits)
+            logits = logits + self.strength * (counts / counts.sum()).log()
+        return cross_entropy(logits, labels)

@@ -6,9 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mtl.losses.cross_entropy import CrossEntropy
-from mtl.losses.memory import LossMemory, count_of, ranked, ranks
-from mtl.losses.types import ImageLoss
+from mtl.losses.base import CrossEntropy, ImageLoss
+from mtl.losses.loss_memory import LossMemory, count_of, ranked, ranks
 
 Scope = Literal["batch", "class", "memory"]
 

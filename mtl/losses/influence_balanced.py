@@ -5,9 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from mtl.losses.checks import prepared, require_classes, require_epoch, require_weights
-from mtl.losses.cross_entropy import CrossEntropy, cross_entropy
-from mtl.losses.types import ImageLoss
+from mtl.losses.base import (
+    CrossEntropy,
+    ImageLoss,
+    cross_entropy,
+    prepared,
+    require_classes,
+    require_epoch,
+    require_weights,
+)
 
 
 class InfluenceBalancedLoss(ImageLoss):

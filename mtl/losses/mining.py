@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler
 
-from mtl.losses.memory import ranked
+from mtl.losses.loss_memory import ranked
 
 _BATCH = 256  # images at once, where a data set is given without a loader
 PerImage = Callable[[Tensor, Tensor], Tensor]  # losses (B,) of logits (B, C) and labels (B,)

@@ -6,11 +6,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mtl.losses.checks import require_epoch
-from mtl.losses.cross_entropy import CrossEntropy
-from mtl.losses.memory import LossMemory, count_of, put, ranked, ranks
+from mtl.losses.base import CrossEntropy, ImageLoss, require_epoch
+from mtl.losses.loss_memory import LossMemory, count_of, put, ranked, ranks
 from mtl.losses.pace import SharePace
-from mtl.losses.types import ImageLoss
 
 Regulariser = Literal["hard", "linear", "logarithmic", "mixture"]
 Threshold = Literal["quantile", "absolute"]

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mtl.hard_tasks.ledger import Ledger
-from mtl.hard_tasks.phases import is_evaluation
-from mtl.hard_tasks.trends import class_trends
-from mtl.hard_tasks.views import (
+from mtl.ledger.class_history import class_trends
+from mtl.ledger.queries import (
     ConfusedPair,
     HardTask,
     confused_pairs,
     hardest_classes,
     hardest_tasks,
+    is_evaluation,
 )
-from mtl.hard_tasks.visits import SolvedEpisode, Visit, histories, worst_episodes
+from mtl.ledger.store import Ledger
+from mtl.ledger.task_history import SolvedEpisode, Visit, histories, worst_episodes
 from mtl.report.contents import ClassRow, PairCard, Shown, TaskCard, Thumbnail, Wrong
 from mtl.report.thumbnails import Gallery
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mtl.hard_tasks.ledger import Round
+from mtl.ledger.store import Round
 
 
 @dataclass(frozen=True)

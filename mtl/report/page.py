@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 
-from mtl.hard_tasks.phases import is_evaluation
+from mtl.ledger.queries import is_evaluation
 from mtl.report.contents import PhaseReport, Report, Shown, TaskCard, Wrong
 from mtl.report.layout import lay_out, position
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from mtl.config import Config, to_dict
 from mtl.config.hard_tasks import HardTasks
 from mtl.errors import UserError
-from mtl.hard_tasks.ledger import Ledger
-from mtl.report.results_file import read_results
+from mtl.evaluation.results_file import read_results
+from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.json_files import misshapen
 from mtl.runtime.run_folder import RunFolder

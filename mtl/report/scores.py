@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 
-from mtl.hard_tasks.intervals import BY_TASK, mean_interval
-from mtl.hard_tasks.phases import split_name
-from mtl.hard_tasks.quantiles import fifth_percentile
+from mtl.ledger.queries import split_name
 from mtl.report.contents import ClassChange, Result, RunDifference, SettingResults
+from mtl.stats import BY_TASK, fifth_percentile, mean_interval
 
 _CHANGES = 15  # classes that gained most, and as many that lost most, of a setting
 

@@ -13,10 +13,10 @@ from mtl.data import load_splits
 from mtl.data.ink import Ink, strokes
 from mtl.data.own_picture import brought
 from mtl.errors import UserError
-from mtl.fewshot.embedder import Preparation
+from mtl.own_images.embedder import Preparation
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
-from mtl.stages.pretrain import pretrain
+from mtl.training.pretrain import pretrain
 
 SIDE = 32
 INK = Ink(True, (0, 0, 0), (200, 255, 255), 10, (0.3, 0.6, 0.9), sides=(28, SIDE))

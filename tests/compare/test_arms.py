@@ -5,11 +5,11 @@ from typing import get_args
 
 import pytest
 
-from mtl.compare.arms import arm_config, episode_images, images_passed, require_alike
+from mtl.compare.runs import arm_config, episode_images, images_passed, require_alike
 from mtl.config import Compare, Config, HardTasks, load_config, read_config, to_dict
-from mtl.config.compare import ARMS, Arm, slug
-from mtl.episodes.samplers import meta_steps
+from mtl.config.comparison import ARMS, Arm, slug
 from mtl.errors import UserError
+from mtl.samplers import meta_steps
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
 UNIFORM = Arm("uniform", ("hard_tasks.sampler=uniform",))

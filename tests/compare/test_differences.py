@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
-from mtl.compare.answers import Answers
 from mtl.compare.differences import compare, difference, half_width
 from mtl.compare.measures import ACCURACY, HARD, MEASURES, WORST_CLASS, measure, resamples
 from mtl.errors import UserError
+from mtl.evaluation.task_answers import Answers
 from mtl.runtime.seeds import generator
 
 SETTING = "5-way 1-shot"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mtl.compare.judge import judged_episodes, pair_confusions
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.hard_tasks.pairs import pair_count, pair_index, pair_members
+from mtl.episodes.pairs import pair_count, pair_index, pair_members
 from mtl.runtime.seeds import generator
 
 CLASSES, IMAGES, SCALE = 8, 12, 10.0

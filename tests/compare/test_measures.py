@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from mtl.compare.answers import Answers
 from mtl.compare.measures import (
     ACCURACY,
     FIFTH,
@@ -21,6 +20,7 @@ from mtl.compare.measures import (
     resamples,
     worst_part,
 )
+from mtl.evaluation.task_answers import Answers
 from mtl.runtime.seeds import generator
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from mtl.config import Backbone, load_config
-from mtl.config.backbone import is_file
+from mtl.config.networks import is_file
 from mtl.errors import UserError
 
 FORM = "it must be conv4, resnet12, torchvision.NAME or timm.NAME"

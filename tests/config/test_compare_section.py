@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mtl.config import load_config, read_config, to_dict, to_yaml
-from mtl.config.compare import ARMS
+from mtl.config.comparison import ARMS
 from mtl.errors import UserError
 
 

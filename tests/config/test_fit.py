@@ -3,7 +3,7 @@
 import pytest
 
 from mtl.config import read_config
-from mtl.config.fit import misfits
+from mtl.config.checks import misfits
 from mtl.errors import UserError
 
 TWO = {"name": "several", "sets": ["omniglot", "glyphs"]}

@@ -19,7 +19,7 @@ from schedules_of_sets import (
 )
 
 from mtl.data.batch_schedule import BatchScheduleSampler
-from mtl.data.orders import ShuffledOrder
+from mtl.data.index_orders import ShuffledOrder
 from mtl.runtime.seeds import derive_seed, generator
 
 

@@ -23,8 +23,8 @@ from scipy.stats import chisquare
 from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
 
 from mtl.data.batch_schedule import BatchScheduleSampler
-from mtl.data.imbalanced import labels_of
-from mtl.data.orders import BalancedOrder, ShuffledOrder
+from mtl.data.imbalanced_sampler import labels_of
+from mtl.data.index_orders import BalancedOrder, ShuffledOrder
 
 
 @given(

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl.data.class_weights import effective_number, inverse_frequency
+from mtl.data.class_imbalance import effective_number, inverse_frequency
 
 COUNTS = torch.tensor([410, 506, 146, 103])
 

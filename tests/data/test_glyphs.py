@@ -7,8 +7,9 @@ from PIL import ImageFont
 
 from mtl.config import Data
 from mtl.data import Splits, load_splits
-from mtl.data.sources import glyph_samples, glyphs
-from mtl.data.sources.glyph_fonts import faces, letters
+from mtl.data.sources import glyphs
+from mtl.data.sources import glyphs as glyph_samples
+from mtl.data.sources.glyphs import faces, letters
 from mtl.errors import UserError
 
 SMALL = {"train": ("TIFINAGH", "LAO"), "val": ("OGHAM",), "test": ("HEBREW",)}

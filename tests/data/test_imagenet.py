@@ -17,7 +17,7 @@ def data(root: Path, name: str = "mini_imagenet") -> Data:
 
 @pytest.fixture(autouse=True)
 def short_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtl.data.sources.imagenet.class_lists", lambda name: LISTS)
+    monkeypatch.setattr("mtl.data.sources.mini_imagenet.class_lists", lambda name: LISTS)
 
 
 def test_a_flat_folder_is_split_by_the_published_list(tmp_path: Path, write_images: WriteImages) -> None:

@@ -9,8 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from mtl.config import Data
-from mtl.data.ink import Ink, as_plain, from_plain, ink_of_set, strokes
-from mtl.data.known_ink import file_sides, known_ink
+from mtl.data.ink import Ink, as_plain, file_sides, from_plain, ink_of_set, known_ink, strokes
 from mtl.runtime.seeds import generator
 
 

@@ -10,8 +10,8 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.data.label_noise import with_label_noise
-from mtl.stages.material import load_material
+from mtl.data.train_subsets import with_label_noise
+from mtl.training.run_data import load_material
 
 CLASSES, IMAGES = 6, 24_000
 LABELS = torch.arange(IMAGES) % CLASSES

@@ -47,7 +47,7 @@ class Unreachable:
 def load(monkeypatch: pytest.MonkeyPatch, root: Path, name: str, source: type, **more: object) -> Splits:
     datasets = SimpleNamespace(MiniImagenet=source, TieredImagenet=source)
     stub = SimpleNamespace(vision=SimpleNamespace(datasets=datasets))
-    monkeypatch.setattr("mtl.data.sources.learn2learn_sets.import_learn2learn", lambda who: stub)
+    monkeypatch.setattr("mtl.data.sources.mini_imagenet.import_learn2learn", lambda who: stub)
     return load_splits(Data(name=name, root=str(root), **more), 0)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mtl.data.picture_files import query_files, support_files
 from mtl.errors import UserError
-from mtl.runtime.pictures import drawn_here, save_png
+from mtl.runtime.figure_files import drawn_here, save_png
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mtl.config import Data
 from mtl.data import ImageSet, Splits, load_splits
 from mtl.data.class_lists import superclass_of
 from mtl.data.sources import glyphs
-from mtl.data.sources.several import in_colour, join, load_alike
+from mtl.data.sources.multi_dataset import in_colour, join, load_alike
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]
@@ -168,7 +168,7 @@ def test_a_class_in_the_same_split_of_two_sets_is_two_classes(monkeypatch: pytes
         return Splits(*(part(3, (n,)) for n in "abc"), config.name)
 
     monkeypatch.setattr(
-        "mtl.data.sources.several.load_alike", lambda config, name, seed: loaded(config, seed)
+        "mtl.data.sources.multi_dataset.load_alike", lambda config, name, seed: loaded(config, seed)
     )
     whole = load_splits(Data(name="several", sets=("omniglot", "fc100")), 0)
     assert whole.val.class_names == ("fc100/b", "omniglot/b")

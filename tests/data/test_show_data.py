@@ -7,8 +7,8 @@ from PIL import Image
 
 from mtl.config import Config, Data, Imbalance
 from mtl.data import load_splits
+from mtl.data.show_data import show_data
 from mtl.errors import UserError
-from mtl.stages.show_data import show_data
 
 
 def config(root: Path) -> Config:

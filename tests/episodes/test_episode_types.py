@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, Outcome
 
 
 def _batch(tasks=3, way=2, shot=1, queries=2):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mtl.episodes.types import Outcome
+from mtl.episodes.episode import Outcome
 
 T, N, Q = 4, 3, 5
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtl.episodes.categories import EpisodeStream
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.stream import EpisodeStream
 
 INDEX = ClassIndex.of(torch.arange(200) % 20)
 

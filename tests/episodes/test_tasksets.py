@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.tasksets import SampledEpisodes
 from mtl.errors import UserError
-from mtl.learn2learn import import_learn2learn
+from mtl.runtime.learn2learn_package import import_learn2learn
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from mtl.learners.types import episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
-from mtl.stages import meta_train as stage
-from mtl.stages.material import load_material
-from mtl.stages.meta_train import meta_train
-from mtl.stages.schedules import warm_up_cosine
-from mtl.stages.trained import learner_from_pretrained, read_pretrained
+from mtl.training import meta_train as stage
+from mtl.training.meta_step import warm_up_cosine
+from mtl.training.meta_train import meta_train
+from mtl.training.restore import learner_from_pretrained, read_pretrained
+from mtl.training.run_data import load_material
 
 WAY, SHOT, QUERIES = 3, 2, 4
 HEAD = {"name": "prototype", "power": 0.5, "levels": 2, "map": "linear", "noise": 0.5}

@@ -9,9 +9,9 @@ from torch.func import functional_call
 
 from mtl.config import Config, Evaluate, Meta
 from mtl.errors import UserError
-from mtl.learn2learn import import_learn2learn
 from mtl.learners import build_learner
 from mtl.learners.types import episode_labels
+from mtl.runtime.learn2learn_package import import_learn2learn
 
 WAY, SHOT, QUERIES, RATE, STEPS = 3, 2, 4, 0.05, 3
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtl.losses.checks import prepared, require_counts, require_images, require_weights
+from mtl.losses.base import prepared, require_counts, require_images, require_weights
 
 
 def test_precision_is_single_unless_it_is_double():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mtl.data import ImageSet
-from mtl.episodes.types import EpisodeBatch, Outcome
-from mtl.hard_tasks.ledger import Ledger
+from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.ledger.store import Ledger
 from mtl.report.cards import Limits, class_rows, pair_cards, task_cards
 from mtl.report.thumbnails import Gallery
 

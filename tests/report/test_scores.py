@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mtl.hard_tasks.intervals import BY_TASK
 from mtl.report.scores import class_changes, intervals_by_task, run_differences, setting_results
+from mtl.stats import BY_TASK
 
 
 def _setting(accuracy, recall, shot=1, **more):

@@ -3,7 +3,7 @@
 import dataclasses
 
 from mtl.report.cards import Limits
-from mtl.report.shortened import limits_for, noted, without_figures
+from mtl.report.drawings import limits_for, noted, without_figures
 
 
 def test_of_more_runs_less_is_shown_of_each():

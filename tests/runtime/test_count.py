@@ -5,8 +5,8 @@ import io
 import pytest
 
 from mtl.config import Log
-from mtl.runtime import count as module
-from mtl.runtime.count import Count
+from mtl.runtime import progress as module
+from mtl.runtime.progress import Count
 
 
 class Terminal(io.StringIO):

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from mtl.config import Runtime
-from mtl.runtime.devices import choose_device
-from mtl.runtime.memory import keep_freed_memory
+from mtl.runtime.devices import choose_device, keep_freed_memory
 
 # Pages that had to be found for 20 large buffers, one after another, once the first is there.
 COUNT = """

@@ -8,8 +8,8 @@ from mtl.runtime import precision
 from mtl.runtime.devices import choose_device
 from mtl.runtime.precision import fastest_precision, settle_precision, trial
 from mtl.runtime.run_folder import RunFolder
-from mtl.stages.meta_train import meta_train
-from mtl.stages.pretrain import pretrain
+from mtl.training.meta_train import meta_train
+from mtl.training.pretrain import pretrain
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from mtl.config import Config, load_config
-from mtl.episodes.types import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
-from mtl.hard_tasks.ledger import Ledger
+from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints, run_folder
 from mtl.runtime.atomic import replace_text
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder

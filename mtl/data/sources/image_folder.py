@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from mtl.config import Data
-from mtl.data.account import Account, Duplicates, Survey, from_notes, to_notes, what_to_do, with_names
 from mtl.data.cache import Notes, cached_with_notes, fingerprint, fingerprint_of_files
 from mtl.data.class_tree import PARTS
 from mtl.data.decode import decode, decode_readable, escaped, require_readable, source_name
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
 from mtl.data.folder_classes import Choice, choose
+from mtl.data.folder_report import Account, Duplicates, Survey, from_notes, to_notes, what_to_do, with_names
 from mtl.data.image_groups import group_name
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.levels import FULL, largest_values, top_of
 from mtl.data.levels import told as told_of_levels
 from mtl.errors import UserError, one_line
-from mtl.runtime.pictures import drawn_here
+from mtl.runtime.figure_files import drawn_here
 
 _log = logging.getLogger(__name__)
 _ADVICE = "; the command data lists what cannot be read, and data.unreadable = skip leaves it out"

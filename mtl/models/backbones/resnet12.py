@@ -5,8 +5,7 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtl.models.backbones.conv_norm import conv_norm
-from mtl.models.backbones.read_out import read_out
+from mtl.models.backbones.layers import conv_norm, read_out
 
 
 class _Block(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl.errors import UserError, one_line
-from mtl.runtime.torch_files import why_unreadable
+from mtl.runtime.tensor_files import why_unreadable
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")  # norm.1 has become norm1
 _SHAPES = re.compile(r"size mismatch for (\S+): .*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)")

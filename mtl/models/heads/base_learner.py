@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
-from mtl.models.heads.linear import LinearHead
 from mtl.models.heads.logistic import logistic
-from mtl.models.heads.power import power_transform
-from mtl.models.heads.prototype import prototypes, shrinkage, surplus
+from mtl.models.heads.prototype import LinearHead, power_transform, prototypes, shrinkage, surplus
 from mtl.models.heads.ridge import ridge
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mtl.models.heads.linear import LinearHead
+from mtl.models.heads.prototype import LinearHead
 
 
 def gradient_descent(

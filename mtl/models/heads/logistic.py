@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mtl.models.heads.linear import LinearHead
+from mtl.models.heads.prototype import LinearHead
 
 _NEWTON, _CG = 200, 1000  # most steps; neither is met before rounding is, unless features are not finite
 _FORCING = 0.3  # residual that a step far from the optimum may leave, as a share

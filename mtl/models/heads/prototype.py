@@ -1,5 +1,7 @@
 """Nearest prototype (Snell et al., NeurIPS 2017), by Euclidean distance or by cosine."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,3 +52,25 @@ def prototype_logits(support: Tensor, labels: Tensor, query: Tensor, way: int, m
     if metric == "cosine":
         return F.normalize(query, dim=-1) @ F.normalize(centres, dim=-1).mT
     return -torch.cdist(query, centres).square()
+
+
+class LinearHead(NamedTuple):
+    """The adapted N-way classifiers of T tasks."""
+
+    weight: Tensor  # (T, N, D)
+    bias: Tensor  # (T, N)
+
+    def __call__(self, query: Tensor) -> Tensor:
+        """Logits (T, Q', N) of query features (T, Q', D)."""
+        return query @ self.weight.mT + self.bias[..., None, :]
+
+
+_NEAR_ZERO = 1e-4  # features after a ReLU are often 0, where a root has no slope
+
+
+def power_transform(features: Tensor, power: float) -> Tensor:
+    """sign(x) · ((|x| + ε)^p − ε^p), any shape: Tukey's ladder, as in Yang et al., ICLR 2021."""
+    if power == 1:
+        return features
+    bent: Tensor = (features.abs() + _NEAR_ZERO) ** power - _NEAR_ZERO**power
+    return features.sign() * bent

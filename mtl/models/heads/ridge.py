@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtl.models.heads.linear import LinearHead
+from mtl.models.heads.prototype import LinearHead
 
 
 def ridge(support: Tensor, labels: Tensor, way: int, penalty: float) -> LinearHead:

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from mtl.hard_tasks.ledger import Round
-from mtl.report.figures.ink import (
+from mtl.ledger.store import Round
+from mtl.report.figures.style import (
     BLUE,
     INK,
     VERMILION,
@@ -23,7 +23,7 @@ from mtl.report.figures.ink import (
 )
 
 if TYPE_CHECKING:
-    from mtl.hard_tasks.weights import WeightsAt
+    from mtl.ledger.class_history import WeightsAt
 
 Line = list[tuple[int, float]]  # (round, value)
 

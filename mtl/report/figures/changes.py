@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from mtl.report.contents import ClassChange, RunDifference
-from mtl.report.figures.ink import (
+from mtl.report.figures.style import (
     BLUE,
     INK,
     VERMILION,

@@ -10,7 +10,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
-from mtl.report.figures.ink import (
+from mtl.report.figures.style import (
     FAINT,
     INK,
     SIZE,
@@ -23,10 +23,10 @@ from mtl.report.figures.ink import (
     panel,
     width_of,
 )
-from mtl.runtime.pictures import text
+from mtl.runtime.figure_files import text
 
 if TYPE_CHECKING:
-    from mtl.hard_tasks.confusions import Confusions
+    from mtl.ledger.confusions import Confusions
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from mtl.report.figures.ink import (
+from mtl.report.figures.style import (
     PALETTE,
     WIDTH,
     axis_name,

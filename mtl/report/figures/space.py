@@ -8,17 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mtl.report.figures.ink import (
-    FAINT,
-    PALETTE,
-    WIDTH,
-    dots,
-    fitted,
-    key,
-    new_figure,
-    panel,
-    width_of,
-)
+from mtl.report.figures.style import FAINT, PALETTE, WIDTH, dots, fitted, key, new_figure, panel, width_of
 
 Floats = NDArray[np.float64]
 

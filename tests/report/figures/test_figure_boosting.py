@@ -7,9 +7,9 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 from sample_figures import require_no_collision
 
-from mtl.hard_tasks.ledger import Round
-from mtl.hard_tasks.weights import WeightsAt
-from mtl.report.figures import ink
+from mtl.ledger.class_history import WeightsAt
+from mtl.ledger.store import Round
+from mtl.report.figures import style as ink
 from mtl.report.figures.boosting import boosting
 
 ACCURACY, ERROR, ALPHA, SHARE = (

@@ -5,7 +5,7 @@ import pytest
 from sample_figures import require_no_collision
 
 from mtl.report.contents import ClassChange, RunDifference
-from mtl.report.figures import ink
+from mtl.report.figures import style as ink
 from mtl.report.figures.changes import class_changes, differences
 
 CHANGES = [

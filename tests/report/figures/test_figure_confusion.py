@@ -6,8 +6,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import PathPatch
 from sample_figures import require_no_collision
 
-from mtl.hard_tasks.confusions import Confusions
-from mtl.report.figures import ink
+from mtl.ledger.confusions import Confusions
+from mtl.report.figures import style as ink
 from mtl.report.figures.confusion import heat_map
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_figures import require_no_collision
 
-from mtl.report.figures import ink
+from mtl.report.figures import style as ink
 from mtl.report.figures.curves import smooth, training_curves
 from mtl.runtime.run_folder import Metrics
 

@@ -3,9 +3,9 @@
 import pytest
 from sample_figures import require_no_collision
 
-from mtl.hard_tasks.extra import Share
-from mtl.report.figures import ink
-from mtl.report.figures.extra import extra_draws
+from mtl.ledger.class_history import Share
+from mtl.report.figures import style as ink
+from mtl.report.figures.draw_share import extra_draws
 
 SHARES = [Share("dogs", 90, 400, 30.0), Share("cats", 45, 300, 30.0), Share("fish", 0, 100, 30.0)]
 

@@ -8,9 +8,9 @@ from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.container import ErrorbarContainer
 from sample_figures import require_no_collision
 
-from mtl.hard_tasks.improvement import Bin, Improvement, compare_gains
-from mtl.report.figures import ink
-from mtl.report.figures.improvement import improvement
+from mtl.ledger.regression_to_mean import Bin, Improvement, compare_gains
+from mtl.report.figures import style as ink
+from mtl.report.figures.regression import improvement
 
 BINS = [Bin(0.3, 0.45, 0.05, 8, 0.4, 0.1, 5), Bin(0.6, 0.65, 0.04, 4, 0.7, 0.02, 9)]
 

@@ -15,9 +15,9 @@ from PIL import Image
 from sample_figures import HOSTILE, MAKERS, NAMED, draw, made, require_no_collision, svg_of
 
 from mtl.errors import UserError
-from mtl.hard_tasks.extra import Share
-from mtl.report.figures import ink
-from mtl.report.figures.extra import extra_draws
+from mtl.ledger.class_history import Share
+from mtl.report.figures import style as ink
+from mtl.report.figures.draw_share import extra_draws
 
 #: Some names have letters that no font has: who draws them otherwise than by `ink` is told so.
 drawn_otherwise = pytest.mark.filterwarnings("ignore:Glyph")

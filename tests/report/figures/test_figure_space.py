@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sample_figures import require_no_collision
 
-from mtl.report.figures import ink
+from mtl.report.figures import style as ink
 from mtl.report.figures.space import feature_space
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0])

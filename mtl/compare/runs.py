@@ -1,0 +1,294 @@
+"""One cell of a comparison: an arm trained with one seed, and its answers on the novel classes."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtl.compare.judge import judged_episodes, pair_confusions
+from mtl.config import Augment, Config, with_overrides
+from mtl.config.comparison import Arm
+from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.errors import UserError
+from mtl.evaluation.base_classes import base_answers, pretrained_network
+from mtl.evaluation.baselines import (
+    from_learner,
+    from_table,
+    logistic_on_unit_features,
+    table_of,
+    voters,
+    votes,
+)
+from mtl.evaluation.task_answers import Answers, Cell
+from mtl.models.heads import power_transform
+from mtl.runtime import checkpoints
+from mtl.runtime.atomic import replacing
+from mtl.runtime.devices import Device
+from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import generator
+from mtl.samplers import meta_steps
+from mtl.training.inference import with_table
+from mtl.training.meta_train import STAGE, meta_train
+from mtl.training.pretrain import STAGE as PRETRAIN
+from mtl.training.pretrain import cosine_prototypes
+from mtl.training.restore import (
+    learner_from_pretrained,
+    meta_trained_learner,
+    pretrained_backbone,
+    read_pretrained,
+)
+from mtl.training.run_data import Material
+
+#: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
+_FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}
+
+
+def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -> Config:
+    """The config that an arm trains with, `trial` laid over it.
+
+    Raises:
+        UserError: an override is wrong, or changes what all arms share.
+    """
+    overrides, stage = (*arm.change, *trial), config.compare.stage
+    for text in overrides:
+        section = text.partition("=")[0].partition(".")[0].strip()
+        if section not in _FREE[stage]:
+            raise UserError(
+                f"compare.arms: {arm.name}: {text}: an arm may change keys of {' and '.join(_FREE[stage])} "
+                f"alone (compare.stage = {stage}); all arms share the rest"
+            )
+    return replace(with_overrides(config, overrides, f"compare.arms: {arm.name}"), seed=seed)
+
+
+def episode_images(config: Config) -> int:
+    """Images in all episodes of a meta-training, each as often as it is in one."""
+    meta = config.meta
+    return meta_steps(config) * meta.tasks * meta.way * (meta.shot + meta.queries)
+
+
+def images_passed(config: Config, images: int) -> int:
+    """Images that pass the backbone in meta-training, out of `images` that there are.
+
+    Each once where the backbone is fixed and nothing is changed in them: their features are kept.
+    """
+    meta = config.meta
+    unchanged = not meta.augment or config.data.augment == Augment()
+    kept = meta.train == "head" and meta.batch_norm == "frozen" and unchanged
+    return images if kept else episode_images(config)
+
+
+def require_alike(config: Config) -> None:
+    """Every arm makes as many updates on as many images as the reference, in each of its trials.
+
+    Raises:
+        UserError: an arm does not, or one of its overrides is wrong; before anything is trained.
+    """
+
+    def budget(one: Config) -> tuple[int, int]:
+        if config.compare.stage == "pretrain":
+            return one.pretrain.epochs, one.pretrain.batch_size
+        return meta_steps(one), episode_images(one)
+
+    pretrains = config.compare.stage == "pretrain"
+    steps, of = ("epochs", "in batches of") if pretrains else ("updates", "on")
+    reference = config.compare.arm(config.compare.reference)
+    expected = budget(arm_config(config, reference, config.seed))
+    for arm in config.compare.arms:
+        for trial in ((), *arm.trials):
+            found = budget(arm_config(config, arm, config.seed, trial))
+            if found != expected:
+                what = f"{arm.name} ({', '.join(trial)})" if trial else arm.name
+                raise UserError(
+                    f"compare.arms: {what} makes {found[0]} {steps} {of} {found[1]} images, {reference.name} "
+                    f"{expected[0]} {of} {expected[1]}; a comparison gives all arms the same"
+                )
+
+
+VALIDATION_TASKS = 1000  # that the head of a pretrained backbone is chosen on
+
+Solve = Callable[[EpisodeBatch], Outcome]
+
+
+def setting_name(way: int, shot: int) -> str:
+    return f"{way}-way {shot}-shot"
+
+
+def train_arm(config: Config, pretrained: Path, material: Material, tables: dict[str, Tensor]) -> float:
+    """Meta-trains in the run folder of `config` from the checkpoint `pretrained`; goes on where it stopped.
+
+    `tables` are as `meta_train` has them, of this checkpoint. Returns the best accuracy on the validation
+    tasks.
+    """
+    folder = RunFolder.of(config)
+    with folder.held("compare"):
+        if not folder.pretrain.exists():
+            with replacing(folder.pretrain) as temporary:
+                shutil.copyfile(pretrained, temporary)
+        meta_train(config, resume=True, material=material, tables=tables)
+    return float(checkpoints.read(folder.meta)["score"])
+
+
+def arm_cells(
+    config: Config,
+    arm: str,
+    material: Material,
+    device: Device,
+    judged: Mapping[str, EpisodeBatch],
+    tables: dict[str, Tensor] | None = None,
+) -> list[Cell]:
+    """What the learner that meta-training chose answers; and the vote of its rounds, where it kept them.
+
+    `tables` are as `train_arm` has them: features of the scored split are added.
+    """
+    folder, train, split = RunFolder.of(config), material.splits.train, config.evaluate.split
+    meta, pretrained = checkpoints.read(folder.meta), read_pretrained(folder, config)
+    learner = meta_trained_learner(meta, pretrained, config, train, device)
+    pictures = material.pictures(split, device)
+    if learner.backbone_fixed:
+        key = f"{split} {config.meta.head.levels}"
+        pictures = with_table(learner, pictures, {} if tables is None else tables, key)
+    seconds = float(meta["seconds"])
+
+    def cell(name: str, solve: Solve) -> Cell:
+        return Cell(
+            name,
+            config.seed,
+            answer(solve, config, material, judged),
+            curve=_curve(folder.metrics) if name == arm else [],
+            seconds_per_step=seconds / meta_steps(config),
+            seconds=seconds,
+            images=images_passed(config, len(train)),
+        )
+
+    voting = votes(*voters(meta, pretrained, config, train, device), pictures)
+    return [
+        cell(arm, from_learner(arm, learner, pictures).solve),
+        *(cell(f"{arm}, {one.name}", one.solve) for one in voting),
+    ]
+
+
+def pretrained_cell(
+    config: Config, arm: str, material: Material, device: Device, judged: Mapping[str, EpisodeBatch]
+) -> Cell:
+    """What the pretrained backbone answers with the head that does best on validation tasks of a setting."""
+    folder, split = RunFolder.of(config), config.evaluate.split
+    payload = read_pretrained(folder, config)
+    heads = {s: heads_of(payload, config, material, s, device) for s in ("val", split)}
+    answers: dict[str, Answers] = {}
+    for way, shot in config.evaluate.settings:
+        one = replace(config, evaluate=replace(config.evaluate, settings=((way, shot),)))
+        best = best_head(heads["val"], one, material)
+        answers |= answer(heads[split][best], one, material, judged)
+    epochs, images = config.pretrain.epochs, len(material.pretrain_images)
+    return Cell(arm, config.seed, answers, [], None, float(payload["seconds"]), epochs * images)
+
+
+def pretraining_cell(config: Config, arm: str, material: Material, device: Device) -> Cell:
+    """What a pretraining comes to: as `pretrained_cell`, and the held-out images of its base classes."""
+    cell = pretrained_cell(config, arm, material, device, {})
+    folder = RunFolder.of(config)
+    payload = read_pretrained(folder, config)
+    answers = dict(cell.answers)
+    if len(material.held_out) and "classifier" in payload:  # which no training leaves out
+        network = pretrained_network(payload, config, material)
+        device.place(network)
+        answers |= base_answers(network, material, device)
+    curve = _pretraining_curve(folder.metrics)
+    steps = curve[-1][0]
+    return replace(
+        cell, answers=answers, curve=curve, seconds_per_step=cell.seconds / steps if steps else None
+    )
+
+
+def answer(
+    solve: Solve, config: Config, material: Material, judged: Mapping[str, EpisodeBatch]
+) -> dict[str, Answers]:
+    """Answers to the fixed tasks of each setting, the same for all arms and seeds, and to the judged ones."""
+    how, found = config.evaluate, {}
+    for way, shot in how.settings:
+        name = setting_name(way, shot)
+        episodes = material.fixed_episodes(
+            how.split, way, shot, how.queries, how.tasks, 0, "compare", how.within_group
+        )
+        hard = solve(judged[name]).accuracy if name in judged else torch.empty(0)
+        found[name] = Answers(episodes.classes, solve(episodes).recall, hard, how.queries)
+    return found
+
+
+def judge(config: Config, material: Material, device: Device) -> dict[str, EpisodeBatch]:
+    """Tasks of the novel classes that the pretrained backbone of `config` confuses, for every setting."""
+    how, wanted = config.evaluate, config.compare.judged_tasks
+    if not wanted:
+        return {}
+    payload = read_pretrained(RunFolder.of(config), config)
+    backbone = pretrained_backbone(payload, config, material.splits.train)
+    images = material.split(how.split)
+    table = table_of(backbone, material, how.split, device).cpu()
+    confusions = pair_confusions(
+        power_transform(table, config.meta.head.power), images.labels, images.num_classes
+    )
+    found = {}
+    for way, shot in how.settings:
+        random = generator(config.seed, "judge", way, shot)
+        found[setting_name(way, shot)] = judged_episodes(
+            material.index(how.split), confusions, way, shot, how.queries, wanted, random
+        )
+    return found
+
+
+def heads_of(
+    payload: Mapping[str, Any], config: Config, material: Material, split: str, device: Device
+) -> dict[str, Solve]:
+    """Ways to answer with a pretrained backbone alone, each by its name.
+
+    Cosine prototypes and logistic regression, on the features and on their power `meta.head.power`; and the
+    learner as meta-training starts with it.
+    """
+    train = material.splits.train
+    table = table_of(pretrained_backbone(payload, config, train), material, split, device)
+    bent = power_transform(table, config.meta.head.power)
+    learner = learner_from_pretrained(payload, config, train, device)
+    pictures = material.pictures(split, device)
+    return {
+        "prototypes": from_table("", cosine_prototypes, table).solve,
+        "prototypes, power": from_table("", cosine_prototypes, bent).solve,
+        "logistic regression": from_table("", logistic_on_unit_features, table).solve,
+        "logistic regression, power": from_table("", logistic_on_unit_features, bent).solve,
+        "start of meta-training": from_learner("", learner, pictures).solve,
+    }
+
+
+def best_head(heads: Mapping[str, Solve], config: Config, material: Material) -> str:
+    """The one of the heads with the best accuracy on validation tasks of the one setting of `config`."""
+    (way, shot), queries = config.evaluate.settings[0], config.evaluate.queries
+    counts = material.splits.val.class_counts()
+    shot = min(shot, int(counts.min()) - 1)  # validation classes may be smaller than the novel ones
+    largest = int(torch.bincount(material.splits.val.domain_ids()).max())  # a task is of one set
+    way, queries = min(way, largest), min(queries, int(counts.min()) - shot)
+    within = config.meta.validate_within_group
+    episodes = material.fixed_episodes(
+        "val", way, shot, queries, VALIDATION_TASKS, config.seed, "head", within
+    )
+    return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))
+
+
+def _curve(path: Path) -> list[tuple[int, float]]:
+    """(step, validation accuracy) of meta-training, out of metrics.jsonl."""
+    return [(int(line["step"]), float(line["val"])) for line in _lines(path, STAGE)]
+
+
+def _pretraining_curve(path: Path) -> list[tuple[int, float]]:
+    """(step, mean validation accuracy over its settings) of pretraining, out of metrics.jsonl."""
+    lines = _lines(path, PRETRAIN)
+    return [(int(x["step"]), fmean(v for k, v in x.items() if k.startswith("val_"))) for x in lines]
+
+
+def _lines(path: Path, stage: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line["stage"] == stage]

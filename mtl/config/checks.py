@@ -1,0 +1,154 @@
+"""Which keys of a config do not fit together, each on its own being allowed."""
+
+from mtl.config.hard_tasks import SURVEYED
+from mtl.config.networks import OWN, is_file
+from mtl.config.schema import Sections
+
+
+def misfits(config: Sections) -> list[str]:
+    """A sentence for each: which keys, what is wrong, what is allowed."""
+    wrong = config.compare.wrong() + _of_backbone(config) + _of_meta_training(config)
+    wrong += _of_weighting(config) + _of_several_sets(config) + _of_own_images(config)
+    if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
+        wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
+    return wrong
+
+
+def _of_backbone(config: Sections) -> list[str]:
+    """A sentence for each key that the named network does not take."""
+    backbone, levels = config.backbone, config.meta.head.levels
+    if backbone.name in OWN:
+        if backbone.weights is None or is_file(backbone.weights):
+            return []
+        return [
+            f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes a "
+            "file alone (.pth, .pt or .safetensors)"
+        ]
+    given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
+    wrong = [
+        f"{key}: is for {' and '.join(OWN)}; {backbone.name} comes as its library has it"
+        for key, value in given.items()
+        if value is not None
+    ]
+    if levels > 1:
+        wrong.append(
+            f"meta.head.levels: {levels}, but {backbone.name} gives the output of its last "
+            f"block alone; {' and '.join(OWN)} give more"
+        )
+    return wrong
+
+
+def _of_meta_training(config: Sections) -> list[str]:
+    wrong: list[str] = []
+    head, meta = config.meta.head, config.meta
+    if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
+        wrong += [
+            f"evaluate.settings: [{n}, {k}] has {n} ways, but a learned start of the head "
+            f"(meta.head.init) serves meta.way = {meta.way} alone; use init prototype or zero"
+            for n, k in config.evaluate.settings
+            if n != meta.way
+        ]
+    if meta.algorithm != "mtl":
+        wrong += [
+            f"evaluate.settings: [{n}, {k}] has {n} ways, but the classifier of meta.algorithm = "
+            f"{meta.algorithm} has meta.way = {meta.way} outputs"
+            for n, k in config.evaluate.settings
+            if n != meta.way
+        ]
+    if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
+        sampler, snapshots = config.hard_tasks.sampler, config.hard_tasks.snapshots
+        needs_features = {
+            f"hard_tasks.sampler: {sampler}": (sampler in SURVEYED, "; boosted does without, for one"),
+            f"hard_tasks.snapshots: {snapshots}": (snapshots > 0, ""),
+        }
+        wrong += [
+            f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
+            f"and the algorithms maml and meta_sgd do not have{way_out}"
+            for key, (asked, way_out) in needs_features.items()
+            if asked
+        ]
+    allowed = {"all", "focal", "hardest"}
+    if meta.examples.by not in allowed or meta.examples.scope != "batch" or meta.examples.start:
+        wrong.append(
+            f"meta.examples: for queries of episodes by may be {', '.join(sorted(allowed))}, with "
+            "scope = batch and start = 0"
+        )
+    return wrong
+
+
+def _of_weighting(config: Sections) -> list[str]:
+    """Two corrections at one level do the same thing twice: small classes would come to dominate."""
+    wrong = []
+    balance, examples = config.pretrain.balance, config.pretrain.examples
+    if examples.by == "influence" and balance.by in {"sampling", "logits"}:
+        wrong.append(
+            f"pretrain.balance.by: {balance.by}, but pretrain.examples.by = influence corrects for the "
+            "size of classes as well; beside it none and weights are allowed"
+        )
+    if balance.by == "logits" and config.pretrain.label_smoothing:
+        wrong.append(
+            "pretrain.label_smoothing: does not go with adjusted logits (pretrain.balance.by = logits); take "
+            "one of the two"
+        )
+    wrong += [
+        f"{section}.examples.cap: leaves out {given.cap:g} at the top, which is all of the hardest "
+        f"part = {given.part:g}; it must be smaller"
+        for section, given in (("pretrain", examples), ("meta", config.meta.examples))
+        if given.by == "hardest" and given.part <= given.cap
+    ]
+    return wrong
+
+
+def _of_several_sets(config: Sections) -> list[str]:
+    wrong, data, sets = [], config.data, config.pretrain.sets
+    if len(set(config.evaluate.sets)) < len(config.evaluate.sets):
+        wrong.append("evaluate.sets: names an image set twice")
+    if data.name != "several":
+        given = {"data.sets": data.sets, "pretrain.sets.samples": sets.samples}
+        wrong += [f"{key}: is for data.name = several, not {data.name}" for key, v in given.items() if v]
+        return wrong
+    if len(set(data.sets)) < max(len(data.sets), 2):
+        wrong.append("data.sets: needs two image sets or more, all different, as in [glyphs, omniglot]")
+    if config.pretrain.balance.by == "sampling" and config.pretrain.balance.start:
+        wrong.append(
+            "pretrain.balance.start: small sets go through their images several times an epoch, so that "
+            "sampling cannot be put off for several sets; leave it at 0, or take weights or logits"
+        )
+    if sets.samples is not None and sets.schedule != "round_robin":
+        wrong.append(
+            f"pretrain.sets.schedule: {sets.schedule}, but with pretrain.sets.samples every batch is of all "
+            "sets; leave one of the two out"
+        )
+    if sets.samples is not None and len(sets.samples) != len(data.sets):
+        wrong.append(f"pretrain.sets.samples: {len(sets.samples)} numbers for {len(data.sets)} sets")
+    if sets.samples is not None and sum(sets.samples) != config.pretrain.batch_size:
+        wrong.append(
+            f"pretrain.sets.samples: make {sum(sets.samples)} images, but pretrain.batch_size is "
+            f"{config.pretrain.batch_size}"
+        )
+    return wrong
+
+
+def _of_own_images(config: Sections) -> list[str]:
+    data, wrong = config.data, list[str]()
+    if "image_folder" not in {data.name, *data.sets, *config.evaluate.sets}:
+        usual = type(data)()
+        wrong += [
+            f"data.{key}: is for data.name = image_folder, not {data.name}"
+            for key in (
+                "classes",
+                "min_images",
+                "max_images",
+                "group_by",
+                "duplicates",
+                "unreadable",
+                "levels",
+            )
+            if getattr(data, key) != getattr(usual, key)
+        ]
+    if data.max_images is not None and data.max_images < data.min_images:
+        wrong.append(
+            f"data.max_images: {data.max_images} is less than data.min_images = {data.min_images}; no class "
+            "would be left"
+        )
+    return wrong

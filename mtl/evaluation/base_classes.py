@@ -1,0 +1,112 @@
+"""How well the classifier of pretraining knows the base classes, on images of theirs that it never saw."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtl.config import Config
+from mtl.data import class_imbalance as long_tail
+from mtl.evaluation.task_answers import Answers
+from mtl.models.classifiers import build_classifier, within_domain
+from mtl.runtime.devices import Device
+from mtl.runtime.seeds import generator
+from mtl.training.restore import pretrained_backbone
+from mtl.training.run_data import Material
+
+
+@dataclass(frozen=True)
+class BaseAccuracy:
+    """Mean recalls in [0, 1]: every class counts alike, whatever it has of images."""
+
+    balanced: float  # over all base classes
+    groups: dict[str, float]  # over the thirds with many, medium and few images in training; {} if alike
+    images: int  # held out, over which they were measured
+
+    def __str__(self) -> str:
+        groups = "".join(f", {name} {100 * value:.1f}" for name, value in self.groups.items())
+        return f"{self.images:,} held-out images: {100 * self.balanced:.1f} balanced{groups}"
+
+
+def pretrained_network(payload: Mapping[str, Any], config: Config, material: Material) -> nn.ModuleDict:
+    """Backbone and classifier as pretraining chose them."""
+    train = material.splits.train
+    backbone = pretrained_backbone(payload, config, train)
+    features = int(backbone.out_features)  # type: ignore[arg-type]
+    classifier = build_classifier(config.pretrain, features, train.num_classes, generator(0))
+    classifier.load_state_dict(payload["classifier"])
+    return nn.ModuleDict({"backbone": backbone, "classifier": classifier})
+
+
+def base_accuracy(network: nn.ModuleDict, material: Material, device: Device) -> BaseAccuracy:
+    """Scores backbone and classifier on the images that `data.probe_fraction` holds out.
+
+    Raises:
+        ValueError: no image is held out.
+    """
+    right = held_out_right(network, material, device)
+    labels, classes = material.splits.train.labels[material.held_out], material.splits.train.num_classes
+    shown = torch.bincount(labels, minlength=classes)
+    recall = torch.zeros(classes).index_add_(0, labels, right.float()) / shown
+
+    groups = {name: float(recall[of].mean()) for name, of in size_groups(material).items()}
+    return BaseAccuracy(float(recall[shown > 0].mean()), groups, len(right))
+
+
+def base_answers(network: nn.ModuleDict, material: Material, device: Device) -> dict[str, Answers]:
+    """The same as answers of a comparison: to all base classes, and to those with many and few images.
+
+    Task t asks for the t-th held-out image of every class, one query each, so that accuracy is the mean
+    recall, and differences are paired over images. Classes give as many as the one with the fewest has.
+
+    Raises:
+        ValueError: no image is held out.
+    """
+    right = held_out_right(network, material, device)
+    labels = material.splits.train.labels[material.held_out]
+    rows = [(labels == c).nonzero().flatten() for c in labels.unique().tolist()]  # type: ignore[no-untyped-call]
+    count = min(len(r) for r in rows)
+    table = torch.stack([right[r[:count]] for r in rows], 1).float()  # (T, C')
+    classes = torch.stack([labels[r[:count]] for r in rows], 1)
+
+    def answers(of: Tensor) -> Answers:
+        inside = torch.isin(classes[0], of)
+        return Answers(classes[:, inside], table[:, inside], torch.empty(0), 1)
+
+    groups = {f"base classes, {name} images": answers(of) for name, of in size_groups(material).items()}
+    return {"base classes": answers(labels), **groups}
+
+
+def size_groups(material: Material) -> dict[str, Tensor]:
+    """The base classes by their images in pretraining, in thirds; {} where about alike.
+
+    Classes without held-out images are left out, and so is a third without any other.
+    """
+    train = material.splits.train
+    counts = torch.bincount(train.labels[material.pretrain_images], minlength=train.num_classes)
+    shown = train.labels[material.held_out].unique()  # type: ignore[no-untyped-call]
+    found = {name: of[torch.isin(of, shown)] for name, of in long_tail.size_groups(counts).items()}
+    return {name: of for name, of in found.items() if len(of)}
+
+
+@torch.no_grad()
+def held_out_right(network: nn.ModuleDict, material: Material, device: Device) -> Tensor:
+    """(H,) bool: which of the held-out images are answered rightly.
+
+    Of several image sets the classes of the image's own compete, whether each has a head or all share one.
+
+    Raises:
+        ValueError: no image is held out.
+    """
+    train, pictures = material.splits.train, material.pictures("train", device)
+    if not len(material.held_out):
+        raise ValueError("no images are held out")
+    network.eval()
+    domains, right = train.domain_ids(), []
+    for rows in torch.split(material.held_out, pictures.at_once):  # logits of all at once would be large
+        logits = network["classifier"](device.forward(network["backbone"], pictures(rows))).cpu()
+        labels = train.labels[rows]
+        right.append(within_domain(logits, labels, domains).argmax(-1) == labels)
+    return torch.cat(right)

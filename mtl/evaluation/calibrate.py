@@ -1,0 +1,128 @@
+"""How far the logits of a run's network can be trusted: temperatures of its validation tasks.
+
+Those who classify images of their own begin with them (mtl/own_images/temperature.py).
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtl.config import Config
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeBatch
+from mtl.episodes.groups import grouped_episodes, large_groups
+from mtl.learners.types import Learner
+from mtl.models.likelihood import negative_log_likelihoods
+from mtl.runtime.atomic import replace_text
+from mtl.runtime.devices import Device
+from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import derive_seed, generator
+from mtl.training.inference import chunks, features_of
+from mtl.training.restore import learner_from_pretrained, meta_trained_learner
+from mtl.training.run_data import Material
+
+SHOTS = (1, 2, 5, 10, 20)
+_WAY = 5  # temperatures do not depend on it
+_TASKS, _QUERIES = 200, 15
+_IMAGES = 40  # of a class that pass the backbone
+_REACH = 4.0  # of ln T; there is a normal prior of deviation 1, or an answer without error would have T = 0
+
+
+def calibrate(
+    config: Config,
+    material: Material,
+    device: Device,
+    pretrained: Mapping[str, Any],
+    meta: Mapping[str, Any] | None,
+) -> dict[int, float]:
+    """Writes calibration.json into the run's folder; nothing where its learner cannot answer own images.
+
+    The network is the one that prediction uses: the meta-trained one, or the pretrained one where `meta`, the
+    checkpoint of meta-training, is None. It is the same at every call.
+
+    Returns:
+        The temperature for each number of shots that validation classes have images for.
+    """
+    if config.meta.algorithm != "mtl" or config.meta.batch_norm == "episode":
+        return {}
+    train = material.splits.train
+    if meta is None:
+        learner = learner_from_pretrained(pretrained, config, train, device)
+    else:
+        learner = meta_trained_learner(meta, pretrained, config, train, device)
+    found = temperatures(config, material, device, learner)
+    told = {"temperatures": found, "network": "pretrained" if meta is None else "meta-trained"}
+    replace_text(RunFolder.of(config).calibration, json.dumps(told, indent=1) + "\n")
+    return found
+
+
+def temperatures(config: Config, material: Material, device: Device, learner: Learner) -> dict[int, float]:
+    """The temperature of 200 validation tasks for each number of shots, to four digits."""
+    images, head = material.splits.val, config.meta.head
+    rows = some_of_each(images.labels, _IMAGES, generator(config.seed, "calibrate images"))
+    learner.set_mode(training=False)
+    table = features_of(learner, material.pictures("val", device), rows, config.evaluate.mirror)
+    learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
+    way = config.meta.way if learned else min(_WAY, config.meta.way)
+    groups, found = images.group_ids(), {}
+    for shot in SHOTS:
+        stream = derive_seed(config.seed, "calibrate", shot)
+        index = ClassIndex.of(images.labels, rows, groups)
+        episodes = validation_tasks(index, images.domains, way, shot, stream)
+        if episodes is not None:
+            logits = _logits(learner, table, rows, episodes)
+            labels = episodes.labels(episodes.queries).flatten()
+            found[shot] = round(best_temperature(logits.flatten(0, 1), labels), 4)
+    return found
+
+
+def best_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature that makes the right classes (n,) of logits (n, N) most probable."""
+    from scipy.optimize import minimize_scalar
+
+    def cost(log: float) -> float:
+        return float(negative_log_likelihoods(logits, labels, math.exp(log)).sum()) + 0.5 * log * log
+
+    return math.exp(float(minimize_scalar(cost, bounds=(-_REACH, _REACH), method="bounded").x))
+
+
+def some_of_each(labels: Tensor, most: int, random: torch.Generator) -> Tensor:
+    """Image indices, ascending: of each class at most so many."""
+    order = torch.randperm(len(labels), generator=random)
+    order = order[labels[order].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    rank = torch.arange(len(order)) - (counts.cumsum(0) - counts)[labels[order]]
+    return order[rank < most].sort().values
+
+
+def validation_tasks(
+    index: ClassIndex, domains: Sequence[str] | None, way: int, shot: int, stream: int
+) -> EpisodeBatch | None:
+    """Tasks of the classes that have a query beside their shots; None where these are too few."""
+    keep = (index.most_queries(shot) > 0).nonzero().flatten()
+    if len(keep) < way:
+        return None
+    enough = index.select(keep)
+    queries = min(_QUERIES, int(enough.most_queries(shot).min()))
+    if domains is None:
+        return UniformSampler(enough, way, shot, queries, stream).draw(_TASKS)
+    of_each = [domains[c] for c in keep.tolist()]
+    if not large_groups(of_each, way):
+        return None
+    return grouped_episodes(enough, of_each, way, shot, queries, _TASKS, stream)
+
+
+def _logits(learner: Learner, table: Tensor, rows: Tensor, episodes: EpisodeBatch) -> Tensor:
+    """(T, N·Q, N) on the CPU, from features (R, D) of the images `rows`."""
+    place = torch.searchsorted(rows, episodes.image_indices())
+    with torch.no_grad():
+        parts = [
+            learner.solve_features(table[part], episodes.way, episodes.shot).float().cpu()
+            for part in chunks(place, table)
+        ]
+    return torch.cat(parts)

@@ -1,0 +1,154 @@
+"""What an evaluation found, as plain numbers, as JSON and as a table."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.evaluation.base_classes import BaseAccuracy
+from mtl.evaluation.resample import Resampled
+from mtl.runtime.atomic import replace_text
+from mtl.stats import BY_TASK, fifth_percentile, mean_interval, recall_intervals
+
+
+@dataclass(frozen=True)
+class Score:
+    """One contender at one setting. Accuracies and recalls in [0, 1], intervals are 95 %."""
+
+    name: str
+    accuracy: float
+    interval: float  # half width, Student t over tasks
+    percentile_5: float  # of task accuracy, by `fifth_percentile`
+    difference: float | None  # to the first contender, paired over the same tasks
+    difference_interval: float | None
+    class_recall: dict[str, tuple[float, float, float]]  # recall and its interval over tasks
+    task_accuracy: list[float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All contenders at one (way, shot)."""
+
+    split: str
+    way: int
+    shot: int
+    queries: int
+    tasks: int
+    scores: list[Score]
+    resampled: Resampled | None
+    set: str | None = None  # whose novel classes, where not those of the run's own image set alone
+    # What the intervals of `class_recall` are over. Files of earlier versions lack this key: there
+    # every query counted as independent, and they are too narrow.
+    recall_intervals: str = BY_TASK
+
+
+def score(
+    name: str, episodes: EpisodeBatch, outcome: Outcome, first: Outcome | None, class_names: Sequence[str]
+) -> Score:
+    """The numbers of one contender; `first` is the outcome it is compared with."""
+    mean, half = mean_interval(outcome.accuracy.tolist())
+    gap, gap_half = None, None
+    if first is not None:
+        gap, gap_half = mean_interval((outcome.accuracy.double() - first.accuracy).tolist())
+    right = (outcome.recall.flatten().double() * episodes.queries).round()
+    met, place, drawn = torch.unique(episodes.classes, return_inverse=True, return_counts=True)
+    queries = drawn * episodes.queries
+    correct = torch.zeros(len(met), dtype=right.dtype).index_add_(0, place.flatten(), right)
+    squares = torch.zeros(len(met), dtype=right.dtype).index_add_(0, place.flatten(), right**2)
+    intervals = recall_intervals(*(sums.numpy() for sums in (drawn, queries, correct, squares)))
+    recall = {
+        class_names[c]: (share, low, high)
+        for c, share, (low, high) in zip(met.tolist(), (correct / queries).tolist(), intervals, strict=True)
+    }
+    tasks = [round(a, 5) for a in outcome.accuracy.tolist()]
+    fifth = fifth_percentile(outcome.accuracy, episodes.way * episodes.queries)
+    return Score(name, mean, half, fifth, gap, gap_half, recall, tasks)
+
+
+def write_results(
+    path: Path,
+    run: str,
+    settings: Sequence[Setting],
+    before: Sequence[Mapping[str, Any]],
+    base: BaseAccuracy | None = None,
+) -> None:
+    """results.json: settings scored now replace earlier ones of the same set, split, way and shot.
+
+    Args:
+        before: the settings that the file has now, as `read_results` gives them.
+        base: the accuracy on held-out images of the base classes, where there are any.
+    """
+
+    def key(setting: Mapping[str, Any]) -> tuple[Any, ...]:
+        return setting.get("set"), setting["split"], setting["way"], setting["shot"]
+
+    new: list[Mapping[str, Any]] = [dataclasses.asdict(s) for s in settings]
+    kept = [s for s in before if key(s) not in {key(n) for n in new}]
+    whole = {
+        "run": run,
+        "settings": [*kept, *new],
+        "base": None if base is None else dataclasses.asdict(base),
+    }
+    replace_text(path, json.dumps(whole, indent=1))
+
+
+def show(settings: Sequence[Setting], console: Console) -> None:
+    """A table for each setting, and what became of its worst tasks."""
+    for s in settings:
+        of = f" of {s.set}" if s.set else ""
+        title = f"{s.way}-way {s.shot}-shot, {s.tasks} {s.split} tasks{of}, {s.queries} queries a class"
+        table = Table(title=title, title_justify="left")
+        for column in ("", "accuracy", "5th percentile", "worst class", "to the first"):
+            table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for one in s.scores:
+            difference = (
+                ""
+                if one.difference is None or one.difference_interval is None
+                else f"{100 * one.difference:+.2f} ± {100 * one.difference_interval:.2f}"
+            )
+            table.add_row(
+                one.name,
+                f"{100 * one.accuracy:.2f} ± {100 * one.interval:.2f}",
+                f"{100 * one.percentile_5:.1f}",
+                f"{100 * min(r[0] for r in one.class_recall.values()):.1f}",
+                difference,
+            )
+        console.print(table)
+        if s.resampled is not None:
+            r = s.resampled
+            told = ", ".join(f"{n} {word}" for word, n in r.verdicts.items())
+            beside = ""
+            if r.control_first is not None and r.control_fresh is not None:
+                beside = (
+                    f" Of the others {r.control} drawn at random: {100 * r.control_first:.1f}, "
+                    f"then {100 * r.control_fresh:.1f}."
+                )
+            console.print(
+                f"The {r.tasks} worst tasks: {100 * r.accuracy_picked:.1f} when picked, "
+                f"{100 * r.accuracy_fresh:.1f} in {r.rounds} rounds of fresh images "
+                f"(all tasks: {100 * r.accuracy_all:.1f}).{beside} Verdicts: {told}.\n",
+                highlight=False,
+            )
+    if len({s.set for s in settings}) > 1:
+        console.print(_across_sets(settings))
+
+
+def _across_sets(settings: Sequence[Setting]) -> Table:
+    """The first contender on each set, a row, at each setting, a column."""
+    table = Table(title=f"{settings[0].scores[0].name}, by image set", title_justify="left")
+    shapes = list(dict.fromkeys((s.way, s.shot) for s in settings))
+    table.add_column("")
+    for way, shot in shapes:
+        table.add_column(f"{way}-way {shot}-shot", justify="right", no_wrap=True)
+    for name in dict.fromkeys(s.set for s in settings):
+        first = {(s.way, s.shot): s.scores[0] for s in settings if s.set == name}
+        figures = [f"{100 * first[at].accuracy:.2f} ± {100 * first[at].interval:.2f}" for at in shapes]
+        table.add_row(name or "", *figures)
+    return table

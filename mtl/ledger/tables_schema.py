@@ -1,0 +1,256 @@
+"""The ledger's file: its tables, and how it is opened for writing or reading.
+
+Numbers of small sets lie in BLOBs: classes as big-endian int32 in ascending order, so that BLOBs compare as
+the class ids do; images as little-endian int32; recall as little-endian float32; confusion as float16, row
+by row (three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from mtl.errors import UserError
+from mtl.ledger.class_squares import COLUMN, add_squares
+from mtl.runtime.file_system import network_kind
+
+VERSION = 4  # in PRAGMA user_version
+_APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
+_BUSY_SECONDS = 5.0
+_PATIENCE_MS = 600_000  # that a commit waits for readers, where they are in its way
+_log = logging.getLogger(__name__)
+
+TABLES = {
+    "phase": """(
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, split TEXT NOT NULL, episodes INTEGER NOT NULL)""",
+    "class_name": """(
+        split TEXT NOT NULL, class INTEGER NOT NULL, name TEXT NOT NULL, class_group TEXT,
+        PRIMARY KEY (split, class)) WITHOUT ROWID""",
+    # id = phase << 40 | number, so that a phase is one stretch of the table and a new row is always its end
+    "episode": """(
+        id INTEGER PRIMARY KEY, round INTEGER NOT NULL, step INTEGER NOT NULL, origin TEXT NOT NULL,
+        stream INTEGER NOT NULL, shot INTEGER NOT NULL, classes BLOB NOT NULL, images BLOB NOT NULL,
+        loss REAL, accuracy REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL,
+        wrong BLOB)""",
+    # first and last span the episodes of the round: numbers within the phase
+    "round_span": """(
+        phase INTEGER NOT NULL, round INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+        PRIMARY KEY (phase, round)) WITHOUT ROWID""",
+    # squares: sum over the tasks of (right answers in the task)²
+    "class_total": f"""(
+        phase INTEGER NOT NULL, class INTEGER NOT NULL, queries INTEGER NOT NULL, correct INTEGER NOT NULL,
+        draws INTEGER NOT NULL, hard INTEGER NOT NULL, {COLUMN}, PRIMARY KEY (phase, class)) WITHOUT ROWID""",
+    "class_round": f"""(
+        phase INTEGER NOT NULL, round INTEGER NOT NULL, class INTEGER NOT NULL, queries INTEGER NOT NULL,
+        correct INTEGER NOT NULL, draws INTEGER NOT NULL, hard INTEGER NOT NULL, {COLUMN},
+        PRIMARY KEY (phase, round, class)) WITHOUT ROWID""",
+    # low_high: sum over n visits of the probability that queries of class low got for class high
+    "pair_total": """(
+        phase INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, low_high REAL NOT NULL,
+        high_low REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (phase, low, high)) WITHOUT ROWID""",
+    "task_total": """(
+        phase INTEGER NOT NULL, classes BLOB NOT NULL, first_round INTEGER NOT NULL, first REAL NOT NULL,
+        last REAL NOT NULL, total REAL NOT NULL, seen INTEGER NOT NULL, hard INTEGER NOT NULL, weight REAL,
+        verdict TEXT, PRIMARY KEY (phase, classes)) WITHOUT ROWID""",
+    "round": """(
+        phase INTEGER NOT NULL, round INTEGER NOT NULL, step INTEGER NOT NULL, unit TEXT NOT NULL,
+        pool INTEGER NOT NULL, epsilon REAL, alpha REAL NOT NULL, accuracy REAL, hard_share REAL NOT NULL,
+        PRIMARY KEY (phase, round)) WITHOUT ROWID""",
+    # the heaviest units of a round; rank 0 is the heaviest
+    "round_weight": """(
+        phase INTEGER NOT NULL, round INTEGER NOT NULL, rank INTEGER NOT NULL, classes BLOB NOT NULL,
+        weight REAL NOT NULL, PRIMARY KEY (phase, round, rank)) WITHOUT ROWID""",
+    # what tells the images of a split, which episodes speak of by number, from others
+    "image_set": "(split TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID",
+    "saved": "(only INTEGER PRIMARY KEY CHECK (only = 1), token TEXT NOT NULL)",
+}
+# Few of millions of pairs are confused more than this; a view that these few can fill reads no others.
+HOT_PAIR = "low_high + high_low > 0.2 * (n + 1)"
+_HOT_INDEX = f"CREATE INDEX pair_hot ON pair_total (phase, low_high, high_low, n) WHERE {HOT_PAIR}"
+
+# What a writer adds to a ledger of each older format; a reader takes it as it is.
+_LATER: dict[int, Callable[[sqlite3.Connection], object]] = {
+    1: lambda connection: connection.execute("ALTER TABLE episode ADD COLUMN wrong BLOB"),
+    2: lambda connection: connection.execute(f"CREATE TABLE image_set {TABLES['image_set']}"),
+    3: add_squares,
+}
+
+PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart within it
+    "round_span": "round",
+    "class_total": "class",
+    "class_round": "round, class",
+    "pair_total": "low, high",
+    "task_total": "classes",
+    "round": "round",
+    "round_weight": "round, rank",
+}
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Opens or makes the ledger at `path` and begins its one open transaction.
+
+    The journal is a write-ahead log: readers go on seeing the last commit. A commit that returned survives
+    the machine losing power (`synchronous=FULL`), as the checkpoint does that is saved with it: one that
+    NORMAL undid would leave the ledger behind its checkpoint. Commits are as rare as checkpoints.
+
+    On network file systems, where processes share no memory for such a log, and where SQLite refuses one, a
+    rollback journal takes its place, and a warning says so: then a commit waits for readers.
+
+    Raises UserError if the file is no ledger, one of another version, or another process is writing it.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise UserError(f"{path}: the ledger cannot be opened ({error})") from None
+    with _closed_unless_ready(connection, path):
+        new = _is_blank(connection)
+        if not new:
+            _check(connection, path)
+        _choose_journal(connection, path)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(
+            "PRAGMA cache_size = -65536"
+        )  # 64 MiB: the aggregates of a long run stay in memory
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("BEGIN IMMEDIATE")
+        if new:
+            for name, columns in TABLES.items():
+                connection.execute(f"CREATE TABLE {name} {columns}")
+            connection.execute(_HOT_INDEX)
+            connection.execute("INSERT INTO saved VALUES (1, '')")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+        elif (found := _pragma(connection, "user_version")) < VERSION:
+            for older in range(found, VERSION):
+                _LATER[older](connection)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+    return connection
+
+
+def _choose_journal(connection: sqlite3.Connection, path: Path) -> None:
+    """A write-ahead log where it works; see `connect_writer`."""
+    kind = network_kind(path)
+    if kind is None:
+        try:
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
+                return
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                raise
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute(
+        "PRAGMA cache_spill = OFF"
+    )  # else a full cache would lock readers out until the commit
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    where = f"on a network file system ({kind})" if kind else "where SQLite cannot keep a write-ahead log"
+    _log.warning(
+        "%s: lies %s: it is written with a rollback journal, so that views may have to wait while training "
+        "saves, and training while they read",
+        path,
+        where,
+    )
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Opens the ledger at `path` for reading alone; everything read is of one moment, the last commit.
+
+    Raises UserError if there is no file, or it is empty, no ledger, or one of another version.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no ledger; a stage that solves episodes writes it")
+    try:
+        connection = _open_to_read(path)
+    except sqlite3.DatabaseError as error:
+        raise UserError(_told(path, error)) from None
+    with _closed_unless_ready(connection, path):
+        if _is_blank(connection):
+            raise UserError(f"{path}: the ledger is empty; a stage that solves episodes fills it")
+        _check(connection, path)
+        connection.execute("BEGIN")
+    return connection
+
+
+@contextmanager
+def _closed_unless_ready(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Closes the connection where getting it ready fails, and says of a damaged file what it is."""
+    with ExitStack() as unless_ready:
+        unless_ready.callback(connection.close)
+        try:
+            yield
+        except (
+            sqlite3.DatabaseError,
+            TypeError,
+            ValueError,
+        ) as error:  # the latter: of BLOBs that do not fit
+            raise UserError(_told(path, error)) from None
+        unless_ready.pop_all()
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    address = path.absolute().as_uri()
+    # Not mode=ro, which would leave the log's files behind: the last to close, if it may, tidies them away.
+    connection = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    with ExitStack() as unless_ready:
+        unless_ready.callback(connection.close)
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            log = path.with_name(path.name + "-wal")
+            if log.exists() and log.stat().st_size:
+                raise
+            # A folder that may not be written, or a full disk, has no room for the log's index; without a log
+            # (or with the empty one that this very attempt has made), no writer.
+            return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+        unless_ready.pop_all()
+    return connection
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return tables == 0 and _pragma(connection, "application_id") == 0
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if _pragma(connection, "application_id") != _APPLICATION:
+        raise UserError(f"{path}: this SQLite file is no ledger of hard tasks")
+    found = _pragma(connection, "user_version")
+    if found not in {*_LATER, VERSION}:
+        raise UserError(f"{path}: the ledger has format {found}, and this program reads format {VERSION}")
+
+
+def _told(path: Path, error: Exception) -> str:
+    if "locked" in str(error) or "busy" in str(error):
+        return f"{path}: another process is writing this ledger; stop it first"
+    if "not a database" in str(error):
+        return f"{path}: this file is no ledger"
+    return f"{path}: the ledger cannot be opened ({error})"
+
+
+ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_CLASS = """
+    INSERT INTO class_total VALUES (?1, ?2, ?3, ?4, 1, ?5, ?4 * ?4) ON CONFLICT DO UPDATE SET
+    queries = queries + excluded.queries, correct = correct + excluded.correct,
+    draws = draws + 1, hard = hard + excluded.hard, squares = squares + excluded.squares"""
+ADD_CLASS_ROUND = """
+    INSERT INTO class_round VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?5 * ?5) ON CONFLICT DO UPDATE SET
+    queries = queries + excluded.queries, correct = correct + excluded.correct,
+    draws = draws + 1, hard = hard + excluded.hard, squares = squares + excluded.squares"""
+ADD_PAIR = """
+    INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
+    low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
+ADD_TASK = """
+    INSERT INTO task_total VALUES (?, ?, ?, ?, ?, ?, 1, ?, NULL, NULL) ON CONFLICT DO UPDATE SET
+    last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
+ADD_SPAN = """
+    INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"""
+ADD_ROUND = "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -1,0 +1,163 @@
+"""What is answered to each picture, as rows: for a table, a spreadsheet, a program."""
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mtl.data.prefetch import Unread
+from mtl.errors import one_line
+from mtl.own_images.classifier import Answers
+
+#: Whether a picture that is answered is a support picture, to the pixel ("same") or nearly ("near").
+Support = Literal["", "same", "near"]
+
+NONE = "none of these"  # the class of a picture that is more likely of none than of one
+_NAMED = 12  # classes that a sentence names
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes text that begins with one of these
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The answer to one picture.
+
+    Where `none` is asked, all are probabilities among the classes and none of them together.
+    """
+
+    file: str
+    answer: str  # a class, or NONE
+    probability: float  # calibrated: of answers with 0.8 four of five are right
+    runner_up: str  # the most probable class beside the answer
+    runner_up_probability: float
+    none: float | None  # the probability of being of none of the classes; None: not asked
+    support: Support = ""  # whether it is a support picture, or nearly shows what one shows
+
+    @property
+    def margin(self) -> float:
+        """By how much the answer leads."""
+        return self.probability - self.runner_up_probability
+
+    def columns(self) -> dict[str, Any]:
+        """By the names that columns have in files; `support_picture` where there is something to say."""
+        known: dict[str, Any] = {
+            "file": self.file,
+            "class": self.answer,
+            "probability": self.probability,
+            "runner_up": self.runner_up,
+            "runner_up_probability": self.runner_up_probability,
+            "margin": self.margin,
+        }
+        if self.none is not None:
+            known["none"] = self.none
+        return {**known, "support_picture": self.support} if self.support else known
+
+
+def rows(
+    files: Sequence[object], answers: Answers, classes: Sequence[str], support: Sequence[Support] = ()
+) -> list[Row]:
+    """The answers to B files, which may be support pictures.
+
+    The class is NONE where that has more than even odds; else it is the most probable one.
+    """
+    of_none = answers.none
+    joint = answers.probabilities if of_none is None else answers.probabilities * (1 - of_none)[:, None]
+    shares, places = (found.tolist() for found in joint.topk(2))
+    nones = [None] * len(places) if of_none is None else of_none.tolist()
+    made = []
+    known = support or [""] * len(places)
+    each = zip(files, places, shares, nones, known, strict=True)
+    for file, (first, second), (most, next_), none, of_support in each:
+        if none is not None and none > 0.5:
+            made.append(Row(str(file), NONE, none, classes[first], most, none, of_support))
+        else:
+            made.append(Row(str(file), classes[first], most, classes[second], next_, none, of_support))
+    return made
+
+
+def percent(share: float) -> str:
+    """A probability as people read it; certainty is only said where it is."""
+    if 0 < share < 0.01:
+        return "<1 %"
+    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def told(answered: Sequence[Row], asked: int) -> str:
+    """How many pictures got which answer, in a sentence; `asked`: how many there were.
+
+    Support pictures are not counted: a classifier knows the answers to them.
+    """
+    new = new_ones(answered)
+    found = Counter(row.answer for row in new).most_common()
+    named = ", ".join(f"{one_line(name)} {count:,}" for name, count in found[:_NAMED])
+    more = f" and {len(found) - _NAMED:,} classes more" if len(found) > _NAMED else ""
+    of = "" if len(answered) == asked else f" of {asked:,}"
+    plural = "picture" if asked == 1 else "pictures"
+    counts = f": {named}{more}" if new else ""
+    return f"{len(answered):,}{of} {plural} answered{counts}.{_told_of_support(answered)}"
+
+
+def new_ones(answered: Sequence[Row]) -> list[Row]:
+    """Those that are no support pictures."""
+    return [row for row in answered if row.support != "same"]
+
+
+def _told_of_support(answered: Sequence[Row]) -> str:
+    same, near = (sum(row.support == kind for row in answered) for kind in ("same", "near"))
+    lines, left = "", "; they are not counted" if same < len(answered) else ""
+    if same:
+        lines += (
+            f" {same:,} of the {len(answered):,} pictures {'is a' if same == 1 else 'are'} support "
+            f"{'picture' if same == 1 else 'pictures'}: their answers say nothing about new ones{left}."
+        )
+    if near:
+        lines += f" {near:,} {'shows' if near == 1 else 'show'} nearly the same as a support picture."
+    return lines
+
+
+def least_sure(answered: Sequence[Row]) -> list[Row]:
+    """The same rows, least probable first; equals by their file."""
+    return sorted(answered, key=lambda row: (row.probability, row.file))
+
+
+def to_csv(answered: Sequence[Row], unread: Sequence[Unread], open_set: bool) -> bytes:
+    """A table that spreadsheets open right: UTF-8, marked as such where it is not plain ASCII.
+
+    Probabilities have six decimals. Files that could not be read come last, with empty cells. Text that a
+    spreadsheet would compute is led by an apostrophe, or by ./ where it is a file; bytes of a name that are
+    no text are written as backslashes and numbers.
+    """
+    text = io.StringIO(newline="")
+    support: Support = "same" if any(row.support for row in answered) else ""
+    names = list(Row("", "", 0, "", 0, 0 if open_set else None, support).columns())
+    table = csv.DictWriter(text, names, restval="", lineterminator="\r\n")
+    table.writeheader()
+    for row in answered:
+        table.writerow({name: _cell(name, value) for name, value in row.columns().items()})
+    table.writerows({"file": _cell("file", str(one.file))} for one in unread)
+    whole = text.getvalue()
+    return whole.encode("utf-8" if whole.isascii() else "utf-8-sig", "backslashreplace")
+
+
+def _cell(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    text = str(value)
+    if text.startswith(_FORMULA):
+        return os.path.join(".", text) if name == "file" else f"'{text}"
+    return text
+
+
+def to_json(answered: Sequence[Row], unread: Sequence[Unread], classes: Sequence[str], asked: int) -> bytes:
+    """All that is known, with probabilities as they are; `asked`: how many pictures there are."""
+    tree = {
+        "asked": asked,
+        "classes": list(classes),
+        "answers": [row.columns() for row in answered],
+        "skipped": [{"file": str(one.file), "why": one.why} for one in unread],
+    }
+    # A name that is no Unicode has halves of surrogate pairs, which become JSON's own escapes for them.
+    return (json.dumps(tree, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")

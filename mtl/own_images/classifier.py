@@ -1,0 +1,88 @@
+"""A classifier of a person's own classes: fitted to a support set, it answers features."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mtl.models.heads import LinearHead
+from mtl.own_images.embedder import Embedder
+from mtl.own_images.leave_one_out import HeldOut, leave_out
+from mtl.own_images.near_views import find_views
+from mtl.own_images.open_set import OpenSet, fit_open_set
+from mtl.own_images.support import Support
+from mtl.own_images.temperature import fit_temperature
+
+#: What the names of classes stand for, where a program gave them and not a folder.
+LabelKind = Literal["str", "int", "float", "bool"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What is answered to B images."""
+
+    probabilities: Tensor  # (B, N) float64, calibrated; each row sums to 1
+    none: Tensor | None  # (B,) float64: the probability of being of none of the classes; None: not asked
+
+    def classes(self) -> Tensor:
+        """(B,) the most probable class."""
+        return self.probabilities.argmax(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A base learner adapted to a support set, with what it knows of its own errors."""
+
+    embedder: Embedder
+    support: Support
+    head: LinearHead  # of T = 1 task
+    held_out: HeldOut  # its answers to its own support images, one of each view: rows of `views`
+    temperature: float  # logits are divided by it
+    open_set: OpenSet | None  # None: no class has two views, so nothing is known of unlike ones
+    label_kind: LabelKind = "str"
+    label_dtype: str = ""  # of numpy, where labels are numbers that a program gave
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.support.classes
+
+    @property
+    def views(self) -> Support:
+        """One support image of each view: what the classifier can be tested with."""
+        return self.support.by_view()
+
+    @torch.no_grad()
+    def answer(self, features: Tensor, open_set: bool = False) -> Answers:
+        """Answers to embedded features (B, D).
+
+        Raises:
+            ValueError: `open_set` is asked of a classifier that has none.
+        """
+        logits = self.head(self.embedder.base_learner.towards(features)[None])[0]
+        probabilities = torch.softmax(logits.double() / self.temperature, -1)
+        if not open_set:
+            return Answers(probabilities, None)
+        if self.open_set is None:
+            raise ValueError("no class has two different images, so that unlike images cannot be told")
+        return Answers(probabilities, self.open_set.none(features))
+
+
+@torch.no_grad()
+def fit(embedder: Embedder, support: Support) -> Fitted:
+    """Adapts to a support set, and asks it for its own images in turn.
+
+    Near copies count as one image, whose feature is the mean of theirs. In turn means by view: an image is
+    answered without its copies.
+
+    Raises:
+        ValueError: there is only one class, or a learned start serves another number of them.
+    """
+    if support.way < 2:
+        raise ValueError("a classifier needs two classes or more")
+    base_learner, support = embedder.base_learner, find_views(support)
+    views = support.by_view()
+    head = base_learner.classifier(support.view_means()[None], views.labels[None], views.way)
+    held_out = leave_out(base_learner, views.features, views.labels, views.way)
+    temperature = fit_temperature(held_out, views, embedder.temperatures)
+    return Fitted(embedder, support, head, held_out, temperature, fit_open_set(views))

@@ -1,0 +1,233 @@
+"""From images to embedded features, for whatever classes: what a run leaves to those who use it."""
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from mtl.config import Backbone, Config, Head, Runtime
+from mtl.data import load_splits
+from mtl.data.augment import Normalise
+from mtl.data.ink import Ink, from_plain, ink_of_set, known_ink
+from mtl.data.levels import FULL, top_of
+from mtl.errors import UserError
+from mtl.learners import MetaTransfer
+from mtl.models.backbones import build_backbone
+from mtl.models.heads import BaseLearner
+from mtl.models.scale_shift import fold_scale_shift
+from mtl.runtime import checkpoints
+from mtl.runtime.devices import Device, choose_device
+from mtl.runtime.json_files import read_json
+from mtl.runtime.precision import recorded_precision, settle_precision
+from mtl.runtime.progress import tell
+from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import generator
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to an image before the backbone.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    size: int  # the middle square, scaled to so many pixels a side
+    channels: int  # 1: grey, 3: colour
+    mean: tuple[float, ...]  # of each channel, pixels in [0, 1]; three of them make a grey image one of three
+    std: tuple[float, ...]
+    mirror: bool  # features are the mean of those of an image and of its mirror image
+    ink: Ink | None = None  # of the training images; None where they share none, or nothing is known of it
+    levels: int | None = None  # the grey value of more than 8 bits that is white; None: not yet known
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.channels not in {1, 3}:
+            raise ValueError("images have a positive size and 1 or 3 channels")
+        if len(self.mean) != len(self.std) or len(self.mean) not in {self.channels, 3}:
+            raise ValueError("mean and std have a number for each channel")
+        if not all(math.isfinite(x) for x in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise ValueError("mean and std must be finite, and std positive")
+        if self.levels is not None and self.levels < 1:
+            raise ValueError("levels must be positive")
+
+    @property
+    def top(self) -> int:
+        """The grey value that is white."""
+        return FULL if self.levels is None else self.levels
+
+    @property
+    def grayscale(self) -> bool:
+        return self.channels == 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which network an embedder is, so that it can be built again."""
+
+    run: str
+    backbone: Backbone
+    head: Head
+    way: int  # of meta-training: a learned start of the base learner serves this many classes alone
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A trained backbone and base learner, with what an image goes through before them.
+
+    Scaling and shifting is folded into the layers, so that nothing of training is left in the network.
+    """
+
+    learner: MetaTransfer
+    base_learner: BaseLearner  # that of the learner, on the CPU: it adapts there
+    preparation: Preparation
+    origin: Origin
+    device: Device
+    temperatures: tuple[tuple[int, float], ...] = ()  # (shot, temperature) as validation tasks have it
+
+    @staticmethod
+    def of(
+        learner: MetaTransfer,
+        preparation: Preparation,
+        origin: Origin,
+        temperatures: Sequence[tuple[int, float]] = (),
+    ) -> "Embedder":
+        """Takes over a learner, and folds its scaling and shifting into the layers."""
+        fold_scale_shift(learner.backbone)
+        learner.requires_grad_(False)
+        base_learner = deepcopy(learner.base_learner).cpu()
+        return Embedder(learner, base_learner, preparation, origin, learner.device, tuple(temperatures))
+
+    def with_levels(self, top: int | None) -> "Embedder":
+        """The same, with another value that is white in pictures of more than 8 bits."""
+        return replace(self, preparation=replace(self.preparation, levels=top))
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images are best passed together."""
+        return self.device.images_at_once(self.preparation.size)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) uint8 to embedded features (B, D), float32 on the CPU.
+
+        Raises:
+            ValueError: the images are others than the network takes.
+        """
+        prepared = self.preparation
+        wanted = (prepared.channels, prepared.size, prepared.size)
+        if images.dtype != torch.uint8 or images.shape[1:] != wanted:
+            raise ValueError(f"images must be uint8 of shape (B, {', '.join(map(str, wanted))})")
+        self.learner.set_mode(training=False)
+        normalise = Normalise(prepared.mean, prepared.std)
+        parts = [
+            self.learner.features(normalise(part.to(self.device.torch_device)), prepared.mirror).cpu()
+            for part in torch.split(images, self.images_at_once)
+        ]
+        return torch.cat(parts)
+
+
+class _Calibration(BaseModel):
+    """calibration.json; `evaluate` finds temperatures from 0.02 to 55."""
+
+    temperatures: dict[
+        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}$")],  # shots
+        Annotated[float, Field(gt=1e-3, lt=1e3)],
+    ]
+    network: str
+
+
+def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
+    """The meta-trained network of a run, or its pretrained one where nothing is meta-trained yet.
+
+    Args:
+        path: the folder of the run, wherever it has been moved to.
+        runtime: where the network is to run; None: on the best device there is. The precision is the run's.
+
+    Raises:
+        UserError: it is no run, nothing is pretrained, files of it do not fit each other, or its learner
+            needs to be asked in episodes.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config()
+    _require_plain(folder, config)
+    pretrained = checkpoints.read(folder.pretrain, f"run_meta.py pretrain makes it, run={config.run}")
+    folder.require_recorded(pretrained)
+    meta = checkpoints.read(folder.meta) if folder.meta.exists() else None
+    if meta is not None:
+        folder.require_recorded(meta)
+    temperatures = _temperatures(folder, "pretrained" if meta is None else "meta-trained")
+    size, channels = _shape(folder, config, pretrained)
+    network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))
+    network.load_state_dict(pretrained["backbone"])
+    here = replace(config, runtime=replace(runtime or Runtime(), precision=config.runtime.precision))
+    device = choose_device(settle_precision(here, recorded_precision(meta or pretrained)).runtime)
+    learner = MetaTransfer(network, config.meta, device)
+    if meta is not None:
+        learner.load_state_dict(meta["learner"])
+    mean, std = (tuple(pretrained["normalise"][name]) for name in ("mean", "std"))
+    images = pretrained.get("images", {})
+    ink = from_plain(images["ink"]) if "ink" in images else _ink_of_older(folder, config, size)
+    levels = images.get("levels") or top_of([], config.data.levels)
+    preparation = Preparation(size, channels, mean, std, config.evaluate.mirror, ink, levels)
+    origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way)
+    return Embedder.of(learner, preparation, origin, temperatures)
+
+
+def _require_plain(folder: RunFolder, config: Config) -> None:
+    """Checks that an image has one feature, whatever else is asked with it."""
+    for key, value, served in (
+        ("meta.algorithm", config.meta.algorithm, ("mtl",)),
+        ("meta.batch_norm", config.meta.batch_norm, ("frozen", "update")),
+    ):
+        if value not in served:
+            raise UserError(
+                f"{folder.path}: was trained with {key} = {value}, whose answers depend on whole episodes; "
+                f"own images are answered by runs with {key} = {' or '.join(served)}"
+            )
+
+
+def _shape(folder: RunFolder, config: Config, pretrained: dict[str, Any]) -> tuple[int, int]:
+    """Side and channels of the images; older checkpoints leave them to the image set."""
+    if "images" in pretrained:
+        return int(pretrained["images"]["size"]), int(pretrained["images"]["channels"])
+    try:
+        train = load_splits(config.data, config.data.split_seed).train
+    except UserError as error:
+        raise UserError(
+            f"{folder.pretrain}: comes from a version that did not note the size of images, so that the set "
+            f"itself is needed once more: {error}"
+        ) from None
+    return train.size, train.channels
+
+
+def _ink_of_older(folder: RunFolder, config: Config, size: int) -> Ink | None:
+    """The ink of the training images, which older checkpoints do not note; known sets have a known one."""
+    if (known := known_ink(config.data, size)) is not None or config.data.name not in {
+        "image_folder",
+        "several",
+    }:
+        return known
+    try:
+        train = load_splits(replace(config.data, download=False), config.data.split_seed).train
+    except UserError:
+        tell(
+            f"{folder.pretrain}: comes from a version that did not note whether the training images are ink "
+            "on a plain ground, and they are not at data.root; pictures with the opposite ink are not noticed"
+        )
+        return None
+    return ink_of_set(train.images)
+
+
+def _temperatures(folder: RunFolder, network: str) -> list[tuple[int, float]]:
+    """(shot, temperature) that evaluation measured on validation tasks of this network; none before it."""
+    if not folder.calibration.exists():
+        return []
+    found = read_json(folder.calibration, _Calibration, "run evaluate again")
+    known = [(int(shot), float(t)) for shot, t in found["temperatures"].items()]
+    return known if found["network"] == network else []

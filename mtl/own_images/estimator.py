@@ -1,0 +1,314 @@
+"""The few-shot classifier as scikit-learn has classifiers.
+
+from mtl import FewShotClassifier
+
+classifier = FewShotClassifier.load("checkpoints/cifar_fs").fit(paths, labels)
+classifier.predict_proba(more_paths)
+classifier.save("things.fewshot")
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from mtl.config import Runtime
+from mtl.data.as_images import deep_values, image_list, prepared
+from mtl.data.class_names import nearly_same, require_told_apart
+from mtl.data.levels import told as told_of_levels
+from mtl.data.levels import top_of
+from mtl.data.own_picture import Change, told
+from mtl.data.prints import Prints, SeenBefore
+from mtl.errors import UserError
+from mtl.own_images import classifier_file as file
+from mtl.own_images.class_labels import checked, class_labels, kept_dtype, kind_of, none_label
+from mtl.own_images.classifier import Answers, Fitted, fit
+from mtl.own_images.embedder import Embedder, embedder_of_run
+from mtl.own_images.read_support import require_ways
+from mtl.own_images.support import Support
+from mtl.runtime.outputs import require_free
+from mtl.runtime.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Learns classes from a few images of each, with the network of a run.
+
+    Images are a sequence of paths or of PIL images, or a uint8 array (n, H, W) or (n, H, W, 3); labels are
+    texts, numbers or bools. Whatever is wrong with them is a ValueError, also a file that cannot be read.
+
+    With `open_set`, `predict` answers "none of these", or -1 where labels are numbers, for an image that is
+    more likely of none of the classes than of one. `predict_proba` says, as without it, how likely each class
+    is if it is one of them, and `predict_none_proba` how likely it is none.
+
+    A fitted classifier is kept by `save` and `load`, not by pickle.
+
+    Args:
+        run: the folder of a run, or a fitted classifier's file, whose network is then taken.
+        open_set: whether images may be of none of the classes.
+        device: "auto" (the best there is), "cpu", "cuda" or "mps".
+
+    Attributes:
+        classes_: (N,) sorted.
+        fitted_: the classifier itself.
+        views_: (n,) the view of each image that it was fitted to: near copies, such as the frames of a burst,
+            are one view. As groups of scikit-learn's GroupKFold they keep copies from testing each other.
+    """
+
+    def __init__(
+        self, run: str | os.PathLike[str] = "checkpoints/run", open_set: bool = False, device: str = "auto"
+    ) -> None:
+        self.run, self.open_set, self.device = run, open_set, device
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], open_set: bool = False, device: str = "auto") -> Self:
+        """A classifier that `save` or the command `fit` wrote, fitted; or that of a run, to be fitted.
+
+        Raises:
+            ValueError: it is neither, or damaged.
+        """
+        made = cls(run=path, open_set=open_set, device=device)
+        with _value_errors():
+            place = Path(os.path.expanduser(path))
+            if place.is_file():
+                return made._taking(file.load(place, made._runtime()))
+            RunFolder(place).read_config()
+        return made
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted classifier to a file, which the commands read as well; replaces what is there.
+
+        Raises:
+            NotFittedError: there is nothing to save yet.
+            ValueError: it cannot be written there.
+        """
+        check_is_fitted(self)
+        with _value_errors():
+            place = Path(os.path.expanduser(path))
+            require_free(place, overwrite=True)
+            file.save(self.fitted_, place)
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learns from images and the label of each.
+
+        Raises:
+            ValueError: images or labels are of no use, or `run` is none.
+        """
+        labels = checked(y)
+        images = _some(X)
+        check_consistent_length(images, labels)
+        classes, places = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
+        kind = kind_of(classes)
+        names = [str(label) for label in classes.tolist()]
+        with _value_errors():
+            require_told_apart(names, "labels")
+            for sentence in nearly_same(names):
+                _log.warning("%s", sentence)
+            embedder = _with_levels(self._embedder(), images)
+            require_ways(embedder, len(classes))
+            features, prints = _embedded(embedder, images)
+            support = Support.of(features, [names[place] for place in places], _sources(images), prints)
+            fitted = replace(fit(embedder, support), label_kind=kind, label_dtype=kept_dtype(labels))
+        if self.open_set:
+            _require_open_set(fitted, classes)
+        self.fitted_, self.classes_, self.views_ = fitted, classes, fitted.support.views.numpy()
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """(n,) the most probable class of each image; with `open_set` also that it is none.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: an image cannot be read, or classes do not go with `open_set`.
+        """
+        check_is_fitted(self)
+        return self._predicted(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of right answers to images that the classifier was not fitted to; nan where none is left.
+
+        Images that are, to the pixel, among those it was fitted to are left out, with a warning.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: as `predict`; or labels are of another number.
+        """
+        check_is_fitted(self)
+        images = _some(X)
+        check_consistent_length(images, y, sample_weight)
+        with _value_errors():
+            embedder = _with_levels(self.fitted_.embedder, images)
+            same = self._support_images(_embedded(embedder, images)[1])
+        new = [i for i, known in enumerate(same.tolist()) if not known]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[new]
+        if len(new) < len(images):
+            _warn(len(images) - len(new), len(images), "; they are left out of the score")
+        if not new:
+            return float("nan")
+        answers = self._predicted([images[i] for i in new])
+        return float(accuracy_score(np.asarray(y)[new], answers, sample_weight=weights))
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: an image cannot be read.
+        """
+        check_is_fitted(self)
+        return self._ordered(self._answers(X, False))
+
+    def predict_none_proba(self, X: Any) -> NDArray[np.float64]:
+        """(n,) the probability that an image is of none of the classes, whatever `open_set` says.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ValueError: an image cannot be read, or no class has two images to judge this by.
+        """
+        check_is_fitted(self)
+        none = self._answers(X, True).none
+        assert none is not None
+        return none.numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = tags.input_tags.three_d_array = tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __getstate__(self) -> Any:
+        if hasattr(self, "fitted_"):
+            raise TypeError("a fitted FewShotClassifier is not pickled or copied; save() and load() keep it")
+        return super().__getstate__()
+
+    def _taking(self, fitted: Fitted) -> Self:
+        self.fitted_, self.views_ = fitted, fitted.support.views.numpy()
+        self.classes_ = class_labels(fitted.classes, fitted.label_kind, fitted.label_dtype)
+        return self
+
+    def _runtime(self) -> Runtime:
+        if self.device not in _DEVICES:
+            raise ValueError(f"device: {self.device!r} is not allowed; allowed are {', '.join(_DEVICES)}")
+        return Runtime(device=self.device, keep_memory=False)  # type: ignore[arg-type]
+
+    def _embedder(self) -> Embedder:
+        path, runtime = Path(os.path.expanduser(self.run)), self._runtime()
+        return file.load(path, runtime).embedder if path.is_file() else embedder_of_run(path, runtime)
+
+    def _answers(self, images: Any, open_set: bool) -> Answers:
+        with _value_errors():
+            given = _some(images)
+            features, prints = _embedded(_with_levels(self.fitted_.embedder, given), given)
+            same = self._support_images(prints)
+            if same.any():
+                _warn(int(same.sum()), len(same))
+            return self.fitted_.answer(features, open_set)
+
+    def _predicted(self, images: Any) -> NDArray[Any]:
+        if self.open_set:
+            _require_open_set(self.fitted_, self.classes_)
+        answers = self._answers(images, self.open_set)
+        chosen: NDArray[Any] = self.classes_[self._ordered(answers).argmax(1)]
+        if answers.none is None:
+            return chosen
+        if chosen.dtype.kind == "u":
+            chosen = chosen.astype(np.int64)  # which has room for -1
+        return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
+
+    def _support_images(self, prints: Prints) -> Tensor:
+        """(n,) bool: which images the classifier was fitted to."""
+        same: Tensor = SeenBefore(self.fitted_.support.prints)(prints)[0]
+        return same
+
+    def _ordered(self, answers: Answers) -> NDArray[np.float64]:
+        """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
+        fitted = self.fitted_
+        place = {name: i for i, name in enumerate(fitted.classes)}
+        columns = [place[str(label)] for label in self.classes_.tolist()]
+        ordered: NDArray[np.float64] = answers.probabilities.numpy()[:, columns]
+        return ordered
+
+
+def _some(images: Any) -> Sequence[Any]:
+    found = image_list(images)
+    if not len(found):
+        raise ValueError("there are no images: 0 sample(s), and at least 1 is needed")
+    return found
+
+
+def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
+    """Takes grey values of more than 8 bits as the classifier does, or as these images need it."""
+    if embedder.preparation.levels is not None:
+        return embedder
+    deep = deep_values(images)
+    top = top_of(deep)
+    for sentence in told_of_levels(top, len(deep)):
+        _log.warning("%s", sentence)
+    return embedder.with_levels(top)
+
+
+def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints]:
+    """Features (n, D), and what the images are recognised by."""
+    wanted = embedder.preparation
+    at_once = min(embedder.images_at_once, 256)
+    changes: list[Change] = []
+    batches = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
+    parts = [(embedder(batch), Prints.of(batch)) for batch in batches]
+    for sentence in told(changes, wanted.ink, wanted.top):
+        _log.warning("%s", sentence)
+    return torch.cat([features for features, _ in parts]), Prints.joined([prints for _, prints in parts])
+
+
+def _warn(same: int, count: int, then: str = "") -> None:
+    text = (
+        f"{same:,} of the {count:,} images are support images: their answers say nothing about new ones{then}"
+    )
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+def _sources(images: Sequence[Any]) -> list[str]:
+    return [os.fspath(x) if isinstance(x, str | os.PathLike) else f"image {i}" for i, x in enumerate(images)]
+
+
+def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
+    """
+    Raises:
+        ValueError: unlike images cannot be told, or there is no label for them.
+    """
+    if fitted.open_set is None:
+        raise ValueError(
+            "open_set: needs a class with two images, near copies aside, to judge by how much alike they are"
+        )
+    answer = none_label(fitted.label_kind)
+    if fitted.label_kind == "bool" or answer in classes.tolist():
+        raise ValueError(
+            f"open_set: labels must be texts or numbers, none of them {answer!r}, the answer itself"
+        )
+    if classes.dtype.kind == "u" and int(classes.max()) > np.iinfo(np.int64).max:
+        raise ValueError("open_set: labels beyond the range of int64 leave no room for -1, the answer itself")
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """What is a user's mistake elsewhere is a ValueError to those who use scikit-learn."""
+    try:
+        yield
+    except UserError as error:
+        raise ValueError(str(error)) from None

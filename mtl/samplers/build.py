@@ -1,0 +1,110 @@
+"""The sampler that a config names."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from mtl.config import Config
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import TaskSampler
+from mtl.errors import UserError
+from mtl.runtime.seeds import derive_seed
+from mtl.samplers.all_pairs import AllPairsSampler
+from mtl.samplers.boosted import BoostedSampler
+from mtl.samplers.boosting import BoostRule
+from mtl.samplers.class_pair import ClassPairSampler
+from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
+from mtl.samplers.meta_batch import MetaBatchSampler
+from mtl.samplers.mixed import EasySampler, MixedSampler, RandomPoolSampler
+from mtl.samplers.multi_dataset_sampler import Part, SeveralSetsSampler
+from mtl.samplers.ranked_candidates import SelfPacedSampler, UniformDifficultySampler
+from mtl.samplers.recall_based import LearningProgressSampler, PosteriorSampler
+from mtl.samplers.within_group import WithinGroupSampler
+
+MIXED: dict[str, type[MixedSampler]] = {
+    "all_pairs": AllPairsSampler,
+    "boosted": BoostedSampler,
+    "class_pair": ClassPairSampler,
+    "fisher": FisherSampler,
+    "learning_progress": LearningProgressSampler,
+    "neighbours": NeighboursSampler,
+    "posterior": PosteriorSampler,
+    "self_paced": SelfPacedSampler,
+}
+POOLED: dict[str, type[MetaBatchSampler]] = {
+    "meta_batch": MetaBatchSampler,
+    "random_pool": RandomPoolSampler,
+    "easy": EasySampler,
+}
+
+
+def meta_steps(config: Config) -> int:
+    """Training steps in all: hard meta-batches on top of `meta.steps` are counted in.
+
+    `hard_tasks.budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns
+    out too small: the rounds then come the sooner, and the training ends after as many updates.
+    """
+    hard, meta = config.hard_tasks, config.meta
+    if hard.sampler not in POOLED or hard.budget == "inside":
+        return meta.steps
+    return meta.steps + meta.steps // hard.collect * -(-_hard_tasks(config) // meta.tasks)
+
+
+def _hard_tasks(config: Config) -> int:
+    """K': hard tasks of a round."""
+    hard = config.hard_tasks
+    return hard.hard if hard.hard_batches is None else hard.hard_batches * config.meta.tasks
+
+
+def build_sampler(
+    config: Config,
+    index: ClassIndex,
+    groups: Sequence[str] | None = None,
+    domains: Tensor | None = None,
+) -> TaskSampler:
+    """The sampler of meta-training; all of them share one stream of uniform episodes.
+
+    Args:
+        config: of the run.
+        index: the base images that episodes may use.
+        groups: of the base classes (C,), where the image set has them.
+        domains: the image set of each base class (C,) int64, where there are several.
+
+    Raises:
+        UserError: the sampler needs groups, and the image set has none.
+    """
+    hard, meta = config.hard_tasks, config.meta
+    seed = derive_seed(config.seed, "meta-train")
+    if domains is None or int(domains.max()) == 0:
+        return _of_one_set(config, index, groups, seed)
+    parts = []
+    for number in range(int(domains.max()) + 1):
+        classes = (domains == number).nonzero().flatten()
+        own = index.select(classes)
+        named = None if groups is None else [groups[c] for c in classes.tolist()]
+        sampler = _of_one_set(config, own, named, derive_seed(seed, "set", number))
+        parts.append(Part(sampler, classes, int(own.counts.sum())))
+    rule = BoostRule(meta.way, hard.rate, hard.forget, hard.floor, hard.cap)
+    return SeveralSetsSampler(parts, meta.sets, rule, hard.every, seed)
+
+
+def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> UniformSampler:
+    hard, meta = config.hard_tasks, config.meta
+    shape = (meta.way, meta.shot, meta.queries, seed)
+    episodes = meta_steps(config) * meta.tasks
+    if hard.sampler == "within_group":
+        if groups is None:
+            raise UserError(
+                f"hard_tasks.sampler: within_group needs classes that are sorted into groups; the image set "
+                f"{config.data.name} has none"
+            )
+        return WithinGroupSampler(index, hard, *shape, episodes, groups)
+    if hard.sampler in MIXED:
+        return MIXED[hard.sampler](index, hard, *shape, episodes)
+    if hard.sampler in POOLED:
+        return POOLED[hard.sampler](index, replace(hard, hard=_hard_tasks(config)), *shape)
+    if hard.sampler == "uniform_difficulty":
+        return UniformDifficultySampler(index, hard, *shape)
+    return UniformSampler(index, *shape)

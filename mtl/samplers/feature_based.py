@@ -1,0 +1,123 @@
+"""What samplers share that look at the features of the classes every so often."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtl.runtime.seeds import generator
+from mtl.samplers.mixed import MixedSampler
+from mtl.samplers.ranked_candidates import draw_candidates, draw_ranked
+
+
+class SurveyedSampler(MixedSampler):
+    """Asks every `every` steps for the features of `look` images of each class, other ones each time.
+
+    Args: as of MixedSampler; of the config `every`, `look`.
+    """
+
+    def prepare(self) -> None:
+        self.surveys = 0
+
+    def survey(self, step: int) -> Tensor | None:
+        """(C · images,): those of class 0 first. A class with fewer images than `look` limits them all."""
+        if step % self.config.every:
+            return None
+        per_class = min(self.config.look, int(self.index.counts.min()))
+        return self.looked_at(per_class, generator(self.seed, "survey", self.surveys)).flatten()
+
+    def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
+        """(C, images) of every class, `per_class` or fewer."""
+        return self.index.draw_images(torch.arange(len(self.index)), per_class, random)
+
+    def take_survey(self, features: Tensor) -> None:
+        self.surveys += 1
+        self.look(features.float().cpu().view(len(self.index), -1, features.shape[-1]))
+
+    def look(self, features: Tensor) -> None:
+        """Takes in the features (C, images, D)."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        return self.surveys > 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "surveys": self.surveys}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.surveys = int(state["surveys"])
+
+
+class NeighboursSampler(SurveyedSampler):
+    """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
+
+    Args: as of SurveyedSampler; of the config `neighbours`, M: at least N − 1, at most all others; 3 N where
+    it is None.
+    """
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.nearest = torch.empty(0, dtype=torch.int64)  # (C, M)
+
+    def look(self, features: Tensor) -> None:
+        centres = F.normalize(features.mean(1), dim=-1)
+        wanted = self.config.neighbours or 3 * self.way
+        count = min(max(wanted, self.way - 1), len(centres) - 1)
+        rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
+        self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
+
+    def choose(self, number: int, random: torch.Generator) -> Tensor:
+        first = int(torch.randint(len(self.index), (), generator=random))
+        others = torch.randperm(self.nearest.shape[1], generator=random)[: self.way - 1]
+        return torch.cat([torch.tensor([first]), self.nearest[first, others]])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "nearest": self.nearest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.nearest = state["nearest"]
+
+
+def _nearest(centres: Tensor, rows: Tensor, count: int) -> Tensor:
+    """(R, count) int64: the classes with the highest cosine to each of `rows` (R,), itself left out."""
+    cosine = centres[rows] @ centres.T
+    cosine[torch.arange(len(rows)), rows] = -torch.inf
+    return cosine.topk(count).indices
+
+
+class FisherSampler(SurveyedSampler):
+    """One of the hardest `part` of uniform candidates, by (mean of s_i) / (mean of ‖μ_i − μ_j‖², i ≠ j).
+
+    μ_i is a class's centre and s_i the mean squared distance of its images to it, with n − 1.
+
+    Args: as of SurveyedSampler; of the config `candidates`, `part`.
+    """
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.centres, self.scatter = torch.empty(0), torch.empty(0)  # (C, D), (C,)
+
+    def look(self, features: Tensor) -> None:
+        self.centres = features.mean(1)
+        self.scatter = features.var(1).sum(-1)
+
+    def choose(self, number: int, random: torch.Generator) -> Tensor:
+        candidates = draw_candidates(self.index, self.config.candidates, self.way, random)
+        return draw_ranked(candidates, self.ratio(candidates), 1 - self.config.part, 1.0, random)
+
+    def ratio(self, tasks: Tensor) -> Tensor:
+        """(M,) the inverse Fisher ratio of the class sets (M, N)."""
+        between = torch.cdist(self.centres[tasks], self.centres[tasks]).square().sum((1, 2))
+        pairs = tasks.shape[1] * (tasks.shape[1] - 1)
+        return self.scatter[tasks].mean(1) / (between / pairs).clamp_min(torch.finfo(between.dtype).tiny)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "centres": self.centres, "scatter": self.scatter}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.centres, self.scatter = state["centres"], state["scatter"]

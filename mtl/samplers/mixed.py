@@ -1,0 +1,168 @@
+"""What most samplers are: uniform episodes, and among them a share of chosen ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from mtl.config import HardTasks
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.runtime.seeds import generator
+from mtl.samplers.meta_batch import MetaBatchSampler
+
+
+class Memory(Protocol):
+    """What a sampler has learned, and a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+M = TypeVar("M", bound=Memory)
+
+
+class MixedSampler(UniformSampler):
+    """A share ρ of chosen episodes; a subclass says how they are chosen, and learns from outcomes.
+
+    ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them,
+    since the test distribution is uniform. Chosen episodes get fresh images, as uniform ones do.
+
+    Args:
+        index: the images to draw from.
+        config: the keys of `hard_tasks`.
+        way, shot, queries: N, K, Q.
+        seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
+        episodes: how many the training will draw in all.
+        groups: of the classes (C,), where a subclass asks for them.
+    """
+
+    #: Why a chosen episode was drawn, in the ledger's words.
+    reason = "hard"
+
+    def __init__(
+        self,
+        index: ClassIndex,
+        config: HardTasks,
+        way: int,
+        shot: int,
+        queries: int,
+        seed: int,
+        episodes: int,
+        groups: Sequence[str] = (),
+    ) -> None:
+        super().__init__(index, way, shot, queries, seed)
+        self.config, self.episodes, self.groups = config, episodes, groups
+        self.rounds = 0
+        self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
+        self.memories: dict[str, Memory] = {}
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Sets up what a subclass has besides."""
+
+    def remember(self, name: str, memory: M) -> M:
+        """Makes `memory` part of the sampler's state."""
+        self.memories[name] = memory
+        return memory
+
+    def share(self, number: int) -> float:
+        """ρ for episode `number`."""
+        progress = number / self.episodes
+        climb = min(1.0, progress / self.config.warm_up) if self.config.warm_up else 1.0
+        fall = min(1.0, (1 - progress) / self.config.fade) if self.config.fade else 1.0
+        return self.config.share * climb * max(0.0, fall)
+
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        random = generator(self.seed, "hard", number)
+        if not self.ready() or float(torch.rand((), generator=random)) >= self.share(number):
+            return super().episode(number)
+        return self.reason, *self.chosen(number, random)
+
+    def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Classes (N,) and images (N, K+Q) of a chosen episode."""
+        classes = self.choose(number, random)
+        return classes, self.index.draw_episode(classes, self.shot, self.queries, random)
+
+    def ready(self) -> bool:
+        """Whether enough is known to choose."""
+        return True
+
+    def choose(self, number: int, random: torch.Generator) -> Tensor:
+        """Classes (N,) of a chosen episode."""
+        raise NotImplementedError
+
+    def learn(self, batch: EpisodeBatch, outcome: Outcome) -> None:
+        """Takes in how a meta-batch went."""
+
+    def class_weights(self) -> Tensor | None:
+        """(C,) float64, sum 1: how likely each class is to be chosen; None where no class has a weight."""
+        return None
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
+        """Learns from a meta-batch; every `every` of them a round ends, which moves nothing by itself."""
+        self.learn(batch, outcome)
+        self.batches += 1
+        self.tasks += len(batch)
+        self.correct += float(outcome.accuracy.sum())
+        if self.batches < self.config.every:
+            return None
+        self.rounds += 1
+        weights = self.class_weights()
+        ended = Round(
+            self.rounds,
+            "class",
+            self.tasks,
+            self.correct / self.tasks,
+            self.share(self.drawn),
+            weights=weights,
+            members=None if weights is None else lambda units: units[:, None],
+        )
+        self.batches, self.tasks, self.correct = 0, 0, 0.0
+        return ended
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "rounds": self.rounds,
+            "batches": self.batches,
+            "tasks": self.tasks,
+            "correct": self.correct,
+            **{name: memory.state_dict() for name, memory in self.memories.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.rounds, self.batches = int(state["rounds"]), int(state["batches"])
+        self.tasks, self.correct = int(state["tasks"]), float(state["correct"])
+        for name, memory in self.memories.items():
+            memory.load_state_dict(state[name])
+
+
+class EasySampler(MetaBatchSampler):
+    """As MetaBatchSampler, from the classes with the highest accuracy. Where it helps, hardness does not."""
+
+    reason = "easy"
+
+    def picked(self, recall: Tensor, own: Tensor) -> int:
+        ranks = self.ranks(recall, own)
+        return ranks.index(max(ranks))
+
+
+class RandomPoolSampler(MetaBatchSampler):
+    """As MetaBatchSampler; each class of a pool is renamed to another, the same for all its mentions.
+
+    A pool has as many different classes as it would have had, and each counts as often.
+    """
+
+    reason = "random"
+
+    def pooled(self, failed: list[int]) -> list[int]:
+        distinct = sorted(set(failed))
+        random = generator(self.seed, "random pool", self.rounds)
+        others = self.index.draw_classes(len(distinct), random).tolist()
+        renamed = dict(zip(distinct, others, strict=True))
+        return [renamed[c] for c in failed]

@@ -1,0 +1,154 @@
+"""Episodes of several image sets: each meta-batch from one of them, drawn by a sampler of its own.
+
+Classes of different sets are told apart at a glance, so that a task across sets teaches little (Triantafillou
+et al., Meta-Dataset, ICLR 2020, draws each episode from one set as well).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.runtime.seeds import generator
+from mtl.samplers.boosting import BoostRule, boost
+
+Choice = Literal["uniform", "size", "boosted"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One set: the sampler of its classes, which counts them from 0, and how it stands in the whole."""
+
+    sampler: UniformSampler  # or what is derived from it, as all samplers are
+    classes: Tensor  # (C',) int64: the class of the whole that its class i is
+    images: int
+
+
+class SeveralSetsSampler:
+    """Chooses a set for each meta-batch, and leaves all else to the set's own sampler.
+
+    With `choice` uniform every set is equally likely, with size in proportion to its images. With boosted
+    the sets carry weights as tasks do in AdaBoost: after every `every` meta-batches those with the larger
+    mean error gain (`mtl.samplers.boosting.boost`); one that is met alone is held against nothing.
+
+    Which set a meta-batch is from follows from the seed, its number and the weights alone. Episodes and
+    rounds of all sets are counted through, so that a share which climbs and falls does so with the whole
+    training. Pools and surveys are those of the set whose turn it is, due by its own meta-batches.
+
+    Args:
+        parts: the sets.
+        choice: as above.
+        rule: of the boosting.
+        every: meta-batches from one update of the sets' weights to the next.
+        seed: of the choice.
+
+    Raises:
+        ValueError: no set, a set without images, or `every` below 1.
+    """
+
+    def __init__(self, parts: Sequence[Part], choice: Choice, rule: BoostRule, every: int, seed: int) -> None:
+        sizes = torch.tensor([part.images for part in parts], dtype=torch.float64)
+        if not len(sizes) or sizes.min() < 1 or every < 1:
+            raise ValueError(f"sets of {sizes.tolist()} images, every = {every}: all must be at least 1")
+        self.parts, self.choice, self.rule, self.every, self.seed = list(parts), choice, rule, every, seed
+        alike = torch.full_like(sizes, 1 / len(parts))
+        self.weights = sizes / sizes.sum() if choice == "size" else alike  # (S,)
+        self.errors = torch.zeros(2, len(parts), dtype=torch.float64)  # sums; tasks
+        self.drawn, self.episodes, self.rounds = 0, 0, 0  # meta-batches, their tasks, and rounds of all sets
+        self.steps = [0] * len(parts)  # meta-batches drawn of each set
+        self.testing = False  # the outcome that comes next is that of a pool
+        self.weighs = any(part.sampler.weighs for part in self.parts)
+
+    @property
+    def turn(self) -> int:
+        """The set that the next meta-batch is from."""
+        random = generator(self.seed, "turn", self.drawn)
+        return int(torch.multinomial(self.weights, 1, generator=random))
+
+    def pool(self, step: int) -> EpisodeBatch | None:
+        turn, part = self._now()
+        pool = part.sampler.pool(self.steps[turn])
+        self.testing = pool is not None
+        return None if pool is None else replace(pool, classes=part.classes[pool.classes])
+
+    def survey(self, step: int) -> Tensor | None:
+        turn, part = self._now()
+        return part.sampler.survey(self.steps[turn])
+
+    def take_survey(self, features: Tensor) -> None:
+        self._now()[1].sampler.take_survey(features)
+
+    def draw(self, tasks: int) -> EpisodeBatch:
+        _, part = self._now()
+        batch = part.sampler.draw(tasks)
+        self.episodes = part.sampler.drawn
+        return replace(batch, classes=part.classes[batch.classes])
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        return self._now()[1].sampler.weigh(losses)
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
+        """Hands the outcome to the set that was drawn; ends its turn, unless it was that of a pool.
+
+        Where a round of the set and an update of the sets' weights fall on one meta-batch, the set's is told.
+        """
+        turn, part = self._now()
+        own = replace(batch, classes=torch.searchsorted(part.classes, batch.classes))
+        ended = part.sampler.update(own, outcome)
+        if ended is not None:
+            ended = replace(ended, members=_in_the_whole(ended.members, part.classes))
+        if not self.testing:
+            self.errors[0, turn] += float((1 - outcome.accuracy.double()).sum())
+            self.errors[1, turn] += len(batch)
+            self.steps[turn] += 1
+            self.drawn += 1
+            if self.choice == "boosted" and self.drawn % self.every == 0:
+                boosted = self._boosted()
+                ended = boosted if ended is None else ended
+        self.testing = False
+        if ended is None:
+            return None
+        self.rounds += 1
+        return replace(ended, number=self.rounds)
+
+    def _now(self) -> tuple[int, Part]:
+        """The set whose turn it is, its sampler brought up to where the whole training is."""
+        turn = self.turn
+        self.parts[turn].sampler.drawn = self.episodes
+        return turn, self.parts[turn]
+
+    def _boosted(self) -> Round:
+        total, count = self.errors
+        step = boost(self.weights, total / count.clamp_min(1), count > 0, self.rule)
+        accuracy = 1 - float(total.sum() / count.sum())
+        self.weights, self.errors = step.weights, torch.zeros_like(self.errors)
+        return Round(0, "set", int(count.sum()), accuracy, 1.0, step.epsilon, step.alpha)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "parts": [part.sampler.state_dict() for part in self.parts],
+            "weights": self.weights,
+            "errors": self.errors.clone(),  # which is added to in place
+            "steps": list(self.steps),
+            "drawn": self.drawn,
+            "episodes": self.episodes,
+            "rounds": self.rounds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for part, own in zip(self.parts, state["parts"], strict=True):
+            part.sampler.load_state_dict(own)
+        self.weights, self.errors = state["weights"], state["errors"].clone()
+        self.steps = [int(step) for step in state["steps"]]
+        self.drawn, self.episodes, self.rounds = (int(state[k]) for k in ("drawn", "episodes", "rounds"))
+
+
+def _in_the_whole(
+    members: Callable[[Tensor], Tensor] | None, classes: Tensor
+) -> Callable[[Tensor], Tensor] | None:
+    """The classes of units (k, m), counted in the whole."""
+    return None if members is None else lambda units: classes[members(units)]

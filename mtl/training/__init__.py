@@ -1,0 +1,1 @@
+"""The loops of pretraining and meta-training, and what they work on."""

@@ -1,0 +1,164 @@
+"""One cell of a comparison: who answers what, and which tasks the judge draws."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from mtl.compare.judge import pair_confusions
+from mtl.compare.runs import answer, arm_cells, judge, train_arm
+from mtl.episodes.pairs import pair_index
+from mtl.errors import UserError
+from mtl.runtime import checkpoints
+from mtl.runtime.run_folder import RunFolder
+from mtl.training import meta_train
+from mtl.training.inference import solve_episodes
+from mtl.training.restore import meta_trained_learner, read_pretrained
+
+pytestmark = pytest.mark.usefixtures("few_validation_tasks")
+
+ONE, TWO = "3-way 1-shot", "3-way 2-shot"
+
+
+def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepared, guessing):
+    solve, seen = guessing
+    asked = []
+    for more in ({"seed": 3}, {"seed": 4}, {"meta": {"shot": 2, "lr": 0.5}}):
+        config, material, _ = prepared(**more)
+        seen.clear()
+        found = answer(solve, config, material, {})
+        assert list(found) == [ONE, TWO]
+        assert [e.shot for e in seen] == [1, 2]
+        assert all(torch.equal(found[n].classes, e.classes) for n, e in zip(found, seen, strict=True))
+        asked.append([e.image_indices() for e in seen])
+    for one, *others in zip(*asked, strict=True):
+        assert all(torch.equal(one, other) for other in others)
+
+
+def test_answers_are_to_other_tasks_than_those_of_an_evaluation(prepared, guessing):
+    config, material, _ = prepared(seed=0)
+    solve, _ = guessing
+    found = answer(solve, config, material, {})[ONE]
+    evaluated = material.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
+    assert not torch.equal(found.classes, evaluated.classes)
+
+
+def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared, guessing):
+    config, material, device = prepared()
+    judged = judge(config, material, device)
+    solve, asked = guessing
+    answered = {}
+
+    def noting(episodes):
+        answered[id(episodes)] = solve(episodes)
+        return answered[id(episodes)]
+
+    found = answer(noting, config, material, judged)
+    assert len(asked) == 4
+    for name, shot in ((ONE, 1), (TWO, 2)):
+        uniform = next(e for e in asked if e.shot == shot and e is not judged[name])
+        assert torch.equal(found[name].classes, uniform.classes)
+        assert torch.equal(found[name].recall, answered[id(uniform)].recall)
+        assert torch.equal(found[name].judged, answered[id(judged[name])].accuracy)
+        assert found[name].queries == 4
+
+
+def test_without_judged_tasks_there_are_none(prepared, guessing):
+    config, material, device = prepared()
+    none = dataclasses.replace(config, compare=dataclasses.replace(config.compare, judged_tasks=0))
+    assert judge(none, material, device) == {}
+    solve, asked = guessing
+    found = answer(solve, none, material, {})
+    assert [len(found[name].judged) for name in (ONE, TWO)] == [0, 0]
+    assert len(asked) == 2
+
+
+def test_judged_tasks_are_novel_classes_that_the_pretrained_backbone_confuses(prepared, novel_features):
+    config, material, device = prepared()
+    images = material.splits.test
+    confusions = pair_confusions(novel_features(config, material, device), images.labels, 6)
+    for name, batch in judge(config, material, device).items():
+        assert (len(batch), batch.way, batch.shot, batch.queries) == (25, 3, 1 if name == ONE else 2, 4)
+        assert (images.labels[batch.image_indices()].view(25, -1, 1) == batch.classes[:, None]).any(-1).all()
+        pairs = [pair_index(batch.classes[:, a], batch.classes[:, b], 6) for a, b in ((0, 1), (0, 2), (1, 2))]
+        assert confusions[torch.stack(pairs)].mean() > confusions.mean()
+
+
+def test_judged_tasks_follow_from_the_seed_and_the_pretrained_backbone_alone(prepared):
+    config, material, device = prepared()
+    first = judge(config, material, device)
+    again = judge(prepared(meta={"lr": 0.7}, hard_tasks={"share": 0.1})[0], material, device)
+    other = judge(prepared(seed=4)[0], material, device)
+    for name in (ONE, TWO):
+        assert torch.equal(first[name].image_indices(), again[name].image_indices())
+        assert not torch.equal(first[name].image_indices(), other[name].image_indices())
+
+
+def test_an_arm_starts_from_the_checkpoint_it_is_given_and_tells_its_best_validation_score(prepared):
+    base, material, _ = prepared()
+    config = dataclasses.replace(base, run="arm")
+    score = train_arm(config, RunFolder.of(base).pretrain, material, {})
+    folder = RunFolder.of(config)
+    assert folder.pretrain.read_bytes() == RunFolder.of(base).pretrain.read_bytes()
+    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert score == max(row["val"] for row in rows) == checkpoints.read(folder.meta)["score"]
+    assert not list(folder.path.glob("*.tmp"))
+
+
+def test_an_arm_that_has_ended_is_not_trained_again_but_not_taken_for_another_either(prepared, monkeypatch):
+    base, material, _ = prepared()
+    config, pretrained = dataclasses.replace(base, run="arm"), RunFolder.of(base).pretrain
+    score = train_arm(config, pretrained, material, {})
+
+    def failing(*_, **__):
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr(meta_train, "meta_step", failing)
+    assert train_arm(config, pretrained, material, {}) == score
+    other = dataclasses.replace(prepared(meta={"lr": 0.5})[0], run="arm")
+    with pytest.raises(UserError, match=r"was made with meta\.lr = 0\.001, but the config now says 0\.5"):
+        train_arm(other, pretrained, material, {})
+
+
+def test_an_arm_answers_with_the_learner_that_validation_chose(prepared):
+    base, material, device = prepared(meta={"lr": 0.05, "train": "all"})
+    config, judged = dataclasses.replace(base, run="arm"), judge(base, material, device)
+    train_arm(config, RunFolder.of(base).pretrain, material, {})
+    (cell,) = arm_cells(config, "an arm", material, device, judged)
+    folder = RunFolder.of(config)
+    meta, payload = checkpoints.read(folder.meta), read_pretrained(folder, config)
+    learner = meta_trained_learner(meta, payload, config, material.splits.train, device)
+    pictures = material.pictures("test", device)
+    assert (cell.arm, cell.seed) == ("an arm", 3)
+    for name, shot in ((ONE, 1), (TWO, 2)):
+        episodes = material.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        assert torch.equal(cell.answers[name].classes, episodes.classes)
+        wanted = solve_episodes(learner, pictures, episodes)
+        torch.testing.assert_close(cell.answers[name].recall, wanted.recall)
+        hard = solve_episodes(learner, pictures, judged[name])
+        torch.testing.assert_close(cell.answers[name].judged, hard.accuracy)
+    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert cell.curve == [(row["step"], row["val"]) for row in rows]
+    assert cell.seconds == pytest.approx(float(meta["seconds"]))
+    assert cell.seconds_per_step == pytest.approx(cell.seconds / 8)
+    assert cell.images == 8 * 2 * 3 * (1 + 3)
+
+
+def test_a_fixed_backbone_sees_each_image_once(prepared):
+    how = {"train": "head", "batch_norm": "frozen", "augment": False}
+    base, material, device = prepared(meta=how)
+    config = dataclasses.replace(base, run="arm")
+    train_arm(config, RunFolder.of(base).pretrain, material, {})
+    tables = {}
+    (cell,) = arm_cells(config, "an arm", material, device, {}, tables)
+    assert cell.images == 12 * 12
+    assert list(tables) == ["test 1"]  # for the next arm, whose answers must not change by it
+    (again,) = arm_cells(config, "an arm", material, device, {}, tables)
+    meta = checkpoints.read(RunFolder.of(config).meta)
+    payload = read_pretrained(RunFolder.of(config), config)
+    learner = meta_trained_learner(meta, payload, config, material.splits.train, device)
+    episodes = material.fixed_episodes("test", 3, 1, 4, 30, 0, "compare")
+    wanted = solve_episodes(learner, material.pictures("test", device), episodes).recall
+    for one in (cell, again):
+        torch.testing.assert_close(one.answers[ONE].recall, wanted)

@@ -1,0 +1,126 @@
+"""One figure of each kind, with names that no program likes, and where the texts of a figure lie."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from mtl.ledger.class_history import Share, WeightsAt
+from mtl.ledger.confusions import Confusions
+from mtl.ledger.regression_to_mean import compare_gains
+from mtl.ledger.store import Round
+from mtl.report.contents import ClassChange, RunDifference
+from mtl.report.figures import boosting, changes, confusion, curves, space
+from mtl.report.figures import draw_share as extra
+from mtl.report.figures import regression as improvement
+from mtl.report.figures import style as ink
+
+HOSTILE = [
+    "$x_1$", "<script>", "a&b; \"q\" 'r'", "url(#x)", "🐈", "字", "שלום", ink.INK, "%s{0}\\n", "x: y; z",
+]  # fmt: skip
+
+
+def _curves() -> Figure | None:
+    random = np.random.default_rng(0)
+    lines = [
+        {"stage": "pretrain", "step": 10 * i, "loss": 2 / (i + 1), "accuracy": x, "val_5way_1shot": y}
+        for i, (x, y) in enumerate(random.random((20, 2)).tolist())
+    ]
+    return curves.training_curves({name: lines[i:] for i, name in enumerate(HOSTILE)}, "pretrain")
+
+
+def _boosting() -> Figure | None:
+    rounds = [Round(i, 5 * i, "class", 40, 0.3 + 0.01 * i, 1.0 + 0.1 * i, 0.7, 0.5) for i in range(4)]
+    weights = [
+        WeightsAt(i, 64, 0.1 + 0.05 * i, 0.01, (0.004, 0.008, 0.02, 0.03), 40.0 - i, True) for i in range(4)
+    ]
+    return boosting.boosting(rounds, weights)
+
+
+def _improvement() -> Figure:
+    random = np.random.default_rng(0)
+    found = compare_gains("class", random.random((60, 2)), random.random((850, 2)))
+    assert found is not None
+    return improvement.improvement(found)
+
+
+def _confusion() -> Figure:
+    matrix = np.random.default_rng(0).random((len(HOSTILE), len(HOSTILE)))
+    matrix[matrix < 0.2] = np.nan
+    return confusion.heat_map(Confusions(tuple(HOSTILE), False, matrix, 7))
+
+
+def _space() -> Figure:
+    random, labels = np.random.default_rng(0), np.arange(30) % len(HOSTILE)
+    return space.feature_space(random.random((30, 2)), random.random((30, 2)), labels, HOSTILE)
+
+
+def _changes() -> Figure:
+    rows = [ClassChange("5-way", "run", name, 0.5, 0.4 + 0.02 * i, i < 5) for i, name in enumerate(HOSTILE)]
+    return changes.class_changes(rows)
+
+
+def _differences() -> Figure:
+    rows = [
+        RunDifference("5-way", name, 0.5, 0.01 * i, 0.02, None if i < 5 else "another seed")
+        for i, name in enumerate(HOSTILE)
+    ]
+    return changes.differences(rows)
+
+
+MAKERS: dict[str, Callable[[], Figure | None]] = {
+    "curves": _curves,
+    "boosting": _boosting,
+    "extra": lambda: extra.extra_draws([Share(n, 9 - i, 20, 4.5) for i, n in enumerate(HOSTILE)]),
+    "improvement": _improvement,
+    "confusion": _confusion,
+    "space": _space,
+    "changes": _changes,
+    "differences": _differences,
+}
+#: Kinds that have names in them.
+NAMED = [kind for kind in MAKERS if kind not in ("boosting", "improvement")]
+
+
+@cache
+def made(kind: str) -> Figure:
+    """Always the same one, not to be changed."""
+    figure = MAKERS[kind]()
+    assert figure is not None
+    return figure
+
+
+@cache
+def svg_of(kind: str) -> str:
+    return ink.to_svg(made(kind), kind)
+
+
+def draw(figure: Figure) -> None:
+    FigureCanvasAgg(figure).draw()
+
+
+def require_no_collision(figure: Figure) -> None:
+    """No text lies over another or beyond the figure."""
+    draw(figure)
+    hidden = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        outside = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+        hidden |= {tick.label1 for tick in (*outside, *axis.get_minor_ticks())}
+    for axes in figure.axes:
+        if not axes.axison:
+            hidden |= {*axes.get_xticklabels(), *axes.get_yticklabels()}
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in hidden]
+    width, height = figure.get_size_inches() * figure.dpi
+    boxes = [(t.get_text(), *t.get_window_extent().extents) for t in texts]
+    for i, (words, left, bottom, right, top) in enumerate(boxes):
+        assert left >= 0, words
+        assert bottom >= 0, words
+        assert right <= width, words
+        assert top <= height, words
+        for other, l2, b2, r2, t2 in boxes[:i]:
+            apart = right <= l2 or r2 <= left or top <= b2 + 1 or t2 <= bottom + 1
+            assert apart, (words, other)

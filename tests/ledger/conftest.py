@@ -1,0 +1,6 @@
+import pytest
+
+
+@pytest.fixture
+def solved(solved_tasks):
+    return solved_tasks

@@ -1,0 +1,222 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from mtl.errors import UserError
+from mtl.ledger.regression_to_mean import Bin, class_retests, compare_gains, improvement, task_retests
+from mtl.ledger.store import Ledger, Round
+
+
+def _half(values):
+    return stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+
+
+def test_gains_and_bins_by_hand():
+    # Two bins of five picked, the upper from 0.4 on. The lower has three others, the upper three; four start
+    # above all picked.
+    picked = [(0.0, 0.2), (0.1, 0.2), (0.1, 0.4), (0.2, 0.2), (0.2, 0.4)]
+    picked += [(0.4, 0.5), (0.5, 0.5), (0.5, 0.7), (0.6, 0.6), (0.6, 0.8)]
+    others = [(0.1, 0.1), (0.2, 0.4), (0.3, 0.3), (0.4, 0.5), (0.5, 0.6), (0.6, 0.6)]
+    others += [(0.9, 0.7), (0.8, 0.8), (0.7, 0.8), (0.9, 0.9)]
+    found = compare_gains("task", np.array(picked), np.array(others))
+    assert found.unit == "task"
+    assert found.picked.tolist() == [list(row) for row in picked]
+    assert found.others.tolist() == [list(row) for row in others]
+    gains = [0.2, 0.1, 0.3, 0.0, 0.2], [0.1, 0.0, 0.2, 0.0, 0.2]
+    other_gains = [0.0, 0.2, 0.0], [0.1, 0.1, 0.0]
+    assert found.gain_picked == pytest.approx((0.13, _half(gains[0] + gains[1])))
+    assert found.gain_others == pytest.approx((0.03, _half([0, 0.2, 0, 0.1, 0.1, 0, -0.2, 0, 0.1, 0])))
+    after = [0.2, 0.2, 0.4, 0.2, 0.4], [0.5, 0.5, 0.7, 0.6, 0.8]
+    other_after = [0.1, 0.4, 0.3], [0.5, 0.6, 0.6]
+    assert found.bins == [
+        pytest.approx(Bin(0.12, 0.28, _half(after[0]), 5, 0.8 / 3, _half(other_after[0]), 3)),
+        pytest.approx(Bin(0.52, 0.62, _half(after[1]), 5, 1.7 / 3, _half(other_after[1]), 3)),
+    ]
+    var = [np.var(g, ddof=1) / len(g) for g in (*gains, *other_gains)]
+    half = 1.959964 * math.sqrt(sum(var) / 4)
+    assert found.at_equal_start == pytest.approx((((0.16 - 0.2 / 3) + (0.1 - 0.2 / 3)) / 2, half), abs=1e-6)
+
+
+def _reference(picked, others):
+    """The estimate at equal start by plain loops."""
+    count = min(10, max(2, len(picked) // 5))
+    starts = sorted(before for before, _ in picked)
+    cuts = sorted({starts[len(starts) * b // count] for b in range(1, count)})
+
+    def bin_of(before):
+        return sum(before >= cut for cut in cuts) if starts[0] <= before <= starts[-1] else None
+
+    used = []
+    for b in range(count):
+        gains = [
+            [after - before for before, after in rows if bin_of(before) == b] for rows in (picked, others)
+        ]
+        if min(map(len, gains)) >= 2:
+            used.append(gains)
+    if not used:
+        return None, []
+    n = sum(len(p) for p, _ in used)
+    mean = sum(len(p) / n * (np.mean(p) - np.mean(o)) for p, o in used)
+    var = sum((len(p) / n) ** 2 * (np.var(p, ddof=1) / len(p) + np.var(o, ddof=1) / len(o)) for p, o in used)
+    return (mean, 1.959963984540054 * math.sqrt(var)), [(len(p), len(o)) for p, o in used]
+
+
+@settings(max_examples=50)
+@given(st.integers(10, 120), st.integers(10, 60), st.integers(1, 30), st.integers(0, 10**6))
+def test_equal_starts_against_a_plain_loop(n, m, levels, seed):
+    """Of few levels many starts are equal, and bins fewer."""
+    random = np.random.default_rng(seed)
+    picked, others = (random.integers(0, levels + 1, (k, 2)) / levels for k in (n, m))
+    found = compare_gains("class", picked, others)
+    expected, sizes = _reference(picked.tolist(), others.tolist())
+    if expected is None:
+        assert found.at_equal_start is None
+    else:
+        assert found.at_equal_start == pytest.approx(expected, abs=1e-9)
+    assert [(b.picked, b.others) for b in found.bins] == sizes
+
+
+def _measured(true, queries, random):
+    return random.binomial(queries, true) / queries
+
+
+def _worlds(seed, count=4000, gain=0.0, hidden=0.0):
+    """Classes measured twice over 20 queries, the lower half by the first measurement likelier picked.
+
+    Returns rows of the picked and of the others. Whoever is picked gains `gain`; `hidden` says how much the
+    pick goes by true recall beyond the measurement.
+    """
+    random = np.random.default_rng(seed)
+    true = random.uniform(0.3, 0.8, count)
+    before = _measured(true, 20, random)
+    low = (before + hidden * (true - before)) < 0.55
+    picked = random.random(count) < np.where(low, 0.7, 0.3)
+    after = _measured(np.clip(true + gain * picked, 0, 1), 20, random)
+    rows = np.stack([before, after], 1)
+    return rows[picked], rows[~picked]
+
+
+def test_regression_to_the_mean_is_not_taken_for_improvement():
+    found = compare_gains("class", *_worlds(0))
+    naive = found.gain_picked[0] - found.gain_others[0]
+    assert found.gain_picked[0] - found.gain_picked[1] > 0.01  # a gain without anything learned
+    assert naive > 0.02
+    mean, half = found.at_equal_start
+    assert abs(mean) < half < 0.02
+
+
+def test_what_practice_gave_is_found():
+    mean, half = compare_gains("class", *_worlds(1, gain=0.08)).at_equal_start
+    assert mean == pytest.approx(0.08, abs=half)
+    assert half < 0.02
+
+
+def test_picked_by_more_than_the_measurement_they_fall_back_further():
+    """What the docstring warns of: without any effect, the estimate is below 0."""
+    mean, half = compare_gains("class", *_worlds(2, hidden=1.0)).at_equal_start
+    assert mean + half < 0
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    found = [compare_gains("class", *_worlds(seed, 200, gain=0.05)).at_equal_start for seed in range(200)]
+    covered = sum(abs(mean - 0.05) < half for mean, half in found)
+    assert 180 <= covered <= 198  # 190 ± 2.6 deviations of 3.1
+
+
+def test_rows_of_one_class_are_no_independent_evidence():
+    """Each class has its own gain, which all its rows share."""
+    held = {"by class": 0, "by row": 0}
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        units = np.tile(np.arange(30), 12)
+        before = random.uniform(0.4, 0.6, len(units))
+        after = before + random.normal(0, 0.05, 30)[units] + random.normal(0, 0.05, len(units))
+        rows, chosen = np.stack([before, after], 1), units % 3 == 0
+        split = rows[chosen], rows[~chosen]
+        for how, of in (("by class", (units[chosen], units[~chosen])), ("by row", None)):
+            mean, half = compare_gains("class", *split, of).at_equal_start
+            held[how] += abs(mean) < half
+    assert held["by row"] < 70
+    assert held["by class"] >= 88
+
+
+@pytest.mark.parametrize("few", [(9, 50), (50, 9), (0, 0), (0, 50)])
+def test_few_of_either_are_no_comparison(few):
+    rows = [np.random.default_rng(0).random((k, 2)) for k in few]
+    assert compare_gains("task", *rows) is None
+    rows = np.ones((10, 2)), np.ones((10, 2))
+    assert compare_gains("task", *rows) is not None
+    assert compare_gains("class", *rows, (np.zeros(10, int), np.arange(10))) is None  # of one class alone
+
+
+def test_where_no_other_started_as_low_there_is_no_estimate():
+    random = np.random.default_rng(0)
+    picked, others = 0.4 * random.random((30, 2)), 0.5 + 0.4 * random.random((30, 2))
+    found = compare_gains("task", picked, others)
+    assert found.at_equal_start is None
+    assert found.bins == []
+    assert found.gain_picked == pytest.approx(
+        (float(np.mean(picked[:, 1] - picked[:, 0])), _half(picked[:, 1] - picked[:, 0]))
+    )
+
+
+def test_equal_starts_of_all_picked_make_one_bin():
+    picked = np.array([(0.5, 0.5 + k / 100) for k in range(12)])
+    others = np.array([(0.5, 0.5), (0.5, 0.6)] + [(0.25, 0.25), (0.75, 1.0)] * 5)
+    found = compare_gains("class", picked, others)
+    assert [(b.start, b.picked, b.others) for b in found.bins] == [(0.5, 12, 2)]
+    assert found.at_equal_start[0] == pytest.approx(0.055 - 0.05)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
+        yield ledger
+
+
+@pytest.mark.parametrize(
+    ("phase", "unit", "retests"),
+    [
+        ("evaluate test 5-way 1-shot", "task", task_retests),
+        ("evaluate", "task", task_retests),
+        ("meta-train", "class", class_retests),
+    ],
+)
+def test_tasks_of_evaluations_and_classes_of_training(ledger, random_solved, phase, unit, retests):
+    for number, origin in enumerate(("uniform", "resampled", "control", "uniform", "hard", "uniform")):
+        ledger.append(phase, number, 0, *random_solved(60, 2, 14, seed=number, origin=origin), "train")
+    rows = retests(ledger, ledger.phase(phase))
+    found = improvement(ledger, phase)
+    assert found.unit == unit
+    assert found.picked.tolist() == rows.rows(True).tolist()
+    assert found.others.tolist() == rows.rows(False).tolist()
+    again = compare_gains(
+        unit, rows.rows(True), rows.rows(False), (rows.units_of(True), rows.units_of(False))
+    )
+    assert found.gain_picked == again.gain_picked
+    assert found.at_equal_start == again.at_equal_start
+
+
+@pytest.mark.parametrize("phase", ["evaluate", "meta-train"])
+def test_one_round_or_nothing_picked_is_no_comparison(ledger, random_solved, phase):
+    ledger.add_round(phase, "train", Round(0, 0, "class", 2, None, 0.0, None, 0.5))
+    assert improvement(ledger, phase) is None
+    ledger.append(phase, 0, 0, *random_solved(60, 2, 20, seed=0), "train")
+    for number in (1, 2, 3):  # the same tasks again
+        ledger.append(phase, number, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
+    assert improvement(ledger, phase) is None
+    for number in (4, 5):
+        ledger.append(phase, number, 0, *random_solved(12, 2, 20, seed=0, origin="hard"), "train")
+        ledger.append(phase, number, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
+    ledger.append(phase, 6, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
+    found = improvement(ledger, phase)
+    assert min(len(found.picked), len(found.others)) >= 10
+
+
+def test_what_is_not_there_is_told(ledger):
+    with pytest.raises(UserError, match='no phase "q"'):
+        improvement(ledger, "q")

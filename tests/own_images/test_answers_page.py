@@ -1,0 +1,157 @@
+"""The page of answers: all of it shows, no name breaks it, it is whole and the same each time."""
+
+import base64
+import hashlib
+from dataclasses import replace
+
+import pytest
+from made_up import HOSTILE
+from made_up_answers import CLASSES, TOLD, answers_page
+from page_tree import tree
+
+from mtl.own_images.answers import percent
+from mtl.own_images.predict_report import render
+from mtl.report.layout import printable
+
+
+@pytest.fixture(scope="module")
+def page():
+    return answers_page()
+
+
+@pytest.fixture(scope="module")
+def html(page):
+    return render(page)
+
+
+@pytest.fixture(scope="module")
+def root(html):
+    return tree(html)
+
+
+def seen(name):
+    return " ".join(printable(name).split())
+
+
+def test_every_card_shows_its_answer_and_runner_up(page, root):
+    cards = root.named("answer")
+    for card, shown in zip(page.cards, cards, strict=True):
+        names = [e.text for e in shown.all("bdi")]
+        assert names == [seen(card.row.answer), seen(card.row.runner_up), seen(card.row.file)]
+        assert shown.named("sure")[0].text == percent(card.row.probability)
+        assert f"or {seen(card.row.runner_up)} {percent(card.row.runner_up_probability)}" in shown.text
+        assert f"margin {100 * card.row.margin:.1f} points · none {percent(card.row.none)}" in shown.text
+        widths = [e.attributes["style"] for e in shown.named("both")[0].all("span")]
+        assert widths == [
+            f"width:{100 * share:.1f}%" for share in (card.row.probability, card.row.runner_up_probability)
+        ]
+        pictures = [e.attributes["src"] for e in shown.all("img")]
+        assert pictures == ([] if card.picture is None else [card.picture.source])
+        assert bool(pictures) != bool(shown.named("gone"))
+        assert CLASSES[int(shown.attributes["data-class"]) - 1] == card.row.answer
+
+
+def test_cards_know_their_place_by_file(page, root):
+    places = [int(e.attributes["data-file"]) for e in root.named("answer")]
+    order = sorted(range(len(page.cards)), key=lambda i: page.cards[i].row.file)
+    assert [places[i] for i in order] == list(range(1, len(page.cards) + 1))
+
+
+def test_the_outlook_stands_above_the_answers(root):
+    sections = [e.attributes["id"] for e in root.all("section")]
+    assert sections == ["outlook", "answers", "classes", "left-out"]
+    assert [p.text for p in root.by_id("outlook").all("p")][1:] == list(TOLD)
+
+
+def test_classes_show_what_they_were_learned_from(page, root):
+    for one, shown in zip(page.classes, root.by_id("classes-list").all("article"), strict=True):
+        assert shown.all("h3")[0].text == seen(one.name)
+        assert [e.attributes["src"] for e in shown.all("img")] == [p.source for p in one.pictures]
+        assert f"learned from {one.learned_from} · answered {one.answered}" in shown.text
+
+
+def test_what_is_left_out_and_what_is_not_shown_is_told(page, root):
+    assert [e.text for e in root.by_id("left-out").all("li")] == [
+        seen(page.not_answered[0]),
+        seen(page.not_learned[0]),
+    ]
+    assert "Shown are the 40 least sure of 1,234; all are in predictions & more.csv." in root.text
+    whole = tree(render(replace(page, answered=40, not_learned=[], not_answered=[])))
+    assert "Shown are" not in whole.text
+    assert "Left out" not in whole.text
+    many = tree(render(replace(page, not_answered=[f"{i}.png: bad" for i in range(1201)])))
+    assert "Not answered 1,201" in many.by_id("left-out").text
+    assert many.by_id("left-out").all("li")[200].text == "and 1,001 more"
+
+
+def test_none_is_told_only_where_it_was_asked(page):
+    without = tree(render(answers_page(none=False)))
+    assert " · none" not in without.text
+    assert "None is the probability" not in without.text
+    asked = tree(render(page))
+    assert "None is the probability" in asked.text
+
+
+def test_the_classes_that_were_answered_can_be_chosen(page, root):
+    only, order = root.by_id("answers-tools").all("select")
+    counts = [f"{seen(one.name)} ({one.answered})" for one in page.classes if one.answered]
+    assert [o.text for o in only.all("option")] == ["every class", *counts]
+    assert [o.attributes["value"] for o in order.all("option")] == ["least", "most", "file"]
+    assert "hidden" in root.by_id("answers-tools").attributes  # until the script is there
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text(root, name):
+    assert any(seen(name) in e.text for e in root.all("bdi"))
+
+
+def test_no_name_becomes_markup(root):
+    assert len(root.all("script")) == len(root.all("style")) == len(root.all("title")) == 1
+    assert not any(key.startswith("on") for e in root.all() for key in e.attributes)
+    assert not root.all("b", "i")
+    assert "7 * 7" in root.text
+
+
+def test_nothing_can_be_fetched_and_nothing_else_can_run(root):
+    (policy,) = (e for e in root.all("meta") if e.attributes.get("http-equiv"))
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.attributes["content"].split(";"))
+    digest = base64.b64encode(hashlib.sha256("".join(root.all("script")[0].parts).encode()).digest()).decode()
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data:")
+    for element in root.all():
+        for key in {"src", "href", "action", "srcset"} & element.attributes.keys():
+            assert element.attributes[key].startswith(("data:image/", "#"))
+    assert not any(word in "".join(root.all("style")[0].parts) for word in ("url(", "@import"))
+
+
+def test_ids_are_unique_and_labels_lead_somewhere(root):
+    ids = [e.attributes["id"] for e in root.all() if "id" in e.attributes]
+    assert len(set(ids)) == len(ids)
+    for e in root.all():
+        for key in ("aria-controls", "for"):
+            assert e.attributes.get(key, ids[0]) in ids
+        assert not e.attributes.get("href", "").startswith("#") or e.attributes["href"][1:] in ids
+        assert e.tag != "img" or e.attributes["alt"]
+
+
+def test_the_same_answers_give_the_same_bytes(page, html):
+    assert render(page) == html
+
+
+def test_a_page_of_nothing_is_whole(page):
+    bare = replace(
+        page, facts=[], outlook=[], cards=[], answered=0, classes=[], not_learned=[], not_answered=[]
+    )
+    assert tree(render(bare)).all("h1")[0].text == "What 40 <pictures> show"
+
+
+def test_probabilities_that_rest_on_support_pictures_alone_are_not_called_calibrated():
+    assert "Probabilities are calibrated" in render(answers_page())
+    assert "calibrated" not in render(replace(answers_page(), calibrated=False))
+
+
+def test_where_all_answers_are_shown_none_is_said_to_be_left():
+    page = answers_page()
+    whole = render(replace(page, answered=len(page.cards)))
+    assert ">surest first<" in whole
+    assert ">surest of these first<" in render(page)

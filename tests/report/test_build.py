@@ -1,0 +1,231 @@
+"""The report of tiny runs: whole, interrupted, without hard tasks or images, several at once."""
+
+import dataclasses
+import json
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mtl.errors import UserError
+from mtl.evaluation.run_all import run
+from mtl.ledger.queries import confused_pairs
+from mtl.ledger.store import Ledger
+from mtl.report import build as stage
+from mtl.report.build import MOST_BYTES, report
+from mtl.runtime.progress import Progress
+from mtl.runtime.run_folder import RunFolder
+from mtl.training.meta_train import meta_train
+from mtl.training.pretrain import pretrain
+from mtl.training.run_data import load_material
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_whole_run_becomes_one_page_that_needs_nothing_else(whole_run, tmp_path):
+    page = _text(report([whole_run.path], tmp_path / "r.html"))
+    assert len(page.encode()) < MOST_BYTES
+    for words in ("meta-train", "evaluate test 3-way 1-shot", "Pretrained, meta-trained, evaluated."):
+        assert words in page
+    assert page.count("<svg") > 5
+    assert "data:image/png;base64," in page
+    addresses = set(re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(https?:|//)", page))
+    assert addresses == set()
+    with Ledger.read(whole_run.ledger) as ledger:
+        for pair in confused_pairs(ledger, "meta-train", 2):
+            assert all(name in page for name in pair.classes)
+
+
+def test_the_same_run_gives_the_same_page_to_the_byte(whole_run, tmp_path):
+    one, two = report([whole_run.path], tmp_path / "1.html"), report([whole_run.path], tmp_path / "2.html")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_page_stands_in_the_run_by_default_and_figures_beside_it_on_demand(whole_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run.path, copy)
+    assert report([copy], png=tmp_path / "figures") == copy / "report.html"
+    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    assert {n.removesuffix(".png") for n in names if n.endswith(".png")} == {
+        n.removesuffix(".svg") for n in names if n.endswith(".svg")
+    }
+    assert any("meta-train-curves" in n for n in names)
+    assert any("feature-space" in n for n in names)
+
+
+def test_results_of_the_page_are_those_of_the_file(whole_run, tmp_path):
+    page = _text(report([whole_run.path], tmp_path / "r.html"))
+    for setting in json.loads(_text(whole_run.results))["settings"]:
+        for one in setting["scores"]:
+            assert f"{100 * one['accuracy']:.2f}" in page
+
+
+def test_several_runs_are_held_against_the_first(whole_run, tiny, tmp_path):
+    other = tiny(run="other", hard_tasks={"sampler": "uniform"})
+    run(other)
+    folder = RunFolder.of(other)
+    page = _text(report([whole_run.path, folder.path], tmp_path / "both.html"))
+    assert "other" in page
+    a, b = (json.loads(_text(f.results))["settings"][0]["scores"][0]["accuracy"] for f in (whole_run, folder))
+    assert f"{100 * abs(b - a):.2f}" in page
+
+
+def test_two_folders_of_one_name_go_by_their_folders(whole_run, tmp_path):
+    other = tmp_path / "other" / whole_run.path.name
+    shutil.copytree(whole_run.path, other)
+    page = _text(report([whole_run.path, other], tmp_path / "r.html"))
+    assert f"Hard tasks of {whole_run.path}, {other}" in page
+
+
+def test_results_whose_intervals_counted_queries_as_independent_are_said_to_be(whole_run, tmp_path):
+    other = tmp_path / "other" / whole_run.path.name
+    shutil.copytree(whole_run.path, other)
+    assert "are apart is not known" not in _text(report([whole_run.path, other], tmp_path / "new.html"))
+    results = json.loads(_text(other / "results.json"))
+    for setting in results["settings"]:
+        del setting["recall_intervals"]
+    (other / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    assert "are apart is not known" in _text(report([whole_run.path, other], tmp_path / "old.html"))
+
+
+def test_a_ledger_damaged_in_its_middle_is_named(whole_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run.path, folder)
+    ledger = RunFolder(folder).ledger
+    size = ledger.stat().st_size
+    with ledger.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\x5a" * (size - 8192))
+    with pytest.raises(UserError, match="damaged"):
+        report([folder], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_page_follows_links_and_spares_what_is_no_file(whole_run, tmp_path):
+    target, link = tmp_path / "target.html", tmp_path / "link.html"
+    target.write_text("old")
+    link.symlink_to(target)
+    report([whole_run.path], link)
+    assert link.is_symlink()
+    assert _text(target).startswith("<!")
+    with pytest.raises(UserError, match="no file"):
+        report([whole_run.path], tmp_path)
+
+
+def test_a_run_given_twice_is_refused(whole_run):
+    with pytest.raises(UserError, match="is given twice"):
+        report([whole_run.path, whole_run.path])
+
+
+class Killed(BaseException):
+    """What no stage catches."""
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "meta-train"])
+def test_an_interrupted_run_is_reported_as_far_as_it_got(stage, tiny, monkeypatch):
+    config = tiny(runtime={"checkpoint_seconds": 0})
+    plain = Progress.step
+
+    def step(self, **numbers):
+        plain(self, **numbers)
+        if self.stage == stage and self.done == 2:
+            raise Killed
+
+    monkeypatch.setattr(Progress, "step", step)
+    with pytest.raises(Killed):
+        run(config)
+    page = _text(report([RunFolder.of(config).path]))
+    assert "interrupted, or still going on" in page
+
+
+def test_a_run_without_hard_tasks_is_reported(tiny):
+    config = tiny(hard_tasks={"sampler": "uniform"}, evaluate={"resample": {"rounds": 0}})
+    pretrain(config)
+    meta_train(config)
+    assert "meta-train" in _text(report([RunFolder.of(config).path]))
+
+
+def test_an_empty_ledger_is_reported(tiny, from_pretrained):
+    config = tiny()
+    folder = from_pretrained(config)
+    folder.write_config(config)
+    with Ledger.open(folder.ledger):
+        pass
+    assert "Pretrained." in _text(report([folder.path]))
+
+
+def test_without_its_images_a_run_is_reported_in_words(whole_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run.path, copy)
+    moved = RunFolder(copy)
+    moved.config.write_text(re.sub(r"root: \S+", "root: /nowhere,", _text(moved.config)))
+    page = _text(report([copy]))
+    assert "Pictures are left out" in page
+    assert "<img" not in page
+
+
+def test_from_another_folder_the_images_are_found_and_nothing_but_the_page_is_written(
+    whole_run, image_root, tmp_path, monkeypatch
+):
+    home, here = tmp_path / "home", tmp_path / "here"
+    shutil.copytree(whole_run.path, home / "runs" / "tiny")
+    shutil.copytree(image_root, home / "photos", ignore=shutil.ignore_patterns(".cache"))
+    here.mkdir()
+    folder = RunFolder(home / "runs" / "tiny")
+    config = whole_run.read_config()
+    data = dataclasses.replace(config.data, root="photos")
+    folder.write_config(dataclasses.replace(config, checkpoints="runs", data=data))
+    monkeypatch.chdir(here)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    page = _text(report([folder.path], here / "r.html"))
+    assert "data:image/png;base64," in page
+    assert "Pictures are left out" not in page
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == {here / "r.html"}
+
+
+def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_path, monkeypatch):
+    plain = load_material
+
+    def other(config):
+        found = plain(config)
+        test = dataclasses.replace(found.splits.test, images=255 - found.splits.test.images)
+        return dataclasses.replace(found, splits=dataclasses.replace(found.splits, test=test))
+
+    monkeypatch.setattr(stage, "load_material", other)
+    page = _text(report([whole_run.path], tmp_path / "r.html"))
+    assert "Pictures of meta-train are left out" not in page
+    assert (
+        "Pictures of evaluate test 3-way 1-shot are left out: the images that are there are not those of "
+        "the run." in page
+    )
+    assert "Feature space" not in page
+
+
+def test_of_a_ledger_that_does_not_say_which_images_no_pictures_are_shown(whole_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(whole_run.path, copy)
+    with closing(sqlite3.connect(RunFolder(copy).ledger)) as connection:
+        connection.execute("DROP TABLE image_set")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    page = _text(report([copy], tmp_path / "r.html"))
+    assert "Pictures of meta-train are left out: its ledger is of a format that does not say" in page
+    assert "<img" not in page
+    both = _text(report([whole_run.path, copy], tmp_path / "both.html"))
+    assert "(images not known)" in both
+
+
+def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(whole_run, tmp_path, monkeypatch):
+    whole = _text(report([whole_run.path], tmp_path / "whole.html"))
+    monkeypatch.setattr(stage, "MOST_BYTES", 1000)
+    small = _text(report([whole_run.path], tmp_path / "small.html", tmp_path / "figures"))
+    assert len(small) < len(whole)
+    assert "left out to keep the page small" in small
+    assert "left out to keep the page small" not in whole
+    assert "training curves" in small.lower()
+    assert list((tmp_path / "figures").glob("*feature-space*"))

@@ -1,0 +1,57 @@
+"""Which images and classes a ledger's numbers stand for."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from mtl.data import ImageSet
+from mtl.data.fingerprint import fingerprint
+from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.errors import UserError
+from mtl.ledger.queries import class_names
+from mtl.ledger.store import Ledger
+from mtl.training.ledger_rounds import register, require_same_images
+
+IMAGES = ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) // 2, ("a", "b", "c"))
+OTHERS = dataclasses.replace(IMAGES, images=IMAGES.images + 1, class_names=("x", "y", "z"))
+
+
+def _solve(ledger, phase, split, classes):
+    images = torch.arange(4).reshape(1, 2, 2)
+    batch = EpisodeBatch(torch.tensor([classes]), images[..., :1], images[..., 1:], ("uniform",), (0,))
+    ledger.append(phase, 0, 0, batch, Outcome.of(torch.eye(2)[None], 2, 1), split)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(tmp_path / "hard_tasks.sqlite") as ledger:
+        yield ledger
+
+
+def test_a_split_is_known_by_its_classes_and_images(ledger):
+    register(ledger, "test", IMAGES)
+    _solve(ledger, "p", "test", [0, 2])
+    assert class_names(ledger, ledger.phase("p")) == {0: "a", 1: "b", 2: "c"}
+    assert ledger.images() == {"test": fingerprint(IMAGES)}
+
+
+def test_what_was_solved_on_other_images_goes_and_the_rest_stays(ledger):
+    register(ledger, "test", IMAGES)
+    register(ledger, "val", IMAGES)
+    for phase, split in (("p", "test"), ("q", "val"), ("r", "test")):
+        _solve(ledger, phase, split, [0, 2])
+    register(ledger, "test", IMAGES)
+    assert [p.name for p in ledger.phases()] == ["p", "q", "r"]
+    register(ledger, "test", dataclasses.replace(OTHERS, images=OTHERS.images[:2], labels=OTHERS.labels[:2]))
+    assert [p.name for p in ledger.phases()] == ["q"]
+    _solve(ledger, "p", "test", [0, 1])
+    assert class_names(ledger, ledger.phase("p")) == {0: "x", 1: "y", 2: "z"}
+
+
+def test_going_on_with_other_images_is_refused(ledger):
+    require_same_images(ledger, "train", IMAGES)  # of a ledger that does not say, nothing is asked
+    register(ledger, "train", IMAGES)
+    require_same_images(ledger, "train", IMAGES)
+    with pytest.raises(UserError, match=r"sqlite: the images of the train split are not those"):
+        require_same_images(ledger, "train", OTHERS)

@@ -1,0 +1,187 @@
+"""One step of meta-training: parts add up to the whole meta-batch, and tasks count as they are weighed."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mtl.config import Augment, Backbone, Config, HardTasks, Meta, Runtime
+from mtl.episodes.categories import UniformSampler
+from mtl.episodes.class_index import ClassIndex
+from mtl.learners import build_learner
+from mtl.learners.types import episode_labels
+from mtl.losses import CrossEntropy, HardExampleMiner
+from mtl.models.backbones import build_backbone
+from mtl.runtime.devices import choose_device
+from mtl.runtime.seeds import generator
+from mtl.training.meta_step import episode_images, meta_step, survey
+
+WAY, SHOT, QUERIES, TASKS = 3, 2, 4, 5
+PER_TASK = WAY * (SHOT + QUERIES)
+
+
+@pytest.fixture
+def batch():
+    return UniformSampler(ClassIndex.of(torch.arange(60) % 6), WAY, SHOT, QUERIES, seed=0).draw(TASKS)
+
+
+@pytest.fixture
+def images(batch, pictures):
+    return episode_images(batch, pictures, Augment(), generator(0))
+
+
+def _learner(batch_norm="frozen"):
+    backbone = build_backbone(Backbone(channels=(8,) * 4), 1, 16, generator(0, "backbone"))
+    meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, batch_norm=batch_norm)
+    config = Config(meta=meta, hard_tasks=HardTasks(sampler="uniform"))
+    learner = build_learner(config, backbone, choose_device(Runtime(device="cpu")), generator(0))
+    learner.set_mode(training=True)
+    return learner
+
+
+def _step(learner, images, batch, at_once=10**9, weigh=None, queries=None):
+    """The outcome of a step of rate 1, and the gradients that it went by."""
+    optimizer = torch.optim.SGD(learner.meta_parameters(), lr=1.0)
+    outcome = meta_step(learner, optimizer, images, batch, at_once, weigh, queries)
+    return outcome, [p.grad for p in learner.meta_parameters()]
+
+
+def _gradients(learner, images, batch, weigh, at_once=10**9):
+    return _step(learner, images, batch, at_once, weigh)[1]
+
+
+def _losses(learner, images):
+    """The mean cross-entropy of each task's queries, one task after the other."""
+    labels = episode_labels(TASKS, WAY, QUERIES, images.device)
+    logits = learner.solve(images, WAY, SHOT)
+    return torch.stack([F.cross_entropy(one, label) for one, label in zip(logits, labels, strict=True)])
+
+
+def _assert_close(found, wanted):
+    assert any(bool((grad.abs() > 1e-4).any()) for grad in wanted)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "episode"])
+@pytest.mark.parametrize("tasks", [1, 2, 4])
+def test_parts_give_the_gradients_of_the_whole(batch, images, batch_norm, tasks):
+    whole, parts = (_learner(batch_norm) for _ in range(2))
+    outcome, wanted = _step(whole, images, batch)
+    in_parts, found = _step(parts, images, batch, at_once=tasks * PER_TASK + 1)
+    torch.testing.assert_close(in_parts.confusion, outcome.confusion)
+    _assert_close(found, wanted)
+
+
+def test_a_task_is_never_torn(batch, images):
+    _, found = _step(_learner(), images, batch, at_once=1)
+    _, wanted = _step(_learner(), images, batch)
+    _assert_close(found, wanted)
+
+
+def test_statistics_of_the_whole_meta_batch_need_it_whole(batch, images):
+    learner = _learner("update")
+    passes = []
+    learner.backbone.register_forward_hook(lambda _m, given, _out: passes.append(len(given[0])))
+    _step(learner, images, batch, at_once=1)
+    assert passes == [TASKS * PER_TASK]
+
+
+def test_a_step_goes_down_the_mean_cross_entropy_of_all_queries(batch, images):
+    learner = _learner()
+    reference = copy.deepcopy(learner)
+    outcome, found = _step(learner, images, batch)
+    labels = episode_labels(TASKS, WAY, QUERIES, images.device)
+    loss = F.cross_entropy(reference.solve(images, WAY, SHOT).flatten(0, 1), labels.flatten())
+    torch.testing.assert_close(outcome.loss.mean(), loss.detach())
+    wanted = torch.autograd.grad(loss, reference.meta_parameters())
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "episode"])
+@pytest.mark.parametrize("at_once", [1, 2 * PER_TASK + 1, 10**9])
+def test_a_step_goes_down_the_weighed_sum_of_the_losses(batch, images, batch_norm, at_once):
+    weights, told = torch.tensor([0.0, 2.5, 0.3, 1.0, 4.0]), []
+    learner = _learner(batch_norm)
+    losses = _losses(copy.deepcopy(learner), images).detach()
+    reference = copy.deepcopy(learner)
+    weighed = (
+        sum(w * loss for w, loss in zip(weights.tolist(), _losses(reference, images), strict=True)) / TASKS
+    )
+    wanted = torch.autograd.grad(weighed, reference.meta_parameters())
+    found = _gradients(learner, images, batch, lambda given: (told.append(given), weights)[1], at_once)
+    _assert_close(found, wanted)
+    (given,) = told
+    assert not given.requires_grad
+    torch.testing.assert_close(given, losses)
+
+
+def test_statistics_of_the_whole_meta_batch_move_once_for_a_weighed_step(batch, images):
+    plain, weighed = _learner("update"), _learner("update")
+    _gradients(plain, images, batch, None, at_once=1)
+    _gradients(weighed, images, batch, lambda losses: losses / losses.mean(), at_once=1)
+    for one, other in zip(plain.backbone.buffers(), weighed.backbone.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("at_once", [PER_TASK, 10**9])
+def test_weights_may_depend_on_the_losses_of_all_tasks(batch, images, at_once):
+    def weigh(losses):
+        return TASKS * losses.softmax(0)
+
+    reference = _learner()
+    losses = _losses(reference, images)
+    wanted = torch.autograd.grad(losses @ weigh(losses.detach()) / TASKS, reference.meta_parameters())
+    _assert_close(_gradients(_learner(), images, batch, weigh, at_once), wanted)
+
+
+@pytest.mark.parametrize("at_once", [PER_TASK, 10**9])
+def test_no_weights_are_weights_of_one(batch, images, at_once):
+    wanted = _gradients(_learner(), images, batch, None, at_once)
+    _assert_close(_gradients(_learner(), images, batch, torch.ones_like, at_once), wanted)
+
+
+def test_a_task_of_no_weight_leaves_no_trace(batch, images):
+    weights = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])
+    other = images.clone()
+    other[1] = images[1].flip(0)
+    found, wanted = (_gradients(_learner(), given, batch, lambda _: weights) for given in (other, images))
+    _assert_close(found, wanted)
+    changed = _gradients(_learner(), other, batch, torch.ones_like)
+    assert not torch.allclose(changed[0], _gradients(_learner(), images, batch, torch.ones_like)[0])
+
+
+def test_a_survey_shows_features_as_at_meta_test_and_leaves_the_learner_as_it_is(pictures):
+    class Sampler:
+        def survey(self, step):
+            return None if step % 2 else torch.tensor([3, 59, 3, *range(20)])
+
+        def take_survey(self, features):
+            self.seen = features
+
+    learner, sampler = _learner("update"), Sampler()
+    buffers = copy.deepcopy(dict(learner.named_buffers()))
+    survey(sampler, 1, learner, pictures)
+    assert not hasattr(sampler, "seen")
+    survey(sampler, 2, learner, pictures)
+    assert not sampler.seen.requires_grad
+    assert all(torch.equal(now, buffers[name]) for name, now in learner.named_buffers())
+    learner.set_mode(training=False)
+    torch.testing.assert_close(sampler.seen, learner.features(pictures(sampler.survey(2))).detach())
+
+
+def test_queries_that_count_alike_are_plain_cross_entropy(batch, images):
+    plain, same = (_step(_learner(), images, batch, queries=q)[1] for q in (None, CrossEntropy()))
+    _assert_close(same, plain)
+
+
+def test_the_hardest_queries_of_a_meta_batch_alone_give_gradients(batch, images):
+    learner = _learner()
+    logits = learner.solve(images, WAY, SHOT)
+    labels = episode_labels(TASKS, WAY, QUERIES, images.device)
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    count = TASKS * WAY * QUERIES // 4
+    wanted = torch.autograd.grad(losses.topk(count).values.mean(), learner.meta_parameters())
+    _assert_close(_step(learner, images, batch, queries=HardExampleMiner(0.25))[1], wanted)
