@@ -93,6 +93,17 @@ def test_networks_of_this_project_take_files_of_their_own(name, tmp_path):
     assert _same(network, state)
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_the_classifier_on_a_backbone_stays_behind(prefix, tmp_path):
+    config = Backbone(name="conv4", channels=(4, 4, 8, 8), weights=str(tmp_path / "whole.ckpt"))
+    state = build_backbone(config, 1, 16, generator(3)).state_dict()
+    head = {"fc.weight": torch.zeros(64, 8), "fc.bias": torch.zeros(64)}
+    torch.save({"state_dict": _prefixed({**state, **head}, prefix)}, tmp_path / "whole.ckpt")
+    network = build_backbone(config, 1, 16, generator(0))
+    load_weights(network, config)
+    assert _same(network, state)
+
+
 def test_without_weights_nothing_changes():
     network = _build()
     before = {k: v.clone() for k, v in network.state_dict().items()}

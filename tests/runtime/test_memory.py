@@ -12,7 +12,7 @@ from mtl.runtime.devices import choose_device, keep_freed_memory
 # Pages that had to be found for 20 large buffers, one after another, once the first is there.
 COUNT = """
 import resource, sys, torch
-from mtl.runtime.memory import keep_freed_memory
+from mtl.runtime.devices import keep_freed_memory
 if sys.argv[1] == "keep": keep_freed_memory()
 torch.ones(10_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -13,7 +13,7 @@ from mtl.models.backbones import from_timm, from_torchvision
 from mtl.models.backbones.conv4 import Conv4
 from mtl.models.backbones.from_library import FromLibrary, InputFormat
 from mtl.models.backbones.resnet12 import ResNet12
-from mtl.models.backbones.weights import put_weights, read_state_dict
+from mtl.models.backbones.weights import HEADS, put_weights, read_state_dict
 from mtl.runtime.progress import tell
 
 __all__ = [
@@ -75,7 +75,7 @@ def load_weights(network: nn.Module, config: Backbone) -> None:
     if isinstance(network, FromLibrary):
         told = put_weights(network.network, state, config.name, origin, network.removed)
     else:
-        told = put_weights(network, state, config.name, origin)
+        told = put_weights(network, state, config.name, origin, HEADS)
     if told:
         tell(told)
 

@@ -21,6 +21,8 @@ _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "module", "backbone", "encoder"),
     *("weights", "params", "state_dict_ema", "model_ema", "ema", "params_ema"),
 )
+#: What training scripts call the classifier on a backbone, which stays behind.
+HEADS = ("fc", "head", "heads", "classifier", "linear", "logits")
 _DEEPEST = 4  # wrappers in wrappers
 _OF_TWO = ("encoder_q", "base_encoder", "teacher")  # of two networks in a file, the one that is used
 _NAMED = 4  # entries or prefixes that a sentence names
