@@ -69,13 +69,21 @@ def find_classes(root: Path, layout: Layout) -> Found:
         for top in tops:
             for name, folder in _by_name(_below(top)).items():
                 folders.setdefault(name, []).append(folder)
-    homes = {name: [home_of_class(f, contents(f)) for f in folders[name]] for name in sorted(folders)}
-    inside = {name: [contents(home) for home in of_class] for name, of_class in homes.items()}
+    opened = {name: [_home(folder) for folder in folders[name]] for name in sorted(folders)}
+    homes = {name: [home for home, _ in of_class] for name, of_class in opened.items()}
+    inside = {name: [there for _, there in of_class] for name, of_class in opened.items()}
     files = {name: [file for at in of_class for file in at.pictures] for name, of_class in inside.items()}
     if not any(files.values()) and (better := advice(root, _OPTION)):
         raise UserError(f"{one_line(root)}: no class in it has pictures; {better}")
     passed_over = _passed_over(root, tops, (at for of_class in inside.values() for at in of_class))
     return Found(files, parts, homes, passed_over, groups if layout == "nested" else None)
+
+
+def _home(folder: Path) -> tuple[Path, Contents]:
+    """The folder that the pictures of a class are in, and what is there."""
+    there = contents(folder)
+    home = home_of_class(folder, there)
+    return home, there if home == folder else contents(home)
 
 
 def divided(root: Path, otherwise: str = "") -> list[Classes] | None:

@@ -65,12 +65,12 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         config.duplicates == "drop",
         config.duplicates != "exact",
     )
-    files = {source_name(f, root): f for part in choice.parts for fs in part.values() for f in fs}
+    files = [f for part in choice.parts for fs in part.values() for f in fs]
 
     def build() -> tuple[Splits, Notes]:
         parts, unreadable = [], dict[str, str]()
-        drawn = {file for file in files.values() if drawn_here(file)}
-        deep = largest_values(file for file in files.values() if file not in drawn)
+        drawn = {file for file in files if drawn_here(file)}
+        deep = largest_values(file for file in files if file not in drawn)
         top = top_of(deep, config.levels) if deep else None
         for classes in choice.parts:
             pictures = {name: [f for f in fs if f not in drawn] for name, fs in classes.items()}
@@ -90,7 +90,10 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
 
     def still_unreadable(notes: Notes) -> bool:
         """A file may have become readable by rights or by a package, and look the same from outside."""
-        return not any(_is_readable(files[name], size) for name in notes["unreadable"])
+        if not notes["unreadable"]:
+            return True
+        by_name = {source_name(file, root): file for file in files}
+        return not any(_is_readable(by_name[name], size) for name in notes["unreadable"])
 
     key = (
         *(size, grayscale, [sorted(part) for part in choice.parts], config.min_images),
@@ -103,7 +106,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     )
     splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
     if config.group_by is not None:
-        splits = _in_groups(splits, files, config.group_by)
+        splits = _in_groups(splits, {source_name(file, root): file for file in files}, config.group_by)
     unreadable, scarce, duplicates = from_notes(notes)
     drawn = dict.fromkeys(notes.get("drawn", ()), "is a drawing of this program, not a picture")
     account = Account(
