@@ -172,7 +172,7 @@ def _command_that_raises(monkeypatch, error):
     def raising(*_):
         raise error
 
-    monkeypatch.setattr("mtl.report.build.report", raising)
+    monkeypatch.setattr("mtl.report.write_report.report", raising)
     return cli.main(["report", "any"])
 
 
@@ -316,7 +316,7 @@ def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
     ((given,), _) = _handed_on(monkeypatch, "mtl.own_images.predict.predict", "predict", *asked)
     assert (given.run, given.support) == (Path("/home/me/runs/a"), Path("/home/me/things"))
     assert (list(given.query), given.out) == (["/home/me/new/*.jpg"], Path("/home/me/a.csv"))
-    given, _ = _handed_on(monkeypatch, "mtl.report.build.report", "report", "~/a", "--png=~/b")
+    given, _ = _handed_on(monkeypatch, "mtl.report.write_report.report", "report", "~/a", "--png=~/b")
     assert given == ([Path("/home/me/a")], None, Path("/home/me/b"))
 
 

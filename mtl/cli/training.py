@@ -136,7 +136,7 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 def _add_figures(config: Config) -> None:
     if config.log.tensorboard:  # loads what draws
-        from mtl.report.build import figures_to_events
+        from mtl.report.write_report import figures_to_events
 
         figures_to_events(config)
 

@@ -86,7 +86,7 @@ def _hard_tasks(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from mtl.report.build import report
+    from mtl.report.write_report import report
 
     page = report(given.folders, given.out, given.png)
     print(f"Report: {page}" + (f", figures: {given.png}" if given.png else ""))

@@ -8,7 +8,7 @@ from mtl.ledger.store import Ledger, Phase
 from mtl.report.cards import Limits, class_rows, pair_cards, task_cards
 from mtl.report.contents import PhaseReport
 from mtl.report.drawings import Drawings
-from mtl.report.figures import boosting, confusion
+from mtl.report.figures import confusion, round_weights
 from mtl.report.figures import draw_share as extra
 from mtl.report.figures import regression as improvement_figure
 from mtl.report.thumbnails import Gallery
@@ -50,7 +50,7 @@ def phase_report(
         ),
         boosting=drawings.add(
             f"{title} rounds",
-            boosting.boosting(every_round, weights),
+            round_weights.boosting(every_round, weights),
             "What each round came to"
             + ("; the bands show how far the boosting weights have drifted apart." if weights else "."),
             f"Accuracy and more over {len(every_round)} rounds",

@@ -13,7 +13,7 @@ from mtl.ledger.confusions import Confusions
 from mtl.ledger.regression_to_mean import compare_gains
 from mtl.ledger.store import Round
 from mtl.report.contents import ClassChange, RunDifference
-from mtl.report.figures import boosting, changes, confusion, curves, space
+from mtl.report.figures import changes, confusion, curves, round_weights, space
 from mtl.report.figures import draw_share as extra
 from mtl.report.figures import regression as improvement
 from mtl.report.figures import style as ink
@@ -37,7 +37,7 @@ def _boosting() -> Figure | None:
     weights = [
         WeightsAt(i, 64, 0.1 + 0.05 * i, 0.01, (0.004, 0.008, 0.02, 0.03), 40.0 - i, True) for i in range(4)
     ]
-    return boosting.boosting(rounds, weights)
+    return round_weights.boosting(rounds, weights)
 
 
 def _improvement() -> Figure:

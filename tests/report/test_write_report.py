@@ -14,8 +14,8 @@ from mtl.errors import UserError
 from mtl.evaluation.run_all import run
 from mtl.ledger.queries import confused_pairs
 from mtl.ledger.store import Ledger
-from mtl.report import build as stage
-from mtl.report.build import MOST_BYTES, report
+from mtl.report import write_report as stage
+from mtl.report.write_report import MOST_BYTES, report
 from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train

@@ -10,7 +10,7 @@ from sample_figures import require_no_collision
 from mtl.ledger.class_history import WeightsAt
 from mtl.ledger.store import Round
 from mtl.report.figures import style as ink
-from mtl.report.figures.boosting import boosting
+from mtl.report.figures.round_weights import boosting
 
 ACCURACY, ERROR, ALPHA, SHARE = (
     "Pool accuracy (%)", "Weighted error ε (%)", "Weight α of the round", "Share of hard episodes (%)",
