@@ -107,12 +107,12 @@ def new_ones(answered: Sequence[Row]) -> list[Row]:
 
 def _told_of_support(answered: Sequence[Row]) -> str:
     same, near = (sum(row.support == kind for row in answered) for kind in ("same", "near"))
-    lines, left = "", "; they are not counted" if same < len(answered) else ""
+    lines = ""
     if same:
-        lines += (
-            f" {same:,} of the {len(answered):,} pictures {'is a' if same == 1 else 'are'} support "
-            f"{'picture' if same == 1 else 'pictures'}: their answers say nothing about new ones{left}."
-        )
+        one, all_of_them = same == 1, same == len(answered)
+        what = "is a support picture: its answer says" if one else "are support pictures: their answers say"
+        left = "" if all_of_them else "; it is not counted" if one else "; they are not counted"
+        lines += f" {same:,} of the {len(answered):,} pictures {what} nothing about new ones{left}."
     if near:
         lines += f" {near:,} {'shows' if near == 1 else 'show'} nearly the same as a support picture."
     return lines
