@@ -15,7 +15,7 @@ from mtl.episodes.episode import Outcome
 from mtl.learners.types import episode_labels
 from mtl.models.heads import BaseLearner
 from mtl.runtime.devices import choose_device
-from mtl.training.inference import Pictures, extract, solve_table
+from mtl.training.inference import SplitImages, extract, solve_table
 
 WAY, QUERIES = 5, 15
 MOST_OVER_PASS, LEAST_OVER_LOOP = 1.0, 50.0
@@ -26,7 +26,7 @@ def rows(quick: bool) -> Iterator[Row]:
     case, per_class, count, looped = (TINY[0], 40, 100, 2) if quick else (CASES[1], 600, 10_000, 60)
     images, labels = random_images(case, classes=20, per_class=per_class)
     index, device = ClassIndex.of(labels), choose_device(Runtime(device="cpu", precision="bfloat16"))
-    pictures = Pictures(images, normalise(case), device.images_at_once(case.size))
+    pictures = SplitImages(images, normalise(case), device.images_at_once(case.size))
     backbone = device.place(backbone_of(case)).eval()
 
     def feature_pass() -> Tensor:
@@ -55,7 +55,7 @@ def evaluation(
 
     def one() -> Outcome:
         episodes = UniformSampler(index, WAY, shot, QUERIES, seed=0).draw(count)
-        embedded = learner.embed(table).detach()
+        embedded = learner.transform_features(table).detach()
         return solve_table(answer(learner), embedded, episodes.image_indices(), episodes)
 
     return one

@@ -34,7 +34,7 @@ from mtl.training.inference import Head as Solver
 from mtl.training.inference import solve_table
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 PROJECT = Path(__file__).parents[1]
 TRAINING, SOLVING = 6.0, 4.0  # GB that they may take
@@ -99,10 +99,10 @@ def train(of: str, folder: str, network: str, precision: str) -> dict[str, float
         part.images.flatten()[::4096].sum()  # reads every page
     config = run_config(size, folder, network, precision)
     among = few(splits.val, size.validated)
-    material = prepared(Splits(splits.train, among, splits.test, splits.name), size)
+    run_data = prepared(Splits(splits.train, among, splits.test, splits.name), size)
     return {
-        "pretraining": peak_of(lambda: pretrain(config, material=material)),
-        "meta-training": peak_of(lambda: meta_train(config, material=material)),
+        "pretraining": peak_of(lambda: pretrain(config, run_data=run_data)),
+        "meta-training": peak_of(lambda: meta_train(config, run_data=run_data)),
     }
 
 
@@ -165,13 +165,13 @@ def few(images: ImageSet, per_class: int) -> ImageSet:
     return ImageSet(images.images[rows], images.labels[rows], images.class_names)
 
 
-def prepared(splits: Splits, size: Size) -> Material:
-    """As `load_material` would have it, but for pretraining, which gets a single batch."""
+def prepared(splits: Splits, size: Size) -> RunData:
+    """As `load_run_data` would have it, but for pretraining, which gets a single batch."""
     everything = torch.arange(len(splits.train))
     batch = torch.randperm(len(everything), generator=generator(0, "batch"))[: size.batch]
     mean, std = splits.train.mean_std()
     right = torch.zeros(len(everything), dtype=torch.bool)
-    return Material(splits, Normalise(tuple(mean), tuple(std)), batch, everything, everything[:0], right)
+    return RunData(splits, Normalise(tuple(mean), tuple(std)), batch, everything, everything[:0], right)
 
 
 def run_config(size: Size, folder: str, network: str, precision: str) -> Config:

@@ -27,7 +27,7 @@ from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 PLAIN = Runtime(device="cpu", threads=1)
 IMAGES = 200  # of a class that are embedded
@@ -71,11 +71,11 @@ def classes_of(run: Path, root: str | None, novel: bool) -> Classes:
     """Embeds up to 200 images of each validation or novel class of a run."""
     config = RunFolder(run).read_config()
     config = replace(config, data=replace(config.data, root=root or config.data.root), runtime=PLAIN)
-    material, embedder = load_material(config), embedder_of_run(run, PLAIN)
+    run_data, embedder = load_run_data(config), embedder_of_run(run, PLAIN)
     if not embedder.temperatures:
-        known = temperatures(config, material, choose_device(PLAIN), embedder.learner)
+        known = temperatures(config, run_data, choose_device(PLAIN), embedder.learner)
         embedder = replace(embedder, temperatures=tuple(known.items()))
-    images: ImageSet = material.splits.test if novel else material.splits.val
+    images: ImageSet = run_data.splits.test if novel else run_data.splits.val
     rows = some_of_each(images.labels, IMAGES, generator(0, "own images"))
     pixels = [torch.as_tensor(images.images[part]) for part in torch.split(rows, 500)]
     features, prints = torch.cat([embedder(part) for part in pixels]), [Prints.of(part) for part in pixels]

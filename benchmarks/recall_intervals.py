@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from mtl.config import Runtime
 from mtl.config.schema import Evaluate
-from mtl.evaluation.baselines import Contender, contenders
+from mtl.evaluation.baselines import Baseline, baselines
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.stats import recall_intervals, wilson
 from mtl.training.restore import read_pretrained
-from mtl.training.run_data import Material, load_material
+from mtl.training.run_data import RunData, load_run_data
 
 AT_ONCE = 2000
 MANY = 100_000
@@ -41,13 +41,13 @@ def rows(run: Path, root: str | None, many: int, evaluations: int) -> Iterator[t
         evaluate=replace(config.evaluate, baseline=False),
         runtime=Runtime(device="cpu", threads=1),
     )
-    material, pretrained = load_material(config), read_pretrained(RunFolder(run), config)
-    learner = contenders(config, material, choose_device(config.runtime), pretrained, None)[0]
+    run_data, pretrained = load_run_data(config), read_pretrained(RunFolder(run), config)
+    learner = baselines(config, run_data, choose_device(config.runtime), pretrained, None)[0]
     yield "way", "shot", "tasks", "of a class", "queries independent", "by task", "times as wide"
     for way, shot in config.evaluate.settings:
 
         def counted(tasks: int, seed: int, purpose: str, way: int = way, shot: int = shot) -> Floats:
-            return counts(material, learner, config.evaluate, (way, shot), tasks, seed, purpose)
+            return counts(run_data, learner, config.evaluate, (way, shot), tasks, seed, purpose)
 
         long_run = np.sum([counted(AT_ONCE, number, "truth") for number in range(many // AT_ONCE)], 0)
         recall = long_run[2] / long_run[1]
@@ -65,8 +65,8 @@ def rows(run: Path, root: str | None, many: int, evaluations: int) -> Iterator[t
 
 
 def counts(
-    material: Material,
-    learner: Contender,
+    run_data: RunData,
+    learner: Baseline,
     how: Evaluate,
     setting: tuple[int, int],
     tasks: int,
@@ -74,11 +74,11 @@ def counts(
     purpose: str,
 ) -> Floats:
     """(4, C): tasks, queries, right answers and the sum of their squares over tasks, of each novel class."""
-    episodes = material.fixed_episodes(
+    episodes = run_data.fixed_episodes(
         how.split, *setting, how.queries, tasks, seed, purpose, how.within_group
     )
     right = (learner.solve(episodes).recall.double().flatten() * how.queries).round().numpy()
-    classes, every = episodes.classes.flatten().numpy(), len(material.split(how.split).class_names)
+    classes, every = episodes.classes.flatten().numpy(), len(run_data.split(how.split).class_names)
     drawn, correct, squares = (np.bincount(classes, of, every) for of in (None, right, right**2))
     found: Floats = np.stack([drawn, drawn * how.queries, correct, squares]).astype(np.float64)
     return found

@@ -17,7 +17,7 @@ from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler
-from mtl.training.inference import Pictures
+from mtl.training.inference import SplitImages
 from mtl.training.meta_step import episode_images, meta_step
 
 Precision = Literal["float32", "bfloat16"]
@@ -55,7 +55,7 @@ class Workload:
 
     config: Config
     device: Device
-    pictures: Pictures
+    pictures: SplitImages
     index: ClassIndex
     sampler: TaskSampler
     learner: Learner
@@ -111,7 +111,7 @@ def workload(
     return Workload(
         config,
         placed,
-        Pictures(placed.hold(images), normalise(case), placed.images_at_once(case.size)),
+        SplitImages(placed.hold(images), normalise(case), placed.images_at_once(case.size)),
         index,
         build_sampler(config, index),
         learner,

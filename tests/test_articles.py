@@ -24,7 +24,7 @@ NAMES = (
 INDEX = torch.tensor([3, 0, 17, 5, 11, 20, 8, 2])
 
 
-class Pictures(Dataset):
+class SplitImages(Dataset):
     def __init__(self, count):
         self.targets = [i % 3 if i % 2 else 0 for i in range(count)]
 
@@ -38,7 +38,7 @@ class Pictures(Dataset):
 @pytest.fixture(scope="module")
 def results():
     """What each line gave, by the name in the article."""
-    photos, drawings = Pictures(24), Pictures(60)
+    photos, drawings = SplitImages(24), SplitImages(60)
     names = {"photos": photos, "drawings": drawings, "both": ConcatDataset([photos, drawings])}
     names |= {"DataLoader": DataLoader, "Subset": Subset, "model": nn.Linear(4, 3)}
     names |= {"logits": 3 * torch.eye(8, 3), "labels": torch.tensor([0, 1, 2, 0, 0, 1, 2, 0]), "index": INDEX}

@@ -15,14 +15,14 @@ from mtl.runtime.atomic import replace_text
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 
 def all_seeds(config: Config) -> list[int]:
     return [config.seed + i for i in range(config.compare.seeds)]
 
 
-def choose_trials(config: Config, home: Path, material: Material) -> dict[str, int]:
+def choose_trials(config: Config, home: Path, run_data: RunData) -> dict[str, int]:
     """Which trial of each arm has the best validation accuracy with the first seed; the first of equals."""
     chosen: dict[str, int] = {}
     told: dict[str, dict[str, object]] = {}
@@ -36,11 +36,11 @@ def choose_trials(config: Config, home: Path, material: Material) -> dict[str, i
             tell(f"{told_of}: {' '.join(trial)}", config.log)
             one = arm_run(config, home, arm, config.seed, number)
             if config.compare.stage == "pretrain":
-                pretrain(one, resume=True, material=material)
+                pretrain(one, resume=True, run_data=run_data)
                 scores.append(float(checkpoints.read(RunFolder.of(one).pretrain)["mean"]))
                 continue
-            pretrained = pretrained_run(config, home, config.seed, material)
-            scores.append(train_arm(one, pretrained, material, tables))
+            pretrained = pretrained_run(config, home, config.seed, run_data)
+            scores.append(train_arm(one, pretrained, run_data, tables))
             drop_ledger(one)
         best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
         told[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
@@ -76,10 +76,10 @@ def arm_run(config: Config, home: Path, arm: Arm, seed: int, trial: int | None) 
     return run_at(one, folder / slug(arm.name), str(trial))
 
 
-def pretrained_run(config: Config, home: Path, seed: int, material: Material) -> Path:
+def pretrained_run(config: Config, home: Path, seed: int, run_data: RunData) -> Path:
     """The pretrained checkpoint of a seed, made where it is missing."""
     one = run_at(replace(config, seed=seed), home / f"seed-{seed}", PRETRAINED)
-    pretrain(one, resume=True, material=material)
+    pretrain(one, resume=True, run_data=run_data)
     return RunFolder.of(one).pretrain
 
 

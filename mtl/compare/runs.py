@@ -43,7 +43,7 @@ from mtl.training.restore import (
     pretrained_backbone,
     read_pretrained,
 )
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 #: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
 _FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}
@@ -119,7 +119,7 @@ def setting_name(way: int, shot: int) -> str:
     return f"{way}-way {shot}-shot"
 
 
-def train_arm(config: Config, pretrained: Path, material: Material, tables: dict[str, Tensor]) -> float:
+def train_arm(config: Config, pretrained: Path, run_data: RunData, tables: dict[str, Tensor]) -> float:
     """Meta-trains in the run folder of `config` from the checkpoint `pretrained`; goes on where it stopped.
 
     `tables` are as `meta_train` has them, of this checkpoint. Returns the best accuracy on the validation
@@ -130,14 +130,14 @@ def train_arm(config: Config, pretrained: Path, material: Material, tables: dict
         if not folder.pretrain.exists():
             with replacing(folder.pretrain) as temporary:
                 shutil.copyfile(pretrained, temporary)
-        meta_train(config, resume=True, material=material, tables=tables)
+        meta_train(config, resume=True, run_data=run_data, tables=tables)
     return float(checkpoints.read(folder.meta)["score"])
 
 
 def arm_cells(
     config: Config,
     arm: str,
-    material: Material,
+    run_data: RunData,
     device: Device,
     judged: Mapping[str, EpisodeBatch],
     tables: dict[str, Tensor] | None = None,
@@ -146,11 +146,11 @@ def arm_cells(
 
     `tables` are as `train_arm` has them: features of the scored split are added.
     """
-    folder, train, split = RunFolder.of(config), material.splits.train, config.evaluate.split
+    folder, train, split = RunFolder.of(config), run_data.splits.train, config.evaluate.split
     meta, pretrained = checkpoints.read(folder.meta), read_pretrained(folder, config)
     learner = meta_trained_learner(meta, pretrained, config, train, device)
-    pictures = material.pictures(split, device)
-    if learner.backbone_fixed:
+    pictures = run_data.split_images(split, device)
+    if learner.backbone_frozen:
         key = f"{split} {config.meta.head.levels}"
         pictures = with_table(learner, pictures, {} if tables is None else tables, key)
     seconds = float(meta["seconds"])
@@ -159,7 +159,7 @@ def arm_cells(
         return Cell(
             name,
             config.seed,
-            answer(solve, config, material, judged),
+            answer(solve, config, run_data, judged),
             curve=_curve(folder.metrics) if name == arm else [],
             seconds_per_step=seconds / meta_steps(config),
             seconds=seconds,
@@ -174,31 +174,31 @@ def arm_cells(
 
 
 def pretrained_cell(
-    config: Config, arm: str, material: Material, device: Device, judged: Mapping[str, EpisodeBatch]
+    config: Config, arm: str, run_data: RunData, device: Device, judged: Mapping[str, EpisodeBatch]
 ) -> Cell:
     """What the pretrained backbone answers with the head that does best on validation tasks of a setting."""
     folder, split = RunFolder.of(config), config.evaluate.split
     payload = read_pretrained(folder, config)
-    heads = {s: heads_of(payload, config, material, s, device) for s in ("val", split)}
+    heads = {s: heads_of(payload, config, run_data, s, device) for s in ("val", split)}
     answers: dict[str, Answers] = {}
     for way, shot in config.evaluate.settings:
         one = replace(config, evaluate=replace(config.evaluate, settings=((way, shot),)))
-        best = best_head(heads["val"], one, material)
-        answers |= answer(heads[split][best], one, material, judged)
-    epochs, images = config.pretrain.epochs, len(material.pretrain_images)
+        best = best_head(heads["val"], one, run_data)
+        answers |= answer(heads[split][best], one, run_data, judged)
+    epochs, images = config.pretrain.epochs, len(run_data.pretrain_images)
     return Cell(arm, config.seed, answers, [], None, float(payload["seconds"]), epochs * images)
 
 
-def pretraining_cell(config: Config, arm: str, material: Material, device: Device) -> Cell:
+def pretraining_cell(config: Config, arm: str, run_data: RunData, device: Device) -> Cell:
     """What a pretraining comes to: as `pretrained_cell`, and the held-out images of its base classes."""
-    cell = pretrained_cell(config, arm, material, device, {})
+    cell = pretrained_cell(config, arm, run_data, device, {})
     folder = RunFolder.of(config)
     payload = read_pretrained(folder, config)
     answers = dict(cell.answers)
-    if len(material.held_out) and "classifier" in payload:  # which no training leaves out
-        network = pretrained_network(payload, config, material)
+    if len(run_data.held_out) and "classifier" in payload:  # which no training leaves out
+        network = pretrained_network(payload, config, run_data)
         device.place(network)
-        answers |= base_answers(network, material, device)
+        answers |= base_answers(network, run_data, device)
     curve = _pretraining_curve(folder.metrics)
     steps = curve[-1][0]
     return replace(
@@ -207,13 +207,13 @@ def pretraining_cell(config: Config, arm: str, material: Material, device: Devic
 
 
 def answer(
-    solve: Solve, config: Config, material: Material, judged: Mapping[str, EpisodeBatch]
+    solve: Solve, config: Config, run_data: RunData, judged: Mapping[str, EpisodeBatch]
 ) -> dict[str, Answers]:
     """Answers to the fixed tasks of each setting, the same for all arms and seeds, and to the judged ones."""
     how, found = config.evaluate, {}
     for way, shot in how.settings:
         name = setting_name(way, shot)
-        episodes = material.fixed_episodes(
+        episodes = run_data.fixed_episodes(
             how.split, way, shot, how.queries, how.tasks, 0, "compare", how.within_group
         )
         hard = solve(judged[name]).accuracy if name in judged else torch.empty(0)
@@ -221,15 +221,15 @@ def answer(
     return found
 
 
-def judge(config: Config, material: Material, device: Device) -> dict[str, EpisodeBatch]:
+def judge(config: Config, run_data: RunData, device: Device) -> dict[str, EpisodeBatch]:
     """Tasks of the novel classes that the pretrained backbone of `config` confuses, for every setting."""
     how, wanted = config.evaluate, config.compare.judged_tasks
     if not wanted:
         return {}
     payload = read_pretrained(RunFolder.of(config), config)
-    backbone = pretrained_backbone(payload, config, material.splits.train)
-    images = material.split(how.split)
-    table = table_of(backbone, material, how.split, device).cpu()
+    backbone = pretrained_backbone(payload, config, run_data.splits.train)
+    images = run_data.split(how.split)
+    table = table_of(backbone, run_data, how.split, device).cpu()
     confusions = pair_confusions(
         power_transform(table, config.meta.head.power), images.labels, images.num_classes
     )
@@ -237,24 +237,24 @@ def judge(config: Config, material: Material, device: Device) -> dict[str, Episo
     for way, shot in how.settings:
         random = generator(config.seed, "judge", way, shot)
         found[setting_name(way, shot)] = judged_episodes(
-            material.index(how.split), confusions, way, shot, how.queries, wanted, random
+            run_data.index(how.split), confusions, way, shot, how.queries, wanted, random
         )
     return found
 
 
 def heads_of(
-    payload: Mapping[str, Any], config: Config, material: Material, split: str, device: Device
+    payload: Mapping[str, Any], config: Config, run_data: RunData, split: str, device: Device
 ) -> dict[str, Solve]:
     """Ways to answer with a pretrained backbone alone, each by its name.
 
     Cosine prototypes and logistic regression, on the features and on their power `meta.head.power`; and the
     learner as meta-training starts with it.
     """
-    train = material.splits.train
-    table = table_of(pretrained_backbone(payload, config, train), material, split, device)
+    train = run_data.splits.train
+    table = table_of(pretrained_backbone(payload, config, train), run_data, split, device)
     bent = power_transform(table, config.meta.head.power)
     learner = learner_from_pretrained(payload, config, train, device)
-    pictures = material.pictures(split, device)
+    pictures = run_data.split_images(split, device)
     return {
         "prototypes": from_table("", cosine_prototypes, table).solve,
         "prototypes, power": from_table("", cosine_prototypes, bent).solve,
@@ -264,15 +264,15 @@ def heads_of(
     }
 
 
-def best_head(heads: Mapping[str, Solve], config: Config, material: Material) -> str:
+def best_head(heads: Mapping[str, Solve], config: Config, run_data: RunData) -> str:
     """The one of the heads with the best accuracy on validation tasks of the one setting of `config`."""
     (way, shot), queries = config.evaluate.settings[0], config.evaluate.queries
-    counts = material.splits.val.class_counts()
+    counts = run_data.splits.val.class_counts()
     shot = min(shot, int(counts.min()) - 1)  # validation classes may be smaller than the novel ones
-    largest = int(torch.bincount(material.splits.val.domain_ids()).max())  # a task is of one set
+    largest = int(torch.bincount(run_data.splits.val.domain_ids()).max())  # a task is of one set
     way, queries = min(way, largest), min(queries, int(counts.min()) - shot)
     within = config.meta.validate_within_group
-    episodes = material.fixed_episodes(
+    episodes = run_data.fixed_episodes(
         "val", way, shot, queries, VALIDATION_TASKS, config.seed, "head", within
     )
     return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))

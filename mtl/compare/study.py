@@ -49,13 +49,13 @@ from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import Material, load_material, require_served
+from mtl.training.run_data import RunData, load_run_data, require_served
 
 STAGE = "compare"
 
 
 def compare(
-    config: Config, resume: bool = False, seeds: Sequence[int] | None = None, material: Material | None = None
+    config: Config, resume: bool = False, seeds: Sequence[int] | None = None, run_data: RunData | None = None
 ) -> Study:
     """Trains what is missing, scores it, and compares all that is there.
 
@@ -63,7 +63,7 @@ def compare(
         config: of the comparison; its sections are those of every arm, but for what the arm changes.
         resume: go on with a comparison that was begun.
         seeds: only these; None for all of `compare.seeds`.
-        material: the image set, where the caller has it already.
+        run_data: the image set, where the caller has it already.
 
     Raises:
         UserError: arms are not alike in updates and images, or a comparison was begun there already.
@@ -87,22 +87,22 @@ def compare(
     require_same_tasks(config, home)
     require_alike(config)
     require_tensorboard(config.log)
-    material = material or load_material(config)
-    config = without_groups(config) if material.splits.train.groups is None else config
+    run_data = run_data or load_run_data(config)
+    config = without_groups(config) if run_data.splits.train.groups is None else config
     for arm in config.compare.arms:
         for trial in arm.trials or ((),):
             one = arm_config(config, arm, config.seed, trial)
-            require_served(one, material.splits, material.episode_images)
+            require_served(one, run_data.splits, run_data.episode_images)
     apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
     before = chosen_before(config, home) if apart else None
     written = home / "config.yaml"
     config = settle_precision(config, load_config(written).runtime.precision if written.exists() else None)
     home.mkdir(parents=True, exist_ok=True)
     replace_text(written, to_yaml(config))
-    chosen = choose_trials(config, home, material) if before is None else before
+    chosen = choose_trials(config, home, run_data) if before is None else before
     for number, seed in enumerate(mine):
         tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}", config.log)
-        run_seed(config, home, seed, chosen, material)
+        run_seed(config, home, seed, chosen, run_data)
     return report(config, home, chosen)
 
 
@@ -147,7 +147,7 @@ def without_groups(config: Config) -> Config:
     return replace(config, compare=replace(config.compare, arms=kept))
 
 
-def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], material: Material) -> None:
+def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], run_data: RunData) -> None:
     """Pretrains, trains and scores every arm of one seed, as far as that is not done."""
     device = choose_device(config.runtime)
     if config.compare.stage == "pretrain":
@@ -155,34 +155,34 @@ def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], mate
             one = arm_run(config, home, arm, seed, chosen.get(arm.name))
             tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
             with RunFolder.of(one).held(STAGE):
-                pretrain(one, resume=True, material=material)
+                pretrain(one, resume=True, run_data=run_data)
                 if not _answers(one).exists():
-                    save(_answers(one), pretraining_cell(one, arm.name, material, device))
+                    save(_answers(one), pretraining_cell(one, arm.name, run_data, device))
         return
     below = home / f"seed-{seed}"
-    pretrained = pretrained_run(config, home, seed, material)
+    pretrained = pretrained_run(config, home, seed, run_data)
     base = run_at(replace(config, seed=seed), below, PRETRAINED)
-    judged = judge(base, material, device)
+    judged = judge(base, run_data, device)
     if config.compare.longer:
         reference = config.compare.arm(config.compare.reference)
-        images = len(material.pretrain_images)
+        images = len(run_data.pretrain_images)
         extra = math.ceil(images_passed(arm_config(config, reference, seed), images) / images)
         more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
         longer = run_at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
         for name, one in ((PRETRAINED, base), (LONGER, longer)):
             with RunFolder.of(one).held(STAGE):
-                pretrain(one, resume=True, material=material)
+                pretrain(one, resume=True, run_data=run_data)
                 if not _answers(one).exists():
-                    save(_answers(one), pretrained_cell(one, name, material, device, judged))
+                    save(_answers(one), pretrained_cell(one, name, run_data, device, judged))
     tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
         one = arm_run(config, home, arm, seed, chosen.get(arm.name))
         tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
         with RunFolder.of(one).held(STAGE):
-            train_arm(one, pretrained, material, tables)  # where it is there already: says whether it fits
+            train_arm(one, pretrained, run_data, tables)  # where it is there already: says whether it fits
             if _answers(one).exists():
                 continue
-            first, *votes = arm_cells(one, arm.name, material, device, judged, tables)
+            first, *votes = arm_cells(one, arm.name, run_data, device, judged, tables)
             for number, cell in enumerate(votes):
                 save(_answers(one).with_name(f"answers-{number}.pt"), cell)
             save(_answers(one), first)  # last: it says that all are there

@@ -130,7 +130,7 @@ class UniformSampler:
         origin: the word that the ledger keeps for these episodes.
     """
 
-    weighs = False
+    has_task_weights = False
 
     def __init__(
         self, index: ClassIndex, way: int, shot: int, queries: int, seed: int, origin: str = "uniform"
@@ -166,7 +166,7 @@ class UniformSampler:
     def take_survey(self, features: Tensor) -> None:
         """Uniform draws look at no image."""
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def task_weights(self, losses: Tensor) -> Tensor:
         """(T,): every task of a meta-batch counts alike."""
         return torch.ones_like(losses)
 

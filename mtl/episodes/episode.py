@@ -76,8 +76,8 @@ class Outcome:
     recall: Tensor  # (T, N) share of each class's queries answered rightly
     confusion: Tensor  # (T, N, N) mean probability that queries of class i get for class j; rows sum to 1
     # Every single answer, where whoever made this outcome knows it.
-    taken: Tensor | None = None  # (T, N, Q) int16: for which class of the task each query was taken
-    sure: Tensor | None = None  # (T, N, Q) probability of that class
+    predicted: Tensor | None = None  # (T, N, Q) int16: for which class of the task each query was taken
+    confidence: Tensor | None = None  # (T, N, Q) probability of that class
 
     @staticmethod
     def of(logits: Tensor, way: int, queries: int) -> "Outcome":
@@ -109,8 +109,8 @@ class Outcome:
             torch.cat([p.accuracy for p in parts]),
             torch.cat([p.recall for p in parts]),
             torch.cat([p.confusion for p in parts]),
-            _all_or_none([p.taken for p in parts]),
-            _all_or_none([p.sure for p in parts]),
+            _all_or_none([p.predicted for p in parts]),
+            _all_or_none([p.confidence for p in parts]),
         )
 
 
@@ -140,8 +140,8 @@ class TaskSampler(Protocol):
     An episode is a pure function of (seed, index, state): not of workers, ranks or a resume.
     """
 
-    #: Whether `weigh` ever says anything but 1.
-    weighs: bool
+    #: Whether `task_weights` ever says anything but 1.
+    has_task_weights: bool
 
     def pool(self, step: int) -> EpisodeBatch | None:
         """The episodes to be meta-tested before training step `step`, where a round is due."""
@@ -159,7 +159,7 @@ class TaskSampler(Protocol):
         """The next meta-batch to train on."""
         ...
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def task_weights(self, losses: Tensor) -> Tensor:
         """How much each task of the meta-batch counts (T,), from its loss (T,); 1 is as much as any other."""
         ...
 

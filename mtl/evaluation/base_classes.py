@@ -14,7 +14,7 @@ from mtl.models.classifiers import build_classifier, within_domain
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import generator
 from mtl.training.restore import pretrained_backbone
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class BaseAccuracy:
         return f"{self.images:,} held-out images: {100 * self.balanced:.1f} balanced{groups}"
 
 
-def pretrained_network(payload: Mapping[str, Any], config: Config, material: Material) -> nn.ModuleDict:
+def pretrained_network(payload: Mapping[str, Any], config: Config, run_data: RunData) -> nn.ModuleDict:
     """Backbone and classifier as pretraining chose them."""
-    train = material.splits.train
+    train = run_data.splits.train
     backbone = pretrained_backbone(payload, config, train)
     features = int(backbone.out_features)  # type: ignore[arg-type]
     classifier = build_classifier(config.pretrain, features, train.num_classes, generator(0))
@@ -40,22 +40,22 @@ def pretrained_network(payload: Mapping[str, Any], config: Config, material: Mat
     return nn.ModuleDict({"backbone": backbone, "classifier": classifier})
 
 
-def base_accuracy(network: nn.ModuleDict, material: Material, device: Device) -> BaseAccuracy:
+def base_accuracy(network: nn.ModuleDict, run_data: RunData, device: Device) -> BaseAccuracy:
     """Scores backbone and classifier on the images that `data.probe_fraction` holds out.
 
     Raises:
         ValueError: no image is held out.
     """
-    right = held_out_right(network, material, device)
-    labels, classes = material.splits.train.labels[material.held_out], material.splits.train.num_classes
+    right = held_out_right(network, run_data, device)
+    labels, classes = run_data.splits.train.labels[run_data.held_out], run_data.splits.train.num_classes
     shown = torch.bincount(labels, minlength=classes)
     recall = torch.zeros(classes).index_add_(0, labels, right.float()) / shown
 
-    groups = {name: float(recall[of].mean()) for name, of in size_groups(material).items()}
+    groups = {name: float(recall[of].mean()) for name, of in size_groups(run_data).items()}
     return BaseAccuracy(float(recall[shown > 0].mean()), groups, len(right))
 
 
-def base_answers(network: nn.ModuleDict, material: Material, device: Device) -> dict[str, Answers]:
+def base_answers(network: nn.ModuleDict, run_data: RunData, device: Device) -> dict[str, Answers]:
     """The same as answers of a comparison: to all base classes, and to those with many and few images.
 
     Task t asks for the t-th held-out image of every class, one query each, so that accuracy is the mean
@@ -64,8 +64,8 @@ def base_answers(network: nn.ModuleDict, material: Material, device: Device) -> 
     Raises:
         ValueError: no image is held out.
     """
-    right = held_out_right(network, material, device)
-    labels = material.splits.train.labels[material.held_out]
+    right = held_out_right(network, run_data, device)
+    labels = run_data.splits.train.labels[run_data.held_out]
     rows = [(labels == c).nonzero().flatten() for c in labels.unique().tolist()]  # type: ignore[no-untyped-call]
     count = min(len(r) for r in rows)
     table = torch.stack([right[r[:count]] for r in rows], 1).float()  # (T, C')
@@ -75,24 +75,24 @@ def base_answers(network: nn.ModuleDict, material: Material, device: Device) -> 
         inside = torch.isin(classes[0], of)
         return Answers(classes[:, inside], table[:, inside], torch.empty(0), 1)
 
-    groups = {f"base classes, {name} images": answers(of) for name, of in size_groups(material).items()}
+    groups = {f"base classes, {name} images": answers(of) for name, of in size_groups(run_data).items()}
     return {"base classes": answers(labels), **groups}
 
 
-def size_groups(material: Material) -> dict[str, Tensor]:
+def size_groups(run_data: RunData) -> dict[str, Tensor]:
     """The base classes by their images in pretraining, in thirds; {} where about alike.
 
     Classes without held-out images are left out, and so is a third without any other.
     """
-    train = material.splits.train
-    counts = torch.bincount(train.labels[material.pretrain_images], minlength=train.num_classes)
-    shown = train.labels[material.held_out].unique()  # type: ignore[no-untyped-call]
+    train = run_data.splits.train
+    counts = torch.bincount(train.labels[run_data.pretrain_images], minlength=train.num_classes)
+    shown = train.labels[run_data.held_out].unique()  # type: ignore[no-untyped-call]
     found = {name: of[torch.isin(of, shown)] for name, of in long_tail.size_groups(counts).items()}
     return {name: of for name, of in found.items() if len(of)}
 
 
 @torch.no_grad()
-def held_out_right(network: nn.ModuleDict, material: Material, device: Device) -> Tensor:
+def held_out_right(network: nn.ModuleDict, run_data: RunData, device: Device) -> Tensor:
     """(H,) bool: which of the held-out images are answered rightly.
 
     Of several image sets the classes of the image's own compete, whether each has a head or all share one.
@@ -100,12 +100,12 @@ def held_out_right(network: nn.ModuleDict, material: Material, device: Device) -
     Raises:
         ValueError: no image is held out.
     """
-    train, pictures = material.splits.train, material.pictures("train", device)
-    if not len(material.held_out):
+    train, pictures = run_data.splits.train, run_data.split_images("train", device)
+    if not len(run_data.held_out):
         raise ValueError("no images are held out")
     network.eval()
     domains, right = train.domain_ids(), []
-    for rows in torch.split(material.held_out, pictures.at_once):  # logits of all at once would be large
+    for rows in torch.split(run_data.held_out, pictures.at_once):  # logits of all at once would be large
         logits = network["classifier"](device.forward(network["backbone"], pictures(rows))).cpu()
         labels = train.labels[rows]
         right.append(within_domain(logits, labels, domains).argmax(-1) == labels)

@@ -15,7 +15,15 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.learners.types import Learner, episode_labels
 from mtl.models.heads import logistic, power_transform
 from mtl.runtime.devices import Device
-from mtl.training.inference import Head, Pictures, chunks, extract, features_of, solve_episodes, solve_table
+from mtl.training.inference import (
+    Head,
+    SplitImages,
+    chunks,
+    extract,
+    features_of,
+    solve_episodes,
+    solve_table,
+)
 from mtl.training.pretrain import cosine_prototypes
 from mtl.training.restore import (
     fresh_backbone,
@@ -23,32 +31,32 @@ from mtl.training.restore import (
     meta_trained_learner,
     pretrained_backbone,
 )
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 _PIXELS = 32  # side to which images are averaged for the comparison of pixels, where they are larger
 
 
 @dataclass(frozen=True)
-class Contender:
+class Baseline:
     """A name, and how it answers episodes of the split that is scored."""
 
     name: str
     solve: Callable[[EpisodeBatch], Outcome]
 
 
-def contenders(
+def baselines(
     config: Config,
-    material: Material,
+    run_data: RunData,
     device: Device,
     pretrained: dict[str, Any],
     meta: dict[str, Any] | None,
-) -> list[Contender]:
+) -> list[Baseline]:
     """The learner first (the pretrained backbone, where nothing is meta-trained yet), then the baselines.
 
     Features of the whole split are computed once for each network, and serve every setting.
     """
-    train, split, mirror = material.splits.train, config.evaluate.split, config.evaluate.mirror
-    pictures = material.pictures(split, device)
+    train, split, mirror = run_data.splits.train, config.evaluate.split, config.evaluate.mirror
+    pictures = run_data.split_images(split, device)
     found = []
     if meta is not None:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
@@ -56,27 +64,27 @@ def contenders(
         found.append(from_learner(name, learner, pictures, mirror))
         found += votes(*voters(meta, pretrained, config, train, device), pictures, mirror)
     if meta is None or config.evaluate.baseline:
-        table = table_of(pretrained_backbone(pretrained, config, train), material, split, device, mirror)
+        table = table_of(pretrained_backbone(pretrained, config, train), run_data, split, device, mirror)
         table = power_transform(table, config.meta.head.power)
         found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table))
         found.append(from_table("pretrained, logistic regression", logistic_on_unit_features, table))
     if config.evaluate.baseline:
-        table = table_of(fresh_backbone(config, train), material, split, device, mirror)
+        table = table_of(fresh_backbone(config, train), run_data, split, device, mirror)
         found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table))
         found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures)))
     return found
 
 
 def votes(
-    learners: Sequence[Learner], alphas: Sequence[float], pictures: Pictures, mirror: bool = False
-) -> list[Contender]:
+    learners: Sequence[Learner], alphas: Sequence[float], pictures: SplitImages, mirror: bool = False
+) -> list[Baseline]:
     """The vote of the kept networks: by α where the rounds had one, and each alike."""
     if not learners:
         return []
     alike = [1.0] * len(learners)
     kinds = {"by α": alphas} if sum(alphas) > 0 else {}
     return [
-        Contender(
+        Baseline(
             f"vote of {len(learners)} rounds, {kind}",
             partial(solve_by_vote, learners, w, pictures, mirror=mirror),
         )
@@ -85,24 +93,24 @@ def votes(
 
 
 def table_of(
-    backbone: nn.Module, material: Material, split: str, device: Device, mirror: bool = False
+    backbone: nn.Module, run_data: RunData, split: str, device: Device, mirror: bool = False
 ) -> Tensor:
     """Features (M, D) of every image of a split, by a network as it stands."""
     device.place(backbone).eval()
-    pictures = material.pictures(split, device)
+    pictures = run_data.split_images(split, device)
     everything = torch.arange(len(pictures.images))
     return extract(lambda x: device.forward(backbone, x, mirror), pictures, everything)
 
 
-def from_table(name: str, head: Head, table: Tensor) -> Contender:
+def from_table(name: str, head: Head, table: Tensor) -> Baseline:
     """Answers from features (M, D) of every image of the split."""
-    return Contender(name, lambda episodes: solve_table(head, table, episodes.image_indices(), episodes))
+    return Baseline(name, lambda episodes: solve_table(head, table, episodes.image_indices(), episodes))
 
 
-def from_learner(name: str, learner: Learner, pictures: Pictures, mirror: bool = False) -> Contender:
+def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: bool = False) -> Baseline:
     """Answers of a learner, which sees each image of the split once where it allows that."""
-    if not learner.cacheable:
-        return Contender(name, lambda episodes: solve_episodes(learner, pictures, episodes))
+    if not learner.features_cacheable:
+        return Baseline(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.set_mode(training=False)
     table = features_of(learner, pictures, torch.arange(len(pictures.images)), mirror)
     return from_table(name, learner.solve_features, table)
@@ -125,7 +133,7 @@ def nearest_neighbour(features: Tensor, way: int, shot: int) -> Tensor:
     return -distance.view(*distance.shape[:-1], way, shot).amin(-1)
 
 
-def pixels(pictures: Pictures) -> Tensor:
+def pixels(pictures: SplitImages) -> Tensor:
     """(M, values): the images themselves, averaged down to 32×32 where they are larger."""
     images = pictures.images
     if images.shape[-1] <= _PIXELS:
@@ -155,7 +163,7 @@ def voters(
 def solve_by_vote(
     learners: Sequence[Learner],
     weights: Sequence[float],
-    pictures: Pictures,
+    pictures: SplitImages,
     episodes: EpisodeBatch,
     mirror: bool = False,
 ) -> Outcome:

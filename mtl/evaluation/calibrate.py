@@ -24,7 +24,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.training.inference import chunks, features_of
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 SHOTS = (1, 2, 5, 10, 20)
 _WAY = 5  # temperatures do not depend on it
@@ -35,7 +35,7 @@ _REACH = 4.0  # of ln T; there is a normal prior of deviation 1, or an answer wi
 
 def calibrate(
     config: Config,
-    material: Material,
+    run_data: RunData,
     device: Device,
     pretrained: Mapping[str, Any],
     meta: Mapping[str, Any] | None,
@@ -50,23 +50,23 @@ def calibrate(
     """
     if config.meta.algorithm != "mtl" or config.meta.batch_norm == "episode":
         return {}
-    train = material.splits.train
+    train = run_data.splits.train
     if meta is None:
         learner = learner_from_pretrained(pretrained, config, train, device)
     else:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
-    found = temperatures(config, material, device, learner)
+    found = temperatures(config, run_data, device, learner)
     told = {"temperatures": found, "network": "pretrained" if meta is None else "meta-trained"}
     replace_text(RunFolder.of(config).calibration, json.dumps(told, indent=1) + "\n")
     return found
 
 
-def temperatures(config: Config, material: Material, device: Device, learner: Learner) -> dict[int, float]:
+def temperatures(config: Config, run_data: RunData, device: Device, learner: Learner) -> dict[int, float]:
     """The temperature of 200 validation tasks for each number of shots, to four digits."""
-    images, head = material.splits.val, config.meta.head
+    images, head = run_data.splits.val, config.meta.head
     rows = some_of_each(images.labels, _IMAGES, generator(config.seed, "calibrate images"))
     learner.set_mode(training=False)
-    table = features_of(learner, material.pictures("val", device), rows, config.evaluate.mirror)
+    table = features_of(learner, run_data.split_images("val", device), rows, config.evaluate.mirror)
     learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
     way = config.meta.way if learned else min(_WAY, config.meta.way)
     groups, found = images.group_ids(), {}

@@ -6,11 +6,11 @@ from mtl.config import Config, SetName
 from mtl.data import ImageSet
 from mtl.data.sources.multi_dataset import load_alike
 from mtl.errors import UserError
-from mtl.training.run_data import Material, require_scored
+from mtl.training.run_data import RunData, require_scored
 
 
-def scored_sets(config: Config, material: Material) -> list[tuple[str | None, Material]]:
-    """Each set by its name (None for the run's own) and the material whose scored split is its split alone.
+def scored_sets(config: Config, run_data: RunData) -> list[tuple[str | None, RunData]]:
+    """Each set by its name (None for the run's own) and the run_data whose scored split is its split alone.
 
     Images of other sets are brought to the size, channels and normalisation of the training images.
 
@@ -19,13 +19,13 @@ def scored_sets(config: Config, material: Material) -> list[tuple[str | None, Ma
     """
     split = config.evaluate.split
     if config.evaluate.sets:
-        return [(name, _other(config, material, name)) for name in config.evaluate.sets]
-    parts = material.split(split).by_domain()
-    return [(name, _with(material, split, part)) for name, part in parts.items()] or [(None, material)]
+        return [(name, _other(config, run_data, name)) for name in config.evaluate.sets]
+    parts = run_data.split(split).by_domain()
+    return [(name, _with(run_data, split, part)) for name, part in parts.items()] or [(None, run_data)]
 
 
-def _other(config: Config, material: Material, name: SetName) -> Material:
-    splits, data, split = material.splits, config.data, config.evaluate.split
+def _other(config: Config, run_data: RunData, name: SetName) -> RunData:
+    splits, data, split = run_data.splits, config.data, config.evaluate.split
     train = splits.train
     like = replace(data, image_size=train.size, grayscale=train.channels == 1)
     found = load_alike(like, name, data.split_seed)
@@ -37,7 +37,7 @@ def _other(config: Config, material: Material, name: SetName) -> Material:
             f"evaluate.sets: {len(twice)} {split} classes of {name}, {twice[0]} for one, are in other splits "
             "of the run's own images; its figures would not be those of novel classes"
         )
-    other = _with(material, split, scored)
+    other = _with(run_data, split, scored)
     try:
         require_scored(config, other.splits)
     except UserError as error:
@@ -52,8 +52,8 @@ def _bare_names(images: ImageSet) -> set[str]:
     return {n.removeprefix(f"{d}/") for n, d in zip(images.class_names, images.domains, strict=True)}
 
 
-def _with(material: Material, split: str, images: ImageSet) -> Material:
-    """The material with other images in the scored split."""
-    splits = material.splits
+def _with(run_data: RunData, split: str, images: ImageSet) -> RunData:
+    """The run_data with other images in the scored split."""
+    splits = run_data.splits
     changed = replace(splits, test=images) if split == "test" else replace(splits, val=images)
-    return replace(material, splits=changed)
+    return replace(run_data, splits=changed)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mtl.config import Config
 from mtl.evaluation.base_classes import base_accuracy, pretrained_network
-from mtl.evaluation.baselines import Contender, contenders
+from mtl.evaluation.baselines import Baseline, baselines
 from mtl.evaluation.calibrate import calibrate
 from mtl.evaluation.cross_domain import scored_sets
 from mtl.evaluation.resample import resample_worst
@@ -27,25 +27,25 @@ from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.ledger_rounds import register
 from mtl.training.restore import read_pretrained
-from mtl.training.run_data import Material, load_material
+from mtl.training.run_data import RunData, load_run_data
 
 
-def evaluate(config: Config, material: Material | None = None) -> list[Setting]:
+def evaluate(config: Config, run_data: RunData | None = None) -> list[Setting]:
     """Scores every setting of `evaluate.settings`.
 
     Args:
         config: of the run. Without a meta.pt in its folder the pretrained backbone is scored alone.
-        material: the image set, where the caller has it already.
+        run_data: the image set, where the caller has it already.
 
     Raises:
         UserError: nothing is pretrained, checkpoints do not fit the config, or a split is too small.
     """
     folder = RunFolder.of(config)
     with folder.held("evaluate"):
-        return _evaluate(folder, config, material)
+        return _evaluate(folder, config, run_data)
 
 
-def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> list[Setting]:
+def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None) -> list[Setting]:
     how = config.evaluate
     require_tensorboard(config.log)
     before = read_results(folder.results).get("settings", [])  # a damaged file is told before the work
@@ -58,11 +58,11 @@ def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> l
         folder.require_recorded(meta)
     config = settle_precision(config, recorded_precision(meta or pretrained))
     device = choose_device(config.runtime)
-    material = material or load_material(config)
+    run_data = run_data or load_run_data(config)
     found = []
     with Ledger.open(folder.ledger) as ledger:
-        for name, scored in scored_sets(config, material):
-            against = contenders(config, scored, device, pretrained, meta)
+        for name, scored in scored_sets(config, run_data):
+            against = baselines(config, scored, device, pretrained, meta)
             split = split_name(how.split, name)
             register(ledger, split, scored.split(how.split))
             found += [
@@ -70,12 +70,12 @@ def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> l
                 for way, shot in how.settings
             ]
         ledger.commit(ledger.token() or "evaluate")
-    calibrate(config, material, device, pretrained, meta)
+    calibrate(config, run_data, device, pretrained, meta)
     base = None
-    if len(material.held_out) and "classifier" in pretrained:  # which older checkpoints lack
-        network = pretrained_network(pretrained, config, material)
+    if len(run_data.held_out) and "classifier" in pretrained:  # which older checkpoints lack
+        network = pretrained_network(pretrained, config, run_data)
         device.place(network)
-        base = base_accuracy(network, material, device)
+        base = base_accuracy(network, run_data, device)
         tell(f"base classes, {base}")
     write_results(folder.results, config.run, found, before, base)
     return found
@@ -83,26 +83,26 @@ def _evaluate(folder: RunFolder, config: Config, material: Material | None) -> l
 
 def score_setting(
     config: Config,
-    material: Material,
-    against: Sequence[Contender],
+    run_data: RunData,
+    against: Sequence[Baseline],
     way: int,
     shot: int,
     ledger: Ledger,
     split: str,
     name: str | None,
 ) -> Setting:
-    """All contenders on the fixed tasks of one setting, and what becomes of the worst tasks of the first.
+    """All baselines on the fixed tasks of one setting, and what becomes of the worst tasks of the first.
 
     Args:
         split: what the ledger calls the split.
         name: of the image set, where not the run's own.
     """
     how = config.evaluate
-    episodes = material.fixed_episodes(
+    episodes = run_data.fixed_episodes(
         how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate", how.within_group
     )
     outcomes = [c.solve(episodes) for c in against]
-    first, class_names = outcomes[0], material.split(how.split).class_names
+    first, class_names = outcomes[0], run_data.split(how.split).class_names
     scores = [
         score(c.name, episodes, o, None if o is first else first, class_names)
         for c, o in zip(against, outcomes, strict=True)
@@ -114,7 +114,7 @@ def score_setting(
         against[0],
         episodes,
         first,
-        material.index(how.split),
+        run_data.index(how.split),
         how.resample,
         config.hard_tasks,
         config.seed,

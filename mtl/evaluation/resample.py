@@ -15,7 +15,7 @@ from mtl.config import HardTasks, Resample
 from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
-from mtl.evaluation.baselines import Contender
+from mtl.evaluation.baselines import Baseline
 from mtl.ledger.store import Ledger
 from mtl.runtime.seeds import generator
 from mtl.samplers.boosting import BoostRule, boost
@@ -42,7 +42,7 @@ class Resampled:
 
 
 def resample_worst(
-    contender: Contender,
+    contender: Baseline,
     scored: EpisodeBatch,
     outcome: Outcome,
     index: ClassIndex,

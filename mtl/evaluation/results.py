@@ -34,7 +34,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Setting:
-    """All contenders at one (way, shot)."""
+    """All baselines at one (way, shot)."""
 
     split: str
     way: int

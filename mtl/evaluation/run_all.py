@@ -12,7 +12,7 @@ from mtl.training.meta_train import STAGE as META_TRAIN
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 def run(config: Config, resume: bool = False) -> list[Setting]:
@@ -27,7 +27,7 @@ def run(config: Config, resume: bool = False) -> list[Setting]:
             for stage in (PRETRAIN, META_TRAIN):
                 folder.refuse_existing(stage)
         require_tensorboard(config.log)
-        material = load_material(config)
-        pretrain(config, resume, material)
-        meta_train(config, resume, material)
-        return evaluate(config, material)
+        run_data = load_run_data(config)
+        pretrain(config, resume, run_data)
+        meta_train(config, resume, run_data)
+        return evaluate(config, run_data)

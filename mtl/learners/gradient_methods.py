@@ -31,8 +31,8 @@ class GradientMethod(Learner):
     def __init__(self, backbone: nn.Module, config: Meta, device: Device, generator: torch.Generator) -> None:
         super().__init__()
         self.config, self.device = config, device
-        self.cacheable = config.algorithm == "anil" and config.batch_norm != "episode"
-        self.tasks_apart = config.batch_norm != "update"
+        self.features_cacheable = config.algorithm == "anil" and config.batch_norm != "episode"
+        self.independent_tasks = config.batch_norm != "update"
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = nn.Linear(features, config.way)
         with torch.no_grad():
@@ -60,7 +60,7 @@ class GradientMethod(Learner):
         return self.device.forward(self.backbone, images, mirror)
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
-        if self.cacheable:
+        if self.features_cacheable:
             return self.solve_at_once(images, way, shot)
         if self.config.batch_norm == "episode":
             with running_statistics_kept(self):

@@ -30,9 +30,9 @@ class MetaTransfer(Learner):
     def __init__(self, backbone: nn.Module, config: Meta, device: Device) -> None:
         super().__init__()
         self.config, self.device = config, device
-        self.cacheable = config.batch_norm != "episode"
-        self.tasks_apart = config.batch_norm != "update"
-        self.backbone_fixed = config.train == "head" and config.batch_norm == "frozen"
+        self.features_cacheable = config.batch_norm != "episode"
+        self.independent_tasks = config.batch_norm != "update"
+        self.backbone_frozen = config.train == "head" and config.batch_norm == "frozen"
         self.random: torch.Generator | None = None  # of noise on features, while training
         features: Sequence[int] = [int(backbone.out_features)]  # type: ignore[arg-type]
         if config.head.levels > 1:
@@ -63,16 +63,16 @@ class MetaTransfer(Learner):
         set_training(self.backbone, training, self.config.batch_norm)
 
     def features(self, images: Tensor, mirror: bool = False) -> Tensor:
-        return self.embed(self.device.forward(self.backbone, images, mirror))
+        return self.transform_features(self.device.forward(self.backbone, images, mirror))
 
     def backbone_features(self, images: Tensor) -> Tensor:
         return self.device.forward(self.backbone, images)
 
-    def embed(self, features: Tensor) -> Tensor:
-        return self.base_learner.embed(features, self.random)
+    def transform_features(self, features: Tensor) -> Tensor:
+        return self.base_learner.transform_features(features, self.random)
 
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
-        if self.cacheable:
+        if self.features_cacheable:
             return self.solve_at_once(images, way, shot)
         with running_statistics_kept(self.backbone):  # each episode by its own statistics
             return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)

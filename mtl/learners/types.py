@@ -13,11 +13,11 @@ class Learner(nn.Module, ABC):
     """
 
     #: Features are the same in every episode, so that they can be computed once for many episodes.
-    cacheable: bool
+    features_cacheable: bool
     #: The backbone gives an image the same feature all through training.
-    backbone_fixed: bool = False
+    backbone_frozen: bool = False
     #: While training, what one task is answered does not depend on the others of its meta-batch.
-    tasks_apart: bool
+    independent_tasks: bool
 
     @abstractmethod
     def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
@@ -28,23 +28,23 @@ class Learner(nn.Module, ABC):
         """Features (B, D) of images (B, C, H, W): all that can be known of an image before its episode is.
 
         With `mirror` what the backbone makes of an image and of its mirror image is averaged first. Only
-        where `cacheable`.
+        where `features_cacheable`.
         """
 
     @abstractmethod
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
-        """Like `solve`, from the features (T, N·K + N·Q, D). Only where `cacheable`."""
+        """Like `solve`, from the features (T, N·K + N·Q, D). Only where `features_cacheable`."""
 
     def backbone_features(self, images: Tensor) -> Tensor:
-        """Features (B, D) of images as the backbone gives them. Only where `backbone_fixed`."""
+        """Features (B, D) of images as the backbone gives them. Only where `backbone_frozen`."""
         raise NotImplementedError
 
-    def embed(self, features: Tensor) -> Tensor:
-        """What `features` makes of those of the backbone (..., D). Only where `backbone_fixed`."""
+    def transform_features(self, features: Tensor) -> Tensor:
+        """What `features` makes of those of the backbone (..., D). Only where `backbone_frozen`."""
         raise NotImplementedError
 
     def solve_at_once(self, images: Tensor, way: int, shot: int) -> Tensor:
-        """`solve` by one pass of all images through the backbone. Only where `cacheable`."""
+        """`solve` by one pass of all images through the backbone. Only where `features_cacheable`."""
         features = self.features(images.flatten(0, 1))
         return self.solve_features(features.view(*images.shape[:2], -1), way, shot)
 

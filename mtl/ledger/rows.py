@@ -114,14 +114,14 @@ class BatchRows:
 
 def _wrong_answers(outcome: "Outcome", order: NDArray[np.int64]) -> list[bytes | None]:
     """WRONG records of each task, its classes in their new `order` (T, N); None where not known."""
-    if outcome.taken is None or outcome.sure is None:
+    if outcome.predicted is None or outcome.confidence is None:
         return [None] * len(order)
     task = np.arange(len(order))[:, None]
     place = order.argsort(1)  # where each class has gone
-    taken = np.take_along_axis(place, outcome.taken.numpy().reshape(len(order), -1).astype(np.int64), 1)
-    queries = outcome.taken.shape[2]
+    taken = np.take_along_axis(place, outcome.predicted.numpy().reshape(len(order), -1).astype(np.int64), 1)
+    queries = outcome.predicted.shape[2]
     taken = taken.reshape(len(order), -1, queries)[task, order]
-    sure = outcome.sure.numpy()[task, order]
+    sure = outcome.confidence.numpy()[task, order]
     found: list[bytes | None] = []
     for answers, surely in zip(taken, sure, strict=True):
         own, query = (answers != np.arange(len(answers))[:, None]).nonzero()

@@ -20,8 +20,8 @@ class WrongAnswer:
 
     image: int  # index into the image set
     own: int  # place of its class among the classes of the task
-    taken: int  # ... and of the class that it was taken for
-    sure: float  # probability given to that class
+    predicted: int  # ... and of the class that it was taken for
+    confidence: float  # probability given to that class
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _solved(row: Sequence[Any], names: dict[int, str]) -> SolvedEpisode:
     if len(row) > _WRONG_COLUMN and row[_WRONG_COLUMN] is not None:
         records = np.frombuffer(row[_WRONG_COLUMN], WRONG).tolist()
         answers = [WrongAnswer(query[q], q // queries, taken, sure) for q, taken, sure in records]
-        wrong = tuple(sorted(answers, key=lambda answer: -answer.sure))
+        wrong = tuple(sorted(answers, key=lambda answer: -answer.confidence))
     return SolvedEpisode(
         round_, step, origin, classes, tuple(names.get(c, str(c)) for c in classes),
         tuple(tuple(support[n * shot : (n + 1) * shot]) for n in range(way)),

@@ -59,7 +59,7 @@ class Fitted:
         Raises:
             ValueError: `open_set` is asked of a classifier that has none.
         """
-        logits = self.head(self.embedder.base_learner.towards(features)[None])[0]
+        logits = self.head(self.embedder.base_learner.transform_queries(features)[None])[0]
         probabilities = torch.softmax(logits.double() / self.temperature, -1)
         if not open_set:
             return Answers(probabilities, None)

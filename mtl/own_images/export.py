@@ -49,7 +49,7 @@ class FittedNetwork(nn.Module):
         features = self.backbone(pixels)
         if self.preparation.mirror:
             features = (features + self.backbone(pixels.flip(-1))) / 2
-        query = self.base_learner.towards(self.base_learner.embed(features))
+        query = self.base_learner.transform_queries(self.base_learner.transform_features(features))
         return torch.softmax(query @ self.weight + self.bias, -1)
 
 

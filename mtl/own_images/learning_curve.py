@@ -137,7 +137,7 @@ def _ask(
     draws = max(min(draws, _FEWEST), min(draws, _WORK // images**2))
     at_once = max(1, _FLOATS // (images * max(images, support.features.shape[1]) + count * way))
     labels = torch.arange(way).repeat_interleave(shot)
-    queries = base_learner.towards(support.features)[None]
+    queries = base_learner.transform_queries(support.features)[None]
     onehot = F.one_hot(support.labels, way).double()
     asked, right = torch.zeros(2, count, dtype=torch.float64)
     accuracies = []

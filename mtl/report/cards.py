@@ -117,8 +117,8 @@ def _task(
             Wrong(
                 picture=gallery.picture(answer.image) if gallery else None,
                 own=worst.names[answer.own],
-                taken=worst.names[answer.taken],
-                sure=answer.sure,
+                predicted=worst.names[answer.predicted],
+                confidence=answer.confidence,
             )
             for answer in wrong
         ],

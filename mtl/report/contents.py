@@ -41,7 +41,7 @@ class Result:
 
 @dataclass(frozen=True)
 class SettingResults:
-    """All contenders at one setting, the first of which is the run's own."""
+    """All baselines at one setting, the first of which is the run's own."""
 
     title: str  # "5-way 1-shot"
     tasks: int
@@ -65,8 +65,8 @@ class Wrong:
 
     picture: Thumbnail | None
     own: str
-    taken: str
-    sure: float  # probability given to `taken`
+    predicted: str
+    confidence: float  # probability given to `taken`
 
 
 @dataclass(frozen=True)

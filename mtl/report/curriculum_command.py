@@ -23,7 +23,7 @@ from mtl.runtime.figure_files import save_png, write
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import curriculum
 from mtl.training.curriculum import Curriculum
-from mtl.training.run_data import Material, load_material
+from mtl.training.run_data import RunData, load_run_data
 
 _LINES = 20  # of the table
 
@@ -43,9 +43,9 @@ def draw_curriculum(folder: Path, out: Path | None = None) -> None:
     record = curriculum.read(run.curriculum)
     config = at_home(load_config(run.config), folder)
     config = replace(config, data=replace(config.data, cache=False))
-    material = load_material(config)
-    _require_fit(run, record, material)
-    images, out = material.splits.train.images, out or folder
+    run_data = load_run_data(config)
+    _require_fit(run, record, run_data)
+    images, out = run_data.splits.train.images, out or folder
     still, moving = out / "curriculum.png", out / "curriculum.gif"
     title = f"{config.run}: self-paced pretraining, {_counted(record)}"
     save_png(sheet(record, images, title, config.seed), still)
@@ -54,15 +54,15 @@ def draw_curriculum(folder: Path, out: Path | None = None) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(_table(record, title))
-    for line in (_never(record), f"Pictures: {still}, {moving}"):
+    for line in (_never(record), f"SplitImages: {still}, {moving}"):
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _require_fit(run: RunFolder, record: Curriculum, material: Material) -> None:
-    train = material.splits.train
+def _require_fit(run: RunFolder, record: Curriculum, run_data: RunData) -> None:
+    train = run_data.splits.train
     same = (
         train.class_names == record.class_names
-        and torch.equal(material.pretrain_images, record.images)
+        and torch.equal(run_data.pretrain_images, record.images)
         and torch.equal(train.labels[record.images], record.labels)
     )
     if not same:

@@ -19,7 +19,7 @@ from mtl.report.run_files import RunFiles
 from mtl.runtime.devices import Device
 from mtl.training.inference import features_of
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 CLASSES, IMAGES = 10, 20  # shown, and of each of them
 _PERPLEXITY = 12.0
@@ -36,30 +36,30 @@ class FeatureSpace:
 
 
 def feature_space(
-    run: RunFiles, config: Config, material: Material, device: Device, split: str, wanted: Sequence[str]
+    run: RunFiles, config: Config, run_data: RunData, device: Device, split: str, wanted: Sequence[str]
 ) -> FeatureSpace | None:
     """Features of a split's classes as the base learner gets them, laid out in the plane.
 
     Args:
         run: its stages that have ended; nothing is drawn where it has not been pretrained.
         config: of the run.
-        material: its images.
+        run_data: its images.
         device: where the networks run.
         split: whose classes are shown.
         wanted: names of classes, the most interesting first; others fill up to `CLASSES`.
     """
     if "pretrain" not in run.ended:
         return None
-    images = material.split(split)
+    images = run_data.split(split)
     classes = _chosen(images, wanted)
     rows = torch.cat([(images.labels == c).nonzero().flatten()[:IMAGES] for c in classes])
-    pretrained, train = run.ended["pretrain"], material.splits.train
+    pretrained, train = run.ended["pretrain"], run_data.splits.train
     start = learner_from_pretrained(pretrained, config, train, device)
-    before = _embed(start, material, device, split, rows)
+    before = _embed(start, run_data, device, split, rows)
     after = None
     if "meta-train" in run.ended:
         learner = meta_trained_learner(run.ended["meta-train"], pretrained, config, train, device)
-        after = _embed(learner, material, device, split, rows)
+        after = _embed(learner, run_data, device, split, rows)
     places = plane(before, None, config.seed)
     labels = np.searchsorted(classes, images.labels[rows].numpy())
     return FeatureSpace(
@@ -98,6 +98,6 @@ def _chosen(images: ImageSet, wanted: Sequence[str]) -> list[int]:
     return sorted(list(dict.fromkeys(order))[:CLASSES])
 
 
-def _embed(learner: Learner, material: Material, device: Device, split: str, rows: Tensor) -> Tensor:
+def _embed(learner: Learner, run_data: RunData, device: Device, split: str, rows: Tensor) -> Tensor:
     learner.set_mode(training=False)
-    return features_of(learner, material.pictures(split, device), rows).float().cpu()
+    return features_of(learner, run_data.split_images(split, device), rows).float().cpu()

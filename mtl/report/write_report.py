@@ -33,7 +33,7 @@ from mtl.runtime.events import write_figures
 from mtl.runtime.precision import settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.run_data import Material, load_material
+from mtl.training.run_data import RunData, load_run_data
 
 MOST_BYTES = 3_000_000
 _FIRST = "meta-train"  # the phase that is shown in full; others are shown in brief
@@ -43,7 +43,7 @@ _FIRST = "meta-train"  # the phase that is shown in full; others are shown in br
 class Images:
     """The image sets that the ledger's indices speak of, by the ledger's names of splits."""
 
-    material: Material | None
+    run_data: RunData | None
     galleries: dict[str, Gallery]
     fingerprints: dict[str, str]
     missing: tuple[str, ...]  # why there are none, or not all
@@ -165,19 +165,19 @@ def find_images(run: RunFiles) -> Images:
     config = at_home(run.config, run.folder.path, made_in)
     config = replace(config, data=replace(config.data, download=False, cache=False))
     try:
-        material = load_material(config)
+        run_data = load_run_data(config)
     except UserError as error:
         return Images(None, {}, {}, (f"Pictures are left out: {error}",))
     split = config.evaluate.split
-    found = {"train": material.splits.train, "val": material.splits.val, "test": material.splits.test}
+    found = {"train": run_data.splits.train, "val": run_data.splits.val, "test": run_data.splits.test}
     missing: tuple[str, ...] = ()
     try:
-        for name, scored in scored_sets(config, material):
+        for name, scored in scored_sets(config, run_data):
             found[split_name(split, name)] = scored.split(split)
     except UserError as error:
         missing = (f"Pictures of other image sets are left out: {error}",)
     return Images(
-        material,
+        run_data,
         {name: Gallery(images) for name, images in found.items()},
         {name: fingerprint(images) for name, images in found.items()},
         missing,
@@ -199,14 +199,14 @@ def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) ->
     """The novel classes that are confused most, in feature space."""
     config: Config = run.config
     split = config.evaluate.split
-    if images.material is None or run.images.get(split) not in {None, images.fingerprints[split]}:
+    if images.run_data is None or run.images.get(split) not in {None, images.fingerprints[split]}:
         return None
     scored = [phase.name for phase in ledger.phases() if phase.split == split]
     wanted: list[str] = []
     if scored:
         wanted = [name for pair in confused_pairs(ledger, scored[0], CLASSES) for name in pair.classes]
     device = choose_device(settle_precision(config).runtime)
-    found = feature_space(run, config, images.material, device, split, wanted)
+    found = feature_space(run, config, images.run_data, device, split, wanted)
     if found is None:
         return None
     return drawings.add(

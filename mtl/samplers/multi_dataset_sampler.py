@@ -61,7 +61,7 @@ class SeveralSetsSampler:
         self.drawn, self.episodes, self.rounds = 0, 0, 0  # meta-batches, their tasks, and rounds of all sets
         self.steps = [0] * len(parts)  # meta-batches drawn of each set
         self.testing = False  # the outcome that comes next is that of a pool
-        self.weighs = any(part.sampler.weighs for part in self.parts)
+        self.has_task_weights = any(part.sampler.has_task_weights for part in self.parts)
 
     @property
     def turn(self) -> int:
@@ -88,8 +88,8 @@ class SeveralSetsSampler:
         self.episodes = part.sampler.drawn
         return replace(batch, classes=part.classes[batch.classes])
 
-    def weigh(self, losses: Tensor) -> Tensor:
-        return self._now()[1].sampler.weigh(losses)
+    def task_weights(self, losses: Tensor) -> Tensor:
+        return self._now()[1].sampler.task_weights(losses)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
         """Hands the outcome to the set that was drawn; ends its turn, unless it was that of a pool.

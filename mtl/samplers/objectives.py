@@ -20,7 +20,7 @@ _MEMORY = 0.01  # what a loss counts in the running moments
 class Objective(Protocol):
     """Weights of a meta-batch's tasks; their mean is 1, at least in the long run."""
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def task_weights(self, losses: Tensor) -> Tensor:
         """(T,) from the tasks' losses (T,)."""
         ...
 
@@ -35,7 +35,7 @@ class Ohem:
     def __init__(self, tail: float) -> None:
         self.tail = tail
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def task_weights(self, losses: Tensor) -> Tensor:
         count = math.ceil(self.tail * len(losses) - 1e-9)
         weights = torch.zeros_like(losses)
         weights[losses.topk(count).indices] = len(losses) / count
@@ -63,7 +63,7 @@ class Cvar:
         self.threshold: float | None = None
         self.seen, self.mean, self.square = 0, 0.0, 0.0  # running moments of the losses
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def task_weights(self, losses: Tensor) -> Tensor:
         if self.tail == 1:
             return torch.ones_like(losses)
         values = losses.double()

@@ -80,7 +80,7 @@ class UniformDifficultySampler(UniformSampler):
     Args: as of UniformSampler; the config has nothing for it.
     """
 
-    weighs = True
+    has_task_weights = True
 
     def __init__(
         self, index: ClassIndex, config: HardTasks, way: int, shot: int, queries: int, seed: int
@@ -88,7 +88,7 @@ class UniformDifficultySampler(UniformSampler):
         super().__init__(index, way, shot, queries, seed)
         self.seen, self.mean, self.square = 0, 0.0, 0.0  # running moments of the loss
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def task_weights(self, losses: Tensor) -> Tensor:
         for loss in losses.double().tolist():
             self.seen += 1
             rate = max(1 / self.seen, 1 - _MEMORY)

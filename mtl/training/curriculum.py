@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 _KIND = "curriculum"
 UNMET = -1  # an image that no batch of the epoch held
@@ -34,14 +34,14 @@ def percent(weights: Tensor) -> Tensor:
     return torch.where(weights.isnan(), UNMET, rounded).to(torch.int8).cpu()
 
 
-def write(path: Path, header: Mapping[str, Any], material: Material, admitted: Sequence[Tensor]) -> None:
+def write(path: Path, header: Mapping[str, Any], run_data: RunData, admitted: Sequence[Tensor]) -> None:
     """Writes the record of an ended pretraining; `admitted` holds `percent` of each epoch, (P,) each."""
-    rows = material.pretrain_images
+    rows = run_data.pretrain_images
     record = {
         "kind": _KIND,
         "images": rows,
-        "labels": material.splits.train.labels[rows],
-        "mislabelled": material.mislabelled[rows],
+        "labels": run_data.splits.train.labels[rows],
+        "mislabelled": run_data.mislabelled[rows],
         "weights": torch.stack(list(admitted)),
     }
     checkpoints.write(path, {**header, **record})

@@ -17,7 +17,7 @@ Head = Callable[[Tensor, int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class SplitImages:
     """The images of one split, and how they are brought to the backbone."""
 
     images: Tensor  # (M, C, H, W) uint8
@@ -31,12 +31,12 @@ class Pictures:
 
 
 @torch.no_grad()
-def extract(features: Callable[[Tensor], Tensor], pictures: Pictures, indices: Tensor) -> Tensor:
+def extract(features: Callable[[Tensor], Tensor], pictures: SplitImages, indices: Tensor) -> Tensor:
     """Features (n, D) of the images (n,), on the device that computes them."""
     return torch.cat([features(pictures(part)) for part in torch.split(indices, pictures.at_once)])
 
 
-def with_table(learner: Learner, pictures: Pictures, tables: dict[str, Tensor], key: str) -> Pictures:
+def with_table(learner: Learner, pictures: SplitImages, tables: dict[str, Tensor], key: str) -> SplitImages:
     """The pictures with their features by a fixed backbone, which `tables` has or is given."""
     if key not in tables:
         learner.set_mode(training=False)
@@ -46,18 +46,18 @@ def with_table(learner: Learner, pictures: Pictures, tables: dict[str, Tensor], 
 
 
 @torch.no_grad()
-def features_of(learner: Learner, pictures: Pictures, indices: Tensor, mirror: bool = False) -> Tensor:
+def features_of(learner: Learner, pictures: SplitImages, indices: Tensor, mirror: bool = False) -> Tensor:
     """Features (n, D) of the images (n,), as the learner's base learner gets them."""
     if pictures.table is not None:
-        return learner.embed(pictures.table[indices])
+        return learner.transform_features(pictures.table[indices])
     return extract(lambda x: learner.features(x, mirror), pictures, indices)
 
 
 @torch.no_grad()
-def solve_episodes(learner: Learner, pictures: Pictures, episodes: EpisodeBatch) -> Outcome:
+def solve_episodes(learner: Learner, pictures: SplitImages, episodes: EpisodeBatch) -> Outcome:
     """The outcome of every episode: each image passes the backbone once where the learner allows it."""
     learner.set_mode(training=False)
-    if learner.cacheable:
+    if learner.features_cacheable:
         wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)
         return solve_table(learner.solve_features, features_of(learner, pictures, wanted), place, episodes)
     count, parts = max(1, pictures.at_once // episodes.image_indices().shape[1]), []

@@ -14,10 +14,10 @@ from mtl.episodes.episode import EpisodeBatch, Outcome, TaskSampler
 from mtl.errors import RunStopped
 from mtl.learners.types import Learner, episode_labels
 from mtl.losses import ImageLoss
-from mtl.training.inference import Pictures, features_of
+from mtl.training.inference import SplitImages, features_of
 
 
-def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: Pictures) -> None:
+def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: SplitImages) -> None:
     """Shows the sampler the features of the images that it wants to see before this step, if any."""
     wanted = sampler.survey(step)
     if wanted is not None:
@@ -26,7 +26,7 @@ def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: Pictures
 
 
 def episode_images(
-    batch: EpisodeBatch, pictures: Pictures, changes: Augment, random: torch.Generator
+    batch: EpisodeBatch, pictures: SplitImages, changes: Augment, random: torch.Generator
 ) -> Tensor:
     """(T, N·K + N·Q, C, H, W): the images of a meta-batch, each changed on its own, normalised.
 
@@ -60,7 +60,7 @@ def meta_step(
         queries: what each query contributes; None for its cross-entropy. Where the meta-batch goes in parts,
             queries are told apart within a part.
     """
-    tasks = max(1, at_once // images.shape[1]) if learner.tasks_apart else len(batch)
+    tasks = max(1, at_once // images.shape[1]) if learner.independent_tasks else len(batch)
     parts = torch.split(images, tasks)
     weights = None
     if weigh is not None and len(parts) > 1:
@@ -86,7 +86,7 @@ def _losses(
 ) -> tuple[Tensor, Tensor]:
     """Query logits (T', N·Q, N) of some of the tasks, and the mean loss of each (T',)."""
     if images.ndim == 3:
-        logits = learner.solve_features(learner.embed(images), batch.way, batch.shot)
+        logits = learner.solve_features(learner.transform_features(images), batch.way, batch.shot)
     else:
         logits = learner.solve(images, batch.way, batch.shot)
     labels = episode_labels(len(images), batch.way, batch.queries, logits.device)

@@ -32,7 +32,7 @@ from mtl.training.ledger_rounds import bridge_gap, record_round, register, requi
 from mtl.training.meta_step import episode_images, meta_step, require_finite, set_rate, survey, warm_up_cosine
 from mtl.training.pretrain_batches import image_level
 from mtl.training.restore import learner_from_pretrained, read_pretrained
-from mtl.training.run_data import Material, load_material
+from mtl.training.run_data import RunData, load_run_data
 
 STAGE = "meta-train"
 DECIDED_BY = checkpoints.DECIDING[STAGE]
@@ -41,7 +41,7 @@ DECIDED_BY = checkpoints.DECIDING[STAGE]
 def meta_train(
     config: Config,
     resume: bool = False,
-    material: Material | None = None,
+    run_data: RunData | None = None,
     tables: dict[str, Tensor] | None = None,
 ) -> None:
     """Trains what `meta.train` names, episode by episode, and resamples the tasks that fail.
@@ -49,7 +49,7 @@ def meta_train(
     Args:
         config: of the run.
         resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
-        material: the image set, where the caller has it already.
+        run_data: the image set, where the caller has it already.
         tables: features (M, D) by a backbone that no training changes, by split and levels: what is missing
             is added, for the next call with the same checkpoint.
 
@@ -60,14 +60,14 @@ def meta_train(
     """
     folder = RunFolder.of(config)
     with folder.held(STAGE):
-        _meta_train(folder, config, resume, material, tables)
+        _meta_train(folder, config, resume, run_data, tables)
 
 
 def _meta_train(
     folder: RunFolder,
     config: Config,
     resume: bool,
-    material: Material | None,
+    run_data: RunData | None,
     tables: dict[str, Tensor] | None,
 ) -> None:
     if not resume:
@@ -80,17 +80,17 @@ def _meta_train(
     pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
     config = settle_precision(config, recorded_precision(pretrained))
     device = choose_device(config.runtime)
-    material = material or load_material(config)
-    train, how, steps = material.splits.train, config.meta, meta_steps(config)
+    run_data = run_data or load_run_data(config)
+    train, how, steps = run_data.splits.train, config.meta, meta_steps(config)
     learner = learner_from_pretrained(pretrained, config, train, device)
-    sampler = build_sampler(config, material.index("train"), train.groups, train.domain_ids())
+    sampler = build_sampler(config, run_data.index("train"), train.groups, train.domain_ids())
     objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
     queries = None if how.examples.by == "all" else image_level(how.examples, CrossEntropy(), 1, None)
     parameters = learner.meta_parameters()
     optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay, fused=True)
-    pictures = material.pictures("train", device)
-    val_pictures = material.pictures("val", device)
-    val_episodes = material.fixed_episodes(
+    pictures = run_data.split_images("train", device)
+    val_pictures = run_data.split_images("val", device)
+    val_episodes = run_data.fixed_episodes(
         "val",
         how.way,
         how.shot,
@@ -101,7 +101,7 @@ def _meta_train(
         how.validate_within_group,
     )
     changes = config.data.augment if how.augment else Augment()
-    if learner.backbone_fixed:
+    if learner.backbone_frozen:
         tables = {} if tables is None else tables
         val_pictures = with_table(learner, val_pictures, tables, f"val {how.head.levels}")
         key = f"train {how.head.levels}"
@@ -156,8 +156,8 @@ def _meta_train(
 
         def weigh(losses: Tensor) -> Tensor:
             """How much each task of a meta-batch counts (T,), from its loss (T,)."""
-            weights = sampler.weigh(losses)
-            return weights if objective is None else weights * objective.weigh(losses)
+            weights = sampler.task_weights(losses)
+            return weights if objective is None else weights * objective.task_weights(losses)
 
         def note_round(ended: Round) -> None:
             """Writes a round down, and keeps the learner as it stands if it may vote later."""
@@ -209,7 +209,7 @@ def _meta_train(
                     images,
                     batch,
                     pictures.at_once,
-                    weigh if sampler.weighs or objective is not None else None,
+                    weigh if sampler.has_task_weights or objective is not None else None,
                     queries,
                 )
                 loss, accuracy = float(outcome.loss.mean()), float(outcome.accuracy.mean())

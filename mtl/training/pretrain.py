@@ -31,24 +31,24 @@ from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training import curriculum
-from mtl.training.inference import Pictures, extract, solve_table
+from mtl.training.inference import SplitImages, extract, solve_table
 from mtl.training.ledger_rounds import require_same_training_images
 from mtl.training.meta_step import require_finite, set_rate, warm_up_cosine
 from mtl.training.pretrain_batches import Batches, pretraining_loss
 from mtl.training.restore import fresh_backbone
-from mtl.training.run_data import Material, load_material
+from mtl.training.run_data import RunData, load_run_data
 
 STAGE = "pretrain"
 DECIDED_BY = checkpoints.DECIDING[STAGE]
 
 
-def pretrain(config: Config, resume: bool = False, material: Material | None = None) -> None:
+def pretrain(config: Config, resume: bool = False, run_data: RunData | None = None) -> None:
     """Trains the backbone and a classifier of all base classes with SGD.
 
     Args:
         config: of the run.
         resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
-        material: the image set, where the caller has it already.
+        run_data: the image set, where the caller has it already.
 
     Raises:
         UserError: before anything is written, for what the user can mend.
@@ -57,10 +57,10 @@ def pretrain(config: Config, resume: bool = False, material: Material | None = N
     """
     folder = RunFolder.of(config)
     with folder.held(STAGE):
-        _pretrain(folder, config, resume, material)
+        _pretrain(folder, config, resume, run_data)
 
 
-def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Material | None) -> None:
+def _pretrain(folder: RunFolder, config: Config, resume: bool, run_data: RunData | None) -> None:
     if not resume:
         folder.refuse_existing(STAGE)
     if folder.pretrain.exists():
@@ -71,8 +71,8 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
     saved = folder.unfinished(STAGE, gaps=config.log.allow_gaps)
     config = settle_precision(config, recorded_precision(saved) if saved else None)
     device = choose_device(config.runtime)
-    material = material or load_material(config)
-    how, train = config.pretrain, material.splits.train
+    run_data = run_data or load_run_data(config)
+    how, train = config.pretrain, run_data.splits.train
     backbone = fresh_backbone(config, train)
     if saved:
         checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
@@ -94,10 +94,10 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
         nesterov=how.momentum > 0,
         fused=True,
     )
-    batches = Batches(config, material)
+    batches = Batches(config, run_data)
     per_epoch = batches.per_epoch
     steps = how.epochs * per_epoch
-    counts = torch.bincount(train.labels[material.pretrain_images], minlength=train.num_classes)
+    counts = torch.bincount(train.labels[run_data.pretrain_images], minlength=train.num_classes)
     criterion = pretraining_loss(how, counts, len(train)).to(device.torch_device)
     domains = train.domain_ids() if how.sets.heads == "per_set" and train.domains else None
 
@@ -130,11 +130,11 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
             "means": means.state_dict(),
         }
 
-    pictures, val_pictures = material.pictures("train", device), material.pictures("val", device)
+    pictures, val_pictures = run_data.split_images("train", device), run_data.split_images("val", device)
 
     def validated(best: dict[str, Any] | None, told_first: str, **numbers: float) -> dict[str, Any]:
         """The best weights so far, the present ones included."""
-        scores = validate(backbone, material, val_pictures, device, how.validate_tasks, config.seed)
+        scores = validate(backbone, run_data, val_pictures, device, how.validate_tasks, config.seed)
         line = {**numbers, "seconds": clock.elapsed, **scores}
         metrics.write(step=step, **line)
         events.write(step, line)
@@ -158,7 +158,7 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
             criterion.begin_epoch(epoch)
             rows = batches.at(step)
             random = generator(config.seed, "augment", step)
-            images = material.normalise(augment(pictures.images[rows], config.data.augment, random))
+            images = run_data.normalise(augment(pictures.images[rows], config.data.augment, random))
             rate = how.lr * warm_up_cosine(step, steps, how.warm_up)
             set_rate(optimizer, rate)
 
@@ -171,7 +171,7 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
             means.add(loss=loss, accuracy=accuracy)
             progress.step(images=len(rows), loss=loss, accuracy=accuracy, epoch=epoch + 1)
             if step % per_epoch == 0 and isinstance(criterion, SelfPacedLoss):
-                admitted.append(curriculum.percent(criterion.weights_now[material.pretrain_images]))
+                admitted.append(curriculum.percent(criterion.weights_now[run_data.pretrain_images]))
             if step % (per_epoch * how.validate_every) == 0 or step == steps:
                 mean = means.take()
                 words = f"loss {mean['loss']:.3f}, base accuracy {mean['accuracy']:.3f}, "
@@ -182,12 +182,12 @@ def _pretrain(folder: RunFolder, config: Config, resume: bool, material: Materia
     folder.save(state())
     assert best is not None  # the last step validates, or the start where there is none
     if admitted:
-        curriculum.write(folder.curriculum, header, material, admitted)
-    normalise = {"mean": list(material.normalise.mean), "std": list(material.normalise.std)}
+        curriculum.write(folder.curriculum, header, run_data, admitted)
+    normalise = {"mean": list(run_data.normalise.mean), "std": list(run_data.normalise.std)}
     taken = {
         "size": train.size,
         "channels": train.channels,
-        "levels": material.splits.levels,
+        "levels": run_data.splits.levels,
         "ink": as_plain(ink_of_set(train.images, file_sides(config.data, train.size))),
     }
     result = {**header, **best, "normalise": normalise, "images": taken, "seconds": clock.elapsed}
@@ -233,11 +233,11 @@ def copy_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def validate(
-    backbone: nn.Module, material: Material, pictures: Pictures, device: Device, tasks: int, seed: int
+    backbone: nn.Module, run_data: RunData, pictures: SplitImages, device: Device, tasks: int, seed: int
 ) -> dict[str, float]:
     """Accuracy of cosine prototypes on fixed tasks of the validation classes, by setting."""
     backbone.eval()
-    val = material.splits.val
+    val = run_data.splits.val
     table = extract(lambda x: device.forward(backbone, x), pictures, torch.arange(len(val.labels)))
     index = ClassIndex.of(val.labels, torch.arange(len(val.labels)), val.group_ids())
     way = min(5, int(torch.bincount(val.domain_ids()).max()))  # a task is of one set
@@ -246,7 +246,7 @@ def validate(
         queries = min(15, int(index.most_queries(shot).min()))
         if queries < 1:
             continue
-        episodes = material.fixed_episodes("val", way, shot, queries, tasks, seed, "validate")
+        episodes = run_data.fixed_episodes("val", way, shot, queries, tasks, seed, "validate")
         outcome = solve_table(cosine_prototypes, table, episodes.image_indices(), episodes)
         scores[f"val_{way}way_{shot}shot"] = float(outcome.accuracy.mean())
     return scores

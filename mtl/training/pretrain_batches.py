@@ -23,7 +23,7 @@ from mtl.losses import (
     class_balanced_weights,
 )
 from mtl.runtime.seeds import derive_seed
-from mtl.training.run_data import Material
+from mtl.training.run_data import RunData
 
 
 class Batches:
@@ -31,15 +31,15 @@ class Batches:
 
     Args:
         config: of the run.
-        material: its images.
+        run_data: its images.
     """
 
-    def __init__(self, config: Config, material: Material) -> None:
-        how, train, sets = config.pretrain, material.splits.train, config.pretrain.sets
-        labels = train.labels[material.pretrain_images]
+    def __init__(self, config: Config, run_data: RunData) -> None:
+        how, train, sets = config.pretrain, run_data.splits.train, config.pretrain.sets
+        labels = train.labels[run_data.pretrain_images]
         domain = train.domain_ids()[labels]
         own = [(domain == d).nonzero().flatten() for d in range(int(domain.max()) + 1)]
-        self.rows = material.pretrain_images[torch.cat(own)]  # (P,) set after set, as the sampler counts them
+        self.rows = run_data.pretrain_images[torch.cat(own)]  # (P,) set after set, as the sampler counts them
         several = len(own) > 1
         seeds = [derive_seed(config.seed, "set", i) if several else config.seed for i in range(len(own))]
         samples = None

@@ -18,11 +18,11 @@ from mtl.errors import UserError
 from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
-from mtl.training.inference import Pictures
+from mtl.training.inference import SplitImages
 
 
 @dataclass(frozen=True)
-class Material:
+class RunData:
     """The three splits with everything that is derived from them once."""
 
     splits: Splits
@@ -35,12 +35,12 @@ class Material:
     def split(self, name: str) -> ImageSet:
         return {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}[name]
 
-    def pictures(self, split: str, device: Device) -> Pictures:
+    def split_images(self, split: str, device: Device) -> SplitImages:
         images = self.split(split)
         held = device.hold(images.images)
         if images.channels < len(self.normalise.mean):  # grey ones, for weights that know colours
             held = held.expand(-1, len(self.normalise.mean), -1, -1)
-        return Pictures(held, self.normalise, device.images_at_once(images.size))
+        return SplitImages(held, self.normalise, device.images_at_once(images.size))
 
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""
@@ -68,7 +68,7 @@ class Material:
         return UniformSampler(self.index(split), way, shot, queries, stream).draw(tasks)
 
 
-def load_material(config: Config) -> Material:
+def load_run_data(config: Config) -> RunData:
     """Loads (or downloads, or renders) the image set of a config.
 
     With `backbone.weights` it has the size and the normalisation that these were made with.
@@ -94,7 +94,7 @@ def load_material(config: Config) -> Material:
         require_large_enough(config, shares.labels[episodes], train.class_names)
     require_served(config, splits, episodes)
     normalise = Normalise(tuple(mean), tuple(std))
-    return Material(splits, normalise, shares.seen, episodes, shares.held_out, shares.mislabelled)
+    return RunData(splits, normalise, shares.seen, episodes, shares.held_out, shares.mislabelled)
 
 
 def require_large_enough(config: Config, labels: Tensor, class_names: Sequence[str]) -> None:

@@ -25,9 +25,9 @@ def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepar
     solve, seen = guessing
     asked = []
     for more in ({"seed": 3}, {"seed": 4}, {"meta": {"shot": 2, "lr": 0.5}}):
-        config, material, _ = prepared(**more)
+        config, run_data, _ = prepared(**more)
         seen.clear()
-        found = answer(solve, config, material, {})
+        found = answer(solve, config, run_data, {})
         assert list(found) == [ONE, TWO]
         assert [e.shot for e in seen] == [1, 2]
         assert all(torch.equal(found[n].classes, e.classes) for n, e in zip(found, seen, strict=True))
@@ -37,16 +37,16 @@ def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepar
 
 
 def test_answers_are_to_other_tasks_than_those_of_an_evaluation(prepared, guessing):
-    config, material, _ = prepared(seed=0)
+    config, run_data, _ = prepared(seed=0)
     solve, _ = guessing
-    found = answer(solve, config, material, {})[ONE]
-    evaluated = material.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
+    found = answer(solve, config, run_data, {})[ONE]
+    evaluated = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
     assert not torch.equal(found.classes, evaluated.classes)
 
 
 def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared, guessing):
-    config, material, device = prepared()
-    judged = judge(config, material, device)
+    config, run_data, device = prepared()
+    judged = judge(config, run_data, device)
     solve, asked = guessing
     answered = {}
 
@@ -54,7 +54,7 @@ def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared, guess
         answered[id(episodes)] = solve(episodes)
         return answered[id(episodes)]
 
-    found = answer(noting, config, material, judged)
+    found = answer(noting, config, run_data, judged)
     assert len(asked) == 4
     for name, shot in ((ONE, 1), (TWO, 2)):
         uniform = next(e for e in asked if e.shot == shot and e is not judged[name])
@@ -65,20 +65,20 @@ def test_answers_hold_recalls_and_the_accuracies_on_judged_tasks(prepared, guess
 
 
 def test_without_judged_tasks_there_are_none(prepared, guessing):
-    config, material, device = prepared()
+    config, run_data, device = prepared()
     none = dataclasses.replace(config, compare=dataclasses.replace(config.compare, judged_tasks=0))
-    assert judge(none, material, device) == {}
+    assert judge(none, run_data, device) == {}
     solve, asked = guessing
-    found = answer(solve, none, material, {})
+    found = answer(solve, none, run_data, {})
     assert [len(found[name].judged) for name in (ONE, TWO)] == [0, 0]
     assert len(asked) == 2
 
 
 def test_judged_tasks_are_novel_classes_that_the_pretrained_backbone_confuses(prepared, novel_features):
-    config, material, device = prepared()
-    images = material.splits.test
-    confusions = pair_confusions(novel_features(config, material, device), images.labels, 6)
-    for name, batch in judge(config, material, device).items():
+    config, run_data, device = prepared()
+    images = run_data.splits.test
+    confusions = pair_confusions(novel_features(config, run_data, device), images.labels, 6)
+    for name, batch in judge(config, run_data, device).items():
         assert (len(batch), batch.way, batch.shot, batch.queries) == (25, 3, 1 if name == ONE else 2, 4)
         assert (images.labels[batch.image_indices()].view(25, -1, 1) == batch.classes[:, None]).any(-1).all()
         pairs = [pair_index(batch.classes[:, a], batch.classes[:, b], 6) for a, b in ((0, 1), (0, 2), (1, 2))]
@@ -86,19 +86,19 @@ def test_judged_tasks_are_novel_classes_that_the_pretrained_backbone_confuses(pr
 
 
 def test_judged_tasks_follow_from_the_seed_and_the_pretrained_backbone_alone(prepared):
-    config, material, device = prepared()
-    first = judge(config, material, device)
-    again = judge(prepared(meta={"lr": 0.7}, hard_tasks={"share": 0.1})[0], material, device)
-    other = judge(prepared(seed=4)[0], material, device)
+    config, run_data, device = prepared()
+    first = judge(config, run_data, device)
+    again = judge(prepared(meta={"lr": 0.7}, hard_tasks={"share": 0.1})[0], run_data, device)
+    other = judge(prepared(seed=4)[0], run_data, device)
     for name in (ONE, TWO):
         assert torch.equal(first[name].image_indices(), again[name].image_indices())
         assert not torch.equal(first[name].image_indices(), other[name].image_indices())
 
 
 def test_an_arm_starts_from_the_checkpoint_it_is_given_and_tells_its_best_validation_score(prepared):
-    base, material, _ = prepared()
+    base, run_data, _ = prepared()
     config = dataclasses.replace(base, run="arm")
-    score = train_arm(config, RunFolder.of(base).pretrain, material, {})
+    score = train_arm(config, RunFolder.of(base).pretrain, run_data, {})
     folder = RunFolder.of(config)
     assert folder.pretrain.read_bytes() == RunFolder.of(base).pretrain.read_bytes()
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
@@ -107,32 +107,32 @@ def test_an_arm_starts_from_the_checkpoint_it_is_given_and_tells_its_best_valida
 
 
 def test_an_arm_that_has_ended_is_not_trained_again_but_not_taken_for_another_either(prepared, monkeypatch):
-    base, material, _ = prepared()
+    base, run_data, _ = prepared()
     config, pretrained = dataclasses.replace(base, run="arm"), RunFolder.of(base).pretrain
-    score = train_arm(config, pretrained, material, {})
+    score = train_arm(config, pretrained, run_data, {})
 
     def failing(*_, **__):
         raise AssertionError("nothing is left to train")
 
     monkeypatch.setattr(meta_train, "meta_step", failing)
-    assert train_arm(config, pretrained, material, {}) == score
+    assert train_arm(config, pretrained, run_data, {}) == score
     other = dataclasses.replace(prepared(meta={"lr": 0.5})[0], run="arm")
     with pytest.raises(UserError, match=r"was made with meta\.lr = 0\.001, but the config now says 0\.5"):
-        train_arm(other, pretrained, material, {})
+        train_arm(other, pretrained, run_data, {})
 
 
 def test_an_arm_answers_with_the_learner_that_validation_chose(prepared):
-    base, material, device = prepared(meta={"lr": 0.05, "train": "all"})
-    config, judged = dataclasses.replace(base, run="arm"), judge(base, material, device)
-    train_arm(config, RunFolder.of(base).pretrain, material, {})
-    (cell,) = arm_cells(config, "an arm", material, device, judged)
+    base, run_data, device = prepared(meta={"lr": 0.05, "train": "all"})
+    config, judged = dataclasses.replace(base, run="arm"), judge(base, run_data, device)
+    train_arm(config, RunFolder.of(base).pretrain, run_data, {})
+    (cell,) = arm_cells(config, "an arm", run_data, device, judged)
     folder = RunFolder.of(config)
     meta, payload = checkpoints.read(folder.meta), read_pretrained(folder, config)
-    learner = meta_trained_learner(meta, payload, config, material.splits.train, device)
-    pictures = material.pictures("test", device)
+    learner = meta_trained_learner(meta, payload, config, run_data.splits.train, device)
+    pictures = run_data.split_images("test", device)
     assert (cell.arm, cell.seed) == ("an arm", 3)
     for name, shot in ((ONE, 1), (TWO, 2)):
-        episodes = material.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        episodes = run_data.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
         assert torch.equal(cell.answers[name].classes, episodes.classes)
         wanted = solve_episodes(learner, pictures, episodes)
         torch.testing.assert_close(cell.answers[name].recall, wanted.recall)
@@ -147,18 +147,18 @@ def test_an_arm_answers_with_the_learner_that_validation_chose(prepared):
 
 def test_a_fixed_backbone_sees_each_image_once(prepared):
     how = {"train": "head", "batch_norm": "frozen", "augment": False}
-    base, material, device = prepared(meta=how)
+    base, run_data, device = prepared(meta=how)
     config = dataclasses.replace(base, run="arm")
-    train_arm(config, RunFolder.of(base).pretrain, material, {})
+    train_arm(config, RunFolder.of(base).pretrain, run_data, {})
     tables = {}
-    (cell,) = arm_cells(config, "an arm", material, device, {}, tables)
+    (cell,) = arm_cells(config, "an arm", run_data, device, {}, tables)
     assert cell.images == 12 * 12
     assert list(tables) == ["test 1"]  # for the next arm, whose answers must not change by it
-    (again,) = arm_cells(config, "an arm", material, device, {}, tables)
+    (again,) = arm_cells(config, "an arm", run_data, device, {}, tables)
     meta = checkpoints.read(RunFolder.of(config).meta)
     payload = read_pretrained(RunFolder.of(config), config)
-    learner = meta_trained_learner(meta, payload, config, material.splits.train, device)
-    episodes = material.fixed_episodes("test", 3, 1, 4, 30, 0, "compare")
-    wanted = solve_episodes(learner, material.pictures("test", device), episodes).recall
+    learner = meta_trained_learner(meta, payload, config, run_data.splits.train, device)
+    episodes = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "compare")
+    wanted = solve_episodes(learner, run_data.split_images("test", device), episodes).recall
     for one in (cell, again):
         torch.testing.assert_close(one.answers[ONE].recall, wanted)

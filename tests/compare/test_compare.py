@@ -29,7 +29,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.restore import read_pretrained
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -123,16 +123,16 @@ def test_votes_of_an_arm_are_those_of_the_networks_that_it_kept(finished):
     """Both rows are there for boosting; each cell answers as its networks vote, by hand."""
     home = next(p.parent for p in finished.home.glob("trials/boosted-pairs/*/answers-0.pt"))
     config = load_config(home / "config.yaml")
-    material = load_material(config)
+    run_data = load_run_data(config)
     meta, device = checkpoints.read(home / "meta.pt"), choose_device(config.runtime)
     payload = read_pretrained(RunFolder(home), config)
-    learners, alphas = voters(meta, payload, config, material.splits.train, device)
+    learners, alphas = voters(meta, payload, config, run_data.splits.train, device)
     assert len(alphas) == 2
     assert min(alphas) > 0
-    episodes = material.fixed_episodes("test", 3, 1, 4, 40, 0, "compare")
+    episodes = run_data.fixed_episodes("test", 3, 1, 4, 40, 0, "compare")
     for number, weights in enumerate((alphas, [1.0, 1.0])):
         cell = load(home / f"answers-{number}.pt")
-        outcome = solve_by_vote(learners, weights, material.pictures("test", device), episodes)
+        outcome = solve_by_vote(learners, weights, run_data.split_images("test", device), episodes)
         assert torch.equal(cell.answers[SETTINGS[0]].classes, episodes.classes)
         torch.testing.assert_close(cell.answers[SETTINGS[0]].recall, outcome.recall)
         assert cell.curve == []

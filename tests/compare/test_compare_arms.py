@@ -75,7 +75,7 @@ def test_arms_that_are_left_out_do_not_keep_seeds_from_running_apart(config_of, 
 
 def test_arms_within_groups_take_part_where_the_set_has_groups(config_of, in_groups, tmp_path, capsys):
     config = config_of(tmp_path, compare={"arms": [UNTRIED[0], WITHIN], "seeds": 1, "longer": False})
-    study = compare(config, material=in_groups(config, ("a",) * 6 + ("b",) * 6))
+    study = compare(config, run_data=in_groups(config, ("a",) * 6 + ("b",) * 6))
     assert "left out" not in capsys.readouterr().err
     assert "in a group" in [r.arm for r in study.settings[SETTINGS[0]]]
 

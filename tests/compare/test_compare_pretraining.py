@@ -12,7 +12,7 @@ from mtl.errors import UserError
 from mtl.evaluation.base_classes import base_accuracy, pretrained_network
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 GROUPS = [f"base classes, {size} images" for size in ("many", "medium", "few")]
 ARMS = [
@@ -55,13 +55,13 @@ def test_arms_are_scored_on_novel_classes_and_on_images_held_out_of_the_base_cla
     assert found.seeds == (7, 8)
     assert (tmp_path / "study" / "comparison.md").read_text().count("| balanced |") == 6
 
-    material, device = load_material(config), choose_device(config.runtime)
+    run_data, device = load_run_data(config), choose_device(config.runtime)
     for cell in answered(tmp_path / "study"):
         arm = config.compare.arm(cell.arm)
         one = arm_run(config, tmp_path / "study", arm, cell.seed, None)
         payload = checkpoints.read(tmp_path / "study" / f"seed-{cell.seed}" / arm.name / "pretrain.pt")
-        network = pretrained_network(payload, one, material)
-        told = base_accuracy(network, material, device)
+        network = pretrained_network(payload, one, run_data)
+        told = base_accuracy(network, run_data, device)
         assert float(cell.answers["base classes"].accuracy.mean()) == pytest.approx(told.balanced)
         for name, accuracy in told.groups.items():
             mean = float(cell.answers[f"base classes, {name} images"].accuracy.mean())

@@ -1,4 +1,4 @@
-"""Pictures: whole or not there, nothing over anything else, and lines where the numbers are."""
+"""SplitImages: whole or not there, nothing over anything else, and lines where the numbers are."""
 
 import math
 

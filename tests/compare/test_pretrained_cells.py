@@ -27,13 +27,13 @@ HEADS = [
 
 
 def test_the_heads_of_a_pretrained_backbone_are_those_that_are_named(prepared, novel_features):
-    config, material, device = prepared(meta={"head": {"power": 0.5}})
+    config, run_data, device = prepared(meta={"head": {"power": 0.5}})
     payload = read_pretrained(RunFolder.of(config), config)
-    heads = heads_of(payload, config, material, "test", device)
+    heads = heads_of(payload, config, run_data, "test", device)
     assert list(heads) == HEADS
-    episodes = material.fixed_episodes("test", 3, 2, 4, 30, 0, "heads")
+    episodes = run_data.fixed_episodes("test", 3, 2, 4, 30, 0, "heads")
     outcomes = {name: solve(episodes) for name, solve in heads.items()}
-    table = novel_features(config, material, device)
+    table = novel_features(config, run_data, device)
     bent = table.sign() * ((table.abs() + 1e-4) ** 0.5 - 1e-2)
     for name, features in (("prototypes", table), ("prototypes, power", bent)):
         centres = features[episodes.support].mean(2)  # (T, N, D)
@@ -44,7 +44,7 @@ def test_the_heads_of_a_pretrained_backbone_are_those_that_are_named(prepared, n
 
 
 def test_the_head_is_chosen_by_validation_tasks_of_the_setting(prepared):
-    config, material, _ = prepared(evaluate={"settings": [[4, 2]]})
+    config, run_data, _ = prepared(evaluate={"settings": [[4, 2]]})
     asked = []
 
     def answering(share):
@@ -59,11 +59,11 @@ def test_the_head_is_chosen_by_validation_tasks_of_the_setting(prepared):
         return solve
 
     heads = {name: answering(share) for name, share in (("poor", 0.3), ("best", 0.9), ("middling", 0.6))}
-    assert best_head(heads, config, material) == "best"
+    assert best_head(heads, config, run_data) == "best"
     assert len(asked) == 3
     assert all(torch.equal(e.image_indices(), asked[0].image_indices()) for e in asked)
     assert (asked[0].way, asked[0].shot, asked[0].queries, len(asked[0])) == (4, 2, 4, 30)
-    labels = material.splits.val.labels
+    labels = run_data.splits.val.labels
     assert (labels[asked[0].query] == asked[0].classes[..., None]).all()
 
 
@@ -75,9 +75,9 @@ def _with_val_of(splits, per_class):
 
 
 def test_the_head_is_chosen_with_fewer_ways_and_queries_where_validation_has_no_more(prepared, guessing):
-    config, material, _ = prepared(evaluate={"settings": [[6, 5]], "queries": 7})
+    config, run_data, _ = prepared(evaluate={"settings": [[6, 5]], "queries": 7})
     solve, asked = guessing
-    small = dataclasses.replace(material, splits=_with_val_of(material.splits, per_class=9))
+    small = dataclasses.replace(run_data, splits=_with_val_of(run_data.splits, per_class=9))
     assert best_head({"any": solve}, config, small) == "any"
     assert (asked[0].way, asked[0].shot, asked[0].queries) == (5, 5, 4)
 
@@ -85,8 +85,8 @@ def test_the_head_is_chosen_with_fewer_ways_and_queries_where_validation_has_no_
 @pytest.mark.parametrize("per_class", [4, 5])
 def test_a_head_is_chosen_where_validation_classes_are_too_small_for_the_shots(prepared, per_class):
     """Meta-training needs no more of a validation class than its own shots and queries."""
-    config, material, device = prepared(evaluate={"settings": [[3, 5]]})
-    small = dataclasses.replace(material, splits=_with_val_of(material.splits, per_class))
+    config, run_data, device = prepared(evaluate={"settings": [[3, 5]]})
+    small = dataclasses.replace(run_data, splits=_with_val_of(run_data.splits, per_class))
     heads = heads_of(read_pretrained(RunFolder.of(config), config), config, small, "val", device)
     found = {}
 
@@ -103,14 +103,14 @@ def test_a_head_is_chosen_where_validation_classes_are_too_small_for_the_shots(p
 
 
 def test_what_was_only_pretrained_answers_with_the_best_head_of_each_setting(prepared, monkeypatch):
-    config, material, device = prepared()
-    judged = judge(config, material, device)
+    config, run_data, device = prepared()
+    judged = judge(config, run_data, device)
     chosen = {1: "logistic regression", 2: "prototypes"}
     monkeypatch.setattr(cells, "best_head", lambda heads, one, _: chosen[one.evaluate.settings[0][1]])
-    cell = pretrained_cell(config, "pretrained", material, device, judged)
-    heads = heads_of(read_pretrained(RunFolder.of(config), config), config, material, "test", device)
+    cell = pretrained_cell(config, "pretrained", run_data, device, judged)
+    heads = heads_of(read_pretrained(RunFolder.of(config), config), config, run_data, "test", device)
     for name, shot in (("3-way 1-shot", 1), ("3-way 2-shot", 2)):
-        episodes = material.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        episodes = run_data.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
         torch.testing.assert_close(cell.answers[name].recall, heads[chosen[shot]](episodes).recall)
         torch.testing.assert_close(cell.answers[name].judged, heads[chosen[shot]](judged[name]).accuracy)
         assert torch.equal(cell.answers[name].classes, episodes.classes)
@@ -121,10 +121,10 @@ def test_what_was_only_pretrained_answers_with_the_best_head_of_each_setting(pre
 
 def test_the_novel_classes_choose_no_head(prepared):
     """Only validation tasks are asked before the tasks that are answered."""
-    config, material, device = prepared()
+    config, run_data, device = prepared()
     payload = read_pretrained(RunFolder.of(config), config)
-    heads = heads_of(payload, config, material, "val", device)
-    episodes = material.fixed_episodes("val", 3, 1, 4, 30, config.seed, "head")
+    heads = heads_of(payload, config, run_data, "val", device)
+    episodes = run_data.fixed_episodes("val", 3, 1, 4, 30, config.seed, "head")
     found = {name: float(solve(episodes).accuracy.mean()) for name, solve in heads.items()}
     one = dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, settings=((3, 1),)))
-    assert best_head(heads, one, material) == max(found, key=found.get)
+    assert best_head(heads, one, run_data) == max(found, key=found.get)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtl.config import Config
 from mtl.data.train_subsets import with_label_noise
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 CLASSES, IMAGES = 6, 24_000
 LABELS = torch.arange(IMAGES) % CLASSES
@@ -98,8 +98,8 @@ def test_a_share_that_there_is_not_is_refused(share: float) -> None:
 
 def test_only_images_that_pretraining_sees_are_mislabelled(tiny: Callable[..., Config]) -> None:
     uneven = {"probe_fraction": 0.4, "imbalance": {"type": "exponential", "factor": 3}}
-    plain = load_material(tiny(data=uneven))
-    noisy = load_material(tiny(data={**uneven, "label_noise": 0.5}))
+    plain = load_run_data(tiny(data=uneven))
+    noisy = load_run_data(tiny(data={**uneven, "label_noise": 0.5}))
     assert torch.equal(plain.pretrain_images, noisy.pretrain_images)
     assert not plain.mislabelled.any()
     assert int(noisy.mislabelled.sum()) == round(0.5 * len(noisy.pretrain_images))
@@ -112,5 +112,5 @@ def test_only_images_that_pretraining_sees_are_mislabelled(tiny: Callable[..., C
     assert torch.equal(plain.index("train").members, noisy.index("train").members)  # episodes: held out
 
 
-def _labels(material: object) -> Tensor:
-    return material.splits.train.labels  # type: ignore[attr-defined, no-any-return]
+def _labels(run_data: object) -> Tensor:
+    return run_data.splits.train.labels  # type: ignore[attr-defined, no-any-return]

@@ -18,7 +18,7 @@ from mtl.training import run_data as stage_material
 from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
 
@@ -155,9 +155,9 @@ def test_evaluation_across_groups_scores_all_classes(in_groups):
 def test_fixed_tasks_within_groups_are_the_same_at_every_call_and_other_for_other_purposes(
     in_groups, assert_same
 ):
-    material = load_material(in_groups())
+    run_data = load_run_data(in_groups())
     one, again, other = (
-        material.fixed_episodes("test", 2, 1, 4, 20, 0, purpose, True)
+        run_data.fixed_episodes("test", 2, 1, 4, 20, 0, purpose, True)
         for purpose in ("evaluate", "evaluate", "compare")
     )
     assert_same(one, again)
@@ -196,7 +196,7 @@ def test_validation_within_groups_chooses_by_such_tasks(in_groups, monkeypatch):
 )
 def test_groups_that_are_too_small_are_told_before_any_training(in_groups, sections, words):
     with pytest.raises(UserError) as caught:
-        load_material(in_groups(**sections))
+        load_run_data(in_groups(**sections))
     assert str(caught.value) == words
 
 
@@ -205,4 +205,4 @@ def test_groups_that_are_too_small_are_told_before_any_training(in_groups, secti
 )
 def test_a_set_without_groups_is_told_before_any_training(tiny, sections):
     with pytest.raises(UserError, match="within_group: the classes of this image set are in no groups"):
-        load_material(tiny(**sections))
+        load_run_data(tiny(**sections))

@@ -23,7 +23,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.pretrain import pretrain
 from mtl.training.restore import fresh_backbone
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 UNEVEN = {"probe_fraction": 0.5, "imbalance": {"type": "exponential", "factor": 6}}
 
@@ -35,17 +35,17 @@ def device():
 
 @pytest.fixture
 def made(tiny):
-    """Material of a config, and an untrained network whose classifier knows one image of each class."""
+    """RunData of a config, and an untrained network whose classifier knows one image of each class."""
 
     def make(classifier="linear", **data):
         config = tiny(data=data, pretrain={"classifier": classifier, "margin": 0.2}, meta={"queries": 2})
-        material = load_material(config)
-        train = material.splits.train
+        run_data = load_run_data(config)
+        train = run_data.splits.train
         backbone = fresh_backbone(config, train)
         head = build_classifier(config.pretrain, backbone.out_features, train.num_classes, generator(1))
         rows = torch.stack([(train.labels == c).nonzero().flatten()[0] for c in range(train.num_classes)])
         with torch.no_grad():
-            head.weight.copy_(backbone.eval()(material.normalise(train.images[rows])))
+            head.weight.copy_(backbone.eval()(run_data.normalise(train.images[rows])))
             if classifier == "linear":
                 head.bias.copy_(-head.weight.square().sum(1) / 2)  # the nearest of them
         payload = {
@@ -54,23 +54,23 @@ def made(tiny):
             "backbone": backbone.state_dict(),
             "classifier": head.state_dict(),
         }
-        return material, pretrained_network(payload, config, material)
+        return run_data, pretrained_network(payload, config, run_data)
 
     return make
 
 
-def in_domains(material, domains):
-    train = dataclasses.replace(material.splits.train, domains=domains)
-    return dataclasses.replace(material, splits=dataclasses.replace(material.splits, train=train))
+def in_domains(run_data, domains):
+    train = dataclasses.replace(run_data.splits.train, domains=domains)
+    return dataclasses.replace(run_data, splits=dataclasses.replace(run_data.splits, train=train))
 
 
-def one_by_one(network, material):
+def one_by_one(network, run_data):
     """[(class, whether rightly answered)] of the held-out images, each passed alone."""
-    train, found = material.splits.train, []
+    train, found = run_data.splits.train, []
     domains = train.domains or ("",) * train.num_classes
     network.eval()
-    for row in material.held_out.tolist():
-        image = material.normalise(train.images[row : row + 1])
+    for row in run_data.held_out.tolist():
+        image = run_data.normalise(train.images[row : row + 1])
         own = int(train.labels[row])
         with torch.no_grad():
             (logits,) = network["classifier"](network["backbone"](image)).tolist()
@@ -91,15 +91,15 @@ def mean_recall(answers, classes):
 @pytest.mark.parametrize("domains", [None, ("a", "b") * 6, ("a",) * 3 + ("b",) * 9])
 @pytest.mark.parametrize("classifier", ["linear", "cosine"])
 def test_recalls_are_those_of_a_loop(made, device, classifier, domains):
-    material, network = made(classifier, **UNEVEN)
-    material = in_domains(material, domains)
-    answers = one_by_one(network, material)
+    run_data, network = made(classifier, **UNEVEN)
+    run_data = in_domains(run_data, domains)
+    answers = one_by_one(network, run_data)
     assert 0 < sum(right for _, right in answers) < len(answers)
-    assert held_out_right(network, material, device).tolist() == [right for _, right in answers]
-    found = base_accuracy(network, material, device)
+    assert held_out_right(network, run_data, device).tolist() == [right for _, right in answers]
+    found = base_accuracy(network, run_data, device)
     assert found.balanced == pytest.approx(mean_recall(answers, range(12)))
     assert found.images == len(answers) == 72
-    counts = torch.bincount(material.splits.train.labels[material.pretrain_images], minlength=12).tolist()
+    counts = torch.bincount(run_data.splits.train.labels[run_data.pretrain_images], minlength=12).tolist()
     order = sorted(range(12), key=lambda c: (-counts[c], c))
     for name, classes in zip(("many", "medium", "few"), (order[:4], order[4:8], order[8:]), strict=True):
         assert found.groups[name] == pytest.approx(mean_recall(answers, classes))
@@ -107,11 +107,11 @@ def test_recalls_are_those_of_a_loop(made, device, classifier, domains):
 
 def test_every_class_counts_alike_whatever_it_has_of_images(made, device):
     """Overall accuracy is another number where classes have unequal numbers of held-out images."""
-    material, network = made(probe_fraction=0.5)
-    labels = material.splits.train.labels
-    rows = material.held_out
+    run_data, network = made(probe_fraction=0.5)
+    labels = run_data.splits.train.labels
+    rows = run_data.held_out
     fewer = torch.cat([rows[labels[rows] == c][: 1 + 5 * (c < 3)] for c in range(12)])
-    uneven = dataclasses.replace(material, held_out=fewer.sort().values)
+    uneven = dataclasses.replace(run_data, held_out=fewer.sort().values)
     answers = one_by_one(network, uneven)
     found = base_accuracy(network, uneven, device)
     assert found.balanced == pytest.approx(mean_recall(answers, range(12)))
@@ -120,34 +120,34 @@ def test_every_class_counts_alike_whatever_it_has_of_images(made, device):
 
 
 def test_the_batches_that_images_pass_in_make_no_difference(made, device, monkeypatch):
-    material, network = made(**UNEVEN)
-    whole = held_out_right(network, material, device)
+    run_data, network = made(**UNEVEN)
+    whole = held_out_right(network, run_data, device)
     monkeypatch.setattr(type(device), "images_at_once", lambda self, size: 7)
-    assert torch.equal(held_out_right(network, material, device), whole)
+    assert torch.equal(held_out_right(network, run_data, device), whole)
 
 
 def test_classes_without_held_out_images_are_left_out(made, device):
-    material, network = made(**UNEVEN)
-    labels, few = material.splits.train.labels, size_groups(material)["few"]
-    left = material.held_out[~torch.isin(labels[material.held_out], few[:3])]
-    without_three = dataclasses.replace(material, held_out=left)
+    run_data, network = made(**UNEVEN)
+    labels, few = run_data.splits.train.labels, size_groups(run_data)["few"]
+    left = run_data.held_out[~torch.isin(labels[run_data.held_out], few[:3])]
+    without_three = dataclasses.replace(run_data, held_out=left)
     answers = one_by_one(network, without_three)
     found = base_accuracy(network, without_three, device)
     assert found.balanced == pytest.approx(mean_recall(answers, set(range(12)) - set(few[:3].tolist())))
     assert found.groups["few"] == pytest.approx(mean_recall(answers, [int(few[3])]))
-    none = material.held_out[~torch.isin(labels[material.held_out], few)]
-    without_all = dataclasses.replace(material, held_out=none)
+    none = run_data.held_out[~torch.isin(labels[run_data.held_out], few)]
+    without_all = dataclasses.replace(run_data, held_out=none)
     assert list(base_accuracy(network, without_all, device).groups) == ["many", "medium"]  # else nan
     names = {"base classes", "base classes, many images", "base classes, medium images"}
     assert set(base_answers(network, without_all, device)) == names
 
 
 def test_answers_of_a_comparison_are_those_of_single_images(made, device, tmp_path):
-    material, network = made(**UNEVEN)
-    labels = material.splits.train.labels
-    rows = material.held_out
+    run_data, network = made(**UNEVEN)
+    labels = run_data.splits.train.labels
+    rows = run_data.held_out
     uneven = dataclasses.replace(
-        material, held_out=torch.cat([rows[labels[rows] == c][: 6 - c % 3] for c in range(12)])
+        run_data, held_out=torch.cat([rows[labels[rows] == c][: 6 - c % 3] for c in range(12)])
     )
     uneven = dataclasses.replace(uneven, held_out=uneven.held_out.sort().values)
     singles = one_by_one(network, uneven)
@@ -179,9 +179,9 @@ def test_groups_are_by_the_images_that_pretraining_sees(made):
 
 
 def test_nothing_held_out_is_refused(made, device):
-    material, network = made()
+    run_data, network = made()
     with pytest.raises(ValueError, match="no images are held out"):
-        base_accuracy(network, material, device)
+        base_accuracy(network, run_data, device)
 
 
 def test_classes_of_other_sets_do_not_compete():
@@ -199,12 +199,12 @@ def test_evaluation_tells_it_beside_the_novel_classes(tiny, device):
     evaluate(config)
     folder = RunFolder.of(config)
     told = json.loads(folder.results.read_text(), parse_constant=pytest.fail)["base"]  # no NaN
-    material = load_material(config)
+    run_data = load_run_data(config)
     payload = torch.load(folder.pretrain, weights_only=True)
-    network = pretrained_network(payload, config, material)
-    answers = one_by_one(network, material)
+    network = pretrained_network(payload, config, run_data)
+    answers = one_by_one(network, run_data)
     assert told["balanced"] == pytest.approx(mean_recall(answers, range(12)))
     assert told["images"] == 72
     assert list(told["groups"]) == ["many", "medium", "few"]
-    named = str(base_accuracy(network, material, device))
+    named = str(base_accuracy(network, run_data, device))
     assert named.startswith(f"72 held-out images: {100 * told['balanced']:.1f} balanced, many ")

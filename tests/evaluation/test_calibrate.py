@@ -19,14 +19,14 @@ from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.training.restore import learner_from_pretrained
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 def parts(folder):
     """Config, images, device and checkpoints of a run."""
     config = folder.read_config()
-    material, device = load_material(config), choose_device(config.runtime)
-    return config, material, device, checkpoints.read(folder.pretrain), checkpoints.read(folder.meta)
+    run_data, device = load_run_data(config), choose_device(config.runtime)
+    return config, run_data, device, checkpoints.read(folder.pretrain), checkpoints.read(folder.meta)
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def cost(logits, labels, log):
 
 def test_they_are_the_best_on_validation_tasks(elsewhere, whole_run, monkeypatch):
     monkeypatch.setattr(stage, "_TASKS", 20)
-    config, material, *_ = elsewhere
+    config, run_data, *_ = elsewhere
     found = calibrate(*elsewhere)
     assert list(found) == [1, 2, 5, 10]  # there are twelve images of a class
-    images, embedder = material.splits.val, embedder_of_run(whole_run.path)
+    images, embedder = run_data.splits.val, embedder_of_run(whole_run.path)
     table = embedder(torch.as_tensor(images.images[:]))
     index = ClassIndex.of(images.labels, torch.arange(len(images.labels)))
     for shot in (1, 10):
@@ -81,19 +81,19 @@ def test_they_are_written_for_prediction_and_the_same_each_time(elsewhere, monke
 
 def test_without_meta_training_they_are_of_the_pretrained_network(elsewhere, monkeypatch):
     monkeypatch.setattr(stage, "_TASKS", 20)
-    config, material, device, pretrained, _ = elsewhere
-    found = calibrate(config, material, device, pretrained, None)
+    config, run_data, device, pretrained, _ = elsewhere
+    found = calibrate(config, run_data, device, pretrained, None)
     assert json.loads(RunFolder.of(config).calibration.read_text())["network"] == "pretrained"
-    learner = learner_from_pretrained(pretrained, config, material.splits.train, device)
-    assert temperatures(config, material, device, learner) == found
+    learner = learner_from_pretrained(pretrained, config, run_data.splits.train, device)
+    assert temperatures(config, run_data, device, learner) == found
 
 
 def test_novel_classes_are_not_looked_at(elsewhere, monkeypatch):
     monkeypatch.setattr(stage, "_TASKS", 20)
-    config, material, *others = elsewhere
-    novel = material.splits.test
+    config, run_data, *others = elsewhere
+    novel = run_data.splits.test
     blind = replace(novel, images=torch.zeros_like(torch.as_tensor(novel.images[:])))
-    blinded = replace(material, splits=replace(material.splits, test=blind))
+    blinded = replace(run_data, splits=replace(run_data.splits, test=blind))
     assert calibrate(config, blinded, *others) == calibrate(*elsewhere)
 
 

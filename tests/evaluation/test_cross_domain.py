@@ -22,7 +22,7 @@ from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material, require_each_set
+from mtl.training.run_data import load_run_data, require_each_set
 
 BOTH = {"name": "several", "sets": ["image_folder", "glyphs"], "samples_per_class": 6, "grayscale": False}
 QUICK = {"settings": [[3, 1]], "tasks": 10, "baseline": False, "resample": {"rounds": 0}}
@@ -52,23 +52,23 @@ def other_set(monkeypatch):
 
 def test_without_several_sets_the_run_scores_its_own(tiny):
     config = tiny()
-    material = load_material(config)
-    assert scored_sets(config, material) == [(None, material)]
+    run_data = load_run_data(config)
+    assert scored_sets(config, run_data) == [(None, run_data)]
 
 
 def test_each_of_several_sets_is_scored_by_itself(tiny):
     config = tiny(data=BOTH)
-    material = load_material(config)
-    found = scored_sets(config, material)
+    run_data = load_run_data(config)
+    found = scored_sets(config, run_data)
     assert [name for name, _ in found] == ["glyphs", "image_folder"]
-    assert sum(len(one.splits.test) for _, one in found) == len(material.splits.test)
+    assert sum(len(one.splits.test) for _, one in found) == len(run_data.splits.test)
     for name, one in found:
         test = one.splits.test
         assert all(c.startswith(f"{name}/") for c in test.class_names)
-        assert one.splits.train is material.splits.train
-        assert one.normalise is material.normalise
-        rows = [material.splits.test.files.index(file) for file in test.files]
-        assert torch.equal(test.images, material.splits.test.images[rows])
+        assert one.splits.train is run_data.splits.train
+        assert one.normalise is run_data.normalise
+        rows = [run_data.splits.test.files.index(file) for file in test.files]
+        assert torch.equal(test.images, run_data.splits.test.images[rows])
         episodes = one.fixed_episodes("test", 3, 1, 4, 5, 0, "evaluate")
         assert set(episodes.origin) == {"uniform"}  # as the ledger has them: within one set says nothing
 
@@ -79,22 +79,22 @@ def test_another_set_is_brought_to_the_size_and_colours_of_training(tiny, split,
     config = tiny(
         data={"grayscale": grey, "samples_per_class": 6}, evaluate={"sets": ["glyphs"], "split": split}
     )
-    material = load_material(config)
-    ((name, one),) = scored_sets(config, material)
+    run_data = load_run_data(config)
+    ((name, one),) = scored_sets(config, run_data)
     scored = one.split(split)
     assert name == "glyphs"
-    assert scored.images.shape[1:] == material.splits.train.images.shape[1:] == (1 if grey else 3, 16, 16)
+    assert scored.images.shape[1:] == run_data.splits.train.images.shape[1:] == (1 if grey else 3, 16, 16)
     assert set(scored.groups) == {"Ogham" if split == "test" else "Lisu"}
-    assert (one.normalise, one.splits.train) == (material.normalise, material.splits.train)
+    assert (one.normalise, one.splits.train) == (run_data.normalise, run_data.splits.train)
     rest = "val" if split == "test" else "test"
-    assert one.split(rest) is material.split(rest)
+    assert one.split(rest) is run_data.split(rest)
 
 
 def test_a_run_on_its_own_size_lends_it_to_the_others(tiny):
     config = tiny(data={"image_size": None, "samples_per_class": 6}, evaluate={"sets": ["glyphs"]})
-    material = load_material(config)
-    assert material.splits.train.size == 84  # the folder's own: nothing is said of 84 in the config
-    assert scored_sets(config, material)[0][1].splits.test.size == 84
+    run_data = load_run_data(config)
+    assert run_data.splits.train.size == 84  # the folder's own: nothing is said of 84 in the config
+    assert scored_sets(config, run_data)[0][1].splits.test.size == 84
 
 
 @pytest.mark.parametrize("data", [{}, BOTH])
@@ -122,13 +122,13 @@ def test_a_set_of_the_run_is_scored_alike_by_its_name(tiny, data):
 def test_classes_that_the_run_has_seen_are_no_novel_ones(tiny, other_set, split, classes, refused, several):
     how = {"sets": ["omniglot"], "split": split, "settings": [[3, 1]]}
     config = tiny(data={**BOTH, "grayscale": True} if several else {}, evaluate=how)
-    material = load_material(config)
+    run_data = load_run_data(config)
     other_set(**({"val": ["w"], "test": classes} if split == "test" else {"val": classes, "test": ["w"]}))
     if not refused:
-        assert scored_sets(config, material)[0][1].split(split).class_names == tuple(classes)
+        assert scored_sets(config, run_data)[0][1].split(split).class_names == tuple(classes)
         return
     with pytest.raises(UserError) as caught:
-        scored_sets(config, material)
+        scored_sets(config, run_data)
     assert str(caught.value) == (
         f"evaluate.sets: {refused} {split} classes of omniglot, {classes[0]} for one, are in other splits of "
         "the run's own images; its figures would not be those of novel classes"
@@ -137,12 +137,12 @@ def test_classes_that_the_run_has_seen_are_no_novel_ones(tiny, other_set, split,
 
 def test_a_scored_set_that_is_too_small_is_told_by_name(tiny, other_set):
     config = tiny(evaluate={"sets": ["omniglot"], "settings": [[3, 1]]})
-    material = load_material(config)
+    run_data = load_run_data(config)
     other_set(["w"], ["x", "y"])
     with pytest.raises(
         UserError, match=r"^evaluate.sets: omniglot: the test split has 2 classes, fewer than the 3"
     ):
-        scored_sets(config, material)
+        scored_sets(config, run_data)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_scored_set_that_is_too_small_is_told_by_name(tiny, other_set):
 )
 def test_a_set_without_the_classes_of_a_task_is_told_before_any_training(tiny, sections, words):
     with pytest.raises(UserError) as caught:
-        load_material(tiny(data=BOTH, **sections))
+        load_run_data(tiny(data=BOTH, **sections))
     assert str(caught.value) == f"{words}, and a task is of one image set"
 
 
@@ -175,13 +175,13 @@ def test_a_set_without_a_group_of_that_size_is_told():
 
 
 def test_fixed_tasks_are_of_one_set_each(tiny):
-    material = load_material(tiny(data=BOTH))
-    episodes = material.fixed_episodes("val", 3, 1, 3, 60, 0, "validate")
-    domains = material.splits.val.domain_ids()[episodes.classes]
+    run_data = load_run_data(tiny(data=BOTH))
+    episodes = run_data.fixed_episodes("val", 3, 1, 3, 60, 0, "validate")
+    domains = run_data.splits.val.domain_ids()[episodes.classes]
     assert (domains == domains[:, :1]).all()
     assert 15 < int(domains[:, 0].sum()) < 45  # either set, whatever it has of classes
-    within = material.fixed_episodes("val", 3, 1, 3, 60, 0, "validate", within_group=True)
-    groups = [{material.splits.val.groups[c] for c in task} for task in within.classes.tolist()]
+    within = run_data.fixed_episodes("val", 3, 1, 3, 60, 0, "validate", within_group=True)
+    groups = [{run_data.splits.val.groups[c] for c in task} for task in within.classes.tolist()]
     assert set(map(frozenset, groups)) == {frozenset({"glyphs/Lisu"}), frozenset({"image_folder"})}
 
 
@@ -219,7 +219,7 @@ def test_training_on_several_sets_goes_on_exactly_and_scores_each(
     assert same(*(_result(folder.meta) for folder in folders))
     assert _ledger(folders[0]) == _ledger(folders[1])
 
-    names = load_material(whole).splits.train.class_names
+    names = load_run_data(whole).splits.train.class_names
     with Ledger.read(folders[0].ledger) as ledger:
         rows = ledger.sql.execute("SELECT step, classes FROM episode").fetchall()
         units = {unit for (unit,) in ledger.sql.execute("SELECT unit FROM round")}

@@ -19,16 +19,16 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.stats import wilson
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 def test_the_numbers_are_those_of_scipy_and_numpy(tiny):
-    material = load_material(tiny())
-    episodes = material.fixed_episodes("test", 3, 1, 4, 50, 0, "evaluate")
+    run_data = load_run_data(tiny())
+    episodes = run_data.fixed_episodes("test", 3, 1, 4, 50, 0, "evaluate")
     random = torch.Generator().manual_seed(0)
     first = Outcome.of(torch.randn(50, 12, 3, generator=random), 3, 4)
     other = Outcome.of(torch.randn(50, 12, 3, generator=random), 3, 4)
-    names = material.splits.test.class_names
+    names = run_data.splits.test.class_names
     found = score("x", episodes, other, first, names)
     accuracy = other.accuracy.double().numpy()
     half = scipy.stats.t.ppf(0.975, 49) * accuracy.std(ddof=1) / np.sqrt(50)
@@ -126,11 +126,11 @@ def test_a_mirrored_view_changes_features_only_by_its_mirror(tiny):
 
 
 def test_held_out_images_are_kept_from_pretraining(tiny):
-    material = load_material(tiny(data={**_data(tiny), "probe_fraction": 0.5}))
-    kept, probe = set(material.pretrain_images.tolist()), set(material.episode_images.tolist())
+    run_data = load_run_data(tiny(data={**_data(tiny), "probe_fraction": 0.5}))
+    kept, probe = set(run_data.pretrain_images.tolist()), set(run_data.episode_images.tolist())
     assert not kept & probe
-    assert len(kept) + len(probe) == len(material.splits.train.labels)
-    members = material.index("train").members
+    assert len(kept) + len(probe) == len(run_data.splits.train.labels)
+    members = run_data.index("train").members
     assert set(members[members >= 0].tolist()) == probe
 
 

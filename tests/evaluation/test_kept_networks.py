@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtl.config import Runtime
-from mtl.evaluation.baselines import contenders, solve_by_vote, voters
+from mtl.evaluation.baselines import baselines, solve_by_vote, voters
 from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
@@ -14,7 +14,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import STAGE, meta_train
 from mtl.training.restore import read_pretrained
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 CPU = choose_device(Runtime(device="cpu"))
 
@@ -90,10 +90,10 @@ def test_keeping_networks_does_not_change_the_training(trained):
 
 
 def _contenders(config):
-    folder, material = RunFolder.of(config), load_material(config)
+    folder, run_data = RunFolder.of(config), load_run_data(config)
     payload, meta = read_pretrained(folder, config), checkpoints.read(folder.meta)
-    return contenders(config, material, CPU, payload, meta), voters(
-        meta, payload, config, material.splits.train, CPU
+    return baselines(config, run_data, CPU, payload, meta), voters(
+        meta, payload, config, run_data.splits.train, CPU
     )
 
 
@@ -119,7 +119,7 @@ def test_a_vote_is_mirrored_where_the_learner_beside_it_is(tiny, trained):
     trained()
     config = tiny(run="run", hard_tasks={"snapshots": 2}, evaluate={"mirror": True})
     found, (learners, alphas) = _contenders(config)
-    material = load_material(config)
-    episodes = material.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
-    plain = solve_by_vote(learners, alphas, material.pictures("test", CPU), episodes)
+    run_data = load_run_data(config)
+    episodes = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
+    plain = solve_by_vote(learners, alphas, run_data.split_images("test", CPU), episodes)
     assert not torch.equal(found[1].solve(episodes).confusion, plain.confusion)

@@ -5,7 +5,7 @@ from mtl.config import HardTasks, Resample
 from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import Outcome
-from mtl.evaluation.baselines import Contender
+from mtl.evaluation.baselines import Baseline
 from mtl.evaluation.resample import resample_worst
 from mtl.ledger.store import Ledger
 
@@ -35,7 +35,7 @@ def scored():
         return 0.75 - batch.classes.float().mean(1) / (3 * CLASSES)
 
     first = _outcome((truth(episodes) + luck).clamp(0, 1))
-    return episodes, first, index, Contender("it", lambda batch: _outcome(truth(batch))), truth
+    return episodes, first, index, Baseline("it", lambda batch: _outcome(truth(batch))), truth
 
 
 def _again(scored, path, tasks):

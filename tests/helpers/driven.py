@@ -27,7 +27,7 @@ def train(sampler, random_outcome, first=0, last=STEPS):
             sampler.take_survey(features(survey, step))
         batch = sampler.draw(TASKS)
         outcome = random_outcome(batch, step)
-        weights = sampler.weigh(outcome.loss)
+        weights = sampler.task_weights(outcome.loss)
         rounds.append(sampler.update(batch, outcome))
         seen.append((pool, survey, batch, weights, [r for r in rounds if r is not None]))
     return seen

@@ -155,7 +155,7 @@ class Maker:
         return Result(name, self.share(), self.share() / 50, self.share(), self.share(), *gap)
 
     def run(self, name: str, at: str) -> RunReport:
-        contenders = ["meta-trained", "pretrained backbone", HOSTILE[0]]
+        baselines = ["meta-trained", "pretrained backbone", HOSTILE[0]]
         return RunReport(
             name=name,
             told=f"Trained for 5,000 of 5,000 steps, {at}.",
@@ -165,7 +165,7 @@ class Maker:
                     f"{way}-way 1-shot, {at}",
                     10_000 + way,
                     f"part of {at}",
-                    [self.result(contender, i == 0) for i, contender in enumerate(contenders)],
+                    [self.result(contender, i == 0) for i, contender in enumerate(baselines)],
                     f"The worst tasks of {way}-way {at}: 12 hard classes.",
                 )
                 for way in (5, 20)

@@ -20,16 +20,16 @@ from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training import meta_train, pretrain
-from mtl.training.inference import Pictures, extract
+from mtl.training.inference import SplitImages, extract
 from mtl.training.restore import pretrained_backbone, read_pretrained
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 @pytest.fixture
 def pictures():
     """60 images of noise."""
     pixels = torch.randint(0, 256, (60, 1, 16, 16), dtype=torch.uint8, generator=generator(0, "pixels"))
-    return Pictures(pixels, Normalise((0.5,), (0.25,)), 7)
+    return SplitImages(pixels, Normalise((0.5,), (0.25,)), 7)
 
 
 def _same(one, other) -> bool:
@@ -72,9 +72,9 @@ def in_groups():
     """The image set of a config, the training classes of which are in these groups."""
 
     def load(config, groups):
-        material = load_material(config)
-        train = dataclasses.replace(material.splits.train, groups=groups)
-        return dataclasses.replace(material, splits=dataclasses.replace(material.splits, train=train))
+        run_data = load_run_data(config)
+        train = dataclasses.replace(run_data.splits.train, groups=groups)
+        return dataclasses.replace(run_data, splits=dataclasses.replace(run_data.splits, train=train))
 
     return load
 
@@ -87,16 +87,16 @@ def prepared(tiny, from_pretrained):
         config = tiny(run="base", **{"seed": 3, **sections})
         config = dataclasses.replace(config, compare=dataclasses.replace(config.compare, judged_tasks=25))
         from_pretrained(config)
-        return config, load_material(config), choose_device(config.runtime)
+        return config, load_run_data(config), choose_device(config.runtime)
 
     return make
 
 
-def _novel_features(config, material, device):
+def _novel_features(config, run_data, device):
     payload = read_pretrained(RunFolder.of(config), config)
-    backbone = pretrained_backbone(payload, config, material.splits.train)
+    backbone = pretrained_backbone(payload, config, run_data.splits.train)
     backbone.eval()
-    pictures = material.pictures("test", device)
+    pictures = run_data.split_images("test", device)
     return extract(backbone, pictures, torch.arange(len(pictures.images)))
 
 
@@ -150,9 +150,9 @@ class Finished:
 
 
 def _spied(plain, seen):
-    def call(config, arm, material, device, judged, *more):
+    def call(config, arm, run_data, device, judged, *more):
         seen.append((config.seed, arm, judged))
-        return plain(config, arm, material, device, judged, *more)
+        return plain(config, arm, run_data, device, judged, *more)
 
     return call
 

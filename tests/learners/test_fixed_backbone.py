@@ -17,7 +17,7 @@ from mtl.training import meta_train as stage
 from mtl.training.meta_step import warm_up_cosine
 from mtl.training.meta_train import meta_train
 from mtl.training.restore import learner_from_pretrained, read_pretrained
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 WAY, SHOT, QUERIES = 3, 2, 4
 HEAD = {"name": "prototype", "power": 0.5, "levels": 2, "map": "linear", "noise": 0.5}
@@ -75,7 +75,7 @@ def test_a_step_moves_the_head_and_no_weight_of_the_backbone(learner, episodes, 
     ids=str,
 )
 def test_a_backbone_is_fixed_where_nothing_in_it_moves(learner, config, fixed):
-    assert learner(**config).backbone_fixed == fixed
+    assert learner(**config).backbone_frozen == fixed
 
 
 @pytest.mark.parametrize("head", [{}, HEAD, {"name": "ridge", "levels": 4}], ids=str)
@@ -88,7 +88,7 @@ def test_features_are_what_the_head_makes_of_those_of_the_backbone(learner, epis
         made.set_mode(training, generator(1))
         found = made.features(images)
         made.set_mode(training, generator(1))
-        assert torch.equal(made.embed(kept), found)
+        assert torch.equal(made.transform_features(kept), found)
         assert torch.equal(made.backbone_features(images), kept)
 
 
@@ -128,15 +128,15 @@ def test_meta_training_leaves_the_backbone_as_it_was_pretrained(trained):
 def test_kept_features_train_like_a_loop_that_keeps_none(trained, noise):
     """The loop by hand: images pass the backbone in every step, and Adam takes the mean loss of the tasks."""
     state, config = trained(meta={"head": {**HEAD, "noise": noise}})
-    material, how = load_material(config), config.meta
-    payload, train = read_pretrained(RunFolder.of(config), config), material.splits.train
+    run_data, how = load_run_data(config), config.meta
+    payload, train = read_pretrained(RunFolder.of(config), config), run_data.splits.train
     learner = learner_from_pretrained(payload, config, train, stage.choose_device(config.runtime))
     seed = derive_seed(config.seed, "meta-train")
-    sampler = UniformSampler(material.index("train"), how.way, how.shot, how.queries, seed)
+    sampler = UniformSampler(run_data.index("train"), how.way, how.shot, how.queries, seed)
     optimizer, losses = torch.optim.Adam(learner.meta_parameters(), lr=how.lr), []
     for step in range(how.steps):
         batch = sampler.draw(how.tasks)
-        images = material.normalise(train.images[batch.image_indices().flatten()])
+        images = run_data.normalise(train.images[batch.image_indices().flatten()])
         optimizer.param_groups[0]["lr"] = how.lr * warm_up_cosine(step, how.steps, 0.0)
         learner.set_mode(training=True, random=generator(config.seed, "noise", step))
         logits = learner.solve(images.view(how.tasks, -1, *images.shape[1:]), how.way, how.shot)

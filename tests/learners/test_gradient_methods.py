@@ -113,7 +113,7 @@ def test_a_meta_test_adapts_as_training_does_and_leaves_no_trace(learner, episod
 @pytest.mark.parametrize("batch_norm", ["frozen", "update"])
 def test_anil_can_compute_its_features_once(learner, episodes, batch_norm):
     images, made = episodes(2, WAY, SHOT, QUERIES), learner("anil", batch_norm=batch_norm)
-    assert made.cacheable
+    assert made.features_cacheable
     made.set_mode(training=False)
     with torch.no_grad():
         features = torch.stack([made.features(task) for task in images])
@@ -124,7 +124,7 @@ def test_anil_can_compute_its_features_once(learner, episodes, batch_norm):
     ("algorithm", "batch_norm"), [("maml", "frozen"), ("meta_sgd", "frozen"), ("anil", "episode")]
 )
 def test_what_adapts_the_features_does_not_compute_them_once(learner, algorithm, batch_norm):
-    assert not learner(algorithm, batch_norm=batch_norm).cacheable
+    assert not learner(algorithm, batch_norm=batch_norm).features_cacheable
 
 
 @pytest.mark.parametrize("training", [True, False])

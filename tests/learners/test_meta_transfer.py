@@ -138,7 +138,7 @@ def test_by_its_own_statistics_a_task_does_not_depend_on_the_others(learner, epi
 @pytest.mark.parametrize("batch_norm", ["frozen", "update"])
 def test_features_computed_once_give_the_same_answers(learner, episodes, batch_norm):
     images, made = episodes(3, WAY, SHOT, QUERIES), learner(batch_norm=batch_norm)
-    assert made.cacheable
+    assert made.features_cacheable
     _train(made, images)
     made.set_mode(training=False)
     features = torch.stack([made.features(task) for task in images])
@@ -146,7 +146,7 @@ def test_features_computed_once_give_the_same_answers(learner, episodes, batch_n
 
 
 def test_features_that_depend_on_the_episode_are_not_computed_once(learner):
-    assert not learner(batch_norm="episode").cacheable
+    assert not learner(batch_norm="episode").features_cacheable
 
 
 def test_training_lowers_the_loss(learner, episodes):
@@ -183,6 +183,6 @@ def test_mirrored_features_are_averaged_before_they_are_brought_to_length(learne
     images, made = episodes(1, WAY, SHOT, QUERIES)[0], learner(head=Head(power=0.5))
     made.set_mode(training=False)
     mean = (made.backbone(images) + made.backbone(images.flip(-1))) / 2
-    torch.testing.assert_close(made.features(images, mirror=True), made.base_learner.embed(mean))
+    torch.testing.assert_close(made.features(images, mirror=True), made.base_learner.transform_features(mean))
     length = made.features(images, mirror=True).norm(dim=-1)
     torch.testing.assert_close(length, made.base_learner.log_scale.exp().expand_as(length))

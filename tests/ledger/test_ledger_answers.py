@@ -33,9 +33,9 @@ def _by_hand(batch, outcome, order=sorted):
         for place, c in enumerate(ordered):
             n = classes.index(c)
             for q in range(batch.queries):
-                taken = classes[int(outcome.taken[t, n, q])]
+                taken = classes[int(outcome.predicted[t, n, q])]
                 if taken != c:
-                    sure = float(outcome.sure[t, n, q].half())
+                    sure = float(outcome.confidence[t, n, q].half())
                     records.append((place * batch.queries + q, ordered.index(taken), sure))
         found.append((tuple(ordered), records))
     return found
@@ -57,7 +57,7 @@ def test_wrong_answers_of_a_task_by_hand(path, solved):
     taken = torch.tensor([[[0, 2], [1, 1], [0, 1]]], dtype=torch.int16)  # of 7, 2, 5: 7 as 5; 5 as 7 and as 2
     sure = torch.tensor([[[0.5, 0.75], [1.0, 1.0], [0.625, 0.375]]])
     with Ledger.open(path) as ledger:
-        ledger.append("p", 0, 0, batch, replace(outcome, taken=taken, sure=sure), "train")
+        ledger.append("p", 0, 0, batch, replace(outcome, predicted=taken, confidence=sure), "train")
         # classes 2, 5, 7 have the queries 0-1, 2-3, 4-5
         assert _wrong(ledger) == [((2, 5, 7), [(2, 2, 0.625), (3, 0, 0.375), (5, 1, 0.75)])]
 
@@ -66,7 +66,8 @@ def test_no_wrong_answer_is_not_the_same_as_none_known(path, solved):
     batch, outcome = solved([[1, 2]], [[1.0, 1.0]], queries=2)
     taken = torch.tensor([[[0, 0], [1, 1]]], dtype=torch.int16)
     with Ledger.open(path) as ledger:
-        ledger.append("p", 0, 0, batch, replace(outcome, taken=taken, sure=torch.ones(1, 2, 2)), "train")
+        answered = replace(outcome, predicted=taken, confidence=torch.ones(1, 2, 2))
+        ledger.append("p", 0, 0, batch, answered, "train")
         ledger.append("p", 0, 1, batch, outcome, "train")
         rows = ledger.sql.execute("SELECT wrong FROM episode ORDER BY id").fetchall()
     assert rows == [(b"",), (None,)]

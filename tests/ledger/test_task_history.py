@@ -22,7 +22,8 @@ def ledger(tmp_path):
 
 def _known(solved, taken, sure):
     batch, outcome = solved
-    return batch, replace(outcome, taken=torch.tensor(taken, dtype=torch.int16), sure=torch.tensor(sure))
+    told = {"predicted": torch.tensor(taken, dtype=torch.int16), "confidence": torch.tensor(sure)}
+    return batch, replace(outcome, **told)
 
 
 @pytest.fixture
@@ -45,9 +46,9 @@ def test_a_worst_episode_by_hand(visited):
         round=2, step=40, origin="hard", classes=(2, 5, 7), names=("cat", "eel", "ant"),
         support=((200,), (500,), (700,)), accuracy=0.5, recall=(1.0, 0.0, 0.5), queries=2,
         wrong=(  # of class c the queries are 100 c + 1 and 100 c + 2
-            WrongAnswer(image=502, own=1, taken=0, sure=0.75),
-            WrongAnswer(image=702, own=2, taken=1, sure=0.625),
-            WrongAnswer(image=501, own=1, taken=2, sure=0.375),
+            WrongAnswer(image=502, own=1, predicted=0, confidence=0.75),
+            WrongAnswer(image=702, own=2, predicted=1, confidence=0.625),
+            WrongAnswer(image=501, own=1, predicted=2, confidence=0.375),
         ),
     )  # fmt: skip
 
@@ -119,11 +120,11 @@ def test_against_a_plain_loop(ledger, random_solved):
             assert found.support[place] == tuple(batch.support[t, n].tolist())
             assert found.recall[place] == float(outcome.recall[t, n])
             for q in range(5):
-                taken = drawn[int(outcome.taken[t, n, q])]
+                taken = drawn[int(outcome.predicted[t, n, q])]
                 if taken != c:
-                    sure = float(outcome.sure[t, n, q].half())
+                    sure = float(outcome.confidence[t, n, q].half())
                     wrong.append(WrongAnswer(int(batch.query[t, n, q]), place, task.index(taken), sure))
-        assert found.wrong == tuple(sorted(wrong, key=lambda answer: -answer.sure))
+        assert found.wrong == tuple(sorted(wrong, key=lambda answer: -answer.confidence))
 
 
 def test_other_phases_do_not_count_and_no_task_is_no_answer(visited, solved):

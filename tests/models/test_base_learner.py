@@ -57,7 +57,7 @@ def test_a_map_is_linear_and_learned():
         learner.map.bias.fill_(2.0)
         unit = F.normalize(support, dim=-1)
         expected = unit @ torch.arange(float(D * D)).view(D, D).T + 2
-        torch.testing.assert_close(learner.embed(support), expected)
+        torch.testing.assert_close(learner.transform_features(support), expected)
 
 
 def test_without_a_map_there_are_no_weights_for_one():
@@ -68,7 +68,7 @@ def test_without_a_map_there_are_no_weights_for_one():
 def test_without_a_generator_there_is_no_noise(head):
     plain, noisy = BaseLearner(Head(**head), D, N), BaseLearner(Head(**head, noise=0.8), D, N)
     support, query = _task()
-    assert torch.equal(plain.embed(support), noisy.embed(support))
+    assert torch.equal(plain.transform_features(support), noisy.transform_features(support))
     assert torch.equal(plain(support, LABELS, query, N), noisy(support, LABELS, query, N))
 
 
@@ -77,7 +77,7 @@ def test_without_a_generator_there_is_no_noise(head):
 def test_noise_has_the_share_of_the_length_that_the_config_says(noise, features):
     learner = BaseLearner(Head(name="prototype", noise=noise), features, N)
     given = torch.randn(3000, features, generator=generator(1)) * torch.logspace(-2, 2, 3000)[:, None]
-    added = learner.embed(given, generator(2)) - given
+    added = learner.transform_features(given, generator(2)) - given
     shares = added.norm(dim=-1) / given.norm(dim=-1)
     assert float(shares.square().mean().sqrt()) == pytest.approx(noise, rel=0.02)
     assert float(shares[:100].mean()) == pytest.approx(float(shares[-100:].mean()), rel=0.15)
@@ -87,7 +87,7 @@ def test_noise_is_of_one_size_in_every_direction():
     learner = BaseLearner(Head(name="prototype", noise=0.5), D, N)
     given = torch.zeros(20_000, D)
     given[:, 0] = 1.0
-    added = learner.embed(given, generator(3)) - given
+    added = learner.transform_features(given, generator(3)) - given
     covariance = added.T @ added / len(added)
     torch.testing.assert_close(covariance, 0.25 / D * torch.eye(D), rtol=0, atol=0.05 * 0.25 / D)
     assert float(added.mean(0).abs().max()) < 5 * math.sqrt(0.25 / D / len(added))
@@ -103,25 +103,25 @@ def test_noise_comes_behind_the_map_and_before_the_length():
     noise = torch.randn(4, 9, D, generator=generator(5))
     expected = mapped + 0.7 * mapped.norm(dim=-1, keepdim=True) * noise / D**0.5
     expected = F.normalize(expected, dim=-1) * learner.log_scale.exp()
-    torch.testing.assert_close(learner.embed(given, generator(5)), expected)
+    torch.testing.assert_close(learner.transform_features(given, generator(5)), expected)
 
 
 def test_noise_follows_the_generator_alone():
     learner = BaseLearner(Head(noise=0.5), D, N)
     given = torch.randn(6, D, generator=generator(1))
-    one, again, other = (learner.embed(given, generator(seed)) for seed in (7, 7, 8))
+    one, again, other = (learner.transform_features(given, generator(seed)) for seed in (7, 7, 8))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     random = generator(7)
-    assert torch.equal(learner.embed(given, random), one)
-    assert not torch.equal(learner.embed(given, random), one)  # a generator goes on
+    assert torch.equal(learner.transform_features(given, random), one)
+    assert not torch.equal(learner.transform_features(given, random), one)  # a generator goes on
 
 
 def test_features_are_drawn_noise_one_by_one_however_they_are_stacked():
     learner = BaseLearner(Head(noise=0.5), D, N)
     given = torch.randn(4, 6, D, generator=generator(1))
-    flat = learner.embed(given.flatten(0, 1), generator(2))
-    torch.testing.assert_close(learner.embed(given, generator(2)).flatten(0, 1), flat)
+    flat = learner.transform_features(given.flatten(0, 1), generator(2))
+    torch.testing.assert_close(learner.transform_features(given, generator(2)).flatten(0, 1), flat)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_each_level_is_brought_to_length_one(power):
     sizes = [5, 3, 4]
     learner = BaseLearner(Head(name="prototype", power=power, levels=3), sizes, N)
     given = torch.randn(7, 12, generator=generator(1)) * torch.tensor([100.0] * 5 + [1.0] * 3 + [1e-2] * 4)
-    found = torch.split(learner.embed(given), sizes, -1)
+    found = torch.split(learner.transform_features(given), sizes, -1)
     assert [part.shape[-1] for part in found] == sizes
     bent = given if power == 1 else given.sign() * ((given.abs() + 1e-4) ** 0.5 - 1e-2)
     for part, before in zip(found, torch.split(bent, sizes, -1), strict=True):
@@ -174,7 +174,7 @@ def test_each_level_is_brought_to_length_one(power):
 def test_levels_before_a_map_make_one_unit_feature():
     learner = BaseLearner(Head(name="prototype", map="linear", levels=2), [5, 3], N)
     given = torch.randn(7, 8, generator=generator(1)) * torch.tensor([100.0] * 5 + [1.0] * 3)
-    found = learner.embed(given)
+    found = learner.transform_features(given)
     torch.testing.assert_close(found[:, :5].norm(dim=-1), torch.full((7,), 0.5**0.5))
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(7))
     assert learner.map.weight.shape == (8, 8)
@@ -183,12 +183,12 @@ def test_levels_before_a_map_make_one_unit_feature():
 def test_one_level_keeps_its_length_as_before():
     given = torch.randn(7, D, generator=generator(1))
     for features in (D, [D]):
-        assert torch.equal(BaseLearner(Head(name="prototype"), features, N).embed(given), given)
+        assert torch.equal(BaseLearner(Head(name="prototype"), features, N).transform_features(given), given)
 
 
 def test_a_level_that_is_zero_stays_zero():
     learner = BaseLearner(Head(name="prototype", levels=2), [4, 4], N)
     given = torch.cat([torch.zeros(3, 4), torch.ones(3, 4)], -1)
-    found = learner.embed(given)
+    found = learner.transform_features(given)
     assert found.isfinite().all()
     assert torch.equal(found[:, :4], torch.zeros(3, 4))

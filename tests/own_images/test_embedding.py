@@ -17,7 +17,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.inference import features_of, solve_episodes
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 RUNTIME = Runtime(device="cpu", threads=1, keep_memory=False)
 
@@ -55,15 +55,15 @@ def trained_for_longer(folder):
 
 
 def evaluated(folder, meta=True):
-    """The learner that evaluation has of a run, with the pictures that it asks, and its material."""
+    """The learner that evaluation has of a run, with the pictures that it asks, and its run_data."""
     config = folder.read_config()
-    material, device = load_material(config), choose_device(RUNTIME)
-    pretrained, train = checkpoints.read(folder.pretrain), material.splits.train
+    run_data, device = load_run_data(config), choose_device(RUNTIME)
+    pretrained, train = checkpoints.read(folder.pretrain), run_data.splits.train
     if meta:
         learner = meta_trained_learner(checkpoints.read(folder.meta), pretrained, config, train, device)
     else:
         learner = learner_from_pretrained(pretrained, config, train, device)
-    return learner, material.pictures("test", device), material
+    return learner, run_data.split_images("test", device), run_data
 
 
 @pytest.mark.parametrize("meta", [True, False], ids=["meta-trained", "pretrained"])
@@ -92,9 +92,9 @@ def test_the_meta_trained_network_is_another_than_the_pretrained_one(moved):
 
 
 def test_answers_are_those_of_evaluation_on_the_same_episodes(whole_run):
-    learner, pictures, material = evaluated(whole_run)
+    learner, pictures, run_data = evaluated(whole_run)
     way, shot, queries = 3, 2, 4
-    episodes = material.fixed_episodes("test", way, shot, queries, 12, 0, "evaluate")
+    episodes = run_data.fixed_episodes("test", way, shot, queries, 12, 0, "evaluate")
     outcome = solve_episodes(learner, pictures, episodes)
     embedder = embedder_of_run(whole_run.path, RUNTIME)
     table, right = embedder(pictures.images), []

@@ -106,7 +106,8 @@ def test_classes_that_lie_far_apart_are_always_right(head):
     features = 20 * torch.eye(3, D, dtype=torch.float64)[labels]
     features += 0.1 * torch.randn(features.shape, generator=generator(0, "near"), dtype=torch.float64)
     learner = base_learner(head)
-    support = Support.of(learner.embed(features), ["abc"[k] for k in labels], list(map(str, range(18))))
+    names, files = ["abc"[k] for k in labels], list(map(str, range(18)))
+    support = Support.of(learner.transform_features(features), names, files)
     curve = learning_curve(learner, support, draws=80)
     assert [point.shot for point in curve.points()] == [1, 2, 3, 5]
     for point in curve.points():

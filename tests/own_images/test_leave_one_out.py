@@ -25,7 +25,7 @@ def task(counts: list[int], head) -> tuple[BaseLearner, Tensor, Tensor]:
     labels = labels[torch.randperm(len(labels), generator=random)]
     base_learner = BaseLearner(head, D, len(counts)).double().requires_grad_(False)
     features = torch.randn(len(labels), D, generator=random, dtype=torch.float64) + labels[:, None]
-    return base_learner, base_learner.embed(features), labels
+    return base_learner, base_learner.transform_features(features), labels
 
 
 def left_out_one_by_one(base_learner, features, labels, rows, way):
@@ -36,7 +36,7 @@ def left_out_one_by_one(base_learner, features, labels, rows, way):
         out = {rows_of[place] for rows_of in of_class if 1 < len(rows_of) > place}
         kept = [i for i in range(len(labels)) if i not in out]
         head = base_learner.classifier(features[None, kept], labels[None, kept], way)
-        answers.append(head(base_learner.towards(features[None, row : row + 1]))[0, 0])
+        answers.append(head(base_learner.transform_queries(features[None, row : row + 1]))[0, 0])
     return torch.stack(answers)
 
 

@@ -29,7 +29,7 @@ from mtl.runtime.outputs import claimed
 from mtl.runtime.progress import Count
 from mtl.training.inference import solve_episodes
 from mtl.training.restore import meta_trained_learner, read_pretrained
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 WRITTEN = ("predictions.csv", "predictions.html", "predictions.png")
 
@@ -75,17 +75,17 @@ def table(path="predictions.csv"):
 
 def test_the_answers_are_those_of_evaluation(whole_run, image_root, tmp_path):
     config = whole_run.read_config()
-    material, device = load_material(config), choose_device(config.runtime)
-    images = material.splits.test
+    run_data, device = load_run_data(config), choose_device(config.runtime)
+    images = run_data.splits.test
     learner = meta_trained_learner(
         checkpoints.read(whole_run.meta),
         read_pretrained(whole_run, config),
         config,
-        material.splits.train,
+        run_data.splits.train,
         device,
     )
-    episodes = material.fixed_episodes("test", 3, 2, 4, 6, config.seed, "evaluate")
-    outcome = solve_episodes(learner, material.pictures("test", device), episodes)
+    episodes = run_data.fixed_episodes("test", 3, 2, 4, 6, config.seed, "evaluate")
+    outcome = solve_episodes(learner, run_data.split_images("test", device), episodes)
     embedder = embedder_of_run(whole_run.path)
     for t in range(len(episodes)):
         names = [images.class_names[c] for c in episodes.classes[t].tolist()]

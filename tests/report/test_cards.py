@@ -47,9 +47,9 @@ def test_a_task_shows_its_worst_visit(ledger, gallery):
         ("dog", 0.6),
     ]
     assert [s.pictures[0].alt for s in card.shown] == [f"{n}, image {6 * i}" for i, n in enumerate(NAMES)]
-    assert [(w.own, w.taken) for w in card.wrong] == [("ant", "cow")] * 4 + [("dog", "bee")] * 2
+    assert [(w.own, w.predicted) for w in card.wrong] == [("ant", "cow")] * 4 + [("dog", "bee")] * 2
     assert {w.picture.alt for w in card.wrong if w.own == "dog"} == {"dog, image 22", "dog, image 23"}
-    assert all(w.sure > 0.99 for w in card.wrong)
+    assert all(w.confidence > 0.99 for w in card.wrong)
     assert card.more_wrong == 1
     assert card.answers_known
 
@@ -57,7 +57,7 @@ def test_a_task_shows_its_worst_visit(ledger, gallery):
 def test_a_large_task_shows_the_classes_that_it_answered_worst(ledger, gallery):
     (card,) = task_cards(ledger, "p", gallery, Limits(shown=2, wrong=1))
     assert [s.name for s in card.shown] == ["ant", "dog"]
-    assert [(w.own, w.taken) for w in card.wrong] == [("ant", "cow"), ("dog", "bee")]
+    assert [(w.own, w.predicted) for w in card.wrong] == [("ant", "cow"), ("dog", "bee")]
     assert card.more_wrong == 5
 
 

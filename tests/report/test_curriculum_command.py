@@ -16,7 +16,7 @@ from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.curriculum import UNMET, percent, read, write
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 @pytest.fixture
@@ -24,15 +24,15 @@ def run(tiny) -> RunFolder:
     """A run with wrong labels, and the record of its pretraining: harder images enter in later epochs."""
     config = tiny(run="paced [1]")
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, label_noise=0.25))
-    material = load_material(config)
-    wrong = material.mislabelled[material.pretrain_images]
+    run_data = load_run_data(config)
+    wrong = run_data.mislabelled[run_data.pretrain_images]
     hardness = torch.rand(len(wrong), generator=generator(0, "hardness")) + 0.3 * wrong
     admitted = [percent((1 - hardness / pace).clamp_min(0)) for pace in (0.4, 0.7, 1.0)]
     admitted[1][5:9] = UNMET
     folder = RunFolder.of(config)
     folder.write_config(config)
-    header = checkpoints.header(config, "pretrain", material.splits.train.class_names)
-    write(folder.curriculum, header, material, admitted)
+    header = checkpoints.header(config, "pretrain", run_data.splits.train.class_names)
+    write(folder.curriculum, header, run_data, admitted)
     return folder
 
 
@@ -45,7 +45,7 @@ def test_pictures_lie_in_the_folder_of_the_run(run, capsys):
         assert image.format == "PNG"
     with Image.open(moving) as image:
         assert (image.format, image.n_frames) == ("GIF", 3)
-    assert f"Pictures: {still}, {moving}\n" in capsys.readouterr().out
+    assert f"SplitImages: {still}, {moving}\n" in capsys.readouterr().out
 
 
 def test_pictures_lie_where_they_are_asked_for_and_are_the_same_each_time(run, tmp_path, capsys):

@@ -95,13 +95,13 @@ def test_a_field_that_is_not_laid_out_is_found(monkeypatch):
         def get_source(self, environment, template):
             source, *rest = super().get_source(environment, template)
             return (
-                source.replace("{{ r.pool | count }}", "").replace("{{ query.taken | breakable }}", ""),
+                source.replace("{{ r.pool | count }}", "").replace("{{ query.predicted | breakable }}", ""),
                 *rest,
             )
 
     monkeypatch.setattr(layout, "FileSystemLoader", Loader)
     phase = "report.runs.0.phases.0"
-    assert _hidden() == [f"{phase}.tasks.0.wrong.0.taken", f"{phase}.rounds.0.pool"]
+    assert _hidden() == [f"{phase}.tasks.0.wrong.0.predicted", f"{phase}.rounds.0.pool"]
 
 
 def test_booleans_show(full_report, full):
@@ -156,8 +156,8 @@ def test_a_query_stands_beside_its_own_class(full_report):
     for row, shown in zip(rows, task.shown, strict=True):
         assert row.named("who")[0].all("bdi")[0].text == _seen(shown.name)
         own = [q for q in task.wrong if q.own == shown.name]
-        assert [f.all("bdi")[0].text for f in row.named("wrong")] == [_seen(q.taken) for q in own]
-        assert [s.text for s in row.named("sure")] == [f"{100 * q.sure:.0f} %" for q in own]
+        assert [f.all("bdi")[0].text for f in row.named("wrong")] == [_seen(q.predicted) for q in own]
+        assert [s.text for s in row.named("sure")] == [f"{100 * q.confidence:.0f} %" for q in own]
         pictures = [i.attributes["src"] for i in row.named("missed")[0].all("img")]
         assert pictures == [q.picture.source for q in own if q.picture]
 

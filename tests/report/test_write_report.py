@@ -20,7 +20,7 @@ from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 def _text(path: Path) -> str:
@@ -189,14 +189,14 @@ def test_from_another_folder_the_images_are_found_and_nothing_but_the_page_is_wr
 
 
 def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_path, monkeypatch):
-    plain = load_material
+    plain = load_run_data
 
     def other(config):
         found = plain(config)
         test = dataclasses.replace(found.splits.test, images=255 - found.splits.test.images)
         return dataclasses.replace(found, splits=dataclasses.replace(found.splits, test=test))
 
-    monkeypatch.setattr(stage, "load_material", other)
+    monkeypatch.setattr(stage, "load_run_data", other)
     page = _text(report([whole_run.path], tmp_path / "r.html"))
     assert "Pictures of meta-train are left out" not in page
     assert (

@@ -153,5 +153,5 @@ def test_the_share_asked_for_is_chosen(index, random_outcome, name):
 @pytest.mark.parametrize("name", ["uniform", *WITHOUT_ROUNDS_OF_THEIR_OWN])
 def test_all_but_the_weighing_sampler_count_tasks_alike(index, name):
     sampler = _sampler(index, name)
-    assert not sampler.weighs
-    assert sampler.weigh(torch.tensor([0.1, 5.0])).tolist() == [1.0, 1.0]
+    assert not sampler.has_task_weights
+    assert sampler.task_weights(torch.tensor([0.1, 5.0])).tolist() == [1.0, 1.0]

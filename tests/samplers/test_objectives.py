@@ -25,7 +25,7 @@ def _stream(law, batches, tasks, seed=0):
 def _at(threshold, tail):
     """Cvar that has met a meta-batch and then has this threshold."""
     objective = Cvar(tail)
-    objective.weigh(_stream(NORMAL, 1, 8)[0])
+    objective.task_weights(_stream(NORMAL, 1, 8)[0])
     objective.load_state_dict(objective.state_dict() | {"threshold": threshold})
     return objective
 
@@ -34,7 +34,7 @@ def _at(threshold, tail):
 @settings(deadline=None, max_examples=80)
 def test_ohem_counts_the_worst_tasks_alike_and_the_others_not_at_all(losses, tail):
     losses = torch.tensor(losses) / 100
-    weights = Ohem(tail).weigh(losses)
+    weights = Ohem(tail).task_weights(losses)
     counted = weights > 0
     count = int(counted.sum())
     assert count == math.ceil(tail * len(losses) - 1e-9)
@@ -46,21 +46,21 @@ def test_ohem_counts_the_worst_tasks_alike_and_the_others_not_at_all(losses, tai
 
 def test_ohem_by_hand():
     losses = torch.tensor([0.3, 2.0, 0.1, 1.0])
-    assert Ohem(0.5).weigh(losses).tolist() == [0, 2, 0, 2]
-    assert Ohem(0.25).weigh(losses).tolist() == [0, 4, 0, 0]
-    assert Ohem(0.01).weigh(losses).tolist() == [0, 4, 0, 0]
-    assert Ohem(1.0).weigh(losses).tolist() == [1, 1, 1, 1]
+    assert Ohem(0.5).task_weights(losses).tolist() == [0, 2, 0, 2]
+    assert Ohem(0.25).task_weights(losses).tolist() == [0, 4, 0, 0]
+    assert Ohem(0.01).task_weights(losses).tolist() == [0, 4, 0, 0]
+    assert Ohem(1.0).task_weights(losses).tolist() == [1, 1, 1, 1]
 
 
 def test_cvar_counts_the_tasks_beyond_its_threshold_by_one_over_the_tail():
     objective = _at(1.0, tail=0.2)
-    assert objective.weigh(torch.tensor([0.3, 2.0, 0.9, 1.1])).tolist() == pytest.approx([0, 5, 0, 5])
+    assert objective.task_weights(torch.tensor([0.3, 2.0, 0.9, 1.1])).tolist() == pytest.approx([0, 5, 0, 5])
     assert objective.threshold > 1.0  # half of them lay beyond it, where a fifth should
 
 
 def test_cvar_begins_with_the_quantile_of_the_first_meta_batch():
     losses = torch.arange(10.0)[torch.randperm(10, generator=torch.Generator().manual_seed(0))]
-    weights = Cvar(0.3).weigh(losses)
+    weights = Cvar(0.3).task_weights(losses)
     assert set(losses[weights > 0].tolist()) == {7.0, 8.0, 9.0}
     assert float(weights.mean()) == pytest.approx(1)
 
@@ -72,7 +72,7 @@ def test_the_threshold_of_cvar_finds_the_quantile_and_its_weights_the_mean_of_on
     objective = Cvar(tail)
     thresholds, means = [], []
     for losses in _stream(law, 3000, tasks):
-        means.append(float(objective.weigh(losses).mean()))
+        means.append(float(objective.task_weights(losses).mean()))
         thresholds.append(objective.threshold)
     mean = sum(thresholds[500:]) / 2500
     assert law.sf(mean) == pytest.approx(tail, rel=0.15)
@@ -83,14 +83,14 @@ def test_the_threshold_of_cvar_finds_the_quantile_and_its_weights_the_mean_of_on
 def test_a_threshold_that_is_far_off_comes_back(start):
     objective = _at(start, tail=0.5)
     for losses in _stream(NORMAL, 2500, 4):
-        objective.weigh(losses)
+        objective.task_weights(losses)
     assert objective.threshold == pytest.approx(NORMAL.ppf(0.5), abs=0.2)
 
 
 def test_the_whole_tail_is_the_plain_mean():
     objective = Cvar(1.0)
     for losses in _stream(NORMAL, 50, 4):
-        assert objective.weigh(losses).tolist() == [1.0] * 4
+        assert objective.task_weights(losses).tolist() == [1.0] * 4
 
 
 @pytest.mark.parametrize("tail", [0.1, 0.4, 0.9])
@@ -102,7 +102,7 @@ def test_the_gradient_is_that_of_the_conditional_value_at_risk(tail):
     assert 0 < int((losses > threshold).sum()) < 12
     cvar = threshold + torch.relu(losses - threshold).mean() / tail
     (wanted,) = torch.autograd.grad(cvar, position, retain_graph=True)
-    weighed = (losses * _at(threshold, tail).weigh(losses.detach()).double()).mean()
+    weighed = (losses * _at(threshold, tail).task_weights(losses.detach()).double()).mean()
     (found,) = torch.autograd.grad(weighed, position)
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
 
@@ -111,19 +111,19 @@ def test_the_gradient_is_that_of_the_conditional_value_at_risk(tail):
 def test_cvar_goes_on_from_a_state_as_if_it_had_not_stopped(stop):
     stream = _stream(SKEWED, 30, 3)
     whole, first, second = Cvar(0.3), Cvar(0.3), Cvar(0.3)
-    weights = [whole.weigh(losses) for losses in stream]
+    weights = [whole.task_weights(losses) for losses in stream]
     for losses in stream[:stop]:
-        first.weigh(losses)
+        first.task_weights(losses)
     second.load_state_dict(first.state_dict())
     for losses, then in zip(stream[stop:], weights[stop:], strict=True):
-        assert torch.equal(second.weigh(losses), then)
+        assert torch.equal(second.task_weights(losses), then)
     assert second.state_dict() == whole.state_dict()
     assert math.isfinite(whole.threshold)
 
 
 def test_tasks_that_are_all_alike_all_count():
-    assert Cvar(0.3).weigh(torch.full((5,), 0.7)).gt(0).all()
-    assert float(Ohem(0.4).weigh(torch.full((5,), 0.7)).mean()) == pytest.approx(1)
+    assert Cvar(0.3).task_weights(torch.full((5,), 0.7)).gt(0).all()
+    assert float(Ohem(0.4).task_weights(torch.full((5,), 0.7)).mean()) == pytest.approx(1)
 
 
 def test_a_config_names_its_objective():

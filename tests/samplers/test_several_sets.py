@@ -138,8 +138,8 @@ def test_what_a_set_has_learned_stays_with_it(index, random_outcome):
     seen = _train(sampler, random_outcome)
     turns = [turn for *_, turn in seen]
     assert [part.sampler.seen for part in sampler.parts] == [TASKS * turns.count(s) for s in range(3)]
-    assert sampler.weighs
-    assert not _sampler(index, "posterior").weighs
+    assert sampler.has_task_weights
+    assert not _sampler(index, "posterior").has_task_weights
 
 
 def test_pools_are_due_by_the_meta_batches_of_the_set(index, random_outcome):

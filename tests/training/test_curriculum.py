@@ -16,7 +16,7 @@ from mtl.runtime.seeds import generator
 from mtl.training import pretrain as stage
 from mtl.training.curriculum import UNMET, percent, read, write
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 
 @pytest.fixture
@@ -50,24 +50,24 @@ def test_what_counts_is_known_from_percent(values):
 
 def test_a_record_is_read_as_it_was_written(self_paced, tmp_path):
     config = self_paced()
-    material = load_material(config)
-    rows, path = material.pretrain_images, tmp_path / "curriculum.pt"
+    run_data = load_run_data(config)
+    rows, path = run_data.pretrain_images, tmp_path / "curriculum.pt"
     random = generator(0, "weights")
     admitted = [torch.randint(-1, 101, (len(rows),), generator=random).to(torch.int8) for _ in range(3)]
-    header = checkpoints.header(config, "pretrain", material.splits.train.class_names)
-    write(path, header, material, admitted)
+    header = checkpoints.header(config, "pretrain", run_data.splits.train.class_names)
+    write(path, header, run_data, admitted)
     found = read(path)
     assert torch.equal(found.images, rows)
-    assert torch.equal(found.labels, material.splits.train.labels[rows])
-    assert torch.equal(found.mislabelled, material.mislabelled[rows])
+    assert torch.equal(found.labels, run_data.splits.train.labels[rows])
+    assert torch.equal(found.mislabelled, run_data.mislabelled[rows])
     assert found.mislabelled.any()
     assert torch.equal(found.weights, torch.stack(admitted))
-    assert found.class_names == material.splits.train.class_names
+    assert found.class_names == run_data.splits.train.class_names
 
 
 def test_pretraining_writes_what_its_loss_weighed(self_paced, monkeypatch):
     config = self_paced()
-    material = load_material(config)
+    run_data = load_run_data(config)
     seen, plain = [], stage.pretrain_step
 
     def spy(network, device, optimizer, criterion, images, labels, rows, domains):
@@ -87,7 +87,7 @@ def test_pretraining_writes_what_its_loss_weighed(self_paced, monkeypatch):
     assert {0, UNMET} < set(expected.flatten().tolist())  # 4 batches of 20 meet 80 of 96 images
     assert (expected > 0).sum(1).tolist() == [32, 56]  # 40 and 70 % of the 80, as asked for
     assert not torch.equal(found.images, torch.arange(len(place)))  # else places could be taken for images
-    assert torch.equal(found.images, material.pretrain_images)
+    assert torch.equal(found.images, run_data.pretrain_images)
 
 
 def test_a_pretraining_that_was_stopped_has_the_record_of_one_that_was_not(self_paced, interrupt_at):

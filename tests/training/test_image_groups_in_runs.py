@@ -9,7 +9,7 @@ from mtl.evaluation.run_all import run
 from mtl.ledger.store import Ledger
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 BY_LAST_DIGIT = {
     "group_by": r"(\d)\.png$"
@@ -34,17 +34,17 @@ def test_no_episode_of_the_ledger_has_a_group_on_both_sides(tiny):
 
 
 def test_held_out_images_are_whole_groups(tiny):
-    material = load_material(tiny(data={**BY_LAST_DIGIT, "probe_fraction": 0.5}))
-    groups = material.splits.train.group_ids()
-    assert not set(groups[material.held_out].tolist()) & set(groups[material.pretrain_images].tolist())
-    assert len(material.held_out) == 6 * 12
+    run_data = load_run_data(tiny(data={**BY_LAST_DIGIT, "probe_fraction": 0.5}))
+    groups = run_data.splits.train.group_ids()
+    assert not set(groups[run_data.held_out].tolist()) & set(groups[run_data.pretrain_images].tolist())
+    assert len(run_data.held_out) == 6 * 12
 
 
 def test_groups_too_few_for_evaluation_are_told_before_any_training(tiny):
     with pytest.raises(UserError, match=r"of the test split has 12 images in 2 groups of data\.group_by"):
-        load_material(tiny(data={"group_by": r"^(\d)"}, evaluate={"queries": 4, "settings": [[3, 3]]}))
+        load_run_data(tiny(data={"group_by": r"^(\d)"}, evaluate={"queries": 4, "settings": [[3, 3]]}))
     with pytest.raises(UserError, match=r"12 images in 2 groups .* leaves 2 queries at most beside 3"):
-        load_material(tiny(data={"group_by": r"^(\d)"}, meta={"shot": 3, "queries": 5}))
+        load_run_data(tiny(data={"group_by": r"^(\d)"}, meta={"shot": 3, "queries": 5}))
 
 
 def test_pretraining_validates_with_as_many_queries_as_the_groups_leave(tiny):

@@ -15,7 +15,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 from mtl.training.restore import fresh_backbone
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 NONE = {"epochs": 0, "validate_tasks": 5}
 
@@ -30,8 +30,8 @@ def test_the_checkpoint_is_the_backbone_as_it_is(tiny, more, capsys):
     config = tiny(pretrain={**NONE, **more})
     pretrain(config)
     folder = RunFolder.of(config)
-    payload, material = checkpoints.read(folder.pretrain), load_material(config)
-    fresh = fresh_backbone(config, material.splits.train).state_dict()
+    payload, run_data = checkpoints.read(folder.pretrain), load_run_data(config)
+    fresh = fresh_backbone(config, run_data.splits.train).state_dict()
     assert payload["backbone"].keys() == fresh.keys()
     assert all(torch.equal(payload["backbone"][k], v) for k, v in fresh.items())
     assert "classifier" not in payload
@@ -89,7 +89,7 @@ def test_base_classes_are_not_scored_without_a_classifier(tiny):
     pretrain(config)
     evaluate(config)
     assert json.loads(RunFolder.of(config).results.read_text()).get("base_classes") is None
-    cell = pretraining_cell(config, "none", load_material(config), choose_device(config.runtime))
+    cell = pretraining_cell(config, "none", load_run_data(config), choose_device(config.runtime))
     assert cell.seconds_per_step is None
     assert cell.images == 0
     assert not any(name.startswith("base classes") for name in cell.answers)

@@ -16,20 +16,20 @@ from mtl.losses import (
 )
 from mtl.runtime.seeds import generator
 from mtl.training.pretrain_batches import Batches, class_weights, image_level, pretraining_loss, start_epoch
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 COUNTS = torch.tensor([40, 8, 2])
 
 
 @pytest.fixture
-def material(tiny):
-    """Material of a config: 12 base classes of 12 images."""
-    return lambda **data: load_material(tiny(data=data, meta={"queries": 1}))
+def run_data(tiny):
+    """RunData of a config: 12 base classes of 12 images."""
+    return lambda **data: load_run_data(tiny(data=data, meta={"queries": 1}))
 
 
-def test_plain_batches_are_those_of_one_permutation_an_epoch(tiny, material):
+def test_plain_batches_are_those_of_one_permutation_an_epoch(tiny, run_data):
     config = tiny(pretrain={"batch_size": 40, "epochs": 2})
-    batches = Batches(config, material())
+    batches = Batches(config, run_data())
     assert batches.per_epoch == 144 // 40
     for epoch in range(2):
         order = torch.randperm(144, generator=generator(config.seed, "order", epoch))
@@ -38,24 +38,24 @@ def test_plain_batches_are_those_of_one_permutation_an_epoch(tiny, material):
             assert torch.equal(found, order[40 * place : 40 * (place + 1)])
 
 
-def test_a_batch_larger_than_the_set_is_the_set(tiny, material):
-    batches = Batches(tiny(pretrain={"batch_size": 1000}), material())
+def test_a_batch_larger_than_the_set_is_the_set(tiny, run_data):
+    batches = Batches(tiny(pretrain={"batch_size": 1000}), run_data())
     assert batches.per_epoch == 1
     assert sorted(batches.at(0).tolist()) == list(range(144))
 
 
-def test_batches_hold_only_images_that_pretraining_may_see(tiny, material):
+def test_batches_hold_only_images_that_pretraining_may_see(tiny, run_data):
     long_tailed = {"imbalance": {"type": "exponential", "factor": 6}, "probe_fraction": 0.25}
-    config, held = tiny(pretrain={"batch_size": 16}, data=long_tailed), material(**long_tailed)
+    config, held = tiny(pretrain={"batch_size": 16}, data=long_tailed), run_data(**long_tailed)
     batches = Batches(config, held)
     seen = torch.cat([batches.at(step) for step in range(batches.per_epoch)])
     assert set(seen.tolist()) <= set(held.pretrain_images.tolist())
     assert not set(seen.tolist()) & set(held.held_out.tolist())
 
 
-def test_balanced_sampling_brings_all_classes_forward_from_its_start_on(tiny, material):
+def test_balanced_sampling_brings_all_classes_forward_from_its_start_on(tiny, run_data):
     data = {"imbalance": {"type": "step", "factor": 6}}
-    held = material(**data)
+    held = run_data(**data)
     labels = held.splits.train.labels
     how = {
         "batch_size": 20,
@@ -131,8 +131,8 @@ def test_a_share_of_the_epochs_is_a_first_epoch(share, epochs, first):
     assert start_epoch(share, epochs) == first
 
 
-def test_samples_of_each_set_stand_in_every_batch(tiny, material):
-    held = material()
+def test_samples_of_each_set_stand_in_every_batch(tiny, run_data):
+    held = run_data()
     train = held.splits.train
     object.__setattr__(train, "domains", ("glyphs",) * 4 + ("omniglot",) * 8)
     sets = Data(name="several", sets=("omniglot", "glyphs"))  # in another order than that of their names

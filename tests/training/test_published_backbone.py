@@ -20,7 +20,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
@@ -111,11 +111,11 @@ def test_pretraining_starts_from_the_weights_and_a_resumed_one_does_not_read_the
 @pytest.mark.parametrize("grayscale", [True, False])
 def test_images_are_of_the_size_and_the_normalisation_of_the_weights(mobile, grayscale):
     config = mobile("DEFAULT", {"image_size": None, "grayscale": grayscale})
-    material, device = load_material(config), choose_device(config.runtime)
-    train = material.splits.train
+    run_data, device = load_run_data(config), choose_device(config.runtime)
+    train = run_data.splits.train
     assert (train.size, train.channels) == (224, 1 if grayscale else 3)
-    assert material.normalise == Normalise(MEAN, STD)
-    found = material.pictures("train", device)(torch.tensor([[0, 5]]))
+    assert run_data.normalise == Normalise(MEAN, STD)
+    found = run_data.split_images("train", device)(torch.tensor([[0, 5]]))
     assert found.shape == (1, 2, 3, 224, 224)
     pixels = train.images[[0, 5]].double().expand(-1, 3, -1, -1) / 255
     expected = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
@@ -123,8 +123,8 @@ def test_images_are_of_the_size_and_the_normalisation_of_the_weights(mobile, gra
 
 
 def test_a_size_of_the_config_counts_and_without_weights_all_is_as_ever(mobile, tiny):
-    assert load_material(mobile("DEFAULT", {"image_size": 20})).splits.train.size == 20
-    plain, bare = load_material(tiny(data={"image_size": 32})), load_material(mobile(None))
+    assert load_run_data(mobile("DEFAULT", {"image_size": 20})).splits.train.size == 20
+    plain, bare = load_run_data(tiny(data={"image_size": 32})), load_run_data(mobile(None))
     assert bare.normalise == plain.normalise
     assert len(bare.normalise.mean) == 1
     device = choose_device(mobile(None).runtime)
@@ -133,13 +133,13 @@ def test_a_size_of_the_config_counts_and_without_weights_all_is_as_ever(mobile, 
 
 def test_other_image_sets_are_brought_to_the_same(mobile, monkeypatch):
     config = mobile("DEFAULT", evaluate={"sets": ["glyphs"]})
-    material = load_material(config)
-    renamed = replace(material.splits.test, class_names=tuple("abcdef"))
-    others, asked = replace(material.splits, test=renamed), []
+    run_data = load_run_data(config)
+    renamed = replace(run_data.splits.test, class_names=tuple("abcdef"))
+    others, asked = replace(run_data.splits, test=renamed), []
     monkeypatch.setattr(
         "mtl.evaluation.cross_domain.load_alike", lambda like, *_: asked.append(like) or others
     )
-    ((_, other),) = scored_sets(config, material)
+    ((_, other),) = scored_sets(config, run_data)
     assert [(like.image_size, like.grayscale) for like in asked] == [(32, True)]
     pictures = other.pictures("test", choose_device(config.runtime))
     assert pictures(torch.arange(2)).shape == (2, 3, 32, 32)

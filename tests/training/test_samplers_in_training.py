@@ -132,7 +132,7 @@ def test_a_training_that_was_stopped_goes_on_exactly(trained, saved, interrupt_a
 @pytest.mark.parametrize("meta", [{"batch_norm": "episode"}, {"algorithm": "maml"}], ids=str)
 @pytest.mark.parametrize("sampler", ["fisher", "neighbours"])
 def test_looking_at_features_is_refused_where_they_depend_on_the_episode(tiny, sampler, meta):
-    """`Learner.features` answers only where it is `cacheable`; maml's are the pixels as they are."""
+    """`Learner.features` answers only where it is `features_cacheable`; maml's are the pixels as they are."""
     with pytest.raises(UserError, match=r"hard_tasks\.sampler"):
         tiny(meta=meta, hard_tasks={"sampler": sampler}, evaluate={"settings": [[3, 1]]})
 
@@ -153,7 +153,7 @@ def test_weights_of_sampler_and_objective_are_multiplied(trained, monkeypatch, i
     objective = build_objective("cvar", 0.3)
     assert len(seen) == 8
     for losses, weights in seen:
-        torch.testing.assert_close(weights, sampler.weigh(losses) * objective.weigh(losses))
+        torch.testing.assert_close(weights, sampler.task_weights(losses) * objective.task_weights(losses))
     assert len({w for _, weights in seen for w in weights.tolist()}) > 3
 
 

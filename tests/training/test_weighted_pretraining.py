@@ -13,7 +13,7 @@ from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import curriculum
 from mtl.training.pretrain import pretrain, pretrain_step
-from mtl.training.run_data import load_material
+from mtl.training.run_data import load_run_data
 
 WAYS = {
     "sampling": {"balance": {"by": "sampling", "start": 0.5}},
@@ -66,10 +66,10 @@ def test_makes_another_network_than_plain_training(tiny, same, name):
 def test_the_record_of_a_curriculum_says_which_images_counted(tiny):
     config = _two(tiny, WAYS["self_paced"])[0]
     pretrain(config)
-    found, material = curriculum.read(RunFolder.of(config).curriculum), load_material(config)
-    assert torch.equal(found.images, material.pretrain_images)
-    assert torch.equal(found.labels, material.splits.train.labels[material.pretrain_images])
-    assert torch.equal(found.mislabelled, material.mislabelled[material.pretrain_images])
+    found, run_data = curriculum.read(RunFolder.of(config).curriculum), load_run_data(config)
+    assert torch.equal(found.images, run_data.pretrain_images)
+    assert torch.equal(found.labels, run_data.splits.train.labels[run_data.pretrain_images])
+    assert torch.equal(found.mislabelled, run_data.mislabelled[run_data.pretrain_images])
     assert found.weights.shape == (4, len(found.images))
     count = len(found.images) // 24 * 24  # what whole batches hold
     assert [(epoch >= 0).sum() for epoch in found.weights] == [count] * 4

@@ -45,9 +45,9 @@ class BaseLearner(nn.Module):
 
     def forward(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """(T, S, D), (T, S), (T, Q', D) to logits (T, Q', N)."""
-        return self.adapt(self.embed(support), labels, self.embed(query), way)
+        return self.adapt(self.transform_features(support), labels, self.transform_features(query), way)
 
-    def embed(self, features: Tensor, random: torch.Generator | None = None) -> Tensor:
+    def transform_features(self, features: Tensor, random: torch.Generator | None = None) -> Tensor:
         """What is done to each feature (..., D) on its own: once an image, in however many episodes it is.
 
         With `random`, noise is added as the config says. Base classes are answered too well by directions
@@ -70,9 +70,9 @@ class BaseLearner(nn.Module):
 
     def adapt(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """Like `forward`, from embedded features."""
-        return self.classifier(support, labels, way)(self.towards(query))
+        return self.classifier(support, labels, way)(self.transform_queries(query))
 
-    def towards(self, query: Tensor) -> Tensor:
+    def transform_queries(self, query: Tensor) -> Tensor:
         """Embedded features (..., D) as the classifier takes those of queries."""
         cosine = self.config.name == "prototype" and self.config.metric == "cosine"
         return F.normalize(query, dim=-1) if cosine else query
@@ -87,9 +87,9 @@ class BaseLearner(nn.Module):
             return self._prototype(support, labels, way)
         if how.name == "ridge":
             weight, bias = ridge(support, labels, way, how.penalty)
-            return _evenly(LinearHead(weight * how.scale, bias * how.scale), labels)
+            return remove_class_prior(LinearHead(weight * how.scale, bias * how.scale), labels)
         if how.name == "logistic":
-            return _evenly(logistic(support, labels, way, how.penalty), labels)
+            return remove_class_prior(logistic(support, labels, way, how.penalty), labels)
         return gradient_descent(
             support,
             labels,
@@ -127,7 +127,7 @@ class BaseLearner(nn.Module):
         return zeros, zeros[:, 0]
 
 
-def _evenly(head: LinearHead, labels: Tensor) -> LinearHead:
+def remove_class_prior(head: LinearHead, labels: Tensor) -> LinearHead:
     """Classes as likely before as after seeing how many support images each has.
 
     What is fitted to a loss over images favours the classes with most of them: ln of their shares is taken
