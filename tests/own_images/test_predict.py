@@ -100,10 +100,10 @@ def test_the_answers_are_those_of_evaluation(whole_run, image_root, tmp_path):
         answered = []
         for batch in decode_ahead(asked, 16, True, at_once=5):
             answered += rows(batch.files, plain.answer(embedder(batch.images)), plain.classes)
-        taken = [names[k] for k in outcome.taken[t].flatten().tolist()]
+        taken = [names[k] for k in outcome.predicted[t].flatten().tolist()]
         assert [row.answer for row in answered] == taken
         found = torch.tensor([row.probability for row in answered])
-        assert torch.allclose(found, outcome.sure[t].flatten(), atol=1e-5)
+        assert torch.allclose(found, outcome.confidence[t].flatten(), atol=1e-5)
         own = [name for name in names for _ in range(4)]
         right = [row.answer == name for row, name in zip(answered, own, strict=True)]
         assert sum(right) / len(right) == pytest.approx(float(outcome.accuracy[t]), abs=1e-6)

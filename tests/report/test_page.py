@@ -66,7 +66,7 @@ def _shows(path: str, value: object, words: set[str]) -> bool:
     if isinstance(value, int):
         forms |= {f"{value:,}"}
     if isinstance(value, float):
-        rough = re.search(r"\.(sure|shown\.0\.recall)$", path)
+        rough = re.search(r"\.(confidence|shown\.0\.recall)$", path)
         formats = ["{:.0f}"] if rough else ["{:.1f}", "{:.2f}", "{:+.1f}", "{:+.2f}"]
         forms = {form.format(100 * value) for form in formats} | {f"{value:.3f}"}
     middle = re.search(r"(history|trend)\.1$", path)  # a curve tells its ends in words
