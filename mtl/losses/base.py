@@ -1,4 +1,4 @@
-"""What every loss of a classifier's training answers to."""
+"""What every loss of a classifier's training is, plain cross-entropy, and the checks that losses share."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 class ImageLoss(nn.Module, ABC):
     """A loss that says what each image of a batch contributes.
 
-    A class-level loss treats all images of a class alike. An image-level loss is put on top of one, its
-    `base`, and makes images count by how well they are answered. Both are for training batches alone: some
-    remember what they are given.
+    A class-level loss treats all images of a class the same. An image-level loss wraps one, its `base`, and
+    weighs images by how well they are classified. Both are for training batches only: some remember what they
+    have seen, in `state_dict()`, so that a run resumed in mid-epoch continues as if it had not stopped.
 
-    Computed in float32, in float64 for float64 logits, on the device of the logits. What a loss remembers
-    is in its `state_dict()`, so that a run that is resumed in mid-epoch goes on as if it had not stopped.
+    Computed in float32, in float64 for float64 logits, on the device of the logits.
     """
 
     def __init__(self) -> None:
@@ -30,13 +29,13 @@ class ImageLoss(nn.Module, ABC):
         """What each image contributes (B,); the mean over the batch is the loss.
 
         Args:
-            logits: (B, C); -inf for classes that are out of question for an image.
+            logits: (B, C); -inf for classes that are excluded for an image.
             labels: (B,) int64.
             features: (B, D), inputs of the classifier.
             images: (B,) int64, indices into the training set.
 
         Raises:
-            ValueError: shapes do not fit, or the loss needs features or images that are not given.
+            ValueError: shapes do not fit, or the loss needs features or images that are missing.
         """
 
     def forward(
@@ -46,7 +45,7 @@ class ImageLoss(nn.Module, ABC):
         return self.per_image(logits, labels, features, images).mean()
 
     def begin_epoch(self, epoch: int) -> None:
-        """To be told before each epoch; epochs count from 0. Told again in mid-epoch, it changes nothing.
+        """Call before each epoch; epochs count from 0. Repeating the current epoch changes nothing.
 
         Raises:
             ValueError: the epoch is negative.
@@ -56,25 +55,60 @@ class ImageLoss(nn.Module, ABC):
             if isinstance(child, ImageLoss):
                 child.begin_epoch(epoch)
 
-    def get_extra_state(self) -> dict[str, int]:
+    def get_extra_state(self) -> dict[str, Any]:
         return {"epoch": self.epoch}
 
     def set_extra_state(self, state: Any) -> None:
         self.epoch = int(state["epoch"])
 
 
-def prepared(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, C) in float32, or in float64 where they are so already, and labels (B,) beside them.
+class CrossEntropy(ImageLoss):
+    """Plain cross-entropy: all images count equally.
 
-    Labels are looked at on the processor alone: on a GPU a look would wait for the whole step.
+    Args:
+        label_smoothing: share of the label that is spread over all classes (Szegedy et al., CVPR 2016).
 
     Raises:
-        ValueError: shapes or types do not fit, the batch is empty, or a label is none of 0..C-1.
+        ValueError: label smoothing outside [0, 1).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = require_smoothing(label_smoothing)
+
+    def per_image(
+        self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
+    ) -> Tensor:
+        return cross_entropy(*prepared(logits, labels), self.label_smoothing)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """(B,) from logits (B, C) and labels (B,).
+
+    Like F.cross_entropy, but for logits of -inf: smoothing spreads over the classes that are not excluded,
+    where F.cross_entropy would be infinite.
+    """
+    log_p = F.log_softmax(logits, dim=-1)
+    loss = -log_p.gather(1, labels[:, None])[:, 0]
+    if not label_smoothing:
+        return loss
+    out = logits.isneginf()
+    spread = -log_p.masked_fill(out, 0.0).sum(-1) / (~out).sum(-1)
+    return (1 - label_smoothing) * loss + label_smoothing * spread
+
+
+def prepared(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, C) in float32, or float64 if they already are, and labels (B,) on the same device.
+
+    Label values are checked on the CPU only: on a GPU the check would wait for the whole step.
+
+    Raises:
+        ValueError: shapes or types do not fit, the batch is empty, or a label is outside 0..C-1.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits must be (B, C) and labels (B,), not {_shape(logits)} and {_shape(labels)}")
     if not logits.numel():
-        raise ValueError(f"logits of shape {_shape(logits)}: there must be an image and a class")
+        raise ValueError(f"logits of shape {_shape(logits)}: at least one image and one class are needed")
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be int64, not {labels.dtype}")
     classes = logits.shape[1]
@@ -87,7 +121,7 @@ def require_images(images: Tensor | None, batch: int, size: int) -> Tensor:
     """Indices (B,) into a training set of `size` images.
 
     Raises:
-        ValueError: there are none, they are of another shape or type, or some lie outside the set.
+        ValueError: they are missing, of another shape or type, or outside the set.
     """
     if images is None:
         raise ValueError("a loss that remembers every image needs `images`, the batch's training set indices")
@@ -107,7 +141,7 @@ def require_counts(counts: Tensor) -> Tensor:
     if counts.ndim != 1 or counts.dtype != torch.int64:
         raise ValueError(f"counts must be (C,) int64, not {_shape(counts)} {counts.dtype}")
     if (counts < 0).any() or not counts.any():
-        raise ValueError("counts must not be negative, and one class at least must have images")
+        raise ValueError("counts must not be negative, and at least one class must have images")
     return counts
 
 
@@ -120,44 +154,21 @@ def require_weights(weights: Tensor) -> Tensor:
     if weights.ndim != 1 or not weights.is_floating_point():
         raise ValueError(f"weights must be (C,) of a float type, not {_shape(weights)} {weights.dtype}")
     if not (weights.isfinite().all() and (weights >= 0).all() and weights.any()):
-        raise ValueError("weights must be finite and not negative, and one at least above 0")
+        raise ValueError("weights must be finite and not negative, and at least one must be above 0")
     return weights.detach().float().clone()
 
 
 def require_classes(name: str, values: Tensor, logits: Tensor) -> None:
-    """Raises ValueError where what is known by class, (C,), does not fit logits (B, C)."""
+    """Raises ValueError if values by class, (C,), do not fit logits (B, C)."""
     if len(values) != logits.shape[1]:
         raise ValueError(f"{name} of {len(values)} classes, but logits of {logits.shape[1]}")
 
 
 def require_epoch(name: str, epoch: int) -> int:
-    """An epoch's number.
-
-    Raises:
-        ValueError: it is negative.
-    """
+    """Raises ValueError for a negative epoch."""
     if epoch < 0:
         raise ValueError(f"{name}: {epoch}; epochs count from 0")
     return epoch
-
-
-def _shape(values: Tensor) -> tuple[int, ...]:
-    return tuple(values.shape)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """(B,) from logits (B, C) and labels (B,).
-
-    Like F.cross_entropy, but for logits of -inf: smoothing spreads over the classes that are in question,
-    where F.cross_entropy would be infinite.
-    """
-    log_p = F.log_softmax(logits, dim=-1)
-    loss = -log_p.gather(1, labels[:, None])[:, 0]
-    if not label_smoothing:
-        return loss
-    out = logits.isneginf()
-    spread = -log_p.masked_fill(out, 0.0).sum(-1) / (~out).sum(-1)
-    return (1 - label_smoothing) * loss + label_smoothing * spread
 
 
 def require_smoothing(label_smoothing: float) -> float:
@@ -167,21 +178,5 @@ def require_smoothing(label_smoothing: float) -> float:
     return label_smoothing
 
 
-class CrossEntropy(ImageLoss):
-    """Plain cross-entropy: all images count alike.
-
-    Args:
-        label_smoothing: share of the label that is spread over all classes (Szegedy et al., CVPR 2016).
-
-    Raises:
-        ValueError: label smoothing outside [0, 1).
-    """
-
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.label_smoothing = require_smoothing(label_smoothing)
-
-    def per_image(
-        self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
-    ) -> Tensor:
-        return cross_entropy(*prepared(logits, labels), self.label_smoothing)
+def _shape(values: Tensor) -> tuple[int, ...]:
+    return tuple(values.shape)

@@ -60,3 +60,9 @@ def within_domain(logits: Tensor, labels: Tensor, domains: Tensor) -> Tensor:
     """
     domains = domains.to(logits.device)
     return logits.masked_fill(domains[labels][:, None] != domains, -torch.inf)
+
+
+def negative_log_likelihoods(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """(n,) float64: -ln p of the right class, of logits (n, N) over a temperature."""
+    logs = torch.log_softmax(logits.double() / temperature, -1)
+    return -logs.gather(1, labels[:, None])[:, 0]

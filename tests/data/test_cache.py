@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mtl.data import ImageSet, Splits
-from mtl.data.cache import Notes, cached, cached_with_notes, fingerprint
+from mtl.data.cache import Notes, cached, cached_with_notes, fingerprint_of_folders
 
 
 def splits() -> Splits:
@@ -145,7 +145,7 @@ def write(file: Path, content: bytes, time: int = 1) -> None:
 
 
 def of_tree(root: Path) -> str:
-    return fingerprint(root.iterdir(), root)
+    return fingerprint_of_folders(root.iterdir(), root)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -200,7 +200,7 @@ def test_names_of_any_bytes_have_a_fingerprint(tree: Path) -> None:
 
 def test_a_moved_set_keeps_its_fingerprint(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = of_tree(tree)
-    assert fingerprint(sorted(tree.iterdir(), reverse=True), tree) == before
+    assert fingerprint_of_folders(sorted(tree.iterdir(), reverse=True), tree) == before
     moved = tree.rename(tree.with_name("moved"))
     assert of_tree(moved) == before
     monkeypatch.chdir(moved.parent)
@@ -209,5 +209,5 @@ def test_a_moved_set_keeps_its_fingerprint(tree: Path, monkeypatch: pytest.Monke
 
 def test_a_folder_that_cannot_be_read_is_left_to_the_listing(tree: Path) -> None:
     folders = sorted(tree.iterdir())
-    before = fingerprint(folders, tree)
-    assert fingerprint([*folders, tree / "gone"], tree) != before
+    before = fingerprint_of_folders(folders, tree)
+    assert fingerprint_of_folders([*folders, tree / "gone"], tree) != before

@@ -8,9 +8,8 @@ import torch
 
 from mtl.config import Data
 from mtl.data import load_splits
-from mtl.data.class_lists import superclass_of
 from mtl.data.decode import decode
-from mtl.data.sources import cifar
+from mtl.data.sources import cifar, superclass_of
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]

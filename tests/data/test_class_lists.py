@@ -1,6 +1,6 @@
 import pytest
 
-from mtl.data.class_lists import class_lists, superclass_of
+from mtl.data.sources import class_lists, superclass_of
 
 
 @pytest.mark.parametrize(

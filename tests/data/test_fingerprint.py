@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtl.data import ImageSet
-from mtl.data.fingerprint import fingerprint
+from mtl.data.image_set import fingerprint
 
 
 def _images(count=30, size=4):
@@ -18,7 +18,7 @@ def test_the_same_images_have_one_fingerprint_wherever_their_files_lie():
     elsewhere = dataclasses.replace(one, files=tuple(f"/other/{i}.png" for i in range(30)))
     apart = dataclasses.replace(one, images=one.images.repeat(1, 1, 1, 2)[..., :4])  # strided otherwise
     assert fingerprint(one) == fingerprint(_images()) == fingerprint(elsewhere) == fingerprint(apart)
-    assert fingerprint(one) == "9298221199744a28"  # a ledger of last year is still understood
+    assert fingerprint(one) == "9298221199744a28"  # older ledgers are still understood
 
 
 def _pixel(images):

@@ -13,8 +13,8 @@ from torchvision.datasets import FakeData, ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
 from mtl.data.class_imbalance import effective_number, inverse_frequency
-from mtl.data.imbalanced_sampler import ImbalancedSampler, labels_of
-from mtl.data.index_orders import BalancedOrder
+from mtl.data.dataset_labels import labels_of
+from mtl.data.index_orders import BalancedOrder, ImbalancedSampler
 from mtl.runtime.seeds import generator
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always

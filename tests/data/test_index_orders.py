@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from mtl.data.index_orders import BalancedOrder, Bookmark, Passes, ShuffledOrder, as_labels
+from mtl.data.index_orders import BalancedOrder, Passes, Resumable, ShuffledOrder, as_labels
 from mtl.runtime.seeds import generator
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
@@ -198,18 +198,18 @@ def test_each_pass_is_drawn_once_by_those_who_read_on():
     assert order.asked == [0, 1, 2, 3]
 
 
-def test_a_bookmark_goes_on_in_mid_pass_and_then_with_whole_ones():
-    mark = Bookmark(3)
+def test_a_sampler_goes_on_in_mid_pass_and_then_with_whole_ones():
+    mark = Resumable(3)
     walk = mark.walk()
     assert [next(walk), next(walk)] == [(0, 0), (0, 1)]
-    other = Bookmark(3)
+    other = Resumable(3)
     other.load_state_dict(mark.state_dict())
     assert list(other.walk()) == [(0, 2)]
     assert list(other.walk()) == [(1, 0), (1, 1), (1, 2)]
 
 
 def test_a_pass_that_was_taken_to_its_end_is_over():
-    mark = Bookmark(3)
+    mark = Resumable(3)
     walk = mark.walk()
     assert mark.state_dict() == {"epoch": 0, "taken": 0}
     for taken in (1, 2):
@@ -224,7 +224,7 @@ def test_a_pass_that_was_taken_to_its_end_is_over():
 
 
 def test_set_epoch_starts_over_unless_a_state_was_just_loaded():
-    mark = Bookmark(3)
+    mark = Resumable(3)
     mark.load_state_dict({"epoch": 4, "taken": 2})
     mark.set_epoch(4)
     assert list(mark.walk()) == [(4, 2)]
@@ -239,10 +239,10 @@ def test_set_epoch_starts_over_unless_a_state_was_just_loaded():
     "state", [{"epoch": 0, "taken": 4}, {"epoch": 0, "taken": -1}, {"epoch": -1, "taken": 0}]
 )
 def test_places_that_no_pass_has_are_refused(state):
-    with pytest.raises(ValueError, match="an epoch has 0 to 3 to take"):
-        Bookmark(3).load_state_dict(state)
-    with pytest.raises(ValueError, match="an epoch has 0 to 3 to take"):
-        Bookmark(3).state_dict(taken=4)
+    with pytest.raises(ValueError, match="taken 0 to 3"):
+        Resumable(3).load_state_dict(state)
+    with pytest.raises(ValueError, match="taken 0 to 3"):
+        Resumable(3).state_dict(taken=4)
 
 
 @pytest.mark.parametrize(

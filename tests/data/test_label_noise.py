@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.data.train_subsets import with_label_noise
+from mtl.data.class_imbalance import with_label_noise
 from mtl.training.run_data import load_run_data
 
 CLASSES, IMAGES = 6, 24_000

@@ -26,7 +26,7 @@ def test_a_class_with_too_few_images_is_named_with_its_numbers() -> None:
     words = r"class class 1 of the test split has 5 images, fewer than shot \+ queries = 1 \+ 5$"
     with pytest.raises(UserError, match=words):
         require_episodes(make(6, 5), "test", way=2, shot=1, queries=5)
-    with pytest.raises(UserError, match=r"\(and 1 more classes are too small\)$"):
+    with pytest.raises(UserError, match=r"\(and 1 more class is too small\)$"):
         require_episodes(make(3, 5), "test", way=2, shot=1, queries=5)
 
 
@@ -55,7 +55,7 @@ def test_groups_that_cannot_be_divided_are_named_with_what_is_possible() -> None
         "leaves 6 queries",
     ):
         assert word in str(refused.value)
-    assert "(1 more classes have the same fault)" in str(refused.value)
+    assert "(and 1 more class is too small)" in str(refused.value)
     with pytest.raises(UserError, match=r"20 images in 1 group of .*clip0 20.* leaves 0 queries"):
         require_episodes(in_clips(20), "val", 2, 1, 5)
     with pytest.raises(UserError, match=r"10 images that episodes may use in 1 group of"):

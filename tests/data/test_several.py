@@ -9,8 +9,7 @@ import torch
 
 from mtl.config import Data
 from mtl.data import ImageSet, Splits, load_splits
-from mtl.data.class_lists import superclass_of
-from mtl.data.sources import glyphs
+from mtl.data.sources import glyphs, superclass_of
 from mtl.data.sources.multi_dataset import in_colour, join, load_alike
 from mtl.errors import UserError
 

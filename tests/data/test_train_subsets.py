@@ -3,8 +3,8 @@
 import torch
 
 from mtl.config import Data, Imbalance
+from mtl.data.class_imbalance import share_out
 from mtl.data.image_set import ImageSet
-from mtl.data.train_subsets import share_out
 
 NAMES = tuple(f"class {c}" for c in range(5))
 LABELS = torch.arange(5).repeat_interleave(20)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl.losses.loss_memory import LossMemory, count_of, put, ranked
+from mtl.losses.hard_examples import LossMemory, count_of, put, ranked
 
 batches = st.lists(
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 50)), min_size=1, max_size=8), max_size=8

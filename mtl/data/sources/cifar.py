@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.class_lists import class_lists, superclass_of
+from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
+from mtl.data.sources import class_lists, superclass_of
 from mtl.errors import UserError
 
 _PARTS = ("train", "test")
@@ -39,7 +39,12 @@ def load(config: Data, seed: int) -> Splits:
     missing = [n for names in lists.values() for n in names if n not in classes]
     if missing:
         raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is not there")
-    key = (size, grayscale, lists, fingerprint((f for both in classes.values() for f in both), folder))
+    key = (
+        size,
+        grayscale,
+        lists,
+        fingerprint_of_folders((f for both in classes.values() for f in both), folder),
+    )
 
     def build() -> Splits:
         files = {n: [file for c in both for file in image_files(c)] for n, both in classes.items()}

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.class_lists import class_lists
+from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
+from mtl.data.sources import class_lists
 from mtl.errors import UserError
 from mtl.runtime.learn2learn_package import import_learn2learn
 
@@ -98,7 +98,12 @@ def _decoded(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -
     """Three splits of classes, or what the cache below `root` has of them; taken as published."""
     size, grayscale = config.image_size or 84, bool(config.grayscale)
     names = [sorted(part) for part in parts]
-    key = (size, grayscale, names, fingerprint((f for part in parts for f in part.values()), folder))
+    key = (
+        size,
+        grayscale,
+        names,
+        fingerprint_of_folders((f for part in parts for f in part.values()), folder),
+    )
 
     def build() -> Splits:
         files = [{name: image_files(f) for name, f in part.items()} for part in parts]

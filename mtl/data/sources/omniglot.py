@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.class_lists import class_lists
+from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
+from mtl.data.sources import class_lists
 from mtl.errors import UserError
 
 _PARTS = ("images_background", "images_evaluation")
@@ -39,7 +39,13 @@ def load(config: Data, seed: int) -> Splits:
     size, grayscale = config.image_size or 28, config.grayscale is not False
     everything = config.split == "vinyals"
     turned = (("train", "val", "test") if everything else ("train",)) if config.rotations else ()
-    key = (size, grayscale, lists, turned, fingerprint((f for _, f in characters.values()), folder))
+    key = (
+        size,
+        grayscale,
+        lists,
+        turned,
+        fingerprint_of_folders((f for _, f in characters.values()), folder),
+    )
 
     def build() -> Splits:
         files = {n: image_files(f) for n, (_, f) in characters.items()}

@@ -5,7 +5,7 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtl.models.backbones.layers import conv_norm, read_out
+from mtl.models.backbones.conv4 import conv_norm, read_out
 
 
 class _Block(nn.Module):

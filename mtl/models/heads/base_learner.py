@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
-from mtl.models.heads.logistic import logistic
+from mtl.models.heads.logistic import logistic, ridge
 from mtl.models.heads.prototype import LinearHead, power_transform, prototypes, shrinkage, surplus
-from mtl.models.heads.ridge import ridge
 
 
 class BaseLearner(nn.Module):

@@ -166,3 +166,12 @@ def _from_mean(p: Tensor, top: Tensor, values: Tensor) -> Tensor:
 def _total(values: Tensor) -> Tensor:
     """(T,): the sum over each task's (T, N, S)."""
     return values.sum((1, 2))
+
+
+def ridge(support: Tensor, labels: Tensor, way: int, penalty: float) -> LinearHead:
+    """The heads argmin ‖X Wᵀ + b − Y‖² + penalty (‖W‖² + ‖b‖²)."""
+    onehot = F.one_hot(labels, way).to(support.dtype)
+    gram = support @ support.mT + 1
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    coefficients = torch.linalg.solve(gram + penalty * eye, onehot)
+    return LinearHead(coefficients.mT @ support, coefficients.sum(1))
