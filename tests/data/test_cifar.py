@@ -54,7 +54,7 @@ def test_a_class_that_is_missing_is_named(tmp_path: Path, write_images: WriteIma
     for name in set(superclass_of()) - {"apple"}:
         write_images(tmp_path / "cifar100" / "train" / name, 1)
     (tmp_path / "cifar100" / "test").mkdir()
-    with pytest.raises(UserError, match="class apple of the cifar_fs split is not there"):
+    with pytest.raises(UserError, match="class apple of the cifar_fs split is missing"):
         load_splits(data(tmp_path), 0)
 
 

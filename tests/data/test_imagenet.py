@@ -32,7 +32,7 @@ def test_a_flat_folder_is_split_by_the_published_list(tmp_path: Path, write_imag
 def test_a_class_of_the_list_that_is_missing_is_named(tmp_path: Path, write_images: WriteImages) -> None:
     for name in ("n01", "n03", "n04"):
         write_images(tmp_path / "mini_imagenet" / name)
-    with pytest.raises(UserError, match=r"class n02 of the split is not there; put its images into"):
+    with pytest.raises(UserError, match=r"class n02 of the split is missing; put its images into"):
         load_splits(data(tmp_path), 0)
 
 
@@ -51,8 +51,6 @@ def test_tiered_imagenet_is_never_split_by_chance(tmp_path: Path, write_images: 
 
 
 def test_a_missing_folder_says_where_to_put_the_images(tmp_path: Path) -> None:
-    words = (
-        r"mini_imagenet is not there, and data\.download is off; put its images into .*/\{train,val,test\}/"
-    )
+    words = r"mini_imagenet is missing, and data\.download is off; put its images into .*/\{train,val,test\}/"
     with pytest.raises(UserError, match=words):
         load_splits(data(tmp_path), 0)

@@ -10,7 +10,7 @@ import torch
 from mtl.config import Data
 from mtl.data import ImageSet, Splits, load_splits
 from mtl.data.sources import glyphs, superclass_of
-from mtl.data.sources.multi_dataset import in_colour, join, load_alike
+from mtl.data.sources.multi_dataset import in_colour, join, load_matching
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]
@@ -130,9 +130,9 @@ def test_each_set_is_asked_for_its_images_alike(
 
     monkeypatch.setattr("mtl.data.load_splits", loaded)
     config = Data(name="several", sets=("glyphs", "omniglot"), grayscale=asked)
-    assert load_alike(config, "omniglot", 5).val.channels == channels
-    assert load_alike(replace(config, image_size=28), "glyphs", 5).val.channels == channels
-    assert load_alike(config, "fc100", 5).val.channels == channels
+    assert load_matching(config, "omniglot", 5).val.channels == channels
+    assert load_matching(replace(config, image_size=28), "glyphs", 5).val.channels == channels
+    assert load_matching(config, "fc100", 5).val.channels == channels
     assert seen == [
         ("omniglot", (), 32, None, 5),
         ("glyphs", (), 28, None, 5),
@@ -167,7 +167,7 @@ def test_a_class_in_the_same_split_of_two_sets_is_two_classes(monkeypatch: pytes
         return Splits(*(part(3, (n,)) for n in "abc"), config.name)
 
     monkeypatch.setattr(
-        "mtl.data.sources.multi_dataset.load_alike", lambda config, name, seed: loaded(config, seed)
+        "mtl.data.sources.multi_dataset.load_matching", lambda config, name, seed: loaded(config, seed)
     )
     whole = load_splits(Data(name="several", sets=("omniglot", "fc100")), 0)
     assert whole.val.class_names == ("fc100/b", "omniglot/b")
@@ -175,5 +175,5 @@ def test_a_class_in_the_same_split_of_two_sets_is_two_classes(monkeypatch: pytes
 
 def test_a_set_that_is_not_there_is_told_in_its_own_words(tmp_path: Path) -> None:
     config = Data(name="several", root=str(tmp_path), sets=("omniglot", "mini_imagenet"), download=False)
-    with pytest.raises(UserError, match=r"mini_imagenet is not there, and data\.download is off"):
+    with pytest.raises(UserError, match=r"mini_imagenet is missing, and data\.download is off"):
         load_splits(config, 0)

@@ -1,4 +1,4 @@
-"""Where image sets come from: one file each, with `load(config, seed) -> Splits`."""
+"""Where image sets come from: one file each, with `load(config, seed) -> Splits`; and published splits."""
 
 import json
 from importlib.resources import files
@@ -8,7 +8,7 @@ import yaml
 
 
 def class_lists(name: str) -> dict[str, list[str]]:
-    """Class names of train, val and test, out of `mtl/data/splits/<name>.yaml`."""
+    """Class names of train, val and test, from `mtl/data/splits/<name>.yaml`."""
     text = files("mtl.data").joinpath("splits", f"{name}.yaml").read_text(encoding="utf-8")
     lists: dict[str, list[str]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return lists

@@ -1,6 +1,5 @@
 """CIFAR-FS (Bertinetto et al., ICLR 2019) and FC100 (Oreshkin et al., NeurIPS 2018): CIFAR-100 by classes."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def load(config: Data, seed: int) -> Splits:
     """All 600 images of each class, 32×32 unless the config says otherwise; groups are the superclasses.
 
     Raises:
-        UserError: there is neither a folder nor torchvision's copy, and it may not or cannot be downloaded.
+        UserError: there is neither a folder nor torchvision's copy, and no download is allowed or possible.
     """
     root, folder = Path(config.root), Path(config.root) / "cifar100"
     lists = class_lists(config.name)
@@ -30,7 +29,7 @@ def load(config: Data, seed: int) -> Splits:
     if not all((folder / part).is_dir() for part in _PARTS):
         key: tuple[object, ...] = (size, grayscale, lists, "torchvision")
         return cached(
-            root, config.name, key, lambda: _from_torchvision(config, size, grayscale, lists), config.cache
+            root, config.name, key, lambda: _from_torchvision(config, size, grayscale), config.cache
         )
     classes: dict[str, list[Path]] = {}  # each has a folder in train and one in test
     for part in _PARTS:
@@ -38,7 +37,7 @@ def load(config: Data, seed: int) -> Splits:
             classes.setdefault(c.name, []).append(c)
     missing = [n for names in lists.values() for n in names if n not in classes]
     if missing:
-        raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is not there")
+        raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is missing")
     key = (
         size,
         grayscale,
@@ -57,18 +56,19 @@ def load(config: Data, seed: int) -> Splits:
     return cached(root, config.name, key, build, config.cache)
 
 
-def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[str, Sequence[str]]) -> Splits:
+def _from_torchvision(config: Data, size: int, grayscale: bool) -> Splits:
+    lists = class_lists(config.name)
     parts = {part: _torchvision_part(config, part) for part in _PARTS}
     names, groups = parts["train"].classes, superclass_of()
     rows: dict[str, list[tuple[str, int]]] = {name: [] for name in names}
-    for part, held in parts.items():
-        for i, label in enumerate(held.targets):
+    for part, images in parts.items():
+        for i, label in enumerate(images.targets):
             rows[names[label]].append((part, i))
 
     def split(of: str) -> ImageSet:
-        chosen = [(name, *row) for name in sorted(lists[of]) for row in rows[name]]
-        pictures = [to_tensor(Image.fromarray(parts[part].data[i]), size, grayscale) for _, part, i in chosen]
         classes = sorted(lists[of])
+        chosen = [(name, *row) for name in classes for row in rows[name]]
+        pictures = [to_tensor(Image.fromarray(parts[part].data[i]), size, grayscale) for _, part, i in chosen]
         return ImageSet(
             torch.stack(pictures),
             torch.tensor([classes.index(name) for name, _, _ in chosen]),
@@ -83,14 +83,12 @@ def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[s
 def _torchvision_part(config: Data, part: str) -> Any:
     from torchvision.datasets import CIFAR100
 
-    wanted = f"put its images into {Path(config.root) / 'cifar100'}/{{train,test}}/<class>/"
     try:
         return CIFAR100(config.root, train=part == "train", download=config.download)
     except Exception as error:  # whatever the network or an unpacker raises
-        if not config.download:
-            raise UserError(
-                f"CIFAR-100 is not below {config.root}, and data.download is off; {wanted}"
-            ) from None
+        why = f"could not be downloaded ({error})" if config.download else "data.download is off"
+        folder = Path(config.root) / "cifar100"
         raise UserError(
-            f"CIFAR-100 is not below {config.root} and could not be downloaded ({error}); {wanted}"
+            f"CIFAR-100 is not below {config.root}, and {why}; put its images into "
+            f"{folder}/{{train,test}}/<class>/"
         ) from None
