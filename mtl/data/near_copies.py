@@ -176,7 +176,8 @@ def _basis(detail: Tensor, margin: int, turn: float, zoom: float, flip: bool) ->
         middle(larger=1.03) - middle(larger=1 / 1.03),
     ]
     columns = torch.stack(directions, -1)
-    return torch.linalg.qr(columns - columns.mean(1, keepdim=True))[0]
+    basis: Tensor = torch.linalg.qr(columns - columns.mean(1, keepdim=True))[0]
+    return basis
 
 
 def _moved(pictures: Tensor, turn: float, zoom: float, dx: float, dy: float, mirror: bool) -> Tensor:

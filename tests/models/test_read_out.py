@@ -8,7 +8,7 @@ from mtl.config import Backbone, Head, Meta, Runtime, load_config
 from mtl.errors import UserError
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
-from mtl.models.backbones.conv4 import read_out
+from mtl.models.backbones.convolutional import read_out
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 

@@ -8,9 +8,8 @@ from torch import nn
 from mtl.config import Backbone
 from mtl.config.networks import OWN, is_file
 from mtl.errors import UserError
-from mtl.models.backbones.conv4 import Conv4
+from mtl.models.backbones.convolutional import Conv4, ResNet12
 from mtl.models.backbones.libraries import FromLibrary, InputFormat, library_of
-from mtl.models.backbones.resnet12 import ResNet12
 from mtl.models.backbones.weights import HEADS, put_weights, read_state_dict
 from mtl.runtime.progress import tell
 

@@ -30,9 +30,9 @@ def gradient_descent(
 
     While the steps are taken, ln of its share of the support images is added to each class's logit (Menon et
     al., ICLR 2021): the steps then need not move towards the larger classes, and the heads, without it, take
-    all classes for equally likely, after few steps as after many. Taken off afterwards, as one does with a
-    classifier that has converged, it would correct what few steps have not done yet. Nothing is added where
-    all classes have as many images.
+    all classes for equally likely, after few steps as after many. Subtracted afterwards, as for a converged
+    classifier, it would correct what few steps have not done yet. Nothing is added if all classes have
+    equally many images.
 
     Args:
         support: (T, S, D) features.
