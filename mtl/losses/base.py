@@ -118,11 +118,7 @@ def prepared(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def require_images(images: Tensor | None, batch: int, size: int) -> Tensor:
-    """Indices (B,) into a training set of `size` images.
-
-    Raises:
-        ValueError: they are missing, of another shape or type, or outside the set.
-    """
+    """Indices (B,) int64 into a training set of `size` images, or ValueError."""
     if images is None:
         raise ValueError("a loss that remembers every image needs `images`, the batch's training set indices")
     if images.shape != (batch,) or images.dtype != torch.int64:
@@ -133,11 +129,7 @@ def require_images(images: Tensor | None, batch: int, size: int) -> Tensor:
 
 
 def require_counts(counts: Tensor) -> Tensor:
-    """Numbers of images (C,) int64.
-
-    Raises:
-        ValueError: another shape or type, a negative number, or no image at all.
-    """
+    """Numbers of images (C,) int64, not negative, at least one above 0; or ValueError."""
     if counts.ndim != 1 or counts.dtype != torch.int64:
         raise ValueError(f"counts must be (C,) int64, not {_shape(counts)} {counts.dtype}")
     if (counts < 0).any() or not counts.any():
@@ -146,11 +138,7 @@ def require_counts(counts: Tensor) -> Tensor:
 
 
 def require_weights(weights: Tensor) -> Tensor:
-    """Class weights (C,), in float32.
-
-    Raises:
-        ValueError: another shape, a weight that is negative or not finite, or none above 0.
-    """
+    """Class weights (C,) in float32, finite and not negative, at least one above 0; or ValueError."""
     if weights.ndim != 1 or not weights.is_floating_point():
         raise ValueError(f"weights must be (C,) of a float type, not {_shape(weights)} {weights.dtype}")
     if not (weights.isfinite().all() and (weights >= 0).all() and weights.any()):
@@ -159,20 +147,20 @@ def require_weights(weights: Tensor) -> Tensor:
 
 
 def require_classes(name: str, values: Tensor, logits: Tensor) -> None:
-    """Raises ValueError if values by class, (C,), do not fit logits (B, C)."""
+    """ValueError if values by class, (C,), do not fit logits (B, C)."""
     if len(values) != logits.shape[1]:
         raise ValueError(f"{name} of {len(values)} classes, but logits of {logits.shape[1]}")
 
 
 def require_epoch(name: str, epoch: int) -> int:
-    """Raises ValueError for a negative epoch."""
+    """The epoch, or ValueError if it is negative."""
     if epoch < 0:
         raise ValueError(f"{name}: {epoch}; epochs count from 0")
     return epoch
 
 
 def require_smoothing(label_smoothing: float) -> float:
-    """Raises ValueError for label smoothing outside [0, 1)."""
+    """The label smoothing, or ValueError outside [0, 1)."""
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing: {label_smoothing}; it must be at least 0 and below 1")
     return label_smoothing

@@ -137,9 +137,7 @@ def _unevenness(found, sets):
 
 
 @given(
-    sizes=st.lists(st.integers(1, 300), min_size=2, max_size=4),
-    seed=seeds,
-    temperature=st.floats(0.3, 10),
+    sizes=st.lists(st.integers(1, 300), min_size=2, max_size=4), seed=seeds, temperature=st.floats(0.3, 10)
 )
 @settings(max_examples=40, deadline=None)
 def test_the_batches_of_a_set_are_spread_over_the_epoch(sizes, seed, temperature):

@@ -2,15 +2,20 @@
 
 from collections import Counter
 from fractions import Fraction
+from itertools import islice
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from torch.utils.data import DataLoader, Subset, WeightedRandomSampler
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.functional import pil_to_tensor
 
-from mtl.data.index_orders import BalancedOrder, Passes, Resumable, ShuffledOrder, as_labels
+from mtl.data.class_imbalance import effective_number, inverse_frequency
+from mtl.data.dataset_labels import labels_of
+from mtl.data.index_orders import BalancedOrder, ImbalancedSampler, Passes, Resumable, ShuffledOrder
 from mtl.runtime.seeds import generator
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
@@ -246,22 +251,6 @@ def test_places_that_no_pass_has_are_refused(state):
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [list, tuple, np.array, torch.tensor, lambda x: torch.tensor(x, dtype=torch.int16), np.int8],
-)
-def test_labels_may_come_as_any_sequence(kind):
-    row = as_labels(kind([3, -5, 3]))
-    assert row.dtype == torch.int64
-    assert row.tolist() == [3, -5, 3]
-
-
-@pytest.mark.parametrize("labels", [[], [0.5, 1.0], [[0, 1]], torch.tensor([1.0]), ["a"], torch.tensor(3)])
-def test_labels_that_are_none_are_refused(labels):
-    with pytest.raises(ValueError, match="labels must be"):
-        BalancedOrder(labels)
-
-
-@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"rank": 2, "world": 2}, "rank = 2 must be at least 0 and below world = 2"),
@@ -293,3 +282,125 @@ def test_weights_that_are_none_are_refused(arguments, words):
 def test_an_empty_set_has_no_order():
     with pytest.raises(ValueError, match="0 items a pass"):
         ShuffledOrder(0, 0)
+
+
+# seeds are fixed: a test that passes once passes always
+UNBALANCED_COUNTS = torch.tensor([60, 25, 11, 4])
+
+
+def _shuffled(count, seed=0):
+    return torch.randperm(count, generator=generator(seed)).tolist()
+
+
+UNBALANCED = torch.arange(4).repeat_interleave(UNBALANCED_COUNTS)[_shuffled(100)]
+
+
+@pytest.fixture
+def folder(tmp_path, write_images):
+    """Real pictures in folders: 9 cats, 4 dogs, 2 owls."""
+    for name, count in (("cat", 9), ("dog", 4), ("owl", 2)):
+        write_images(tmp_path / name, count)
+    return ImageFolder(str(tmp_path), transform=pil_to_tensor)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "weights"),
+    [
+        ({"weighting": "inverse"}, inverse_frequency(UNBALANCED_COUNTS)),
+        ({"weighting": "effective"}, effective_number(UNBALANCED_COUNTS, 0.9999)),
+        ({"weighting": "effective", "beta": 0.9}, effective_number(UNBALANCED_COUNTS, 0.9)),
+    ],
+)
+def test_items_come_as_often_as_a_weighted_random_sampler_would_have_them(arguments, weights):
+    weighted = WeightedRandomSampler(weights[UNBALANCED].tolist(), 40_000).weights.double()
+    found = torch.bincount(
+        torch.tensor(list(ImbalancedSampler(UNBALANCED, **arguments, count=40_000))), minlength=100
+    )
+    assert chisquare(found, 40_000 * weighted / weighted.sum()).pvalue > P_VALUE
+    forgot = (weights / UNBALANCED_COUNTS)[
+        UNBALANCED
+    ]  # a class by its weight alone, without the images it has
+    assert chisquare(found, 40_000 * forgot / forgot.sum()).pvalue < 1e-9
+
+
+def test_a_pass_has_as_many_items_as_the_set_or_as_asked_for():
+    assert len(ImbalancedSampler(UNBALANCED)) == len(list(ImbalancedSampler(UNBALANCED))) == 100
+    assert (
+        len(ImbalancedSampler(UNBALANCED, count=7)) == len(list(ImbalancedSampler(UNBALANCED, count=7))) == 7
+    )
+    assert len(ImbalancedSampler(UNBALANCED, count=7, world=2)) == 3
+
+
+@given(taken=st.integers(0, 30), epoch=st.integers(0, 5), seed=st.integers(0, 2**40))
+@settings(max_examples=40, deadline=None)
+def test_resumed_in_mid_pass_the_rest_is_the_same(taken, epoch, seed):
+    one, other = (ImbalancedSampler(UNBALANCED, count=30, seed=seed) for _ in range(2))
+    one.set_epoch(epoch)
+    walk = iter(one)
+    before = list(islice(walk, taken))
+    other.load_state_dict(one.state_dict())
+    after = list(walk)
+    if taken == 30:  # nothing is left of that pass: it is the next one's turn
+        assert other.state_dict() == {"epoch": epoch + 1, "taken": 0}
+    else:
+        assert list(other) == after
+    assert list(other) == list(one)
+    assert before + after == BalancedOrder(UNBALANCED, seed=seed, count=30).items(epoch).tolist()
+
+
+def test_each_pass_is_another_and_any_can_be_had_again():
+    sampler = ImbalancedSampler(UNBALANCED, seed=1)
+    passes = [list(sampler) for _ in range(3)]
+    assert len({str(p) for p in passes}) == 3
+    sampler.set_epoch(1)
+    assert [list(sampler), list(sampler)] == passes[1:]
+
+
+def test_a_loader_that_draws_ahead_resumes_at_what_was_used():
+    sampler = ImbalancedSampler(UNBALANCED, seed=1)
+    list(islice(sampler, 48))  # what workers would have asked for
+    state = sampler.state_dict(taken=16)
+    assert state == {"epoch": 0, "taken": 16}
+    other = ImbalancedSampler(UNBALANCED, seed=1)
+    other.load_state_dict(state)
+    assert list(other) == list(ImbalancedSampler(UNBALANCED, seed=1))[16:]
+
+
+def test_a_generator_counts_by_its_initial_seed():
+    random = torch.Generator().manual_seed(7)
+    torch.rand(3, generator=random)
+    assert list(ImbalancedSampler(UNBALANCED, seed=random)) == list(ImbalancedSampler(UNBALANCED, seed=7))
+    assert list(ImbalancedSampler(UNBALANCED, seed=7)) != list(ImbalancedSampler(UNBALANCED, seed=8))
+
+
+def test_ranks_draw_different_images():
+    parts = [set(ImbalancedSampler(UNBALANCED, count=600, rank=rank, world=3)) for rank in range(3)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) > 80
+
+
+def test_real_pictures_in_a_loader_come_balanced(folder):
+    sampler = ImbalancedSampler(labels_of(folder), count=900, seed=2)
+    loader = DataLoader(folder, batch_size=64, sampler=sampler)
+    labels = torch.cat([labels for _, labels in loader])
+    assert chisquare(torch.bincount(labels, minlength=3)).pvalue > P_VALUE
+    assert len(loader) == 15
+    assert sampler.state_dict() == {"epoch": 1, "taken": 0}
+
+
+def test_an_item_of_a_subset_has_the_label_of_the_item_it_stands_for(folder):
+    subset = Subset(folder, _shuffled(15)[:11])
+    true = [label for _, label in subset]
+    assert labels_of(subset).tolist() == true
+    everything = torch.tensor(folder.targets)
+    in_order = everything[sorted(subset.indices)]
+    assert everything[:11].tolist() != true
+    assert in_order.tolist() != true
+    for labels, balanced in ((labels_of(subset), True), (in_order, False), (everything[:11], False)):
+        drawn = [true[i] for i in ImbalancedSampler(labels, count=3000)]
+        p_value = chisquare([drawn.count(c) for c in range(3)]).pvalue
+        assert p_value > P_VALUE if balanced else p_value < 1e-9
+
+
+def test_a_count_that_is_no_number_of_items_is_refused():
+    with pytest.raises(ValueError, match=r"count = 10\.0 must be a whole number"):
+        ImbalancedSampler(UNBALANCED, count=10.0)

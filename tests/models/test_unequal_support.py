@@ -20,7 +20,7 @@ HEADS = {
 COUNTS = ([15, 15, 1, 1, 1], [12, 1, 1, 1, 1], [1, 2, 4, 8, 15])
 
 
-def clouds(counts: list[int], tasks: int = 200, queries: int = 10):
+def clouds(counts, tasks=200, queries=10):
     """Support (T, S, D), labels (T, S) and queries (T, N, Q, D) of classes around centres of random tasks."""
     random = generator(0, "clouds", *counts)
     centres = 2 + 0.8 * torch.randn(tasks, WAY, D, generator=random)
@@ -31,7 +31,7 @@ def clouds(counts: list[int], tasks: int = 200, queries: int = 10):
     return support, labels, asked
 
 
-def recalls(head: Head, counts: list[int]) -> torch.Tensor:
+def recalls(head, counts):
     support, labels, queries = clouds(counts)
     learner = BaseLearner(head, D, WAY).requires_grad_(False)
     answers = learner(support, labels, queries.flatten(1, 2), WAY).argmax(-1).view(queries.shape[:3])

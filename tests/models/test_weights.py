@@ -204,10 +204,7 @@ def _not_finite(state):
     ("change", "sentence"),
     [
         (_one_less, "{}: does not fit torchvision.squeezenet1_1: it lacks features.0.bias"),
-        (
-            _one_more,
-            "{}: does not fit torchvision.squeezenet1_1, which has no features.99.weight and 1 more",
-        ),
+        (_one_more, "{}: does not fit torchvision.squeezenet1_1, which has no features.99.weight and 1 more"),
         (
             _another_shape,
             "{}: does not fit torchvision.squeezenet1_1: features.0.weight is [64, 3, 7, 7], and must be "
