@@ -72,15 +72,15 @@ def long_tailed(
     left = shares(len(class_names), cfg)[rank]
     chosen = []
     for label, name in enumerate(class_names):
-        own = rows[labels[rows] == label]
-        count = max(round(float(left[label]) * len(own)), 1)
-        order = torch.randperm(len(own), generator=generator(seed, "long tail", name))
-        if groups is not None and count < len(own):
-            stays = whole_groups(groups[own], order, count)
+        of_class = rows[labels[rows] == label]
+        count = max(round(float(left[label]) * len(of_class)), 1)
+        order = torch.randperm(len(of_class), generator=generator(seed, "long tail", name))
+        if groups is not None and count < len(of_class):
+            stays = whole_groups(groups[of_class], order, count)
             order = stays.nonzero().flatten() if stays.any() else order  # a single group is all there is
         else:
             order = order[:count]
-        chosen.append(own[order])
+        chosen.append(of_class[order])
     return torch.cat(chosen).sort().values
 
 
@@ -110,7 +110,7 @@ def with_label_noise(
         seed: `data.split_seed`.
 
     Returns:
-        New labels (M,), and which images are mislabelled (M,) bool. A class alone in its set stays right.
+        New labels (M,), and which images are mislabelled (M,) bool. The only class of a set stays right.
 
     Raises:
         ValueError: a share outside [0, 1).
@@ -127,9 +127,9 @@ def with_label_noise(
         inside = domains[labels[chosen]] == domain
         if len(classes) < 2:
             continue
-        own = torch.searchsorted(classes, labels[chosen[inside]])
+        place = torch.searchsorted(classes, labels[chosen[inside]])
         further = 1 + (drawn[inside] * (len(classes) - 1)).long()
-        noisy[chosen[inside]] = classes[(own + further) % len(classes)]
+        noisy[chosen[inside]] = classes[(place + further) % len(classes)]
     return noisy, noisy != labels
 
 

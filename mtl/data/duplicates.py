@@ -159,12 +159,12 @@ def near_pairs(images: Signatures, among: Tensor, block: int = _BLOCK) -> Iterat
     quiet = not sys.stderr.isatty()
     for start in tqdm(starts, desc="looking for duplicates", delay=_SLOW, disable=quiet):
         for before in range(0, start + 1, block):
-            alike = detail[start : start + block] @ detail[before : before + block].T >= ALIKE
+            similar = detail[start : start + block] @ detail[before : before + block].T >= ALIKE
             if before == start:
-                alike = alike.tril(-1)
-            if not alike.any():
+                similar = similar.tril(-1)
+            if not similar.any():
                 continue
-            later, earlier = alike.nonzero(as_tuple=True)
+            later, earlier = similar.nonzero(as_tuple=True)
             later, earlier = among[later + start], among[earlier + before]
             near = _locally_similar(images, earlier, later)
             yield earlier[near], later[near]
@@ -172,11 +172,11 @@ def near_pairs(images: Signatures, among: Tensor, block: int = _BLOCK) -> Iterat
 
 def _locally_similar(images: Signatures, one: Tensor, other: Tensor) -> Tensor:
     """(P,) bool: pairs whose greys and colours differ by no more than `LOCAL` and `COLOUR`."""
-    alike = [torch.empty(0, dtype=torch.bool)]
+    similar = [torch.empty(0, dtype=torch.bool)]
     for a, b in zip(torch.split(one, _AT_ONCE), torch.split(other, _AT_ONCE), strict=True):
         local = (images.grey[a] - images.grey[b]).abs().amax(1) <= LOCAL
-        alike.append(local & ((images.colour[a] - images.colour[b]).abs().mean(1) <= COLOUR))
-    return torch.cat(alike)
+        similar.append(local & ((images.colour[a] - images.colour[b]).abs().mean(1) <= COLOUR))
+    return torch.cat(similar)
 
 
 class _Pairs:

@@ -70,11 +70,11 @@ def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> l
 
 
 def at_rest(pictures: Tensor) -> Tensor:
-    """(S, 1, P, 5): what `lies_over` needs of thumbnails (S, 28, 28)."""
+    """(S, 1, P, 5): what `same_in_place` needs of thumbnails (S, 28, 28)."""
     return _bases(_detail(pictures), _MARGIN, _STILL, (False,))
 
 
-def lies_over(pictures: Tensor, others: Tensor) -> Tensor:
+def same_in_place(pictures: Tensor, others: Tensor) -> Tensor:
     """(B, S) bool: pictures that show what others show, at the same place: not turned, cropped or mirrored.
 
     Args:
@@ -279,4 +279,4 @@ class SeenBefore:
         same = torch.tensor([key in self._keys for key in pictures.keys()], dtype=torch.bool)  # noqa: SIM118
         if not len(self._known) or not len(pictures):
             return same, torch.zeros_like(same)
-        return same, lies_over(pictures.thumbnails, self._known).any(1) & ~same
+        return same, same_in_place(pictures.thumbnails, self._known).any(1) & ~same

@@ -63,13 +63,6 @@ def test_any_batch_can_be_had_at_any_time(sizes, batch_size, how, seed, shuffle)
     assert all(other.batch_at(step).tolist() == in_turn[step] for step in steps[:20])
 
 
-def test_what_was_used_may_be_less_than_what_was_drawn():
-    one, other = (BatchScheduleSampler([10, 55], 8, seed=2) for _ in range(2))
-    list(islice(one, 9))
-    other.load_state_dict(one.state_dict(taken=5))
-    assert list(other) == [batch.tolist() for batch in one.batches(0)][5:]
-
-
 @given(
     sizes=st.lists(st.integers(4, 40), min_size=1, max_size=3),
     batch_size=batch_sizes,

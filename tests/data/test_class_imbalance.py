@@ -150,11 +150,6 @@ def _exact(n, beta):
     return float((1 - beta) / (1 - beta**n))
 
 
-def test_effective_numbers_of_reference():
-    expected = torch.tensor([0.00248924, 0.00202661, 0.00689909, 0.00975834], dtype=torch.float64)
-    torch.testing.assert_close(effective_number(COUNTS, 0.9999), expected, rtol=0, atol=5e-9)
-
-
 def test_inverse_frequency_is_one_over_the_count():
     assert inverse_frequency(COUNTS).tolist() == [1 / 410, 1 / 506, 1 / 146, 1 / 103]
 
@@ -182,10 +177,7 @@ def test_beta_close_to_one_comes_to_inverse_frequency():
 def test_beta_of_zero_counts_classes_alike():
     assert effective_number(torch.tensor([1, 2, 10**12]), 0.0).tolist() == [1, 1, 1]
     assert effective_number(torch.tensor([1, 2, 10**12]), 5e-324).tolist() == [1, 1, 1]
-
-
-def test_counts_without_end_come_to_one_less_beta():
-    assert effective_number(torch.tensor([10**15]), 0.75).tolist() == [0.25]
+    assert effective_number(torch.tensor([10**15]), 0.75).tolist() == [0.25]  # counts without end: 1 - beta
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9999])
@@ -225,10 +217,9 @@ def test_the_share_asked_for_is_wrong_and_no_image_keeps_its_label_by_chance():
     noisy, wrong = with_label_noise(NOISE_LABELS, NOISE_ALL, ONE_SET, 0.3, seed=0)
     assert int(wrong.sum()) == round(0.3 * IMAGES)
     assert torch.equal(wrong, noisy != NOISE_LABELS)
-    with_own_class = torch.randint(CLASSES, (7200,), generator=torch.Generator().manual_seed(0))
-    assert (
-        int((with_own_class != NOISE_LABELS[:7200]).sum()) < 7200
-    )  # drawn among all classes, a sixth stays right
+    again, other = (with_label_noise(NOISE_LABELS, NOISE_ALL, ONE_SET, 0.3, seed)[0] for seed in (0, 1))
+    assert torch.equal(again, noisy)
+    assert not torch.equal(other, noisy)
 
 
 def test_every_other_class_is_equally_likely_and_every_class_loses_as_many():
@@ -276,20 +267,6 @@ def test_noise_reaches_every_class_of_a_set_whose_ids_are_not_in_one_piece():
         counts = torch.bincount(noisy[wrong & NOISE_LABELS.eq(c)], minlength=CLASSES)
         assert int(counts[others].sum()) == int(counts.sum()) > 0
         assert chisquare(counts[others]).pvalue > 0.01
-
-
-def test_the_same_seed_makes_the_same_mistakes():
-    one, other, third = (
-        with_label_noise(NOISE_LABELS, NOISE_ALL, ONE_SET, 0.3, seed)[0] for seed in (0, 0, 1)
-    )
-    assert torch.equal(one, other)
-    assert not torch.equal(one, third)
-
-
-def test_without_noise_all_labels_are_right():
-    noisy, wrong = with_label_noise(NOISE_LABELS, NOISE_ALL, ONE_SET, 0.0, seed=0)
-    assert torch.equal(noisy, NOISE_LABELS)
-    assert not wrong.any()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])

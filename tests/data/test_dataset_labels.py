@@ -15,7 +15,7 @@ def _shuffled(count, seed=0):
     return torch.randperm(count, generator=generator(seed)).tolist()
 
 
-UNBALANCED = torch.arange(4).repeat_interleave(torch.tensor([60, 25, 11, 4]))[_shuffled(100)]
+LABELS = torch.arange(4).repeat_interleave(torch.tensor([60, 25, 11, 4]))[_shuffled(100)]
 
 
 class Row:
@@ -35,21 +35,19 @@ class Row:
 @pytest.mark.parametrize(
     "kind",
     [
-        lambda: Row("targets", UNBALANCED.tolist()),
-        lambda: Row("targets", UNBALANCED),
-        lambda: Row("labels", UNBALANCED.numpy()),
-        lambda: Row("_labels", UNBALANCED.tolist()),
-        lambda: Row("targets", [torch.tensor(label) for label in UNBALANCED.tolist()]),
-        lambda: Row("get_labels", UNBALANCED.tolist, UNBALANCED),
-        lambda: Row(
-            "samples", [(f"{i}.png", label) for i, label in enumerate(UNBALANCED.tolist())], UNBALANCED
-        ),
+        lambda: Row("targets", LABELS.tolist()),
+        lambda: Row("targets", LABELS),
+        lambda: Row("labels", LABELS.numpy()),
+        lambda: Row("_labels", LABELS.tolist()),
+        lambda: Row("targets", [torch.tensor(label) for label in LABELS.tolist()]),
+        lambda: Row("get_labels", LABELS.tolist, LABELS),
+        lambda: Row("samples", [(f"{i}.png", label) for i, label in enumerate(LABELS.tolist())], LABELS),
         lambda: Row("samples", torch.cat([-torch.ones(4), torch.full((3,), -5.0)]), [-1] * 4 + [-5] * 3),
         lambda: Subset(Row("get_labels", lambda: np.array([7, 8, 9]), [7, 8, 9]), [2, 0]),
-        lambda: TensorDataset(torch.zeros(100, 2), UNBALANCED),
-        lambda: Subset(TensorDataset(UNBALANCED), np.array([5, 99, 5, 0])),
+        lambda: TensorDataset(torch.zeros(100, 2), LABELS),
+        lambda: Subset(TensorDataset(LABELS), np.array([5, 99, 5, 0])),
         lambda: Subset(
-            Subset(Row("targets", UNBALANCED.tolist()), _shuffled(100, 1)[:50]), _shuffled(50, 2)[:20]
+            Subset(Row("targets", LABELS.tolist()), _shuffled(100, 1)[:50]), _shuffled(50, 2)[:20]
         ),
         lambda: ConcatDataset([Row("labels", [7, 8]), Subset(Row("targets", [4, 5, 6]), [2, 0])]),
         lambda: Subset(ConcatDataset([Row("labels", [7, 8]), Row("targets", [4, 5, 6])]), [4, 0, 2]),
@@ -102,16 +100,16 @@ class Unread(Dataset):
 
 class UnreadRow(Unread):
     def __init__(self):
-        self.targets, self.labels = None, UNBALANCED.tolist()
+        self.targets, self.labels = None, LABELS.tolist()
 
     def __len__(self):
-        return len(UNBALANCED)
+        return len(LABELS)
 
 
 def test_a_data_set_may_be_given_for_its_labels_and_none_of_its_items_is_read():
-    expected = list(ImbalancedSampler(UNBALANCED))
+    expected = list(ImbalancedSampler(LABELS))
     assert list(ImbalancedSampler(UnreadRow())) == expected
-    assert list(ImbalancedSampler(TensorDataset(torch.zeros(100, 2), UNBALANCED))) == expected
+    assert list(ImbalancedSampler(TensorDataset(torch.zeros(100, 2), LABELS))) == expected
     assert list(ImbalancedSampler(Subset(UnreadRow(), range(100)))) == expected
     with pytest.raises(ValueError, match="Unread has none of targets"):
         ImbalancedSampler(Unread())

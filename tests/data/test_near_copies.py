@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from mtl.data.near_copies import SIDE, at_rest, lies_over, near_copies, thumbnails
+from mtl.data.near_copies import SIDE, at_rest, near_copies, same_in_place, thumbnails
 
 BIG = 96
 
@@ -93,7 +93,7 @@ def test_before_one_background_different_things_are_different_pictures():
 def test_pictures_without_detail_are_no_copies():
     plain = torch.stack([torch.full((SIDE, SIDE), level, dtype=torch.uint8) for level in (0, 0, 90, 90)])
     assert near_copies(plain, torch.zeros(4, dtype=torch.int64)) == []
-    assert not lies_over(plain, at_rest(plain)).any()
+    assert not same_in_place(plain, at_rest(plain)).any()
 
 
 def test_more_pictures_than_are_compared_at_once():
@@ -103,5 +103,5 @@ def test_more_pictures_than_are_compared_at_once():
 
 def test_a_picture_saved_again_lies_over_itself():
     others = at_rest(small(scene(2), scene(0)))
-    found = lies_over(small(saved(scene(0)), scene(1), moved(scene(2), 30)), others)
+    found = same_in_place(small(saved(scene(0)), scene(1), moved(scene(2), 30)), others)
     assert found.tolist() == [[False, True], [False, False], [False, False]]

@@ -29,7 +29,12 @@ def tree(tmp_path, write_images, monkeypatch):
 
 @pytest.mark.parametrize(
     ("more", "sizes"),
-    [({}, (1028, 172, 423)), ({"split": "lake"}, (806, 158, 659)), ({"rotations": True}, (4112, 688, 1692))],
+    [
+        ({}, (1028, 172, 423)),
+        ({"split": "lake"}, (806, 158, 659)),
+        ({"rotations": True}, (4112, 688, 1692)),
+        ({"split": "lake", "rotations": True}, (4 * 806, 158, 659)),
+    ],
 )
 def test_the_real_set_has_its_characters_with_20_drawings_each(
     more, sizes, real_set, count_only, monkeypatch
@@ -135,38 +140,9 @@ def test_only_training_characters_of_lakes_split_are_turned(tree):
         assert torch.equal(one.labels, other.labels)
 
 
-def test_turned_training_characters_are_classes_of_their_alphabet(tree):
-    plain, turned = load_turned(tree, "lake", False).train, load_turned(tree, "lake", True).train
-    assert turned.groups is not None
-    for c, name in enumerate(plain.class_names):
-        for quarter in (1, 2, 3):
-            label = turned.class_names.index(f"{name}@{90 * quarter}")
-            expected = torch.rot90(plain.images[plain.labels == c], quarter, (2, 3))
-            assert torch.equal(turned.images[turned.labels == label], expected)
-            assert turned.groups[label] == name.split("/")[0]
-    assert set(turned.groups) == set("ABCDEG")
-
-
-def test_all_parts_of_vinyals_split_are_turned(tree):
-    plain, turned = load_turned(tree, "vinyals", False), load_turned(tree, "vinyals", True)
-    for part in ("train", "val", "test"):
-        assert getattr(turned, part).num_classes == 4 * getattr(plain, part).num_classes
-
-
 @pytest.mark.parametrize("order", [(False, True), (True, False)], ids=str)
 def test_the_cache_tells_turned_sets_from_plain_ones(tree, order):
     for _ in range(2):
         for rotations in order:
             assert load_turned(tree, "lake", rotations).train.num_classes == (48 if rotations else 12)
             assert load_turned(tree, "vinyals", rotations).test.num_classes == (12 if rotations else 3)
-
-
-def test_the_real_set_is_turned_in_training_alone(real_set, count_only, monkeypatch):
-    root = real_set("omniglot")
-    count_only(monkeypatch, omniglot)
-    splits = load_turned(root, "lake", True)
-    assert [part.num_classes for part in (splits.train, splits.val, splits.test)] == [4 * 806, 158, 659]
-    assert splits.test.groups is not None
-    sizes = [splits.test.groups.count(alphabet) for alphabet in set(splits.test.groups)]
-    assert len(sizes) == 20
-    assert min(sizes) >= 20  # every alphabet has the 20 characters of a task within it

@@ -1,4 +1,4 @@
-"""Class-balanced weights and loss."""
+"""Losses of class balance against their formulas: weights, focal, logit adjustment, influence."""
 
 import math
 from decimal import Decimal
@@ -77,7 +77,7 @@ def test_a_batch_of_one_class_is_weighted_too(batch):
     torch.testing.assert_close(F.cross_entropy(logits, labels, weight=weights), plain)  # the known mistake
 
 
-def test_before_its_epoch_it_is_plain(batch):
+def test_weights_count_from_their_epoch_on(batch):
     logits, labels, _ = batch()
     weights = torch.tensor([0.5, 2.0, 0.25, 4.0])
     loss = ClassBalancedLoss(weights, start_epoch=2, label_smoothing=0.1)
@@ -88,7 +88,7 @@ def test_before_its_epoch_it_is_plain(batch):
         torch.testing.assert_close(loss.per_image(logits, labels), wanted)
 
 
-def test_nonsense_is_refused(batch):
+def test_weights_that_do_not_fit_are_refused(batch):
     logits, labels, _ = batch()
     with pytest.raises(ValueError, match="weights of 3 classes"):
         ClassBalancedLoss(torch.ones(3))(logits, labels % 3)
@@ -113,7 +113,7 @@ def test_focal_without_gamma_is_its_base(batch):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
-def test_it_is_torchvisions_for_two_classes_and_for_no_more(batch, gamma):
+def test_focal_is_torchvisions_for_two_classes_and_for_no_more(batch, gamma):
     logits, labels, _ = batch(classes=2)
     logits[:, 0] = 0
     theirs = sigmoid_focal_loss(logits[:, 1], labels.double(), alpha=-1, gamma=gamma)
@@ -123,7 +123,7 @@ def test_it_is_torchvisions_for_two_classes_and_for_no_more(batch, gamma):
     assert not torch.isclose(FocalLoss(gamma).per_image(logits, labels), theirs, rtol=0.01).all()
 
 
-def test_the_factor_goes_on_top_of_any_base(batch):
+def test_the_focal_factor_goes_on_top_of_any_base(batch):
     logits, labels, _ = batch()
     p = logits.softmax(-1)[torch.arange(9), labels]
     smoothed = CrossEntropy(0.2)
@@ -133,7 +133,7 @@ def test_the_factor_goes_on_top_of_any_base(batch):
 
 @pytest.mark.parametrize("gamma", [0.0, 0.01, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_images_answered_without_doubt_have_finite_gradients(gamma, dtype):
+def test_focal_of_certain_answers_has_finite_gradients(gamma, dtype):
     logits = torch.tensor([[400.0, 0.0], [40.0, 0.0], [0.0, -math.inf]], dtype=dtype, requires_grad=True)
     loss = FocalLoss(gamma)(logits, torch.tensor([0, 0, 0]))
     loss.backward()
@@ -157,7 +157,7 @@ def test_adjusted_is_its_formula(batch, strength):
         assert loss == pytest.approx(-math.log(terms[y] / sum(terms)), rel=1e-12)
 
 
-def test_at_its_best_the_logits_are_without_the_prior():
+def test_adjusted_logits_are_learned_without_the_prior():
     """Images that cannot be told apart: plain cross-entropy learns the prior, this one learns nothing."""
     labels = torch.arange(3).repeat_interleave(torch.tensor([6, 3, 1]))
     for loss, flat in [
@@ -170,7 +170,7 @@ def test_at_its_best_the_logits_are_without_the_prior():
 
 
 @pytest.mark.parametrize("strength", [0.3, 1.0])
-def test_classes_without_images_are_out_of_question(batch, strength):
+def test_adjustment_excludes_classes_without_images(batch, strength):
     logits, labels, _ = batch(classes=3)
     counts, wide = torch.tensor([5, 0, 2, 9]), torch.zeros(9, 4, dtype=torch.float64)
     places = torch.tensor([0, 2, 3])
@@ -186,13 +186,13 @@ def test_classes_without_images_are_out_of_question(batch, strength):
     assert LogitAdjustedLoss(counts)(wide, torch.ones(9, dtype=torch.int64)).isposinf()
 
 
-def test_no_strength_is_plain_also_with_classes_without_images(batch):
+def test_adjustment_of_no_strength_is_plain(batch):
     logits, labels, _ = batch()
     found = LogitAdjustedLoss(torch.tensor([3, 0, 1, 1]), 0.0)(logits, labels)
     torch.testing.assert_close(found, F.cross_entropy(logits, labels))
 
 
-def test_it_is_for_training_alone_and_from_its_epoch_on(batch):
+def test_logits_are_adjusted_only_in_training_and_from_the_epoch_on(batch):
     logits, labels, _ = batch()
     plain, loss = F.cross_entropy(logits, labels), LogitAdjustedLoss(COUNTS, start_epoch=1)
     torch.testing.assert_close(loss(logits, labels), plain)
@@ -231,7 +231,7 @@ def test_influence_is_its_formula(batch, detach, weights):
     torch.testing.assert_close(found, wanted if weights is None else wanted * weights[labels])
 
 
-def test_the_factor_is_one_over_the_gradient_of_a_linear_classifier(batch):
+def test_the_influence_factor_is_one_over_the_gradient_of_a_linear_classifier(batch):
     _, labels, features = batch()
     matrix = torch.eye(4, 5, dtype=torch.float64, requires_grad=True)
     tiny = InfluenceBalancedLoss(1.0, 1e-12)
@@ -250,7 +250,7 @@ def gradients(loss, logits, labels, features):
     )
 
 
-def test_detached_the_gradient_is_the_factor_times_that_of_cross_entropy(batch):
+def test_influence_detached_has_the_gradient_of_cross_entropy_times_the_factor(batch):
     logits, labels, features = batch()
     of_logits, of_features = gradients(InfluenceBalancedLoss(weights=WEIGHTS), logits, labels, features)
     plain = (logits.softmax(-1) - F.one_hot(labels, 4)) / 9
@@ -259,7 +259,7 @@ def test_detached_the_gradient_is_the_factor_times_that_of_cross_entropy(batch):
     assert (of_features == 0).all()
 
 
-def test_differentiated_through_it_is_that_of_finite_differences(batch):
+def test_influence_differentiated_through_is_that_of_finite_differences(batch):
     logits, labels, features = batch(1)
     loss = InfluenceBalancedLoss(10.0, 0.1, WEIGHTS, detach=False)
     found = gradients(loss, logits, labels, features)
@@ -278,7 +278,7 @@ def test_differentiated_through_it_is_that_of_finite_differences(batch):
     assert not torch.isclose(found[0], held[0], rtol=0.01).all()
 
 
-def test_differentiated_through_logits_move_less_the_same_way_and_features_grow(batch):
+def test_influence_differentiated_through_moves_logits_less_and_lets_features_grow(batch):
     logits, labels, features = batch(2)
     whole, held = (
         gradients(InfluenceBalancedLoss(detach=d), logits, labels, features) for d in (False, True)
@@ -299,7 +299,7 @@ def test_influence_before_its_epoch_is_its_base_and_needs_no_features(batch):
             loss(logits, labels, wrong)
 
 
-def test_it_goes_on_top_of_a_base(batch):
+def test_influence_goes_on_top_of_a_base(batch):
     logits, labels, features = batch()
     base = ClassBalancedLoss(WEIGHTS)
     found = InfluenceBalancedLoss(base=base).per_image(logits, labels, features)
@@ -322,7 +322,7 @@ def test_influence_refuses_nonsense(wrong):
         InfluenceBalancedLoss(**wrong)
 
 
-def test_weights_of_other_classes_are_refused(batch):
+def test_influence_refuses_weights_of_other_classes(batch):
     logits, labels, features = batch()
     with pytest.raises(ValueError, match="weights of 5 classes"):
         InfluenceBalancedLoss(weights=torch.ones(5))(logits, labels, features)

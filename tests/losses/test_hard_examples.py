@@ -1,4 +1,4 @@
-"""Hard example mining, against sorted lists and a dictionary."""
+"""Hard example mining and its memory of losses, against sorted lists and a dictionary."""
 
 import math
 
@@ -7,24 +7,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_losses import logits_of, zeros
 
 from mtl.losses import ClassBalancedLoss, HardExampleMiner
-from mtl.losses.hard_examples import LossMemory, count_of, hardest, put, ranked
+from mtl.losses.hard_examples import LossMemory, count_of, hardest, ranked
 from mtl.runtime.seeds import generator
 
 values = st.lists(st.integers(0, 12), min_size=1, max_size=14)  # few values: many are equal
 parts = st.floats(0.001, 1.0)
 caps = st.floats(0.0, 0.999)
-
-
-def logits_of(losses):
-    """Logits (B, 2) whose cross-entropy with label 0 is given."""
-    losses = torch.as_tensor(losses, dtype=torch.float64)
-    return torch.stack([torch.zeros_like(losses), losses.expm1().log()], -1)
-
-
-def zeros(count):
-    return torch.zeros(count, dtype=torch.int64)
 
 
 def by_hand(losses, part, cap):
@@ -64,16 +55,6 @@ def test_each_class_of_a_batch_has_its_hard_images():
     each = HardExampleMiner(0.5, "class").per_image(logits, labels)
     assert each.nonzero()[:, 0].tolist() == [2, 3, 5, 6]
     assert each.mean().item() == pytest.approx((0.3 + 0.4 + 6 + 7) / 4)
-
-
-def test_the_mean_is_over_the_chosen(batch):
-    logits, labels, _ = batch()
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    found = HardExampleMiner(0.3)(logits, labels)
-    top = losses.topk(3).values
-    torch.testing.assert_close(found, top.mean())
-    over_the_batch = losses.where(losses >= top[-1], 0).mean()  # the known mistake
-    torch.testing.assert_close(over_the_batch, found / 3)
 
 
 def test_others_have_no_gradient_and_the_chosen_that_of_their_mean(batch):
@@ -175,14 +156,6 @@ def test_an_image_that_is_in_the_batch_twice_is_chosen_or_left_out_as_one():
     assert each.nonzero()[:, 0].tolist() == [0, 2]
 
 
-def test_a_data_set_index_is_none_of_the_batch():
-    images, losses = torch.tensor([907, 3, 55]), torch.tensor([1.0, 2.0, 3.0])
-    each = HardExampleMiner(0.3, "memory", size=1000).per_image(logits_of(losses), zeros(3), None, images)
-    assert each.nonzero()[:, 0].tolist() == [2]
-    with pytest.raises(IndexError):
-        losses[images]  # the known mistake
-
-
 def test_images_that_are_all_alike_are_ranked_by_their_place():
     assert hardest(torch.ones(5), zeros(5), 0.4).tolist() == [True, True, False, False, False]
     assert hardest(torch.ones(5), zeros(5), 0.6, 0.2).tolist() == [False, True, True, False, False]
@@ -239,11 +212,6 @@ def test_it_is_part_of_the_state_and_no_part_of_the_graph():
     again = LossMemory(3)
     again.load_state_dict(memory.state_dict())
     assert again.known().tolist() == [2.0, 1.0]
-
-
-def test_nothing_but_the_images_of_the_batch_is_written():
-    table = put(torch.full((4,), 9.0), torch.tensor([1, 3, 1]), torch.tensor([1.0, 2.0, 3.0]))
-    assert table.tolist() == [9, 3, 9, 2]
 
 
 def test_a_loss_that_is_no_number_ranks_as_the_worst():

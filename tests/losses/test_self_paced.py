@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from made_losses import logits_of, zeros
 
 from mtl.losses import SelfPacedLoss, self_paced_weights
 from mtl.runtime.seeds import generator
@@ -83,16 +84,6 @@ def test_weights_fall_with_the_loss_and_also_of_single_precision(regulariser):
 def test_weights_of_nonsense(wrong, match):
     with pytest.raises(ValueError, match=match):
         self_paced_weights(torch.ones(2), **wrong)
-
-
-def logits_of(losses):
-    """Logits (B, 2) whose cross-entropy with label 0 is given."""
-    losses = torch.as_tensor(losses, dtype=torch.float64)
-    return torch.stack([torch.zeros_like(losses), losses.expm1().log()], -1)
-
-
-def zeros(count):
-    return torch.zeros(count, dtype=torch.int64)
 
 
 def counted(loss, losses, images=None):

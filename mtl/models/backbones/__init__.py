@@ -99,12 +99,12 @@ def require_size(config: Backbone, size: int) -> None:
             network = build_backbone(config, 3, size, generator)
     except NotImplementedError:  # regnets read numbers out of tensors while they are built
         network = build_backbone(config, 3, size, generator).to("meta")
-    own = library.input_format(name, config.weights).size
+    native = library.input_format(name, config.weights).size
     features = _feature_shape(network.eval(), size)
-    if features is None and _feature_shape(network, own) is not None:
+    if features is None and _feature_shape(network, native) is not None:
         raise UserError(
-            f"data.image_size: images of {size} pixels do not go through {config.name}; those of {own} do "
-            f"(data.image_size={own})"
+            f"data.image_size: images of {size} pixels do not go through {config.name}; those of {native} do "
+            f"(data.image_size={native})"
         )
     if features is not None and features != (int(network.out_features),):  # type: ignore[arg-type]
         raise UserError(

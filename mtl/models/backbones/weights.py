@@ -128,8 +128,8 @@ def put_weights(
         UserError: they are of another network, or not all finite; names the first that is wrong.
     """
     wrong = f"backbone.weights: {origin}: does not fit {name}"
-    own = network.state_dict()
-    prefix = _prefix({_OLD_DENSENET.sub(r"\1\2", key) for key in state}, own, wrong)
+    expected = network.state_dict()
+    prefix = _prefix({_OLD_DENSENET.sub(r"\1\2", key) for key in state}, expected, wrong)
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     taken = OrderedDict(
         (_OLD_DENSENET.sub(r"\1\2", key), weight)
@@ -141,7 +141,7 @@ def put_weights(
     if versions is not None:
         of = ((f"{key}.", version) for key, version in versions.items())  # of "module." the network itself
         versions = {key.removeprefix(prefix)[:-1]: v for key, v in of if key.startswith(prefix)}
-    taken._metadata = own._metadata if versions is None else versions  # type: ignore[attr-defined]
+    taken._metadata = expected._metadata if versions is None else versions  # type: ignore[attr-defined]
     try:
         lacking, unknown = network.load_state_dict(taken, strict=False)
     except RuntimeError as error:
@@ -153,7 +153,7 @@ def put_weights(
         raise UserError(f"{wrong}: it lacks {_first(lacking)}")
     if unknown:
         raise UserError(f"{wrong}, which has no {_first(unknown)}")
-    for key, weight in own.items():
+    for key, weight in expected.items():
         if weight.is_floating_point() and not weight.isfinite().all():
             raise UserError(f"backbone.weights: {origin}: {key} holds values that are not finite")
     if not prefix:
@@ -163,7 +163,7 @@ def put_weights(
     return f"backbone.weights: {origin}: the prefix {one_line(prefix)} was removed from the names{rest}"
 
 
-def _prefix(names: Iterable[str], own: Mapping[str, Tensor], wrong: str) -> str:
+def _prefix(names: Iterable[str], expected: Mapping[str, Tensor], wrong: str) -> str:
     """The prefix of a network's names, ending in a dot: the one under which most of them are found.
 
     Raises:
@@ -173,7 +173,7 @@ def _prefix(names: Iterable[str], own: Mapping[str, Tensor], wrong: str) -> str:
     for key in names:
         parts = key.split(".")
         for cut in range(len(parts)):
-            if ".".join(parts[cut:]) in own:
+            if ".".join(parts[cut:]) in expected:
                 prefix = "".join(f"{part}." for part in parts[:cut])
                 counts[prefix] = counts.get(prefix, 0) + 1
     most = max(counts.values())

@@ -42,8 +42,8 @@ def shrinkage(support: Tensor, labels: Tensor, way: int) -> Tensor:
     k √(n / (1 + (n−1) k)) with the mean of n others. Equal numbers give exactly 1.
     """
     counts = F.one_hot(labels, way).sum(1).to(support.dtype)
-    alike = (1 - spread(F.normalize(support, dim=-1), labels, way)).clamp(min=1e-3)[:, None]
-    cosines = (counts / (1 + (counts - 1) * alike)).sqrt()
+    within = (1 - spread(F.normalize(support, dim=-1), labels, way)).clamp(min=1e-3)[:, None]
+    cosines = (counts / (1 + (counts - 1) * within)).sqrt()
     return cosines.amax(-1, keepdim=True) / cosines
 
 
