@@ -63,8 +63,7 @@ def long_tailed(
         class_names: (C,).
         cfg: `data.imbalance`.
         seed: `data.split_seed`.
-        groups: (M,) int64 of every image, if they are in groups: these stay or go as a whole, so that a class
-            keeps about as many images.
+        groups: (M,) int64 of every image, if they are in groups: these stay or go as a whole.
     """
     if cfg.type == "none":
         return rows
@@ -106,14 +105,11 @@ def with_label_noise(
         labels: (M,) of every image.
         rows: the images whose labels may be wrong; `round(share · rows)` of them are.
         domains: (C,) int64, the image set of each class; a wrong label stays within the image's set.
-        share: in [0, 1).
+        share: in [0, 1), or ValueError.
         seed: `data.split_seed`.
 
     Returns:
         New labels (M,), and which images are mislabelled (M,) bool. The only class of a set stays right.
-
-    Raises:
-        ValueError: a share outside [0, 1).
     """
     if not 0 <= share < 1:
         raise ValueError(f"share = {share} must be at least 0 and below 1")
@@ -154,11 +150,7 @@ def size_groups(counts: Tensor) -> dict[str, Tensor]:
 
 
 def inverse_frequency(counts: Tensor) -> Tensor:
-    """(C,) float64: 1/n of the counts n (C,); 0 for a class without images.
-
-    Raises:
-        ValueError: counts that are not a row of whole numbers, or negative.
-    """
+    """(C,) float64: 1/n of the counts n (C,); 0 for a class without images."""
     return _where_any(_checked(counts).double().reciprocal(), counts)
 
 
@@ -167,9 +159,7 @@ def effective_number(counts: Tensor, beta: float) -> Tensor:
 
     One over the effective number of images of Cui et al., "Class-Balanced Loss Based on Effective Number of
     Samples", CVPR 2019, equation 3. β = 0 makes it 1 for every class, and β → 1 the inverse frequency.
-
-    Raises:
-        ValueError: counts that are not a row of whole numbers, or negative; β outside [0, 1).
+    ValueError for β outside [0, 1), and for counts that are not whole numbers of at least 0.
     """
     if not 0 <= beta < 1:
         raise ValueError(f"beta = {beta} must be at least 0 and below 1")

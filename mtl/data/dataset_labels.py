@@ -78,11 +78,7 @@ def as_labels(labels: Labels, least: int = 1) -> Tensor:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """The argument `name` of a sampler as an int.
-
-    Raises:
-        ValueError: it is not a whole number, or less than `least`.
-    """
+    """The argument `name` of a sampler as an int; ValueError unless it is whole and at least `least`."""
     try:
         if isinstance(value, bool):
             raise TypeError

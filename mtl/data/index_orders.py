@@ -32,18 +32,11 @@ class Order(Protocol):
 
 
 class ShuffledOrder:
-    """Every item once a pass, shuffled anew each time.
+    """Every one of `count` items once a pass, shuffled anew each time.
 
-    Ranks divide a pass: no two have an item in common, and all have equally many. The remainder is left out,
-    other items in each pass.
-
-    Args:
-        count: items of the set.
-        seed: the same on all ranks.
-        rank, world: this rank, and the number of ranks.
-
-    Raises:
-        ValueError: no such rank, or fewer items than ranks.
+    This is rank `rank` of `world`, all with the same seed. They divide a pass: no two have an item in common,
+    and all have equally many. The remainder is left out, other items in each pass. ValueError if there are
+    fewer items than ranks.
     """
 
     def __init__(self, count: int, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -69,15 +62,13 @@ class BalancedOrder:
 
     Args:
         labels: (M,) class of each item, any integers; or a data set that stores them (`labels_of`).
-        weighting, beta: the weight of an image; β belongs to "effective".
+        weighting, beta: the weight of an image; β in [0, 1) belongs to "effective".
         seed: the same on all ranks.
         count: items of a pass, all ranks together; M unless given.
         rank, world: this rank, and the number of ranks.
 
     Raises:
-        TypeError: labels that are neither a sequence nor a data set.
-        ValueError: labels that are not integers, unknown weighting, β outside [0, 1), no such rank, or fewer
-            items than ranks.
+        TypeError, ValueError: labels that are not integers, or arguments outside these ranges.
     """
 
     def __init__(
@@ -218,16 +209,7 @@ class ImbalancedSampler(Resumable, Sampler[int]):
     images (Cui et al., CVPR 2019), which balances less the smaller β is; see BalancedOrder, also for ranks.
     An epoch depends only on (labels, arguments, its number).
 
-    Args:
-        labels: class of every item of the data set that is indexed, any integers; or that data set, if it
-            stores them (`labels_of`): no item is read.
-        weighting, beta: "inverse", or "effective" with its β.
-        count: items of an epoch, all ranks together; as many as there are labels unless given.
-        seed: the same on all ranks; of a generator, its initial seed counts.
-        rank, world: this rank, and the number of ranks.
-
-    Raises:
-        TypeError, ValueError: as BalancedOrder does.
+    Arguments are those of BalancedOrder; `seed` may be a generator, whose initial seed counts.
     """
 
     def __init__(

@@ -15,7 +15,8 @@ class ImageLoss(nn.Module, ABC):
     weighs images by how well they are classified. Both are for training batches only: some remember what they
     have seen, in `state_dict()`, so that a run resumed in mid-epoch continues as if it had not stopped.
 
-    Computed in float32, in float64 for float64 logits, on the device of the logits.
+    Computed in float32, in float64 for float64 logits, on the device of the logits. Arguments that do not
+    fit, or are outside the ranges stated for them, raise ValueError.
     """
 
     def __init__(self) -> None:
@@ -33,9 +34,6 @@ class ImageLoss(nn.Module, ABC):
             labels: (B,) int64.
             features: (B, D), inputs of the classifier.
             images: (B,) int64, indices into the training set.
-
-        Raises:
-            ValueError: shapes do not fit, or the loss needs features or images that are missing.
         """
 
     def forward(
@@ -45,11 +43,7 @@ class ImageLoss(nn.Module, ABC):
         return self.per_image(logits, labels, features, images).mean()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Call before each epoch; epochs count from 0. Repeating the current epoch changes nothing.
-
-        Raises:
-            ValueError: the epoch is negative.
-        """
+        """Call before each epoch; epochs count from 0. Repeating the current epoch changes nothing."""
         self.epoch = require_epoch("epoch", epoch)
         for child in self.children():
             if isinstance(child, ImageLoss):
@@ -66,10 +60,8 @@ class CrossEntropy(ImageLoss):
     """Plain cross-entropy: all images count equally.
 
     Args:
-        label_smoothing: share of the label that is spread over all classes (Szegedy et al., CVPR 2016).
-
-    Raises:
-        ValueError: label smoothing outside [0, 1).
+        label_smoothing: share of the label, in [0, 1), that is spread over all classes (Szegedy et al., CVPR
+            2016).
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -98,12 +90,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 
 
 def prepared(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, C) in float32, or float64 if they already are, and labels (B,) on the same device.
+    """Logits (B, C) in float32, or float64 if they already are, and labels (B,) on the same device; checked.
 
     Label values are checked on the CPU only: on a GPU the check would wait for the whole step.
-
-    Raises:
-        ValueError: shapes or types do not fit, the batch is empty, or a label is outside 0..C-1.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits must be (B, C) and labels (B,), not {_shape(logits)} and {_shape(labels)}")

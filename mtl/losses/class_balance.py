@@ -23,10 +23,8 @@ def class_balanced_weights(counts: Tensor, beta: float) -> Tensor:
     """(C,) float64 from numbers of images (C,): ∝ (1 − β)/(1 − β^n), 0 for classes without images.
 
     The weights of the classes that have images sum to their number (Cui et al., "Class-Balanced Loss Based
-    on Effective Number of Samples", CVPR 2019). β = 0 weighs all classes equally, β → 1 by 1/n.
-
-    Raises:
-        ValueError: counts of another shape or type or without any image, β outside [0, 1).
+    on Effective Number of Samples", CVPR 2019). β = 0 weighs all classes equally, β → 1 by 1/n. ValueError
+    for β outside [0, 1), and for counts without any image.
     """
     weights = effective_number(require_counts(counts), beta)
     return weights * ((counts > 0).sum() / weights.sum())
@@ -40,13 +38,10 @@ class ClassBalancedLoss(ImageLoss):
     is not weighted at all.
 
     Args:
-        weights: (C,), e.g. of `class_balanced_weights`.
+        weights: (C,), finite and not negative, e.g. of `class_balanced_weights`.
         start_epoch: weights apply from here on, before it the loss is plain (deferred re-weighting: Cao et
             al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019).
         label_smoothing: as of CrossEntropy; the weight is that of the label.
-
-    Raises:
-        ValueError: weights that are negative or not finite, a negative epoch, smoothing outside [0, 1).
     """
 
     weights: Tensor  # (C,) float32
@@ -75,11 +70,8 @@ class LogitAdjustedLoss(ImageLoss):
 
     Args:
         counts: (C,) int64, images of each class in the training set.
-        strength: τ; 0 is plain cross-entropy.
+        strength: τ, at least 0; 0 is plain cross-entropy.
         start_epoch: from here on logits are adjusted.
-
-    Raises:
-        ValueError: counts of another shape or type or without any image, a negative τ or epoch.
     """
 
     counts: Tensor  # (C,) int64
@@ -113,11 +105,8 @@ class FocalLoss(ImageLoss):
     of them, and the factor is differentiated through.
 
     Args:
-        gamma: γ; 0 is the base loss.
+        gamma: γ, at least 0; 0 is the base loss.
         base: class-level loss, plain cross-entropy unless given.
-
-    Raises:
-        ValueError: γ is negative or not finite.
     """
 
     def __init__(self, gamma: float, base: ImageLoss | None = None) -> None:
@@ -150,16 +139,12 @@ class InfluenceBalancedLoss(ImageLoss):
       logits is smaller, though never of the other sign, and features are pushed to grow in length.
 
     Args:
-        alpha: α, brings the loss back to its usual size.
-        epsilon: ε, holds the factor below α/ε.
+        alpha: α, above 0, brings the loss back to its usual size.
+        epsilon: ε, above 0, holds the factor below α/ε.
         weights: λ (C,), weights of classes; 1 unless given.
-        start_epoch: of the second phase.
+        start_epoch: from here on the factor applies, and features are needed.
         detach: which variant.
         base: class-level loss, plain cross-entropy unless given.
-
-    Raises:
-        ValueError: α or ε is not positive, weights that are negative or not finite, a negative epoch; when
-            called from `start_epoch` on, features (B, D) are missing or of another shape.
     """
 
     weights: Tensor | None  # (C,) float32

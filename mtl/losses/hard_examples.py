@@ -32,12 +32,8 @@ class HardExampleMiner(ImageLoss):
         part: share of images, in (0, 1].
         scope: among which images.
         cap: share of the very hardest that is left out, below `part`.
-        size: of the training set, for "memory".
+        size: of the training set, for "memory", which also needs `images`.
         base: loss that ranks and counts, plain cross-entropy unless given.
-
-    Raises:
-        ValueError: part, cap or scope that is not allowed, or no size for "memory"; when called with
-            "memory", `images` are missing or outside the training set.
     """
 
     def __init__(
@@ -105,16 +101,7 @@ def _ranks(images: int, part: float, cap: float) -> tuple[int, int]:
 
 
 class LossMemory(nn.Module):
-    """The last known loss of every image of a training set, by index.
-
-    A batch's images are compared with it where the batch is too small.
-
-    Args:
-        size: of the training set.
-
-    Raises:
-        ValueError: the size is not positive.
-    """
+    """The last known loss of every image of a training set of `size` images, by index."""
 
     losses: Tensor  # (size,) float32, nan: not seen yet
 
@@ -125,11 +112,7 @@ class LossMemory(nn.Module):
         self.register_buffer("losses", torch.full((size,), math.nan))
 
     def enter(self, images: Tensor | None, losses: Tensor) -> Tensor:
-        """Stores the losses (B,) of the images (B,); returns (B,) what is known of them now.
-
-        Raises:
-            ValueError: there are no indices, or they do not fit.
-        """
+        """Stores the losses (B,) of the images (B,); returns (B,) what is known of them now."""
         indices = require_images(images, len(losses), len(self.losses))
         self.losses = put(self.losses, indices, losses)
         return self.losses[indices.to(losses.device)]
@@ -140,10 +123,8 @@ class LossMemory(nn.Module):
 
 
 def ranks(losses: Tensor, *places: int) -> list[Tensor]:
-    """The losses at these places of the ascending order.
-
-    Sorting a million losses in every step would take longer than the step.
-    """
+    """The losses at these places of the ascending order."""
+    # sorting a million losses in every step would take longer than the step
     return [losses.kthvalue(place + 1).values for place in places]
 
 

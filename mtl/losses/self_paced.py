@@ -36,13 +36,12 @@ def self_paced_weights(
 
     Args:
         losses: of any shape.
-        threshold: λ; losses from here on weigh nothing.
+        threshold: λ above 0, for logarithmic below 1; losses from here on weigh nothing.
         regulariser: f.
-        inner: λ₂ of the mixture.
+        inner: λ₂ of the mixture, in (0, λ).
 
     Raises:
-        ValueError: an unknown regulariser, λ that is not positive (for logarithmic: not in (0, 1)), or λ₂
-            that is not in (0, λ).
+        ValueError: an unknown regulariser, or λ or λ₂ outside its range.
     """
     if not threshold > 0:
         raise ValueError(f"threshold: {threshold}; it must be above 0")
@@ -89,14 +88,11 @@ class SelfPacedLoss(ImageLoss):
     Args:
         regulariser: how v falls with the loss.
         threshold: what λ is.
-        start: of λ, or of the share.
-        growth: of λ by factor, or of the share by addition, per epoch.
+        start: of λ, above 0; or of the share, in (0, 1].
+        growth: of λ by factor, at least 1; or of the share by addition, at least 0; per epoch.
         start_epoch: from here on images are selected.
         size: of the training set; nothing is remembered unless given.
         base: class-level loss, plain cross-entropy unless given.
-
-    Raises:
-        ValueError: values outside these ranges; when called with `size`, `images` outside the training set.
     """
 
     weights_now: Tensor  # (size,) float32: v of the images in this epoch, nan: not seen yet
