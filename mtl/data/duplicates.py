@@ -128,7 +128,7 @@ def signatures(images: Tensor) -> Signatures:
     details, greys, colours = [], [], []
     for batch in torch.split(images, _BLOCK):
         cells = F.interpolate(batch.float(), (_CELLS, _CELLS), mode="bilinear", antialias=True)
-        grey = cells if cells.shape[1] == 1 else _grey(cells)
+        grey = luma(cells)
         around = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), 3, 1)
         d = (grey - around).flatten(1)
         spread = d.abs().sum(1) ** 2 / d.square().sum(1).clamp_min(1e-12)
@@ -219,6 +219,8 @@ def _firsts(first: Tensor) -> Tensor:
     return (first == torch.arange(len(first))).nonzero().flatten()
 
 
-def _grey(images: Tensor) -> Tensor:
-    """(B, 1, H, W): luma of ITU-R BT.601, as Pillow's grey."""
+def luma(images: Tensor) -> Tensor:
+    """(B, 1, H, W) float32 from (B, 1 or 3, H, W): luma of ITU-R BT.601, as Pillow's grey."""
+    if images.shape[1] == 1:
+        return images.float()
     return (images * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

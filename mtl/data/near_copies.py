@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.data.duplicates import luma
+
 SIDE = 28  # pixels of a thumbnail
 EXPLAINED = 0.955  # R² from which two pictures are near copies
 RESEMBLING = 0.85  # R² from which they may be: a closer comparison decides
@@ -41,9 +43,7 @@ _BYTES = 16  # of a digest
 
 def thumbnails(images: Tensor) -> Tensor:
     """What pictures are compared by: (B, 28, 28) uint8 grey from (B, 1 or 3, H, W) uint8."""
-    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    grey = images.float() if images.shape[1] == 1 else (images * luma).sum(1, keepdim=True)
-    small = F.interpolate(grey, (SIDE, SIDE), mode="bilinear", antialias=True)
+    small = F.interpolate(luma(images), (SIDE, SIDE), mode="bilinear", antialias=True)
     return small[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
