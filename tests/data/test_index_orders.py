@@ -160,12 +160,6 @@ def test_a_pass_follows_from_its_number_alone(order):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_seeds_differ():
-    assert ShuffledOrder(30, 0).items(0).tolist() != ShuffledOrder(30, 1).items(0).tolist()
-    labels = _labels(20, 10)
-    assert BalancedOrder(labels, seed=0).items(0).tolist() != BalancedOrder(labels, seed=1).items(0).tolist()
-
-
 @given(count=st.integers(1, 9), reads=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_passes_follow_each_other_without_end(count, reads):

@@ -143,13 +143,6 @@ def test_an_easy_batch_of_a_hard_collection_counts_by_its_hardest():
     assert counted([80], [7.5]) == [0]
 
 
-def test_where_all_of_a_batch_are_too_hard_the_least_hard_counts():
-    miner = HardExampleMiner(0.75, "memory", cap=0.5, size=8)
-    miner(logits_of(torch.arange(1.0, 7.0)), zeros(6), None, torch.arange(6))
-    each = miner.per_image(logits_of([9.0, 8.0, 8.5]), zeros(3), None, torch.tensor([6, 7, 5]))
-    assert each.nonzero()[:, 0].tolist() == [1]
-
-
 def test_an_image_that_is_in_the_batch_twice_is_chosen_or_left_out_as_one():
     miner = HardExampleMiner(0.5, "memory", size=4)
     each = miner.per_image(logits_of([0.5, 1.0, 2.0]), zeros(3), None, torch.tensor([3, 0, 3]))

@@ -1,4 +1,4 @@
-"""Features of several levels: which maps they are made of, and how long each part is."""
+"""Conv4 and ResNet-12: shapes, order of layers, seeds, and features of several levels."""
 
 import pytest
 import torch
@@ -8,7 +8,6 @@ from mtl.config import Backbone, Head, Meta, Runtime, load_config
 from mtl.errors import UserError
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import Conv4, ResNet12, build_backbone
-from mtl.models.backbones.convolutional import read_out
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 
@@ -91,31 +90,6 @@ def test_more_levels_are_maps_averaged_to_one_size_the_deepest_first(name, pool,
 
 
 @NAMES
-@POOLS
-@pytest.mark.parametrize("size", [16, 28, 47, 84])
-def test_sizes_of_levels_are_told(name, pool, size):
-    network = _network(name, pool, size)
-    assert network.levels == 1
-    assert network.out_features == network.level_features[0]
-    assert len(network.level_features) == 4
-    for levels in (1, 2, 3, 4):
-        network.levels = levels
-        with torch.no_grad():
-            found = network(torch.zeros(2, 1, size, size))
-        assert found.shape == (2, sum(network.level_features[:levels]))
-
-
-@NAMES
-def test_the_first_part_of_a_feature_does_not_depend_on_how_many_follow(name):
-    network = _network(name, "flatten")
-    images = torch.randn(2, 1, 32, 32, generator=generator(2))
-    with torch.no_grad():
-        plain = network(images)
-        network.levels = 3
-        torch.testing.assert_close(network(images)[:, : plain.shape[1]], plain)
-
-
-@NAMES
 def test_gradients_reach_the_maps_of_every_level(name):
     network = _network(name, "mean")
     network.levels = 4
@@ -125,14 +99,6 @@ def test_gradients_reach_the_maps_of_every_level(name):
         found = torch.autograd.grad(part.square().sum(), weights, retain_graph=True, allow_unused=True)
         reached = [grad is not None and bool(grad.abs().max() > 0) for grad in found]
         assert reached == [block < 4 - level for block in range(4)]
-
-
-def test_maps_are_read_out_as_they_are():
-    maps = [torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])]
-    assert read_out(maps, "flatten", 1).tolist() == [[1, 2, 3, 4]]
-    assert read_out(maps, "mean", 1).tolist() == [[2.5]]
-    assert read_out(maps, "flatten", 2).tolist() == [[1, 2, 3, 4, 2.5, 4.5, 10.5, 12.5]]
-    assert read_out(maps, "mean", 2).tolist() == [[2.5, 7.5]]
 
 
 @NAMES
