@@ -130,10 +130,6 @@ class SelfPacedLoss(ImageLoss):
             self.pace.begin_epoch()
         super().begin_epoch(epoch)
 
-    def selected(self) -> Tensor:
-        """(size,) bool: the images that counted, v > 0, in this epoch so far."""
-        return self.weights_now > 0
-
     def per_image(
         self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
     ) -> Tensor:

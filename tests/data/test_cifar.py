@@ -44,7 +44,7 @@ def test_a_class_that_is_missing_is_named(tmp_path, write_images):
     for name in set(superclass_of()) - {"apple"}:
         write_images(tmp_path / "cifar100" / "train" / name, 1)
     (tmp_path / "cifar100" / "test").mkdir()
-    with pytest.raises(UserError, match="class apple of the cifar_fs split is missing"):
+    with pytest.raises(UserError, match="class apple of the published split is missing; put its images into"):
         load_splits(data(tmp_path), 0)
 
 

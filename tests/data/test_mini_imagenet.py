@@ -115,7 +115,7 @@ def test_a_flat_folder_is_split_by_the_published_list(tmp_path, write_images):
 def test_a_class_of_the_list_that_is_missing_is_named(tmp_path, write_images):
     for name in ("n01", "n03", "n04"):
         write_images(tmp_path / "mini_imagenet" / name)
-    with pytest.raises(UserError, match=r"class n02 of the split is missing; put its images into"):
+    with pytest.raises(UserError, match=r"class n02 of the published split is missing; put its images into"):
         load_splits(offline(tmp_path), 0)
 
 

@@ -103,7 +103,9 @@ def test_rotating_a_set_whose_classes_are_not_contiguous_keeps_labels_and_pictur
 @pytest.mark.parametrize("split", ["vinyals", "lake"])
 def test_a_missing_character_is_named(tree, split):
     (tree / "omniglot" / "images_evaluation" / "Y").rename(tree / "away")
-    with pytest.raises(UserError, match="character Y/character01 is missing; the copy is not complete"):
+    with pytest.raises(
+        UserError, match="class Y/character01 of the published split is missing; the copy is not complete"
+    ):
         load_splits(data(tree, split=split), 0)
 
 

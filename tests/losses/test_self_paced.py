@@ -137,7 +137,7 @@ def test_a_share_is_that_of_images_admitted_and_grows_by_addition(regulariser):
         loss.begin_epoch(epoch)
         counted(loss, losses, list(range(9, -1, -1)))
         easiest = {9 - i for i, x in enumerate(losses) if x < (admitted + 0.5) / 10}
-        assert set(loss.selected().nonzero()[:, 0].tolist()) == easiest
+        assert set((loss.weights_now > 0).nonzero()[:, 0].tolist()) == easiest
 
 
 @pytest.mark.parametrize("threshold", ["quantile", "absolute"])
@@ -151,7 +151,7 @@ def test_before_its_start_all_count_and_are_remembered(batch, regulariser, thres
         loss.begin_epoch(epoch)
         found = loss(logits, labels, None, images)
         torch.testing.assert_close(found, F.cross_entropy(logits, labels))
-        assert loss.selected().all()
+        assert (loss.weights_now > 0).all()
         assert (loss.weights_now == 1).all()
     assert len(loss.memory.known()) == 9
     for epoch in range(2):  # growth counts from there
@@ -254,13 +254,13 @@ def test_weights_are_recorded_for_the_epoch_under_way():
     loss = SelfPacedLoss("linear", "absolute", start=1.0, growth=1.0, size=4)
     counted(loss, [0.25, 0.5], [3, 1])
     assert loss.weights_now.tolist() == pytest.approx([math.nan, 0.5, math.nan, 0.75], nan_ok=True)
-    assert loss.selected().tolist() == [False, True, False, True]
+    assert (loss.weights_now > 0).tolist() == [False, True, False, True]
     counted(loss, [2.0, 0.5], [1, 2])
     loss.begin_epoch(0)  # said again
     assert loss.weights_now.tolist() == pytest.approx([math.nan, 0, 0.5, 0.75], nan_ok=True)
     loss.begin_epoch(1)
     assert loss.weights_now.isnan().all()
-    assert not loss.selected().any()
+    assert not (loss.weights_now > 0).any()
     assert sorted(loss.memory.known().tolist()) == pytest.approx([0.25, 0.5, 2.0])
 
 
@@ -270,7 +270,7 @@ def test_where_none_is_selected_the_easiest_counts(regulariser):
     losses = [2.0, 0.7, 3.0]
     each = loss.per_image(logits_of(losses), zeros(3), None, torch.tensor([8, 4, 0]))
     assert each.mean().item() == pytest.approx(0.7)
-    assert loss.selected().nonzero()[:, 0].tolist() == [4]
+    assert (loss.weights_now > 0).nonzero()[:, 0].tolist() == [4]
 
 
 @pytest.mark.parametrize("regulariser", REGULARISERS)
@@ -315,7 +315,7 @@ def test_without_a_memory_the_quantile_is_that_of_the_batch():
     counted(remembering, [0.1, 0.2, 0.3, 0.4], [0, 1, 2, 3])
     for loss in (SelfPacedLoss(start=0.5, growth=0.0), remembering):
         assert counted(loss, [4.0, 1.0, 3.0, 2.0]) == [1, 3]
-    assert SelfPacedLoss(start=0.5, growth=0.0).selected().shape == (0,)
+    assert SelfPacedLoss(start=0.5, growth=0.0).weights_now.shape == (0,)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
-from mtl.data.sources import class_lists, superclass_of
+from mtl.data.sources import class_lists, require_classes, superclass_of
 from mtl.errors import UserError
 
 _PARTS = ("train", "test")
@@ -35,9 +35,7 @@ def load(config: Data, seed: int) -> Splits:
     for part in _PARTS:
         for c in class_folders(folder / part):
             classes.setdefault(c.name, []).append(c)
-    missing = [n for names in lists.values() for n in names if n not in classes]
-    if missing:
-        raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is missing")
+    require_classes(folder, lists, classes, _wanted(folder))
     key = (
         size,
         grayscale,
@@ -87,8 +85,9 @@ def _torchvision_part(config: Data, part: str) -> Any:
         return CIFAR100(config.root, train=part == "train", download=config.download)
     except Exception as error:  # whatever the network or an unpacker raises
         why = f"could not be downloaded ({error})" if config.download else "data.download is off"
-        folder = Path(config.root) / "cifar100"
-        raise UserError(
-            f"CIFAR-100 is not below {config.root}, and {why}; put its images into "
-            f"{folder}/{{train,test}}/<class>/"
-        ) from None
+        wanted = _wanted(Path(config.root) / "cifar100")
+        raise UserError(f"CIFAR-100 is not below {config.root}, and {why}; {wanted}") from None
+
+
+def _wanted(folder: Path) -> str:
+    return f"put its images into {folder}/{{train,test}}/<class>/"
