@@ -71,7 +71,7 @@ class CrossEntropy(ImageLoss):
     def per_image(
         self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
     ) -> Tensor:
-        return cross_entropy(*prepared(logits, labels), self.label_smoothing)
+        return cross_entropy(*checked_batch(logits, labels), self.label_smoothing)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -89,7 +89,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     return (1 - label_smoothing) * loss + label_smoothing * spread
 
 
-def prepared(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def checked_batch(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, C) in float32, or float64 if they already are, and labels (B,) on the same device; checked.
 
     Label values are checked on the CPU only: on a GPU the check would wait for the whole step.

@@ -9,8 +9,8 @@ from mtl.data.class_imbalance import effective_number
 from mtl.losses.base import (
     CrossEntropy,
     ImageLoss,
+    checked_batch,
     cross_entropy,
-    prepared,
     require_classes,
     require_counts,
     require_epoch,
@@ -55,7 +55,7 @@ class ClassBalancedLoss(ImageLoss):
     def per_image(
         self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
     ) -> Tensor:
-        logits, labels = prepared(logits, labels)
+        logits, labels = checked_batch(logits, labels)
         require_classes("weights", self.weights, logits)
         loss = cross_entropy(logits, labels, self.label_smoothing)
         return loss if self.epoch < self.start_epoch else self.weights.to(logits)[labels] * loss
@@ -87,7 +87,7 @@ class LogitAdjustedLoss(ImageLoss):
     def per_image(
         self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
     ) -> Tensor:
-        logits, labels = prepared(logits, labels)
+        logits, labels = checked_batch(logits, labels)
         require_classes("counts", self.counts, logits)
         # 0 · log 0 would be nan
         if self.training and self.strength and self.epoch >= self.start_epoch:
@@ -119,7 +119,7 @@ class FocalLoss(ImageLoss):
         self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
     ) -> Tensor:
         loss = self.base.per_image(logits, labels, features, images)
-        missed = -torch.expm1(-cross_entropy(*prepared(logits, labels)))  # 1 - p
+        missed = -torch.expm1(-cross_entropy(*checked_batch(logits, labels)))  # 1 - p
         # The power's slope at 0 is infinite for γ < 1, and times a loss of 0 it would be nan.
         return missed.clamp(min=torch.finfo(missed.dtype).tiny) ** self.gamma * loss
 
@@ -174,7 +174,7 @@ class InfluenceBalancedLoss(ImageLoss):
             return loss
         if features is None or features.ndim != 2 or len(features) != len(loss):
             raise ValueError(f"an influence-balanced loss needs features ({len(loss)}, D) of the batch")
-        logits, labels = prepared(logits, labels)
+        logits, labels = checked_batch(logits, labels)
         distance = -2 * torch.expm1(-cross_entropy(logits, labels))  # ‖p − y‖₁ = 2 (1 − p_y)
         factor = self.alpha / (distance * features.to(logits).abs().sum(-1) + self.epsilon)
         if self.weights is not None:

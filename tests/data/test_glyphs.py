@@ -21,7 +21,7 @@ def candidates(*scripts):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(glyphs, "SCRIPTS", SMALL)
-    return glyphs.render(size=28, samples=4, seed=0)
+    return glyphs.draw_set(size=28, samples=4, seed=0)
 
 
 def test_no_script_is_in_two_splits():
@@ -61,7 +61,7 @@ def test_splits_hold_their_scripts_and_every_class_its_samples(small):
 
 
 def test_the_set_follows_from_the_seed(small):
-    again, other = glyphs.render(28, 4, 0), glyphs.render(28, 4, 1)
+    again, other = glyphs.draw_set(28, 4, 0), glyphs.draw_set(28, 4, 1)
     assert torch.equal(again.train.images, small.train.images)
     assert again.train.files == small.train.files
     assert not torch.equal(other.train.images, small.train.images)
@@ -70,7 +70,7 @@ def test_the_set_follows_from_the_seed(small):
 
 def test_a_letter_looks_the_same_whatever_else_is_in_the_set(small, monkeypatch):
     monkeypatch.setattr(glyphs, "SCRIPTS", {"train": ("NKO",), "val": ("OGHAM",), "test": ("HEBREW",)})
-    other = glyphs.render(28, 4, 0).test
+    other = glyphs.draw_set(28, 4, 0).test
     shared = sorted(set(other.class_names) & set(small.test.class_names))
     assert len(shared) > 15
     for name in shared:
@@ -115,7 +115,7 @@ def test_a_second_load_renders_nothing(tmp_path, monkeypatch):
     config = Data(root=str(tmp_path), samples_per_class=2, image_size=20)
     first = load_splits(config, 0)
     assert first.val.images.shape[1:] == (1, 20, 20)
-    monkeypatch.setattr(glyphs, "render", None)
+    monkeypatch.setattr(glyphs, "draw_set", None)
     assert torch.equal(load_splits(config, 0).val.images, first.val.images)
 
 

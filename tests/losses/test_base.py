@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mtl.losses import CrossEntropy
-from mtl.losses.base import prepared, require_counts, require_images, require_weights
+from mtl.losses.base import checked_batch, require_counts, require_images, require_weights
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
@@ -49,7 +49,7 @@ def test_precision_is_single_unless_it_is_double():
         (torch.float32, torch.float32),
         (torch.float64, torch.float64),
     ]:
-        assert prepared(torch.zeros(2, 2, dtype=dtype), labels)[0].dtype == wanted
+        assert checked_batch(torch.zeros(2, 2, dtype=dtype), labels)[0].dtype == wanted
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def class_lists(name: str) -> dict[str, list[str]]:
     return lists
 
 
-def require_classes(
+def require_complete(
     folder: Path, lists: Mapping[str, Sequence[str]], known: Container[str], remedy: str
 ) -> None:
     """UserError if a class of a published split is missing in a folder; `remedy` says what to do."""

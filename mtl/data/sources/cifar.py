@@ -11,7 +11,7 @@ from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
-from mtl.data.sources import class_lists, require_classes, superclass_of
+from mtl.data.sources import class_lists, require_complete, superclass_of
 from mtl.errors import UserError
 
 _PARTS = ("train", "test")
@@ -35,7 +35,7 @@ def load(config: Data, seed: int) -> Splits:
     for part in _PARTS:
         for c in class_folders(folder / part):
             classes.setdefault(c.name, []).append(c)
-    require_classes(folder, lists, classes, _wanted(folder))
+    require_complete(folder, lists, classes, _wanted(folder))
     key = (
         size,
         grayscale,

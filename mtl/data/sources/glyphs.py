@@ -77,10 +77,10 @@ def load(config: Data, seed: int) -> Splits:
     size = config.image_size or 28
     samples, versions = config.samples_per_class, (matplotlib.__version__, PIL.__version__)
     key = (size, samples, seed, versions, SCRIPTS, ALIKE, ALIKE_BETWEEN_SPLITS, REACH)
-    return cached(Path(config.root), "glyphs", key, lambda: render(size, samples, seed), config.cache)
+    return cached(Path(config.root), "glyphs", key, lambda: draw_set(size, samples, seed), config.cache)
 
 
-def render(size: int, samples: int, seed: int) -> Splits:
+def draw_set(size: int, samples: int, seed: int) -> Splits:
     """The whole set, `samples` images of `size` pixels a letter, drawn from `seed`."""
     order = [script for scripts in SCRIPTS.values() for script in scripts]
     distinct = without_look_alikes([letter for script in order for letter in letters(script, faces())])

@@ -15,7 +15,7 @@ from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
-from mtl.data.sources import class_lists, require_classes
+from mtl.data.sources import class_lists, require_complete
 from mtl.errors import UserError
 from mtl.runtime.learn2learn_package import import_learn2learn
 
@@ -39,7 +39,7 @@ def load(config: Data, seed: int) -> Splits:
     if config.name == "mini_imagenet":
         lists = class_lists("mini_imagenet")
         folders = {c.name: c for c in class_folders(folder)}
-        require_classes(folder, lists, folders, _wanted(folder))
+        require_complete(folder, lists, folders, _wanted(folder))
         return _decoded(folder, root, config, [{n: folders[n] for n in lists[part]} for part in PARTS])
     raise UserError(f"{folder}: has no train, val and test; {_wanted(folder)}")  # a drawn split is not Ren's
 

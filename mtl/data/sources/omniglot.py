@@ -11,7 +11,7 @@ from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
-from mtl.data.sources import class_lists, require_classes
+from mtl.data.sources import class_lists, require_complete
 from mtl.errors import UserError
 
 _PARTS = ("images_background", "images_evaluation")
@@ -32,7 +32,9 @@ def load(config: Data, seed: int) -> Splits:
         for character in class_folders(alphabet)
     }
     vinyals = class_lists("omniglot_vinyals")
-    require_classes(folder, vinyals, characters, "the copy is not complete")  # Lake's split would only shrink
+    require_complete(
+        folder, vinyals, characters, "the copy is not complete"
+    )  # Lake's split would only shrink
     lists = vinyals if config.split == "vinyals" else _lake({n: p for n, (p, _) in characters.items()})
     size, grayscale = config.image_size or 28, config.grayscale is not False
     everything = config.split == "vinyals"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
 from mtl.models.heads.logistic import logistic, ridge
-from mtl.models.heads.prototype import LinearHead, power_transform, prototypes, shrinkage, surplus
+from mtl.models.heads.prototype import LinearHead, distance_surplus, power_transform, prototypes, shrinkage
 
 
 class BaseLearner(nn.Module):
@@ -106,7 +106,7 @@ class BaseLearner(nn.Module):
         # Distances grow with D; the learned scale starts where they are of order 1. The part of -‖q - c‖²
         # that all classes share is left out.
         scale = self.log_scale.exp() / support.shape[-1]
-        distances = centres.square().sum(-1) - surplus(support, labels, way)
+        distances = centres.square().sum(-1) - distance_surplus(support, labels, way)
         return LinearHead(2 * scale * centres, -scale * distances)
 
     def _start(self, support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ class BaseLearner(nn.Module):
             # ICLR 2020), here divided by the feature's length so that logits stay of its order.
             length = self.log_scale.exp()
             centres = prototypes(support, labels, way) / length
-            more = surplus(support, labels, way) / length
+            more = distance_surplus(support, labels, way) / length
             return centres, -0.5 * centres.square().sum(-1) * length + 0.5 * more
         zeros = torch.zeros(way, support.shape[-1], dtype=support.dtype, device=support.device)
         return zeros, zeros[:, 0]

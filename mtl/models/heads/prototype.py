@@ -14,7 +14,7 @@ def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
 
 
 @torch.no_grad()
-def spread(support: Tensor, labels: Tensor, way: int) -> Tensor:
+def class_variance(support: Tensor, labels: Tensor, way: int) -> Tensor:
     """(T,) the variance of images around the prototype of their class, summed over features, without bias.
 
     0 where no class has two images.
@@ -24,7 +24,7 @@ def spread(support: Tensor, labels: Tensor, way: int) -> Tensor:
     return squares / (onehot.sum(1) - 1).sum(-1).clamp(min=1)
 
 
-def surplus(support: Tensor, labels: Tensor, way: int) -> Tensor:
+def distance_surplus(support: Tensor, labels: Tensor, way: int) -> Tensor:
     """(T, N) how much larger ‖q − c‖² is by noise than for the class with most images.
 
     The mean c of n images has the noise of an image over n, so that E‖q − c‖² is larger by σ²/n, which would
@@ -32,7 +32,7 @@ def surplus(support: Tensor, labels: Tensor, way: int) -> Tensor:
     exactly 0.
     """
     counts = F.one_hot(labels, way).sum(1).to(support.dtype)
-    return spread(support, labels, way)[:, None] * (1 / counts - 1 / counts.amax(-1, keepdim=True))
+    return class_variance(support, labels, way)[:, None] * (1 / counts - 1 / counts.amax(-1, keepdim=True))
 
 
 def shrinkage(support: Tensor, labels: Tensor, way: int) -> Tensor:
@@ -42,7 +42,7 @@ def shrinkage(support: Tensor, labels: Tensor, way: int) -> Tensor:
     k √(n / (1 + (n−1) k)) with the mean of n others. Equal numbers give exactly 1.
     """
     counts = F.one_hot(labels, way).sum(1).to(support.dtype)
-    within = (1 - spread(F.normalize(support, dim=-1), labels, way)).clamp(min=1e-3)[:, None]
+    within = (1 - class_variance(F.normalize(support, dim=-1), labels, way)).clamp(min=1e-3)[:, None]
     cosines = (counts / (1 + (counts - 1) * within)).sqrt()
     return cosines.amax(-1, keepdim=True) / cosines
 
