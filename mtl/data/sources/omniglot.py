@@ -32,9 +32,7 @@ def load(config: Data, seed: int) -> Splits:
         for character in class_folders(alphabet)
     }
     vinyals = class_lists("omniglot_vinyals")
-    require_complete(
-        folder, vinyals, characters, "the copy is not complete"
-    )  # Lake's split would only shrink
+    require_complete(folder, vinyals, characters, "the copy is not complete")
     lists = vinyals if config.split == "vinyals" else _lake({n: p for n, (p, _) in characters.items()})
     size, grayscale = config.image_size or 28, config.grayscale is not False
     everything = config.split == "vinyals"
