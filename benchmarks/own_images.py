@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mtl.config import Runtime
 from mtl.data import ImageSet
-from mtl.data.prints import Prints
+from mtl.data.near_copies import Prints
 from mtl.evaluation.calibrate import some_of_each, temperatures
 from mtl.own_images.classifier import Fitted, fit
 from mtl.own_images.embedder import Embedder, embedder_of_run

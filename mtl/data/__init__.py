@@ -5,7 +5,7 @@ from importlib import import_module
 from mtl.config import Data
 from mtl.data.batch_schedule import BatchScheduleSampler
 from mtl.data.image_set import ImageSet, Splits, hold_out, require_episodes, require_group
-from mtl.data.imbalanced_sampler import ImbalancedSampler
+from mtl.data.index_orders import ImbalancedSampler
 
 __all__ = [
     "BatchScheduleSampler",
@@ -34,7 +34,7 @@ def load_splits(config: Data, seed: int) -> Splits:
     """The image set that a config names.
 
     Raises:
-        UserError: it cannot be had, or something in it cannot be read.
+        UserError: it is not available, or part of it cannot be read.
     """
     splits: Splits = import_module(f"mtl.data.sources.{_SOURCES[config.name]}").load(config, seed)
     return splits

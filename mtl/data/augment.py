@@ -1,6 +1,6 @@
-"""Images from uint8 to what the backbone takes, and random changes drawn for each image on its own.
+"""Images from uint8 to what the backbone takes, and random changes drawn separately for each image.
 
-Everything works on whole batches, with one random number an image: one draw for a batch would give all its
+Everything works on whole batches, with one random number per image: one draw per batch would give all its
 images the same crop.
 """
 
@@ -16,7 +16,7 @@ from mtl.config import Augment
 
 @dataclass(frozen=True)
 class Normalise:
-    """uint8 images to float32 with the training split's mean 0 and deviation 1 for each channel."""
+    """uint8 images to float32, so that each channel of the training split has mean 0 and deviation 1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -28,21 +28,21 @@ class Normalise:
         return (images - mean).div_(std)
 
 
-def augment(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
-    """Random changes of uint8 images (B, C, H, W), each image its own; the result is float in [0, 255].
+def augment(images: Tensor, cfg: Augment, generator: torch.Generator) -> Tensor:
+    """Random changes of uint8 images (B, C, H, W), drawn for each image; the result is float in [0, 255].
 
-    What leaves the frame is replaced by black for the crop and by the border's own pixels for the rest.
+    What leaves the frame is replaced by black for the crop and by the border's pixels for the rest.
     """
-    out = images  # uint8 as long as it may be: a quarter of the bytes to move
-    if how.rotate or how.translate or how.scale or how.shear:
-        out = _affine(out.float(), how, generator)
-    if how.crop:
-        out = _crop(out, how.crop, generator)
-    if how.flip:
+    out = images  # uint8 as long as possible: a quarter of the bytes to move
+    if cfg.rotate or cfg.translate or cfg.scale or cfg.shear:
+        out = _affine(out.float(), cfg, generator)
+    if cfg.crop:
+        out = _crop(out, cfg.crop, generator)
+    if cfg.flip:
         mirrored = torch.rand(len(out), generator=generator) < 0.5
         out = torch.where(mirrored.to(out.device)[:, None, None, None], out.flip(-1), out)
-    if how.brightness or how.contrast or how.saturation:
-        out = _colour(out.float(), how, generator)
+    if cfg.brightness or cfg.contrast or cfg.saturation:
+        out = _colour(out.float(), cfg, generator)
     return out.float()
 
 
@@ -51,12 +51,12 @@ def _uniform(count: int, width: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(count, generator=generator) * 2 - 1) * width
 
 
-def _affine(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+def _affine(images: Tensor, cfg: Augment, generator: torch.Generator) -> Tensor:
     b = len(images)
-    angle = _uniform(b, math.radians(how.rotate), generator)
-    shear = torch.tan(_uniform(b, math.radians(how.shear), generator))
-    zoom = 1 + _uniform(b, how.scale, generator)
-    shift = torch.stack([_uniform(b, 2 * how.translate, generator) for _ in range(2)], -1)
+    angle = _uniform(b, math.radians(cfg.rotate), generator)
+    shear = torch.tan(_uniform(b, math.radians(cfg.shear), generator))
+    zoom = 1 + _uniform(b, cfg.scale, generator)
+    shift = torch.stack([_uniform(b, 2 * cfg.translate, generator) for _ in range(2)], -1)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     turn = torch.stack(
         [torch.stack([cos, cos * shear - sin], -1), torch.stack([sin, sin * shear + cos], -1)], 1
@@ -88,12 +88,12 @@ def _crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return windows[torch.arange(b, device=images.device), :, top, left]
 
 
-def _colour(images: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+def _colour(images: Tensor, cfg: Augment, generator: torch.Generator) -> Tensor:
     factors = [
-        1 + _uniform(len(images), w, generator) for w in (how.brightness, how.contrast, how.saturation)
+        1 + _uniform(len(images), w, generator) for w in (cfg.brightness, cfg.contrast, cfg.saturation)
     ]
     brightness, contrast, saturation = (f.to(images.device).view(-1, 1, 1, 1) for f in factors)
-    # All three are linear in the image, its grey and its mean, so that one pass over the pixels does.
+    # All three are linear in the image, its grey and its mean, so one pass over the pixels is enough.
     grey = images.mean(1, keepdim=True)
     mean = grey.mean((2, 3), keepdim=True)
     stretch = brightness * contrast

@@ -1,4 +1,4 @@
-"""Decoded image sets are kept on disk once, and opened from there without being read in whole."""
+"""Decoded image sets are stored on disk once, and opened from there without being read as a whole."""
 
 import hashlib
 import logging
@@ -15,7 +15,6 @@ from mtl.runtime import tensor_files
 _FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes
 _log = logging.getLogger(__name__)
 
-
 Notes = dict[str, Any]  # numbers, texts and tensors, in lists and dicts
 
 
@@ -25,9 +24,9 @@ def cached(
     """The splits stored below `<root>/.cache`, or those that `build` makes, stored there for next time.
 
     `key` holds everything that the images depend on: options, and the fingerprint of the files. A damaged
-    file counts as none. Images are mapped, not read, and their mean and deviation are stored beside them:
-    opening is quick, and processes share the memory. Where nothing can be written, or `keep` is false, the
-    set is used as it was built.
+    file counts as missing. Images are mapped, not read, and their mean and deviation are stored with them:
+    opening is quick, and processes share the memory. If nothing can be written, or `keep` is false, the set
+    is used as it was built.
     """
     return cached_with_notes(root, name, key, lambda: (build(), {}), keep=keep)[0]
 
@@ -40,23 +39,24 @@ def cached_with_notes(
     holds: Callable[[Notes], bool] = lambda notes: True,
     keep: bool = True,
 ) -> tuple[Splits, Notes]:
-    """As `cached`, with what else the build found out; where that `holds` no more, the set is built anew."""
+    """As `cached`, with notes of the build; if these no longer hold, by `holds`, the set is built anew."""
     digest = hashlib.blake2b(repr((_FORMAT, *key)).encode(), digest_size=8).hexdigest()
     path = root / ".cache" / f"{name}-{digest}.pt"
-    found = _open(path, name)
-    if found is None or not holds(found[1]):
-        found = build()
-        if keep:
-            _store(path, *found)
-    return found
+    stored = _open(path, name)
+    if stored is not None and holds(stored[1]):
+        return stored
+    built = build()
+    if keep:
+        _store(path, *built)
+    return built
 
 
-def fingerprint(folders: Iterable[Path], relative_to: Path) -> str:
+def fingerprint_of_folders(folders: Iterable[Path], relative_to: Path) -> str:
     """Names, sizes and times of the images in class folders: a change gives another one, and a new decoding.
 
-    Every file is looked at, since a file that is overwritten leaves its folder's time as it was. Folders
-    count by their place below `relative_to`: a set that is moved, or named by another path, keeps its own.
-    One that cannot be read counts as empty; what lists it for decoding says so.
+    Every file is looked at, since overwriting a file does not change its folder's time. Folders count by
+    their place below `relative_to`: a set that is moved, or named by another path, keeps its own. One that
+    cannot be read counts as empty; whoever lists it for decoding reports it.
     """
     digest = hashlib.blake2b(digest_size=8)
     for name, folder in sorted((os.fspath(f.relative_to(relative_to)), f) for f in folders):
@@ -65,7 +65,7 @@ def fingerprint(folders: Iterable[Path], relative_to: Path) -> str:
 
 
 def fingerprint_of_files(files: Mapping[str, Path]) -> str:
-    """Names, sizes and times of single files, as `fingerprint` has those of folders."""
+    """Names, sizes and times of single files, as `fingerprint_of_folders`."""
     digest = hashlib.blake2b(digest_size=8)
     for name, file in sorted(files.items()):
         with suppress(OSError):
@@ -76,14 +76,14 @@ def fingerprint_of_files(files: Mapping[str, Path]) -> str:
 
 
 def _images(folder: Path) -> list[str]:
-    """One text for each file that `image_files` would list, sorted; strings alone, as sets have 100,000s."""
-    found = []
+    """One text for each file that `image_files` would list, sorted; only strings, as sets have 100,000s."""
+    texts = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if is_image_file(entry):
                 stat = entry.stat()
-                found.append(f"{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}")
-    return sorted(found)
+                texts.append(f"{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}")
+    return sorted(texts)
 
 
 def _open(path: Path, name: str) -> tuple[Splits, Notes] | None:
@@ -91,7 +91,8 @@ def _open(path: Path, name: str) -> tuple[Splits, Notes] | None:
         return None
     try:
         stored = tensor_files.read(path, mmap=True)
-        return _unpack(stored, name), stored["notes"]
+        train, val, test = (_unpacked(stored[part]) for part in ("train", "val", "test"))
+        return Splits(train, val, test, name), stored["notes"]
     except Exception as error:  # whatever a damaged file provokes, the set can be decoded again
         why = error if isinstance(error, tensor_files.Damaged) else type(error).__name__
         _log.warning("%s is damaged (%s) and is made anew", path, why)
@@ -103,12 +104,14 @@ def _store(path: Path, splits: Splits, notes: Notes) -> None:
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensor_files.write(path, {**{part: _pack(images) for part, images in parts.items()}, "notes": notes})
+        tensor_files.write(
+            path, {**{part: _packed(images) for part, images in parts.items()}, "notes": notes}
+        )
     except (OSError, RuntimeError) as error:  # torch reports a full disk as either
         _log.warning("%s cannot be written (%s): the set will be decoded again next time", path, error)
 
 
-def _pack(images: ImageSet) -> dict[str, Any]:
+def _packed(images: ImageSet) -> dict[str, Any]:
     return {
         "images": images.images.contiguous(),
         "labels": images.labels,
@@ -119,19 +122,16 @@ def _pack(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _unpack(packed: dict[str, dict[str, Any]], name: str) -> Splits:
-    def unpacked(part: dict[str, Any]) -> ImageSet:
-        images = ImageSet(
-            images=part["images"],
-            labels=part["labels"],
-            class_names=_parted(part["class_names"]),
-            groups=None if part["groups"] is None else _parted(part["groups"]),
-            files=_parted(part["files"]),
-        )
-        images.recall_mean_std(part["mean_std"])
-        return images
-
-    return Splits(unpacked(packed["train"]), unpacked(packed["val"]), unpacked(packed["test"]), name)
+def _unpacked(part: dict[str, Any]) -> ImageSet:
+    images = ImageSet(
+        images=part["images"],
+        labels=part["labels"],
+        class_names=_parted(part["class_names"]),
+        groups=None if part["groups"] is None else _parted(part["groups"]),
+        files=_parted(part["files"]),
+    )
+    images.recall_mean_std(part["mean_std"])
+    return images
 
 
 def _joined(names: Sequence[str]) -> str:

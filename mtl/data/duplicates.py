@@ -1,15 +1,15 @@
-"""Pictures that are in a set twice, to the pixel or nearly so.
+"""The same picture twice in an image set, to the pixel or nearly so.
 
-Two images are near where their grey details agree: the picture saved again, at another size or quality,
-brighter, or cut by a hundredth. An image is averaged to 16 × 16 cells. What a cell differs by from the
-mean of the 3 × 3 around it is its detail d; the root of |d| with the sign of d keeps a frame or a horizon
-from outweighing the rest. Near are images where these have a correlation of `ALIKE`, if neither of two
-things tells them apart. No cell may differ by more than `LOCAL`, with the grey of each image brought to
-mean 0 and deviation 1: a fixed camera shows two things before one background. And the colours of 4 × 4
-cells may not differ by more than `COLOUR` in the mean.
+Two images are near duplicates if their grey details agree: the picture saved again, at another size or
+quality, brighter, or cropped by a hundredth. An image is averaged to 16 × 16 cells. The difference of a cell
+from the mean of the 3 × 3 around it is its detail d; the root of |d| with the sign of d keeps a frame or a
+horizon from outweighing the rest. Near are images whose details correlate by at least `ALIKE`, unless one of
+two things separates them: no cell may differ by more than `LOCAL`, with the grey of each image brought to
+mean 0 and deviation 1 (a fixed camera shows two things before one background), and the colours of 4 × 4 cells
+may not differ by more than `COLOUR` on average.
 
-An image with detail in few cells, as a handwritten letter, has nothing to be told by: of those only exact
-copies are found. Mirror images are not looked for.
+An image with detail in few cells, such as a handwritten letter, has nothing to be recognised by: of those
+only exact copies are found. Mirror images are not searched for.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from mtl.data.image_set import ImageSet
 
 #: Chosen by looking at pairs of CIFAR-100, whose near duplicates Barz and Denzler collected ("Do we train
 #: on test data?", 2020): between classes those from 0.94 on are one picture, those up to 0.90 share a
-#: frame or a horizon, and there are none between. Of Omniglot's 32,460 drawings none is near another.
+#: frame or a horizon, and there are none in between. Of Omniglot's 32,460 drawings none is near another.
 ALIKE = 0.92  # correlation
 DETAIL = 80  # cells of 256 that the detail is spread over, (Σ|d|)² / Σd²
 LOCAL = 0.6  # standard deviations
@@ -38,7 +38,7 @@ Place = Literal["splits", "classes", "class"]
 PLACES: tuple[Place, ...] = ("splits", "classes", "class")
 
 _CELLS, _COLOUR_CELLS = 16, 4  # a side
-_NOTED = 10  # pairs of a kind and place that are kept by name
+_LISTED = 10  # pairs of a kind and place that are listed
 _BLOCK = 1024  # images whose signatures are multiplied at once
 _AT_ONCE = 65_536  # pairs whose cells are compared at once
 _SLOW = 2.0  # seconds after which progress is shown
@@ -48,14 +48,14 @@ _SLOW = 2.0  # seconds after which progress is shown
 class Signatures:
     """What M images are compared by."""
 
-    detail: Tensor  # (M, 256) float32 of length 1; 0 where there is too little to tell an image by
+    detail: Tensor  # (M, 256) float32 of length 1; 0 if there is too little to recognise an image by
     grey: Tensor  # (M, 256) float32 of mean 0 and deviation 1
     colour: Tensor  # (M, 32) float32
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images, by their places in the list of all."""
+    """Two images, by their indices in the list of all."""
 
     one: int
     other: int
@@ -65,9 +65,9 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """What was found among M images."""
+    """The duplicates among M images."""
 
-    first: Tensor  # (M,) int64: the first image with the very same pixels, itself where there is none before
+    first: Tensor  # (M,) int64: the first image with the same pixels; itself if there is none before
     crossing: Tensor  # (M,) bool: an image of another class shows the same
     signatures: Signatures
     counts: dict[Place, tuple[int, int]]  # pairs by where they are: (exact, near)
@@ -75,35 +75,35 @@ class Copies:
 
 
 def find_copies(parts: Sequence[ImageSet], near: bool = True) -> Copies:
-    """The same pictures among the images of all splits, which count as one list; without `near`, equal ones.
+    """The same pictures among the images of all splits, as one list; without `near`, only exact copies.
 
-    Of n images with the same pixels n - 1 pairs are made, each with the first. The time grows with the
-    square of the number of images, by 4 ns for a pair, and by 3 µs for a near one; memory beyond the
-    signatures, 2.2 kB an image, does not grow with it.
+    n images with the same pixels make n - 1 pairs, each with the first. The time grows with the square of the
+    number of images, by 4 ns for a pair, and by 3 µs for a near one; memory beyond the signatures, 2.2 kB an
+    image, does not grow with it.
     """
     classes, splits = _places(parts)
     first = exact_copies([part.images for part in parts])
-    found = [signatures(part.images if near else part.images[:0]) for part in parts]
-    joined = Signatures(*(torch.cat([getattr(s, f.name) for s in found]) for f in fields(Signatures)))
-    noted = _Noted(classes, splits)
+    by_part = [signatures(part.images if near else part.images[:0]) for part in parts]
+    joined = Signatures(*(torch.cat([getattr(s, f.name) for s in by_part]) for f in fields(Signatures)))
+    pairs = _Pairs(classes, splits)
     copies = (first != torch.arange(len(first))).nonzero().flatten()
-    noted.add(first[copies], copies, True)
+    pairs.add(first[copies], copies, True)
     mixed = torch.zeros(len(first), dtype=torch.bool)  # images with exact copies in other classes
     mixed[first[copies][classes[first[copies]] != classes[copies]]] = True
     crossing = mixed.clone()
     for earlier, later in near_pairs(joined, _firsts(first)) if near else ():
-        noted.add(earlier, later, False)
+        pairs.add(earlier, later, False)
         shared = (classes[earlier] != classes[later]) | mixed[earlier] | mixed[later]
         crossing[earlier[shared]] = True
         crossing[later[shared]] = True
-    return Copies(first, crossing[first], joined, noted.counts(), noted.pairs())
+    return Copies(first, crossing[first], joined, pairs.counts(), pairs.listed())
 
 
 def surplus(copies: Copies) -> Tensor:
     """(M,) bool: images to leave out, so that no two of those that stay show the same.
 
-    An image that another class shows too: one of the two labels is wrong, and nobody knows which. Of a
-    class's images that show the same, all but the first.
+    These are images that another class shows too: one of the two labels is wrong, and it is not known which.
+    And of a class's images that show the same, all but the first.
     """
     out = copies.crossing | (copies.first != torch.arange(len(copies.first)))
     for earlier, later in near_pairs(copies.signatures, _firsts(copies.first)):
@@ -114,7 +114,7 @@ def surplus(copies: Copies) -> Tensor:
 
 
 def exact_copies(images: Sequence[Tensor]) -> Tensor:
-    """(M,) int64: for each image the first one with the same pixels, itself where there is none before."""
+    """(M,) int64: for each image the first one with the same pixels; itself if there is none before."""
     seen: dict[bytes, int] = {}
     first: list[int] = []
     for image in (image for part in images for image in part):
@@ -128,7 +128,7 @@ def signatures(images: Tensor) -> Signatures:
     details, greys, colours = [], [], []
     for batch in torch.split(images, _BLOCK):
         cells = F.interpolate(batch.float(), (_CELLS, _CELLS), mode="bilinear", antialias=True)
-        grey = cells if cells.shape[1] == 1 else _grey(cells)
+        grey = luma(cells)
         around = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), 3, 1)
         d = (grey - around).flatten(1)
         spread = d.abs().sum(1) ** 2 / d.square().sum(1).clamp_min(1e-12)
@@ -143,49 +143,49 @@ def signatures(images: Tensor) -> Signatures:
     return Signatures(torch.cat(details), torch.cat(greys), torch.cat(colours))
 
 
-def near_pairs(found: Signatures, among: Tensor, block: int = _BLOCK) -> Iterator[tuple[Tensor, Tensor]]:
+def near_pairs(images: Signatures, among: Tensor, block: int = _BLOCK) -> Iterator[tuple[Tensor, Tensor]]:
     """All pairs of near images, some at a time: (earlier, later) images, each (P,) int64.
 
     Every pair with an image comes before any pair in which that image is the earlier one.
 
     Args:
-        found: of M images.
+        images: M of them.
         among: (N,) int64 ascending: which of them are compared.
         block: images that are compared at once; changes nothing but time and memory.
     """
-    among = among[found.detail[among].any(1)]
-    detail = found.detail[among]
+    among = among[images.detail[among].any(1)]
+    detail = images.detail[among]
     starts = range(0, len(among), block)
     quiet = not sys.stderr.isatty()
     for start in tqdm(starts, desc="looking for duplicates", delay=_SLOW, disable=quiet):
         for before in range(0, start + 1, block):
-            alike = detail[start : start + block] @ detail[before : before + block].T >= ALIKE
+            similar = detail[start : start + block] @ detail[before : before + block].T >= ALIKE
             if before == start:
-                alike = alike.tril(-1)
-            if not alike.any():
+                similar = similar.tril(-1)
+            if not similar.any():
                 continue
-            later, earlier = alike.nonzero(as_tuple=True)
+            later, earlier = similar.nonzero(as_tuple=True)
             later, earlier = among[later + start], among[earlier + before]
-            near = _not_told_apart(found, earlier, later)
+            near = _locally_similar(images, earlier, later)
             yield earlier[near], later[near]
 
 
-def _not_told_apart(found: Signatures, one: Tensor, other: Tensor) -> Tensor:
-    """(P,) bool: pairs whose greys and colours differ by no more than is allowed."""
-    alike = [torch.empty(0, dtype=torch.bool)]
+def _locally_similar(images: Signatures, one: Tensor, other: Tensor) -> Tensor:
+    """(P,) bool: pairs whose greys and colours differ by no more than `LOCAL` and `COLOUR`."""
+    similar = [torch.empty(0, dtype=torch.bool)]
     for a, b in zip(torch.split(one, _AT_ONCE), torch.split(other, _AT_ONCE), strict=True):
-        local = (found.grey[a] - found.grey[b]).abs().amax(1) <= LOCAL
-        alike.append(local & ((found.colour[a] - found.colour[b]).abs().mean(1) <= COLOUR))
-    return torch.cat(alike)
+        local = (images.grey[a] - images.grey[b]).abs().amax(1) <= LOCAL
+        similar.append(local & ((images.colour[a] - images.colour[b]).abs().mean(1) <= COLOUR))
+    return torch.cat(similar)
 
 
-class _Noted:
-    """Pairs as they are found: counted, and the first of them kept."""
+class _Pairs:
+    """Pairs as they are found: counted, and the first of them listed."""
 
     def __init__(self, classes: Tensor, splits: Tensor) -> None:
         self._classes, self._splits = classes, splits
         self._counts = {(place, exact): 0 for place in PLACES for exact in (True, False)}
-        self._kept: list[Pair] = []
+        self._listed: list[Pair] = []
 
     def add(self, one: Tensor, other: Tensor, exact: bool) -> None:
         apart = self._splits[one] != self._splits[other]
@@ -194,18 +194,18 @@ class _Noted:
             rows = where.nonzero().flatten()
             before = self._counts[place, exact]
             self._counts[place, exact] += len(rows)
-            for row in rows[: max(0, _NOTED - before)].tolist():
-                self._kept.append(Pair(int(one[row]), int(other[row]), exact, place))
+            for row in rows[: max(0, _LISTED - before)].tolist():
+                self._listed.append(Pair(int(one[row]), int(other[row]), exact, place))
 
     def counts(self) -> dict[Place, tuple[int, int]]:
         return {place: (self._counts[place, True], self._counts[place, False]) for place in PLACES}
 
-    def pairs(self) -> tuple[Pair, ...]:
-        return tuple(sorted(self._kept, key=lambda p: (PLACES.index(p.place), not p.exact, p.one, p.other)))
+    def listed(self) -> tuple[Pair, ...]:
+        return tuple(sorted(self._listed, key=lambda p: (PLACES.index(p.place), not p.exact, p.one, p.other)))
 
 
 def _places(parts: Sequence[ImageSet]) -> tuple[Tensor, Tensor]:
-    """(M,) class and (M,) split of each image, counted through all splits."""
+    """(M,) class and (M,) split of each image; classes are numbered through all splits."""
     classes, splits, before = [], [], 0
     for split, part in enumerate(parts):
         classes.append(part.labels + before)
@@ -215,10 +215,12 @@ def _places(parts: Sequence[ImageSet]) -> tuple[Tensor, Tensor]:
 
 
 def _firsts(first: Tensor) -> Tensor:
-    """(N,) int64: the images of which there is no copy before."""
+    """(N,) int64: the images without a copy before them."""
     return (first == torch.arange(len(first))).nonzero().flatten()
 
 
-def _grey(images: Tensor) -> Tensor:
-    """(B, 1, H, W): luma of ITU-R BT.601, as Pillow's grey."""
+def luma(images: Tensor) -> Tensor:
+    """(B, 1, H, W) float32 from (B, 1 or 3, H, W): luma of ITU-R BT.601, as Pillow's grey."""
+    if images.shape[1] == 1:
+        return images.float()
     return (images * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -1,5 +1,6 @@
-"""Images in memory with their classes, and their split by classes."""
+"""Images in memory with their classes, their split by classes, and the checks that episodes can be drawn."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,9 @@ from torch import Tensor
 from mtl.data.image_groups import group_ids, most_queries, whole_groups
 from mtl.errors import UserError
 from mtl.runtime.seeds import generator
+
+_NAMED = 5  # groups that a message lists
+_SAMPLED = 1024  # images: reading millions of them would take as long as minutes of training
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +27,10 @@ class ImageSet:
     images: Tensor  # (M, channels, size, size) uint8
     labels: Tensor  # (M,) int64, an index into class_names
     class_names: tuple[str, ...]  # (C,) sorted
-    groups: tuple[str, ...] | None = None  # (C,) superclass, alphabet or script; None where there are none
-    files: tuple[str, ...] = ()  # (M,) where each image comes from, or none: failures are traced by it
-    domains: tuple[str, ...] | None = None  # (C,) the image set of each class, where several are one
-    image_groups: tuple[
-        str, ...
-    ] = ()  # (M,) `data.group_by`: which images of a class belong together; "": one
-    #   that is alone; or none at all
+    groups: tuple[str, ...] | None = None  # (C,) superclass, alphabet or script, if the set has any
+    files: tuple[str, ...] = ()  # (M,) where each image comes from, or empty: traces failures to a file
+    domains: tuple[str, ...] | None = None  # (C,) the image set of each class, if several are joined
+    image_groups: tuple[str, ...] = ()  # (M,) group of each image (`data.group_by`), "" if alone; or empty
     _mean_std: tuple[list[float], list[float]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,23 +75,23 @@ class ImageSet:
     def mean_std(self, among: Tensor | None = None) -> tuple[list[float], list[float]]:
         """Mean and deviation of each channel over all pixels, with pixels scaled to [0, 1].
 
-        Exact whatever the size of the set: both follow from how often each of the 256 values occurs. Those of
-        all images are counted once; a set out of the cache has them from there.
+        Exact for any size of the set: both follow from how often each of the 256 values occurs. Those of all
+        images are computed once; a set from the cache has them from there.
 
         Args:
-            among: (n,) int64: the images that count, where not all do.
+            among: (n,) int64: only these images count, if given.
         """
         if among is not None and len(among) < len(self):
-            return self._counted(among)
-        known = self._mean_std or self._counted(torch.arange(len(self)))
+            return self._computed_mean_std(among)
+        known = self._mean_std or self._computed_mean_std(torch.arange(len(self)))
         self.recall_mean_std(known)
         return known
 
     def recall_mean_std(self, known: tuple[list[float], list[float]]) -> None:
-        """Takes over what `mean_std` found for these very images before."""
-        object.__setattr__(self, "_mean_std", known)  # no part of the set: `replace` leaves it behind
+        """Takes over what `mean_std` computed for these very images before."""
+        object.__setattr__(self, "_mean_std", known)  # not part of the set: `replace` leaves it behind
 
-    def _counted(self, rows: Tensor) -> tuple[list[float], list[float]]:
+    def _computed_mean_std(self, rows: Tensor) -> tuple[list[float], list[float]]:
         values = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in self.images.unbind(1):
@@ -104,7 +105,7 @@ class ImageSet:
         return means, deviations
 
     def select(self, classes: Sequence[int]) -> "ImageSet":
-        """The images of these classes alone, relabelled in sorted order; images keep their order."""
+        """Only the images of these classes, relabelled in sorted order; images keep their order."""
         chosen = sorted(set(classes), key=lambda c: self.class_names[c])
         relabel = torch.full((self.num_classes,), -1, dtype=torch.int64)
         relabel[chosen] = torch.arange(len(chosen))
@@ -121,23 +122,23 @@ class ImageSet:
         )
 
     def group_ids(self) -> Tensor | None:
-        """(M,) int64: the group of each image, numbered through all classes; None where there are none."""
+        """(M,) int64: the group of each image, numbered through all classes; None if there are no groups."""
         return group_ids(self.labels, self.image_groups) if self.image_groups else None
 
     def domain_ids(self) -> Tensor:
-        """(C,) int64: which image set each class is from, sets counted by name; all 0 where there is one."""
+        """(C,) int64: which image set each class is from, sets numbered by name; all 0 for a single set."""
         if self.domains is None:
             return torch.zeros(self.num_classes, dtype=torch.int64)
         names = sorted(set(self.domains))
         return torch.tensor([names.index(domain) for domain in self.domains], dtype=torch.int64)
 
     def by_domain(self) -> "dict[str, ImageSet]":
-        """Each of several image sets by itself, by its name; empty where there is one."""
-        domains, found = self.domains or (), {}
-        for name in sorted(set(domains)):
-            alone = self.select([c for c, domain in enumerate(domains) if domain == name])
-            found[name] = replace(alone, domains=None)
-        return found
+        """Each of several joined image sets by its name; empty for a single set."""
+        domains = self.domains or ()
+        return {
+            name: replace(self.select([c for c, d in enumerate(domains) if d == name]), domains=None)
+            for name in sorted(set(domains))
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,24 +153,42 @@ class Splits:
     val: ImageSet
     test: ImageSet
     name: str
-    levels: int | None = None  # the grey value that is white, where files have more than 8 bits
+    levels: int | None = None  # the grey value that is white, for files of more than 8 bits
 
     def __post_init__(self) -> None:
         parts = (self.train, self.val, self.test)
-        names = [name for part in parts for name in part.class_names]
-        twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+        names = Counter(name for part in parts for name in part.class_names)
+        twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise ValueError(f"class {min(twice)} is in two splits")
         if len({part.images.shape[1:] for part in parts}) > 1:
             raise ValueError("the images of all splits must have one shape")
 
 
-def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Keeps a share of every class's images apart: indices of the (kept, probe) images, both sorted.
+def fingerprint(images: ImageSet) -> str:
+    """16 hex digits; the same for the same classes, labels, groups, shape and pixels, wherever the files are.
 
-    A class gives `round(fraction · images)` of its images, at least one where `fraction` is above 0, and
-    always keeps one itself. Which they are depends on the seed and the class's name alone. Where images are
-    in groups, these are held out as a whole, so that the number comes near to that.
+    So that an image's number in the ledger or a checkpoint is never read as another image. Of more than 1,024
+    images the pixels of about as many, evenly spread, are read. An image more or less changes the labels;
+    another size, split or rendering changes all pixels; but of many images a few that were changed or
+    exchanged within their class may go unnoticed.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(repr((tuple(images.images.shape), images.class_names)).encode("utf-8", "surrogatepass"))
+    digest.update(images.labels.numpy().tobytes())
+    if images.image_groups:  # episodes differ with them
+        digest.update(repr(images.image_groups).encode("utf-8", "surrogatepass"))
+    for i in range(0, len(images), max(1, -(-len(images) // _SAMPLED))):
+        digest.update(images.images[i].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Sets a share of every class's images apart: indices of the (remaining, held out) images, both sorted.
+
+    A class gives `round(fraction · images)` of its images, at least one if `fraction` is above 0, and always
+    keeps one. Which they are depends only on the seed and the class's name. If images are in groups, whole
+    groups are held out, so that the number comes near to that.
     """
     mask = torch.zeros(len(images), dtype=torch.bool)
     groups = images.group_ids()
@@ -184,13 +203,10 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tens
     return (~mask).nonzero().flatten(), mask.nonzero().flatten()
 
 
-_NAMED = 5  # groups of a sentence
-
-
 def require_episodes(
     images: ImageSet, split: str, way: int, shot: int, queries: int, among: Tensor | None = None
 ) -> None:
-    """Checks that N classes with K + Q images each can be drawn; `among` counts these images alone.
+    """Checks that N classes with K + Q images each can be drawn, among these images if given.
 
     Raises:
         UserError: too few classes, or a class with too few images or groups of images, by name.
@@ -200,60 +216,55 @@ def require_episodes(
             f"the {split} split has {images.num_classes} classes, fewer than the {way} ways of an episode; "
             "lower meta.way or evaluate.settings, or give the split more classes"
         )
-    labels = images.labels if among is None else images.labels[among]
-    counts = torch.bincount(labels, minlength=images.num_classes)
+    rows = torch.arange(len(images)) if among is None else among
+    usable = "" if len(rows) == len(images) else " that episodes may use"
+    counts = torch.bincount(images.labels[rows], minlength=images.num_classes)
     scarce = (counts < shot + queries).nonzero().flatten().tolist()
     if scarce:
-        held = "" if among is None or len(among) == len(images.labels) else " that episodes may use"
-        more = f" (and {len(scarce) - 1} more classes are too small)" if len(scarce) > 1 else ""
         raise UserError(
-            f"class {images.class_names[scarce[0]]} of the {split} split has {int(counts[scarce[0]])} "
-            f"images{held}, fewer than shot + queries = {shot} + {queries}{more}"
+            f"class {images.class_names[scarce[0]]} of the {split} split has {int(counts[scarce[0]])} images"
+            f"{usable}, fewer than shot + queries = {shot} + {queries}{_further(scarce)}"
         )
-    if (groups := images.group_ids()) is not None:
-        _require_groups(images, groups, split, shot, queries, among)
-
-
-def _require_groups(
-    images: ImageSet, groups: Tensor, split: str, shot: int, queries: int, among: Tensor | None
-) -> None:
-    """Checks that the groups of each class can be divided between support set and queries."""
-    rows = torch.arange(len(images)) if among is None else among
-    sizes: dict[int, Counter[int]] = {c: Counter() for c in range(images.num_classes)}
-    names: dict[int, str] = {}
-    for row, label, group in zip(
-        rows.tolist(), images.labels[rows].tolist(), groups[rows].tolist(), strict=True
-    ):
+    groups = images.group_ids()
+    if groups is None:
+        return
+    sizes: list[Counter[int]] = [Counter() for _ in images.class_names]
+    for label, group in zip(images.labels[rows].tolist(), groups[rows].tolist(), strict=True):
         sizes[label][group] += 1
-        names[group] = images.image_groups[row] or "one by itself"
-    wrong = [c for c, found in sizes.items() if most_queries(found.values(), shot) < queries]
+    wrong = [c for c, of_class in enumerate(sizes) if most_queries(of_class.values(), shot) < queries]
     if not wrong:
         return
-    found = sizes[wrong[0]]
-    largest = [f"{names[group]} {count}" for group, count in found.most_common(_NAMED)]
-    rest = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    held = "" if len(rows) == len(images) else " that episodes may use"
-    most = most_queries(found.values(), shot)
-    further = f" ({len(wrong) - 1} more classes have the same fault)" if len(wrong) > 1 else ""
-    count = "1 group" if len(found) == 1 else f"{len(found)} groups"
+    of_class = sizes[wrong[0]]
+    names = {group: images.image_groups[row] for row, group in enumerate(groups.tolist())}
+    largest = [f"{names[g] or 'one by itself'} {count}" for g, count in of_class.most_common(_NAMED)]
+    rest = f" and {len(of_class) - _NAMED} more" if len(of_class) > _NAMED else ""
+    count = "1 group" if len(of_class) == 1 else f"{len(of_class)} groups"
+    most = most_queries(of_class.values(), shot)
     raise UserError(
-        f"class {images.class_names[wrong[0]]} of the {split} split has {found.total()} images{held} in "
+        f"class {images.class_names[wrong[0]]} of the {split} split has {of_class.total()} images{usable} in "
         f"{count} of data.group_by ({', '.join(largest)}{rest}); support set and queries come from different "
-        f"groups, which leaves {most} queries at most beside {shot} for support, not {queries}{further}; "
-        "add pictures of other groups, ask for fewer, leave the class out, or leave data.group_by out"
+        f"groups, which leaves {most} queries at most beside {shot} for support, not {queries}"
+        f"{_further(wrong)}; add pictures of other groups, lower shot or queries, leave the class out, or "
+        "leave data.group_by out"
     )
 
 
+def _further(classes: Sequence[int]) -> str:
+    if len(classes) == 1:
+        return ""
+    return f" (and {len(classes) - 1} more {'classes are' if len(classes) > 2 else 'class is'} too small)"
+
+
 def require_group(images: ImageSet, split: str, way: int, key: str) -> None:
-    """Checks that N classes of one group can be drawn, as the config's `key` asks.
+    """Checks that N classes of one group can be drawn, which the config's `key` needs.
 
     Raises:
-        UserError: the classes are in no groups, or all groups are too small.
+        UserError: the classes have no groups, or all groups are too small.
     """
     if images.groups is None:
         raise UserError(
-            f"{key}: the classes of this image set are in no groups; Omniglot (alphabets), "
-            "glyphs (scripts), CIFAR-FS and FC100 (superclasses) have some"
+            f"{key}: the classes of this image set are in no groups; Omniglot (alphabets), glyphs (scripts), "
+            "CIFAR-FS and FC100 (superclasses) have some"
         )
     name, most = Counter(images.groups).most_common(1)[0]
     if most < way:

@@ -1,4 +1,4 @@
-"""The order in which the items of one set come, pass after pass, and where in it a sampler stands.
+"""The order of a set's items, pass after pass: shuffled, or balanced by class; and samplers that resume.
 
 A pass is a pure function of the seed and its number, so that resuming takes two numbers and no past draws.
 """
@@ -8,16 +8,17 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 
 from mtl.data.class_imbalance import effective_number, inverse_frequency
-from mtl.data.dataset_labels import Labels, as_labels
+from mtl.data.dataset_labels import Labels, as_labels, whole_number
 from mtl.runtime.seeds import generator
 
 Weighting = Literal["inverse", "effective"]
 
 
 class Order(Protocol):
-    """Items 0..size-1 of a set, so many a pass; any pass may be asked for at any time."""
+    """Items 0..size-1 of a set in passes of equal length; any pass can be computed at any time."""
 
     size: int
 
@@ -31,18 +32,11 @@ class Order(Protocol):
 
 
 class ShuffledOrder:
-    """Every item once a pass, shuffled anew each time.
+    """Every one of `count` items once a pass, shuffled anew each time.
 
-    Ranks share a pass out: none has an item of another's, and all have as many. What cannot be shared out
-    evenly is left over, other items in each pass.
-
-    Args:
-        count: items of the set.
-        seed: the same on all ranks.
-        rank, world: which of how many ranks this is.
-
-    Raises:
-        ValueError: no such rank, or fewer items than ranks.
+    This is rank `rank` of `world`, all with the same seed. They divide a pass: no two have an item in common,
+    and all have equally many. The remainder is left out, other items in each pass. ValueError if there are
+    fewer items than ranks.
     """
 
     def __init__(self, count: int, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -53,7 +47,6 @@ class ShuffledOrder:
         return self._length
 
     def items(self, number: int) -> Tensor:
-        """(n,) int64: the items of pass `number`."""
         order = torch.randperm(self.size, generator=generator(self.seed, "order", number))
         return order[self.rank :: self.world][: self._length]
 
@@ -62,22 +55,20 @@ class BalancedOrder:
     """Items with replacement: a class by its images and their weight, then an image of it uniformly.
 
     An image weighs 1/n where its class has n ("inverse"), which makes all classes equally likely, or
-    (1 − β)/(1 − βⁿ) ("effective"), which lies between that (β → 1) and no weights at all (β = 0).
+    (1 − β)/(1 − βⁿ) ("effective"), between that (β → 1) and equal weights (β = 0).
 
-    Ranks share out the images of each class in every pass anew, so that no two draw the same image in a pass.
-    A class with fewer images than there are ranks is shared by all: some rank would never see it otherwise.
+    Ranks divide the images of each class anew in every pass, so that no two draw the same image in a pass.
+    A class with fewer images than ranks is shared by all: some rank would never see it otherwise.
 
     Args:
-        labels: (M,) class of each item, any integers; or the data set, where it keeps them (`labels_of`).
-        weighting, beta: the weight of an image; β goes with "effective" alone.
+        labels: (M,) class of each item, any integers; or a data set that stores them (`labels_of`).
+        weighting, beta: the weight of an image; β in [0, 1) belongs to "effective".
         seed: the same on all ranks.
         count: items of a pass, all ranks together; M unless given.
-        rank, world: which of how many ranks this is.
+        rank, world: this rank, and the number of ranks.
 
     Raises:
-        TypeError: labels that are neither a row nor a data set.
-        ValueError: labels that are not integers, no such weighting, β outside [0, 1), no such rank, or fewer
-            items than ranks.
+        TypeError, ValueError: labels that are not integers, or arguments outside these ranges.
     """
 
     def __init__(
@@ -109,7 +100,6 @@ class BalancedOrder:
         return self._length
 
     def items(self, number: int) -> Tensor:
-        """(n,) int64: the items of pass `number`."""
         random = generator(self.seed, "balanced", number, self.rank)
         # float64 and a search: torch.multinomial refuses more than 2^24 items, and float32 would miss some
         by_class, by_image = torch.rand(2, self._length, dtype=torch.float64, generator=random)
@@ -125,15 +115,29 @@ class BalancedOrder:
         return self._members[shuffled[_sorted_rows(self._class_of[shuffled])]]
 
 
+def _sorted_rows(classes: Tensor) -> Tensor:
+    """`classes.argsort(stable=True)`, for integers several times faster."""
+    return torch.from_numpy(classes.numpy().argsort(kind="stable"))
+
+
+def _share(count: int, rank: int, world: int) -> int:
+    """How many of `count` items a pass each rank has."""
+    if not 0 <= rank < world:
+        raise ValueError(f"rank = {rank} must be at least 0 and below world = {world}")
+    if count < world:
+        raise ValueError(f"{count} items a pass are too few for world = {world} ranks")
+    return count // world
+
+
 class Passes:
-    """The passes of an order one after the other, without end. The pass read last is kept."""
+    """The passes of an order one after the other, without end. The pass read last is cached."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self._pass, self._number = torch.empty(0, dtype=torch.int64), -1
 
     def take(self, start: int, count: int) -> Tensor:
-        """(count,) int64: the items from place `start` on, over the ends of passes where need be."""
+        """(count,) int64: the items from position `start` on, across passes if necessary."""
         parts = [self._pass[:0]]
         while count > 0:
             number, at = divmod(start, len(self.order))
@@ -144,52 +148,110 @@ class Passes:
         return torch.cat(parts)
 
 
-class Bookmark:
-    """Where a sampler stands: in which pass, and how much of it has been taken.
+class Resumable:
+    """The position of a sampler: its epoch, and how many items (or batches) of it were given out.
+
+    Each iteration over the sampler is the next epoch, also after one that was broken off.
 
     Args:
-        length: of every pass.
+        length: of every epoch.
     """
 
     def __init__(self, length: int) -> None:
-        self.length = length
+        self._length = length
         self._at = self._next = (0, 0)
 
+    def __len__(self) -> int:
+        return self._length
+
     def walk(self) -> Iterator[tuple[int, int]]:
-        """(pass, place) of what is left of the next pass; one that is broken off counts as well."""
-        number, first = self._next
-        self._at, self._next = self._next, (number + 1, 0)
-        for place in range(first, self.length):
-            self._at = (number, place + 1)
-            yield number, place
+        """(epoch, place) of what is left of the next epoch."""
+        epoch, first = self._next
+        self._at, self._next = self._next, (epoch + 1, 0)
+        for place in range(first, self._length):
+            self._at = (epoch, place + 1)
+            yield epoch, place
 
     def set_epoch(self, epoch: int) -> None:
-        """The next pass is number `epoch`, from its start; or from where a state just loaded stands in it."""
+        """The next iteration is epoch number `epoch`.
+
+        Right after `load_state_dict`, the epoch of that state continues from the saved position.
+        """
         self._at = self._next = self._next if epoch == self._next[0] else self._checked(epoch, 0)
 
     def state_dict(self, taken: int | None = None) -> dict[str, int]:
-        """`taken`: how much of this pass, from its start, was used; all that was given out unless given."""
-        number, place = self._checked(self._at[0], self._at[1] if taken is None else taken)
-        return {"epoch": number, "taken": place}
+        """{"epoch", "taken"}: the epoch, and how much of it was given out.
+
+        The workers of a DataLoader draw ahead of the training loop. `taken` says how much of the epoch the
+        loop has used, counted from the epoch's start.
+        """
+        epoch, place = self._checked(self._at[0], self._at[1] if taken is None else taken)
+        return {"epoch": epoch, "taken": place}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next iteration is the rest of the epoch of this state."""
         self._at = self._next = self._checked(int(state["epoch"]), int(state["taken"]))
 
-    def _checked(self, number: int, taken: int) -> tuple[int, int]:
-        if number < 0 or not 0 <= taken <= self.length:
-            raise ValueError(f"epoch = {number}, taken = {taken}: an epoch has 0 to {self.length} to take")
-        return (number + 1, 0) if taken == self.length else (number, taken)
+    def _checked(self, epoch: int, taken: int) -> tuple[int, int]:
+        if epoch < 0 or not 0 <= taken <= self._length:
+            raise ValueError(
+                f"epoch = {epoch}, taken = {taken}: epoch must be at least 0, taken 0 to {self._length}"
+            )
+        return (epoch + 1, 0) if taken == self._length else (epoch, taken)
 
 
-def _sorted_rows(classes: Tensor) -> Tensor:
-    """`classes.argsort(stable=True)`, for integers several times faster."""
-    return torch.from_numpy(classes.numpy().argsort(kind="stable"))
+class ImbalancedSampler(Resumable, Sampler[int]):
+    """Items drawn with replacement, each by the weight of its class, for the `sampler` of any DataLoader.
+
+        loader = DataLoader(images, batch_size=64, sampler=ImbalancedSampler(images))
+
+    "inverse" makes all classes that have items equally likely, "effective" weighs by the effective number of
+    images (Cui et al., CVPR 2019), which balances less the smaller β is; see BalancedOrder, also for ranks.
+    An epoch depends only on (labels, arguments, its number).
+
+    Arguments are those of BalancedOrder; `seed` may be a generator, whose initial seed counts.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        weighting: Weighting = "inverse",
+        beta: float = 0.9999,
+        count: int | None = None,
+        seed: int | torch.Generator = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if count is not None:
+            count = whole_number("count", count, 0)
+        number = seed.initial_seed() if isinstance(seed, torch.Generator) else seed
+        self.order = BalancedOrder(labels, weighting, beta, number, count, rank, world)
+        super().__init__(len(self.order))
+
+    def __iter__(self) -> Iterator[int]:
+        items: list[int] = []
+        for number, place in self.walk():
+            items = items or self.order.items(number).tolist()
+            yield items[place]
 
 
-def _share(count: int, rank: int, world: int) -> int:
-    """How many of `count` items each rank has of a pass."""
-    if not 0 <= rank < world:
-        raise ValueError(f"rank = {rank} must be at least 0 and below world = {world}")
-    if count < world:
-        raise ValueError(f"{count} items a pass are too few for world = {world} ranks")
-    return count // world
+_MISTAKEN = (
+    "a whole batch of indices was used as one index: this sampler yields batches, so give it to the "
+    "DataLoader as batch_sampler=, not as sampler=, and without batch_size"
+)
+
+
+class IndexBatch(list[int]):
+    """A batch of indices, as a batch sampler yields it; complains if it is used as a single index.
+
+    A DataLoader that gets a batch sampler as `sampler=` takes each batch for the index of one item. Data sets
+    then fail with whatever a list provokes; ConcatDataset, and any list, with the sentence above.
+    """
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, int):  # ConcatDataset checks for negative indices
+            raise TypeError(_MISTAKEN)
+        return super().__lt__(other)  # type: ignore[operator]
+
+    def __index__(self) -> int:
+        raise TypeError(_MISTAKEN)

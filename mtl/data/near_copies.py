@@ -1,6 +1,6 @@
-"""Near copies: frames of a burst or of a video, and pictures saved, cut or mirrored again.
+"""Near copies: frames of a burst or a video, and pictures saved, cropped or mirrored again.
 
-Two pictures are near copies where one can be laid over the other: of the details of one, 95.5 % (R²) are
+Two pictures are near copies if one can be laid over the other: of the details of one, 95.5 % (R²) are
 explained by those of the other after a shift of up to a tenth of the side, a small turn and zoom, and
 mirroring or not. Small movements are taken to first order, as in the tangent distance (Simard, LeCun and
 Denker, NIPS 1993): a picture is regressed on the other one and its derivatives by shift, turn and zoom.
@@ -10,49 +10,54 @@ Omniglot, none in CIFAR-100. Of pictures that were turned by up to 6 degrees, zo
 or mirrored, with noise or JPEG artefacts, 99 to 100 % were found; with all of it at once, 91 % in glyphs,
 88 % in Omniglot and 64 % in CIFAR-100 at 32 pixels.
 
-`mtl.data.duplicates` looks through whole image sets instead, and finds copies that lie exactly as they did.
+`Prints` recognise a picture later, when the picture itself is no longer available. `mtl.data.duplicates`
+searches whole image sets instead, and finds copies that were not moved.
 """
 
+import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.data.duplicates import luma
+
 SIDE = 28  # pixels of a thumbnail
 EXPLAINED = 0.955  # R² from which two pictures are near copies
-RESEMBLING = 0.85  # R² from which they may be: another look at them has to tell
+RESEMBLING = 0.85  # R² from which they may be: a closer comparison decides
 
 _MARGIN = 3  # pixels that a picture may be shifted by
 _STARTS = ((0.0, 1.0), (5.0, 1.0), (-5.0, 1.0), (0.0, 1.07), (0.0, 1 / 1.07))  # degrees and zoom
 _STILL = ((0.0, 1.0),)
-_PLAUSIBLE = 0.6  # R² at half the resolution, below which two pictures are not compared any further
+_PLAUSIBLE = 0.6  # R² at half the resolution, below which two pictures are not compared further
 _UNSURE = 0.75  # R² from which the second picture is laid over the first as well
 _FIXED = 0.5  # of the residual that pictures of other classes leave: see `_by_camera`
-_REACH = 500  # a picture is compared with so many that follow it in its class
+_REACH = 500  # pictures after it in its class that a picture is compared with
 _AT_ONCE = 64
+_BYTES = 16  # of a digest
 
 
 def thumbnails(images: Tensor) -> Tensor:
     """What pictures are compared by: (B, 28, 28) uint8 grey from (B, 1 or 3, H, W) uint8."""
-    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    grey = images.float() if images.shape[1] == 1 else (images * luma).sum(1, keepdim=True)
-    small = F.interpolate(grey, (SIDE, SIDE), mode="bilinear", antialias=True)
+    small = F.interpolate(luma(images), (SIDE, SIDE), mode="bilinear", antialias=True)
     return small[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
 def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> list[tuple[int, int, float]]:
     """Pairs (earlier, later, R²) of near copies within a class.
 
-    A picture without any detail, such as a blank one, is no near copy of any other.
+    A picture without detail, such as a blank one, is not a near copy of any other.
 
     Args:
         pictures: (S, 28, 28) thumbnails.
         labels: (S,) the class of each.
         least: R² of a pair.
     """
-    found: list[tuple[int, int, float]] = []
+    pairs: list[tuple[int, int, float]] = []
     detail = _detail(pictures)
     blank = pictures.flatten(1).amax(1) == 0
     for label in sorted(set(labels.tolist())):
@@ -60,17 +65,17 @@ def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> l
         others = detail[(labels != label) & ~blank]
         for first in range(0, len(rows), _AT_ONCE):
             ahead = rows[first : first + _AT_ONCE + _REACH]
-            found += _pairs(detail[ahead], ahead.tolist(), min(_AT_ONCE, len(rows) - first), others, least)
-    return found
+            pairs += _pairs(detail[ahead], ahead.tolist(), min(_AT_ONCE, len(rows) - first), others, least)
+    return pairs
 
 
 def at_rest(pictures: Tensor) -> Tensor:
-    """(S, 1, P, 5): what `lies_over` needs of thumbnails (S, 28, 28)."""
+    """(S, 1, P, 5): what `same_in_place` needs of thumbnails (S, 28, 28)."""
     return _bases(_detail(pictures), _MARGIN, _STILL, (False,))
 
 
-def lies_over(pictures: Tensor, others: Tensor) -> Tensor:
-    """(B, S) bool: which pictures show what others show, at the same place: not turned, cut or mirrored.
+def same_in_place(pictures: Tensor, others: Tensor) -> Tensor:
+    """(B, S) bool: pictures that show what others show, at the same place: not turned, cropped or mirrored.
 
     Args:
         pictures: (B, 28, 28) thumbnails.
@@ -107,9 +112,9 @@ def _pairs(
 def _by_camera(picture: Tensor, others: Tensor) -> float:
     """The R² that near copies of a picture (1, 1, 28, 28) must have at least.
 
-    A camera that does not move shows different things before one background. Then pictures of other classes
-    (M, 1, 28, 28) explain nearly as much as those of the same class, without being moved; near copies have to
-    leave half of that residual or less.
+    A fixed camera shows different things before one background. Then pictures of other classes (M, 1, 28, 28)
+    explain nearly as much as those of the same class, without being moved; near copies have to leave half of
+    that residual or less.
     """
     if not len(others):
         return 0.0
@@ -118,7 +123,7 @@ def _by_camera(picture: Tensor, others: Tensor) -> float:
 
 
 def _detail(pictures: Tensor) -> Tensor:
-    """(S, 1, 28, 28) float32: pictures without what changes slowly across them, such as their brightness."""
+    """(S, 1, 28, 28) float32: pictures without what varies slowly across them, such as brightness."""
     smooth = _blurred(pictures[:, None].float(), 1)
     return smooth - _blurred(smooth, 6)
 
@@ -151,29 +156,32 @@ def _bases(
     mirror: tuple[bool, ...] = (False, True),
 ) -> Tensor:
     """(n, B, P, 5): for each start an orthonormal basis of a picture's middle and its small movements."""
+    bases = [_basis(detail, margin, turn, zoom, flip) for flip in mirror for turn, zoom in starts]
+    return torch.stack(bases, 1)
+
+
+def _basis(detail: Tensor, margin: int, turn: float, zoom: float, flip: bool) -> Tensor:
+    """(n, P, 5) for one start."""
+
+    def middle(dx: float = 0, dy: float = 0, more: float = 0, larger: float = 1) -> Tensor:
+        moved = _moved(detail, turn + more, zoom * larger, dx, dy, flip)
+        return moved[:, 0, margin:-margin, margin:-margin].flatten(1)
+
     step = 0.5 / detail.shape[-1]
-    found = []
-    for flip in mirror:
-        for turn, zoom in starts:
-
-            def middle(dx: float = 0, dy: float = 0, more: float = 0, larger: float = 1) -> Tensor:
-                moved = _moved(detail, turn + more, zoom * larger, dx, dy, flip)  # noqa: B023
-                return moved[:, 0, margin:-margin, margin:-margin].flatten(1)
-
-            directions = [
-                middle(),
-                middle(dx=step) - middle(dx=-step),
-                middle(dy=step) - middle(dy=-step),
-                middle(more=2) - middle(more=-2),
-                middle(larger=1.03) - middle(larger=1 / 1.03),
-            ]
-            columns = torch.stack(directions, -1)
-            found.append(torch.linalg.qr(columns - columns.mean(1, keepdim=True))[0])
-    return torch.stack(found, 1)
+    directions = [
+        middle(),
+        middle(dx=step) - middle(dx=-step),
+        middle(dy=step) - middle(dy=-step),
+        middle(more=2) - middle(more=-2),
+        middle(larger=1.03) - middle(larger=1 / 1.03),
+    ]
+    columns = torch.stack(directions, -1)
+    basis: Tensor = torch.linalg.qr(columns - columns.mean(1, keepdim=True))[0]
+    return basis
 
 
 def _moved(pictures: Tensor, turn: float, zoom: float, dx: float, dy: float, mirror: bool) -> Tensor:
-    """Pictures turned by degrees, enlarged, shifted by shares of the side, and mirrored before it."""
+    """Pictures mirrored, then turned by degrees, enlarged and shifted by shares of the side."""
     cos, sin = (f(math.radians(turn)) / zoom for f in (math.cos, math.sin))
     sign = -1.0 if mirror else 1.0
     across = torch.tensor([[sign * cos, -sign * sin, -2 * sign * dx], [sin, cos, -2 * dy]])
@@ -188,11 +196,87 @@ def _windows(detail: Tensor, margin: int) -> Tensor:
 
 
 def _centred(detail: Tensor) -> Tensor:
-    """(m, 1, P) likewise: the middle window alone."""
+    """(m, 1, P) of mean 0 and length 1: only the middle window."""
     return _unit(detail[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].flatten(2))
 
 
 def _unit(windows: Tensor) -> Tensor:
     level = windows - windows.mean(-1, keepdim=True)
     length = level.norm(dim=-1, keepdim=True)
-    return torch.where(length > 1, level / length.clamp_min(1), 0.0)  # grey levels that are mere rounding
+    return torch.where(
+        length > 1, level / length.clamp_min(1), 0.0
+    )  # shorter: grey levels that are only rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Prints:
+    """The fingerprints of S pictures; all zeros for an unknown picture.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    digests: Tensor  # (S, 16) uint8: of the decoded pixels
+    thumbnails: Tensor  # (S, 28, 28) uint8, grey
+
+    def __post_init__(self) -> None:
+        count = len(self.digests)
+        if self.digests.shape != (count, _BYTES) or self.thumbnails.shape != (count, SIDE, SIDE):
+            raise ValueError("digests (S, 16) and thumbnails (S, 28, 28) are needed")
+        if self.digests.dtype != torch.uint8 or self.thumbnails.dtype != torch.uint8:
+            raise ValueError("digests and thumbnails must be uint8")
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @staticmethod
+    def of(images: Tensor) -> "Prints":
+        """From pixels (B, 1 or 3, H, W) uint8 as they come to the network."""
+        if not len(images):
+            return Prints.unknown(0)
+        digests = [hashlib.blake2b(x.numpy().tobytes(), digest_size=_BYTES).digest() for x in images]
+        numbers = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _BYTES)
+        return Prints(torch.from_numpy(numbers.copy()), thumbnails(images))
+
+    @staticmethod
+    def unknown(count: int) -> "Prints":
+        """Of `count` unknown pictures."""
+        digests = torch.zeros(count, _BYTES, dtype=torch.uint8)
+        return Prints(digests, torch.zeros(count, SIDE, SIDE, dtype=torch.uint8))
+
+    @staticmethod
+    def joined(parts: Sequence["Prints"]) -> "Prints":
+        """All parts, one after the other."""
+        parts = [Prints.unknown(0), *parts]
+        return Prints(torch.cat([p.digests for p in parts]), torch.cat([p.thumbnails for p in parts]))
+
+    def some(self, rows: Sequence[int]) -> "Prints":
+        """Those of the pictures `rows`."""
+        return Prints(self.digests[list(rows)], self.thumbnails[list(rows)])
+
+    def known(self) -> Tensor:
+        """(S,) bool: False for unknown pictures."""
+        return self.digests.amax(1) > 0
+
+    def keys(self) -> list[bytes]:
+        """(S,) digests to look up; empty for unknown pictures."""
+        each = zip(self.digests.tolist(), self.known().tolist(), strict=True)
+        return [bytes(digest) if known else b"" for digest, known in each]
+
+
+class SeenBefore:
+    """Finds pictures that are among known ones: to the pixel, or nearly.
+
+    Nearly means laid over a known one as they are: saved again, brighter, shifted by a pixel.
+    """
+
+    def __init__(self, known: Prints) -> None:
+        self._keys = set(known.keys()) - {b""}
+        self._known = at_rest(known.thumbnails[known.known()])
+
+    def __call__(self, pictures: Prints) -> tuple[Tensor, Tensor]:
+        """(B,) bool each: the same, nearly the same."""
+        same = torch.tensor([key in self._keys for key in pictures.keys()], dtype=torch.bool)  # noqa: SIM118
+        if not len(self._known) or not len(pictures):
+            return same, torch.zeros_like(same)
+        return same, same_in_place(pictures.thumbnails, self._known).any(1) & ~same

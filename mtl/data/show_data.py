@@ -12,11 +12,11 @@ from rich.table import Table
 
 from mtl.config import Config, Data
 from mtl.data import Splits, load_splits
+from mtl.data.class_imbalance import share_out
 from mtl.data.folder_report import Account, Duplicates, what_to_do
 from mtl.data.image_groups import shared_names
 from mtl.data.levels import told as told_of_levels
 from mtl.data.summary import SplitRow, describe, pair_sheet, sample_sheet
-from mtl.data.train_subsets import share_out
 from mtl.errors import UserError
 from mtl.runtime.figure_files import drawn_here
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from mtl.data.dataset_labels import Labels, as_labels, whole_number
-from mtl.data.index_batch import IndexBatch
+from mtl.data.index_orders import IndexBatch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.runtime.seeds import generator

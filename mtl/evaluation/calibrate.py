@@ -17,7 +17,7 @@ from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch
 from mtl.episodes.groups import grouped_episodes, large_groups
 from mtl.learners.types import Learner
-from mtl.models.likelihood import negative_log_likelihoods
+from mtl.models.classifiers import negative_log_likelihoods
 from mtl.runtime.atomic import replace_text
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mtl.config import Config, SetName
 from mtl.data import ImageSet
-from mtl.data.sources.multi_dataset import load_alike
+from mtl.data.sources.multi_dataset import load_matching
 from mtl.errors import UserError
 from mtl.training.run_data import RunData, require_scored
 
@@ -28,7 +28,7 @@ def _other(config: Config, run_data: RunData, name: SetName) -> RunData:
     splits, data, split = run_data.splits, config.data, config.evaluate.split
     train = splits.train
     like = replace(data, image_size=train.size, grayscale=train.channels == 1)
-    found = load_alike(like, name, data.split_seed)
+    found = load_matching(like, name, data.split_seed)
     scored = found.test if split == "test" else found.val
     rest = (train, splits.val if split == "test" else splits.test)
     twice = sorted(set(scored.class_names) & {name for part in rest for name in _bare_names(part)})

@@ -5,9 +5,14 @@ FocalLoss, InfluenceBalancedLoss, HardExampleMiner, SelfPacedLoss. Outside of a 
 """
 
 from mtl.losses.base import CrossEntropy, ImageLoss
-from mtl.losses.class_balance import ClassBalancedLoss, FocalLoss, LogitAdjustedLoss, class_balanced_weights
+from mtl.losses.class_balance import (
+    ClassBalancedLoss,
+    FocalLoss,
+    InfluenceBalancedLoss,
+    LogitAdjustedLoss,
+    class_balanced_weights,
+)
 from mtl.losses.hard_examples import HardExampleMiner
-from mtl.losses.influence_balanced import InfluenceBalancedLoss
 from mtl.losses.mining import hard_example_miner
 from mtl.losses.self_paced import SelfPacedLoss, self_paced_weights
 

@@ -1,4 +1,4 @@
-"""Which images of a data set a model answers worst: mined once a round of training, not in each batch."""
+"""The images of a data set that a model classifies worst: mined once per round of training, not per batch."""
 
 from collections.abc import Callable, Iterator, Sized
 from copy import copy
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler
 
-from mtl.losses.loss_memory import ranked
+from mtl.losses.hard_examples import ranked
 
 _BATCH = 256  # images at once, where a data set is given without a loader
 PerImage = Callable[[Tensor, Tensor], Tensor]  # losses (B,) of logits (B, C) and labels (B,)
@@ -23,14 +23,14 @@ def hard_example_miner(
 ) -> Tensor:
     """(top_k,) int64: indices into `loader.dataset` of the images with the largest losses, the hardest first.
 
-    Every image that the loader can give is answered once, in its batches and by its collate function,
-    whatever their order: the loader's own sampler tells which images a batch is of. So a shuffled loader
-    does, and one of a part of the set (SubsetRandomSampler) is mined in this part alone. What `drop_last`
-    would leave out is answered too; an image that is drawn several times counts by its largest loss. Of
-    equal losses the lower index comes first; nan counts as the largest.
+    Every image that the loader can give is classified once, in its batches and by its collate function, in
+    any order: the loader's sampler says which images a batch holds. So the loader may shuffle, and with a
+    SubsetRandomSampler only its part of the set is mined. What `drop_last` would leave out is classified too;
+    an image that is drawn several times counts by its largest loss. Of equal losses the lower index comes
+    first; nan counts as the largest.
 
-    The model answers in evaluation mode, on the device of its parameters, and is left as it was; so are
-    samplers that have a state, and the global random numbers.
+    The model runs in evaluation mode, on the device of its parameters, and is left as it was; so are samplers
+    that have a state, and the global random numbers.
 
     Args:
         model: logits (B, C) from images (B, ...).
@@ -67,16 +67,16 @@ def hard_example_miner(
     images, place = torch.unique(torch.tensor(batches.batch_sampler.given), return_inverse=True)
     if not 1 <= top_k <= len(images):
         raise ValueError(
-            f"top_k = {top_k} must be at least 1 and at most {len(images)}, the images there are"
+            f"top_k = {top_k} must be at least 1 and at most {len(images)}, the number of images"
         )
-    found = torch.cat(losses)
-    worst = torch.full((len(images),), -torch.inf, dtype=found.dtype).scatter_reduce(0, place, found, "amax")
+    drawn = torch.cat(losses)
+    worst = torch.full((len(images),), -torch.inf, dtype=drawn.dtype).scatter_reduce(0, place, drawn, "amax")
     hardest: Tensor = images[worst.argsort(descending=True, stable=True)[:top_k]]
     return hardest
 
 
 class _Recorded(Sampler[list[int]]):
-    """The batches of another sampler, whose indices it keeps in `given`; `stateful` stays where it is."""
+    """The batches of another sampler; keeps their indices in `given`, restores the state of `stateful`."""
 
     def __init__(self, batches: Any, stateful: Any) -> None:
         self.batches, self.stateful, self.given = batches, stateful, list[int]()
@@ -94,18 +94,16 @@ class _Recorded(Sampler[list[int]]):
 
 
 def _recorded(loader: DataLoader[Any] | Dataset[Any]) -> tuple[Any, torch.Generator | None]:
-    """A loader of the same batches that keeps their indices, and the generator that the given one has."""
+    """A loader of the same batches that keeps their indices, and the generator of the given loader."""
+    dataset = loader if isinstance(loader, Dataset) else loader.dataset
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        raise TypeError(f"{type(dataset).__name__} has no indices: its items come one after the other")
     if isinstance(loader, Dataset):
-        if isinstance(loader, IterableDataset) or not isinstance(loader, Sized):
-            raise TypeError(f"{type(loader).__name__} has no indices: its items come one after the other")
         loader = DataLoader(loader, batch_size=_BATCH)
-    if isinstance(loader.dataset, IterableDataset):
-        kind = type(loader.dataset).__name__
-        raise TypeError(f"{kind} has no indices: its items come one after the other")
     batches: Any = loader.batch_sampler
     stateful = batches
     if batches is None:
-        raise TypeError("a loader with batch_size=None does not say which images a batch is of")
+        raise TypeError("a loader with batch_size=None does not say which images a batch holds")
     if type(batches) is BatchSampler:
         stateful = batches.sampler
         batches = BatchSampler(copy(stateful), batches.batch_size, drop_last=False)

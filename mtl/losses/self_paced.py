@@ -1,19 +1,22 @@
 """Self-paced learning: easy images first, harder ones as training goes on."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from mtl.losses.base import CrossEntropy, ImageLoss, require_epoch
-from mtl.losses.loss_memory import LossMemory, count_of, put, ranked, ranks
-from mtl.losses.pace import SharePace
+from mtl.losses.hard_examples import LossMemory, count_of, put, ranked, ranks
 
 Regulariser = Literal["hard", "linear", "logarithmic", "mixture"]
 Threshold = Literal["quantile", "absolute"]
 
 _BEND = 0.5  # λ of the logarithmic weights, to whose unit losses are brought
+_INNER = 0.5  # λ₂/λ of the mixture
+_GAIN = 0.5  # share of a batch's deviation that is corrected in the next
+_SLACK = 0.01  # allowed deviation of an epoch's count, as a share of its images so far
 
 
 def self_paced_weights(
@@ -33,13 +36,12 @@ def self_paced_weights(
 
     Args:
         losses: of any shape.
-        threshold: λ; losses from here on weigh nothing.
+        threshold: λ above 0, for logarithmic below 1; losses from here on weigh nothing.
         regulariser: f.
-        inner: λ₂ of the mixture.
+        inner: λ₂ of the mixture, in (0, λ).
 
     Raises:
-        ValueError: a regulariser that there is not, λ that is not positive (for logarithmic: not in (0, 1)),
-            or λ₂ that is not in (0, λ).
+        ValueError: an unknown regulariser, or λ or λ₂ outside its range.
     """
     if not threshold > 0:
         raise ValueError(f"threshold: {threshold}; it must be above 0")
@@ -67,37 +69,33 @@ class SelfPacedLoss(ImageLoss):
     """The mean of the base loss, weighted by v: Σ v l / Σ v over the batch.
 
     In each step v is what `self_paced_weights` makes of the losses, and a constant for the gradient. If it
-    is 0 for the whole batch, the easiest image alone counts. Before `start_epoch` v is 1 for all: the losses
-    of a network that knows little tell hard classes, not wrong labels. The threshold λ, e epochs after it, is
-    either
+    is 0 for the whole batch, only the easiest image counts. Before `start_epoch` v is 1 for all: the losses
+    of a network that knows little point to hard classes, not to wrong labels. The threshold λ, e epochs after
+    it, is either
 
     - "absolute": start · growth^e, in units of the loss, or
     - "quantile": of the images of an epoch the share min(1, start + growth · e) counts, v > 0. λ is the least
-      loss beyond the easiest of them, among the last known losses of all images met so far, those of this
+      loss beyond the easiest of them, among the last known losses of all images seen so far, those of this
       batch entered first; without `size` or `images`, among those of the batch. Known losses age while the
-      network learns, so that the share below such a λ is another one; `SharePace` moves λ until it is the
-      one wanted, and keeps the epoch within a hundredth of it (and half an image). Losses equal to an
-      admitted one are admitted too. Where none lies beyond, λ is a thousandth above the largest: `hard` then
-      counts all images fully, the others go on weighing them by ease.
+      network learns, so that another share is below such a λ; `SharePace` moves λ until the share is right,
+      and keeps the epoch within a hundredth of it (and half an image). Losses equal to an admitted one are
+      admitted too. Where none is beyond, λ is a thousandth above the largest: `hard` then counts all images
+      fully, the others still weigh them by ease.
 
-    All regularisers see l/λ alone. The logarithmic one is defined for λ < 1, but losses have no bound: both
-    are divided by 2λ, so that its λ is always 0.5. The λ₂ of the mixture is `inner` · λ.
+    All regularisers depend on l/λ only. The logarithmic one is defined for λ < 1, but losses have no bound:
+    both are divided by 2λ, so that its λ is always 0.5. The λ₂ of the mixture is λ/2.
 
     Args:
         regulariser: how v falls with the loss.
         threshold: what λ is.
-        start: of λ, or of the share.
-        growth: of λ by factor, or of the share by addition, an epoch.
-        inner: λ₂/λ of the mixture, in (0, 1).
+        start: of λ, above 0; or of the share, in (0, 1].
+        growth: of λ by factor, at least 1; or of the share by addition, at least 0; per epoch.
         start_epoch: from here on images are selected.
-        size: of the training set; none: nothing is remembered.
-        base: class-level loss, plain cross-entropy if none is given.
-
-    Raises:
-        ValueError: values outside these ranges; when called with `size`, `images` outside the training set.
+        size: of the training set; nothing is remembered unless given.
+        base: class-level loss, plain cross-entropy unless given.
     """
 
-    weights_now: Tensor  # (size,) float32: v of the images in this epoch, nan: not met yet
+    weights_now: Tensor  # (size,) float32: v of the images in this epoch, nan: not seen yet
 
     def __init__(
         self,
@@ -106,7 +104,6 @@ class SelfPacedLoss(ImageLoss):
         *,
         start: float,
         growth: float,
-        inner: float = 0.5,
         start_epoch: int = 0,
         size: int | None = None,
         base: ImageLoss | None = None,
@@ -118,11 +115,9 @@ class SelfPacedLoss(ImageLoss):
             raise ValueError(f"a share starts in (0, 1] and grows by at least 0, not {start} and {growth}")
         if threshold == "absolute" and not (0 < start < math.inf and 1 <= growth < math.inf):
             raise ValueError(f"a threshold starts above 0 and grows by at least 1, not {start} and {growth}")
-        if not 0 < inner < 1:
-            raise ValueError(f"inner: {inner}; it must be between 0 and 1")
-        self_paced_weights(torch.zeros(1), _BEND, regulariser, inner * _BEND)  # is there such a regulariser?
+        self_paced_weights(torch.zeros(1), _BEND, regulariser, _INNER * _BEND)  # refuses unknown regularisers
         self.regulariser, self.threshold = regulariser, threshold
-        self.start, self.growth, self.inner = start, growth, inner
+        self.start, self.growth = start, growth
         self.start_epoch = require_epoch("start_epoch", start_epoch)
         self.base = base or CrossEntropy()
         self.memory = None if size is None else LossMemory(size)
@@ -130,14 +125,10 @@ class SelfPacedLoss(ImageLoss):
         self.register_buffer("weights_now", torch.full((size or 0,), math.nan))
 
     def begin_epoch(self, epoch: int) -> None:
-        if epoch != self.epoch:  # a run resumed in mid-epoch may be told again
+        if epoch != self.epoch:  # a run resumed in mid-epoch may repeat it
             self.weights_now.fill_(math.nan)
             self.pace.begin_epoch()
         super().begin_epoch(epoch)
-
-    def selected(self) -> Tensor:
-        """(size,) bool: the images that counted, v > 0, in this epoch so far."""
-        return self.weights_now > 0
 
     def per_image(
         self, logits: Tensor, labels: Tensor, features: Tensor | None = None, images: Tensor | None = None
@@ -145,36 +136,36 @@ class SelfPacedLoss(ImageLoss):
         losses = self.base.per_image(logits, labels, features, images)
         if self.memory is None or images is None:
             mine = ranked(losses)
-            weights = self._weigh(mine, mine, self.pace.met, self.pace.counted)
+            weights = self._weights(mine, mine, self.pace.seen, self.pace.counted)
             self.pace.add(len(weights), int((weights > 0).sum()))
         else:
             mine = self.memory.enter(images, ranked(losses))
             others = self.weights_now.index_fill(0, images.to(self.weights_now.device), math.nan)
-            met, total = int((others >= 0).sum()), int((others > 0).sum())
-            weights = self._weigh(mine, self.memory.known(), met, total)
+            seen, counted = int((others >= 0).sum()), int((others > 0).sum())
+            weights = self._weights(mine, self.memory.known(), seen, counted)
             self.weights_now = put(self.weights_now, images, weights)
         weights = weights.to(losses)
         # where, not a product: the loss of an image left out may be infinite
         return torch.where(weights > 0, weights * losses, 0.0) * (len(losses) / weights.sum())
 
-    def _weigh(self, losses: Tensor, known: Tensor, met: int, counted: int) -> Tensor:
-        """(B,) from the batch's losses (B,) and all that are known (n,), in any order.
+    def _weights(self, losses: Tensor, known: Tensor, seen: int, counted: int) -> Tensor:
+        """(B,) from the batch's losses (B,) and all known losses (n,), in any order.
 
-        Of the other images of this epoch `met` were met so far, and `counted` of these counted.
+        Of the other images, `seen` were seen in this epoch so far, and `counted` of these counted.
         """
         if self.epoch < self.start_epoch:
             return torch.ones_like(losses)
-        level = self._level(losses, known, met, counted)
+        level = self._level(losses, known, seen, counted)
         if self.regulariser == "logarithmic":
             weights = self_paced_weights(losses / level * _BEND, _BEND, "logarithmic")
         else:
-            weights = self_paced_weights(losses, level, self.regulariser, self.inner * level)
+            weights = self_paced_weights(losses, level, self.regulariser, _INNER * level)
         if not weights.any():
             weights[losses.argmin()] = 1.0
         return weights
 
-    def _level(self, losses: Tensor, known: Tensor, met: int, counted: int) -> float:
-        """λ of a batch; arguments as of `_weigh`."""
+    def _level(self, losses: Tensor, known: Tensor, seen: int, counted: int) -> float:
+        """λ of a batch; arguments as of `_weights`."""
         largest = torch.finfo(known.dtype).max
         epochs = self.epoch - self.start_epoch
         if self.threshold == "absolute":
@@ -185,21 +176,71 @@ class SelfPacedLoss(ImageLoss):
             return _beyond(known, len(known))
         level = _beyond(known, count_of(self.pace.moved(share), len(known)))
         below = int((losses < level).sum())
-        wanted = self.pace.wanted(share, len(losses), below, met, counted)
-        return level if wanted == below else _beyond(losses, wanted)
+        target = self.pace.target(share, len(losses), below, seen, counted)
+        return level if target == below else _beyond(losses, target)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "pace": self.pace.state()}
 
     def set_extra_state(self, state: Any) -> None:
         super().set_extra_state(state)
-        self.pace.load(state.get("pace", {}))  # which older checkpoints lack
+        self.pace.load(state["pace"])
 
 
 def _beyond(losses: Tensor, count: int) -> float:
-    """The least loss beyond the `count` smallest of the losses (n,); where there is none, a bit more."""
+    """The least loss beyond the `count` smallest of (n,); slightly more than the largest if there is none."""
     (admitted,) = ranks(losses, count - 1)
     beyond = float(losses.where(losses > admitted, math.inf).min())
     level = beyond if beyond < math.inf else float(admitted) * (1 + 2**-10)
     limits = torch.finfo(losses.dtype)
     return min(max(level, limits.tiny), limits.max)
+
+
+class SharePace:
+    """Corrects a quantile of losses of different age, so that the intended share of an epoch's images counts.
+
+    A network changes while it trains. The last known losses of a training set are therefore larger, or
+    smaller, than those of the current batch, and another share of the batch is below their quantile. Two
+    corrections: the quantile is moved, step by step, until it yields the intended share; and the number of
+    images that count in an epoch is never off by more than a hundredth of those seen in it. Within that,
+    fewer images of a hard batch count, and more of an easy one.
+    """
+
+    def __init__(self) -> None:
+        self.offset = 0.0  # added to the share of the quantile
+        self.seen, self.counted = 0, 0  # in the epoch so far, for a loss that does not know which images
+
+    def begin_epoch(self) -> None:
+        self.seen, self.counted = 0, 0
+
+    def moved(self, share: float) -> float:
+        """The share in [0, 1] whose quantile of the known losses is the threshold of a batch."""
+        return min(1.0, max(0.0, share + self.offset))
+
+    def target(self, share: float, images: int, below: int, seen: int, counted: int) -> int:
+        """How many images of a batch should count.
+
+        Args:
+            share: intended, of all.
+            images: of the batch.
+            below: how many of them are below the quantile of the moved share.
+            seen, counted: other images of the epoch so far, and those of them that counted.
+        """
+        limits = -share, 1 - share
+        self.offset = min(limits[1], max(limits[0], self.offset + _GAIN * (share - below / images)))
+        due = share * (seen + images) - counted
+        slack = _SLACK * (seen + images)
+        least, most = min(math.ceil(due - slack), round(due)), max(math.floor(due + slack), round(due))
+        return min(images, max(1, min(most, max(least, below))))
+
+    def add(self, images: int, counted: int) -> None:
+        """Records a batch in `seen` and `counted`."""
+        self.seen += images
+        self.counted += counted
+
+    def state(self) -> dict[str, float]:
+        return {"offset": self.offset, "met": self.seen, "counted": self.counted}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.offset = float(state["offset"])
+        self.seen, self.counted = int(state["met"]), int(state["counted"])

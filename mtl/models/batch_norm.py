@@ -1,12 +1,10 @@
-"""What batch norm does while meta-training, and which of its weights learn."""
+"""Batch norm while meta-training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-
-_Saved = list[tuple[_BatchNorm, float | None]]
 
 
 def norms(network: nn.Module) -> list[_BatchNorm]:
@@ -18,7 +16,7 @@ def set_training(network: nn.Module, training: bool, batch_norm: str) -> None:
     """train() or eval() with batch norm as the config says.
 
     frozen: running statistics, always. update: statistics of the whole meta-batch while training, and the
-    running ones follow. episode: statistics of the images that are passed together, also at test
+    running ones follow. episode: statistics of the images that are passed together, also at test time
     (transductive); the running ones stay.
     """
     network.train(training)
@@ -30,14 +28,14 @@ def set_training(network: nn.Module, training: bool, batch_norm: str) -> None:
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
     """Within it, no forward pass moves the running statistics."""
     layers = norms(network)
-    saved: _Saved = [(n, n.momentum) for n in layers]
+    momenta = [n.momentum for n in layers]
     counts = [n.num_batches_tracked.clone() if n.num_batches_tracked is not None else None for n in layers]
     for norm in layers:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for (norm, momentum), count in zip(saved, counts, strict=True):
+        for norm, momentum, count in zip(layers, momenta, counts, strict=True):
             norm.momentum = momentum
             if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)

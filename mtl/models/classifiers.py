@@ -1,4 +1,4 @@
-"""Classifiers of the base classes, for pretraining alone."""
+"""Classifiers of the base classes, for pretraining; and the likelihood of answers."""
 
 import torch
 import torch.nn.functional as F
@@ -8,9 +8,9 @@ from mtl.config import Pretrain
 
 
 class CosineClassifier(nn.Module):
-    """Logits are `scale` times the cosine with each class's direction, less `margin` for the own class.
+    """Logits are `scale` times the cosine with each class's direction, less `margin` for the right class.
 
-    The margin is that of CosFace (Wang et al., CVPR 2018, equation 4), and is taken off while training alone.
+    The margin is that of CosFace (Wang et al., CVPR 2018, equation 4), and applies only while training.
 
     Args:
         features: D.
@@ -26,7 +26,7 @@ class CosineClassifier(nn.Module):
         self.scale, self.margin = scale, margin
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(B, D), and (B,) where the margin is to be taken off, to (B, C)."""
+        """(B, D) to (B, C); the margin is subtracted if labels (B,) are given."""
         cosine = F.normalize(features, dim=-1) @ F.normalize(self.weight, dim=-1).T
         if labels is not None and self.margin:
             cosine = cosine - self.margin * F.one_hot(labels, cosine.shape[-1])
@@ -34,7 +34,7 @@ class CosineClassifier(nn.Module):
 
 
 class LinearClassifier(nn.Linear):
-    """A plain linear layer with the call of CosineClassifier."""
+    """A plain linear layer with the call signature of CosineClassifier."""
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, D) to (B, C); labels make no difference."""
@@ -42,7 +42,7 @@ class LinearClassifier(nn.Linear):
 
 
 def build_classifier(config: Pretrain, features: int, classes: int, generator: torch.Generator) -> nn.Module:
-    """The classifier of a config; leaves torch's own generator as it was."""
+    """The classifier of a config; torch's global generator is not touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         if config.classifier == "cosine":
@@ -60,3 +60,9 @@ def within_domain(logits: Tensor, labels: Tensor, domains: Tensor) -> Tensor:
     """
     domains = domains.to(logits.device)
     return logits.masked_fill(domains[labels][:, None] != domains, -torch.inf)
+
+
+def negative_log_likelihoods(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """(n,) float64: -ln p of the right class, from logits (n, N) divided by a temperature."""
+    logs = torch.log_softmax(logits.double() / temperature, -1)
+    return -logs.gather(1, labels[:, None])[:, 0]

@@ -1,9 +1,9 @@
-"""Scaling and shifting: the light parameters that meta-transfer learning trains.
+"""Scaling and shifting: the few parameters that meta-transfer learning trains.
 
 For a frozen convolution W (out, in, k, k), b: SS(x) = (W ⊙ S1) * x + (b + S2), with S1 (out, in, 1, 1) from 1
 and S2 (out,) from 0 (Sun et al., CVPR 2019, equation 5). Written as parametrizations, so that any network of
-Conv2d, Linear and MultiheadAttention layers takes them; S1 ⊙ W is then computed once a forward pass, not once
-a task.
+Conv2d, Linear and MultiheadAttention layers takes them; S1 ⊙ W is then computed once per forward pass, not
+once per task.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-#: Weights of MultiheadAttention's layers for queries, keys and values; its last layer is a Linear of its own.
+#: Weights of MultiheadAttention's layers for queries, keys and values; its last layer is a separate Linear.
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
@@ -43,8 +43,8 @@ class Shift(nn.Module):
 def add_scale_shift(network: nn.Module) -> nn.Module:
     """Puts SS on every Conv2d, Linear and MultiheadAttention of `network`, in place.
 
-    What lies below it is frozen. At its start the network computes what it did before. A layer without a
-    bias gets one of zeros.
+    The weights below it are frozen. At first the network computes what it did before. A layer without a bias
+    gets one of zeros.
     """
     for layer, weights, bias in list(_layers(give_biases(network))):
         for name in weights:
@@ -56,7 +56,7 @@ def add_scale_shift(network: nn.Module) -> nn.Module:
 
 
 def give_biases(network: nn.Module) -> nn.Module:
-    """A bias of zeros for each layer without one, in place: SS leaves one behind when it is folded."""
+    """A bias of zeros for each layer without one, in place: folding SS leaves one behind."""
     for layer, weights, bias in _layers(network):
         if getattr(layer, bias) is None:
             like = [getattr(layer, name) for name in weights]
@@ -66,7 +66,7 @@ def give_biases(network: nn.Module) -> nn.Module:
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[nn.Module, list[str], str]]:
-    """Each layer that SS goes on, with the names of its weights and of its bias."""
+    """Each layer that takes SS, with the names of its weights and of its bias."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             yield module, ["weight"], "bias"
@@ -82,7 +82,7 @@ def scale_shift_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def fold_scale_shift(network: nn.Module) -> nn.Module:
-    """Writes S1 ⊙ W and b + S2 into the plain layers and takes SS off, in place."""
+    """Writes S1 ⊙ W and b + S2 into the plain layers and removes SS, in place."""
     for layer, weights, bias in list(_layers(network)):
         for name in (*weights, bias):
             if parametrize.is_parametrized(layer, name):

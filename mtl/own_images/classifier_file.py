@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mtl.config import Meta, Runtime
 from mtl.data.levels import FULL
-from mtl.data.near_copies import SIDE
-from mtl.data.prints import Prints
+from mtl.data.near_copies import SIDE, Prints
 from mtl.errors import UserError, one_line
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone

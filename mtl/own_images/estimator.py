@@ -30,8 +30,8 @@ from mtl.data.as_images import deep_values, image_list, prepared
 from mtl.data.class_names import nearly_same, require_told_apart
 from mtl.data.levels import told as told_of_levels
 from mtl.data.levels import top_of
+from mtl.data.near_copies import Prints, SeenBefore
 from mtl.data.own_picture import Change, told
-from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 from mtl.own_images.class_labels import checked, class_labels, kept_dtype, kind_of, none_label

@@ -14,10 +14,10 @@ from rich.table import Table
 from torch import Tensor
 
 from mtl.config import Log
+from mtl.data.near_copies import Prints, SeenBefore
 from mtl.data.own_picture import Change
 from mtl.data.own_picture import told as told_of_changes
 from mtl.data.prefetch import Unread
-from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file as file
 from mtl.own_images.answers import (

@@ -10,10 +10,10 @@ from mtl.config import Log
 from mtl.data.class_names import nearly_same
 from mtl.data.levels import largest_values, top_of
 from mtl.data.levels import told as told_of_levels
+from mtl.data.near_copies import Prints
 from mtl.data.own_picture import Change, told
 from mtl.data.picture_files import support_files
 from mtl.data.prefetch import Decoded, decode_ahead
-from mtl.data.prints import Prints
 from mtl.errors import UserError, one_line
 from mtl.own_images.embedder import Embedder, Preparation
 from mtl.own_images.support import Support

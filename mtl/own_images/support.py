@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mtl.data.prints import Prints
+from mtl.data.near_copies import Prints
 
 _SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
 

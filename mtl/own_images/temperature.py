@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from mtl.models.likelihood import negative_log_likelihoods
+from mtl.models.classifiers import negative_log_likelihoods
 from mtl.own_images.leave_one_out import HeldOut
 from mtl.own_images.support import Support, even_shot, one_less
 

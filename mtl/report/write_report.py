@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtl.config import Config
-from mtl.data.fingerprint import fingerprint
+from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
 from mtl.evaluation.cross_domain import scored_sets
 from mtl.ledger.queries import confused_pairs, split_name

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mtl.data import ImageSet
-from mtl.data.fingerprint import fingerprint
+from mtl.data.image_set import fingerprint
 from mtl.episodes.episode import Round
 from mtl.errors import UserError
 from mtl.ledger import store as ledgers

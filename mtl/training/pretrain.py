@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from mtl.config import Config
 from mtl.data.augment import augment
-from mtl.data.fingerprint import fingerprint
+from mtl.data.image_set import fingerprint
 from mtl.data.ink import as_plain, file_sides, ink_of_set
 from mtl.episodes.class_index import ClassIndex
 from mtl.learners.types import episode_labels

@@ -9,7 +9,7 @@ from torch import Tensor
 from mtl.config import Config
 from mtl.data import ImageSet, Splits, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
-from mtl.data.train_subsets import share_out
+from mtl.data.class_imbalance import share_out
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch

@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from mtl.config import Augment
 from mtl.data.augment import Normalise, augment, moved
@@ -21,29 +20,29 @@ EACH = {
 }
 
 
-def noise(count: int = 32, size: int = 12, channels: int = 3) -> Tensor:
+def noise(count=32, size=12, channels=3):
     random = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, channels, size, size), generator=random, dtype=torch.uint8)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_nothing_asked_changes_nothing() -> None:
+def test_nothing_asked_changes_nothing():
     images = noise()
     assert torch.equal(augment(images, Augment(), seeded()), images.float())
 
 
 @pytest.mark.parametrize("name", list(EACH))
-def test_every_image_of_a_batch_gets_its_own_change(name: str) -> None:
+def test_every_image_of_a_batch_gets_its_own_change(name):
     copies = noise(1).expand(32, -1, -1, -1)
     out = augment(copies, Augment(**{name: EACH[name]}), seeded())
     assert len(out.flatten(1).unique(dim=0)) >= (2 if name == "flip" else 16)
 
 
 @pytest.mark.parametrize("name", list(EACH))
-def test_a_change_follows_from_the_generator_alone(name: str) -> None:
+def test_a_change_follows_from_the_generator_alone(name):
     how = Augment(**{name: EACH[name]})
     first = augment(noise(), how, seeded(1))
     torch.manual_seed(5)
@@ -53,7 +52,7 @@ def test_a_change_follows_from_the_generator_alone(name: str) -> None:
 
 @given(padding=st.integers(1, 5), seed=st.integers(0, 2**31))
 @settings(max_examples=20)
-def test_a_crop_is_one_window_of_the_padded_image(padding: int, seed: int) -> None:
+def test_a_crop_is_one_window_of_the_padded_image(padding, seed):
     images, places = noise(16), set()
     for image, out in zip(images, augment(images, Augment(crop=padding), seeded(seed)), strict=True):
         padded = F.pad(image.float(), (padding,) * 4)
@@ -69,7 +68,7 @@ def test_a_crop_is_one_window_of_the_padded_image(padding: int, seed: int) -> No
     assert len(places) > 1
 
 
-def test_crops_reach_every_offset_about_as_often() -> None:
+def test_crops_reach_every_offset_about_as_often():
     pixel = torch.zeros(9000, 1, 3, 3, dtype=torch.uint8)
     pixel[:, :, 1, 1] = 255
     out = augment(pixel, Augment(crop=1), seeded())
@@ -77,7 +76,7 @@ def test_crops_reach_every_offset_about_as_often() -> None:
     torch.testing.assert_close(share, torch.full((3, 3), 1 / 9), atol=0.02, rtol=0)
 
 
-def test_a_flip_mirrors_about_half_of_the_images_and_leaves_the_rest() -> None:
+def test_a_flip_mirrors_about_half_of_the_images_and_leaves_the_rest():
     images = noise(400)
     out = augment(images, Augment(flip=True), seeded())
     mirrored = [torch.equal(o, i.float().flip(-1)) for i, o in zip(images, out, strict=True)]
@@ -87,12 +86,12 @@ def test_a_flip_mirrors_about_half_of_the_images_and_leaves_the_rest() -> None:
 
 
 @pytest.mark.parametrize("name", ["rotate", "translate", "scale", "shear"])
-def test_a_vanishing_affine_change_is_the_identity(name: str) -> None:
+def test_a_vanishing_affine_change_is_the_identity(name):
     out = augment(noise(), Augment(**{name: 1e-9}), seeded())
     torch.testing.assert_close(out, noise().float(), atol=1e-2, rtol=0)
 
 
-def test_a_rotation_keeps_shape_and_a_zoom_scales_it() -> None:
+def test_a_rotation_keeps_shape_and_a_zoom_scales_it():
     square = torch.zeros(64, 1, 33, 33, dtype=torch.uint8)
     square[:, :, 11:22, 11:22] = 255
     turned = augment(square, Augment(rotate=45), seeded())
@@ -106,7 +105,7 @@ def test_a_rotation_keeps_shape_and_a_zoom_scales_it() -> None:
     assert zoomed.max() < 1.25**2 + 0.05
 
 
-def test_a_shift_stays_within_its_share_of_the_side() -> None:
+def test_a_shift_stays_within_its_share_of_the_side():
     dot = torch.zeros(500, 1, 41, 41, dtype=torch.uint8)
     dot[:, :, 20, 20] = 255
     out = augment(dot, Augment(translate=0.25), seeded())[:, 0]
@@ -133,7 +132,7 @@ def test_a_shift_stays_within_its_share_of_the_side() -> None:
     channels=st.sampled_from([1, 3]),
 )
 @settings(deadline=None, max_examples=50)
-def test_images_keep_shape_and_range(how: Augment, channels: int) -> None:
+def test_images_keep_shape_and_range(how, channels):
     images = noise(4, channels=channels)
     out = augment(images, how, seeded())
     assert out.shape == images.shape
@@ -142,7 +141,7 @@ def test_images_keep_shape_and_range(how: Augment, channels: int) -> None:
     assert out.max() <= 255 + 1e-3
 
 
-def test_saturation_leaves_grey_as_it_is_and_contrast_the_mean() -> None:
+def test_saturation_leaves_grey_as_it_is_and_contrast_the_mean():
     grey = noise(8, channels=1).expand(-1, 3, -1, -1)
     out = augment(grey, Augment(saturation=0.5), seeded())
     torch.testing.assert_close(out, grey.float(), atol=1e-3, rtol=0)
@@ -151,7 +150,7 @@ def test_saturation_leaves_grey_as_it_is_and_contrast_the_mean() -> None:
     torch.testing.assert_close(out.mean((1, 2, 3)), middling.float().mean((1, 2, 3)))
 
 
-def test_affine_grids_are_those_of_torch() -> None:
+def test_affine_grids_are_those_of_torch():
     random = torch.Generator().manual_seed(0)
     images, theta = torch.rand(5, 3, 9, 7, generator=random), torch.randn(5, 2, 3, generator=random)
     grid = F.affine_grid(theta, [5, 3, 9, 7], align_corners=False)
@@ -159,7 +158,7 @@ def test_affine_grids_are_those_of_torch() -> None:
     torch.testing.assert_close(moved(images, theta), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_colours_are_brightness_then_contrast_then_saturation() -> None:
+def test_colours_are_brightness_then_contrast_then_saturation():
     how = Augment(brightness=0.3, contrast=0.3, saturation=0.3)
     random, images = seeded(3), noise(6).float()
     brightness, contrast, saturation = (
@@ -171,7 +170,7 @@ def test_colours_are_brightness_then_contrast_then_saturation() -> None:
     torch.testing.assert_close(augment(noise(6), how, seeded(3)), expected, atol=1e-3, rtol=1e-5)
 
 
-def test_normalise_is_exact_for_each_channel() -> None:
+def test_normalise_is_exact_for_each_channel():
     images = noise(4)
     out = Normalise((0.1, 0.5, 0.9), (0.2, 0.3, 0.4))(images)
     for channel, (mean, std) in enumerate(((0.1, 0.2), (0.5, 0.3), (0.9, 0.4))):

@@ -33,12 +33,6 @@ def test_ten_and_fifty_five_in_turn():
     assert sorted(flattened(batches[1::2])) == list(range(10, 65))
 
 
-def test_ten_and_fifty_five_in_turn_without_the_short_batch():
-    batches = list(BatchScheduleSampler([10, 55], 8, drop_last=True))
-    assert [len(batch) for batch in batches] == [8] * 12
-    assert len(set(flattened(batches[1::2]))) == 48
-
-
 @given(count=st.integers(1, 60), batch_size=st.integers(1, 20), seed=seeds, how=schedules)
 @settings(max_examples=60, deadline=None)
 def test_a_single_set_is_its_shuffled_order_cut_into_batches(count, batch_size, seed, how):
@@ -137,9 +131,7 @@ def _unevenness(found, sets):
 
 
 @given(
-    sizes=st.lists(st.integers(1, 300), min_size=2, max_size=4),
-    seed=seeds,
-    temperature=st.floats(0.3, 10),
+    sizes=st.lists(st.integers(1, 300), min_size=2, max_size=4), seed=seeds, temperature=st.floats(0.3, 10)
 )
 @settings(max_examples=40, deadline=None)
 def test_the_batches_of_a_set_are_spread_over_the_epoch(sizes, seed, temperature):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mtl.data import ImageSet, Splits
-from mtl.data.cache import Notes, cached, cached_with_notes, fingerprint
+from mtl.data.cache import cached, cached_with_notes, fingerprint_of_folders
 
 
-def splits() -> Splits:
-    def part(*names: str) -> ImageSet:
+def splits():
+    def part(*names):
         images = torch.arange(len(names) * 32, dtype=torch.uint8).view(-1, 1, 4, 4)
         labels = torch.arange(len(names)).repeat_interleave(2)
         files = tuple(f"{name}/é {i}.png" for name in names for i in range(2))
@@ -20,30 +20,30 @@ def splits() -> Splits:
     return Splits(part("a", "b"), part("c"), part("d", "e"), "set")
 
 
-def never() -> Splits:
+def never():
     raise AssertionError("the set was built again")
 
 
-def assert_same(one: Splits, other: Splits) -> None:
+def assert_same(one, other):
     for a, b in ((one.train, other.train), (one.val, other.val), (one.test, other.test)):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)
         assert (a.class_names, a.groups, a.files) == (b.class_names, b.groups, b.files)
 
 
-def test_built_once_then_opened_with_equal_content(tmp_path: Path) -> None:
+def test_built_once_then_opened_with_equal_content(tmp_path):
     assert_same(cached(tmp_path, "set", (28,), splits), splits())
     assert_same(cached(tmp_path, "set", (28,), never), splits())
 
 
-def test_another_key_is_another_set(tmp_path: Path) -> None:
+def test_another_key_is_another_set(tmp_path):
     cached(tmp_path, "set", (28,), splits)
     with pytest.raises(AssertionError, match="built again"):
         cached(tmp_path, "set", (32,), never)
 
 
 @pytest.mark.parametrize("keep", [0, 100, -1])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, keep: int) -> None:
+def test_a_damaged_file_is_made_anew(tmp_path, keep):
     cached(tmp_path, "set", (28,), splits)
     (file,) = (tmp_path / ".cache").iterdir()
     file.write_bytes(file.read_bytes()[:keep])
@@ -51,9 +51,7 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, keep: int) -> None:
     assert_same(cached(tmp_path, "set", (28,), never), splits())
 
 
-def test_a_flipped_pixel_is_noticed_and_the_set_is_made_anew(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_flipped_pixel_is_noticed_and_the_set_is_made_anew(tmp_path, caplog):
     cached(tmp_path, "set", (28,), splits)
     (file,) = (tmp_path / ".cache").iterdir()
     content = bytearray(file.read_bytes())
@@ -64,21 +62,19 @@ def test_a_flipped_pixel_is_noticed_and_the_set_is_made_anew(
     assert_same(cached(tmp_path, "set", (28,), never), splits())
 
 
-def test_a_file_with_other_content_is_made_anew(tmp_path: Path) -> None:
+def test_a_file_with_other_content_is_made_anew(tmp_path):
     cached(tmp_path, "set", (28,), splits)
     (file,) = (tmp_path / ".cache").iterdir()
     torch.save({"train": {}}, file)
     assert_same(cached(tmp_path, "set", (28,), splits), splits())
 
 
-def test_a_build_or_a_write_that_fails_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_build_or_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, caplog):
     with pytest.raises(AssertionError, match="built again"):
         cached(tmp_path, "set", (28,), never)
     assert list(tmp_path.iterdir()) == []
 
-    def full(*_: object) -> None:
+    def full(*_):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", full)
@@ -87,11 +83,11 @@ def test_a_build_or_a_write_that_fails_leaves_nothing_behind(
     assert "no space left" in caplog.text
 
 
-def test_the_file_is_whole_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_whole_before_it_gets_its_name(tmp_path, monkeypatch):
     seen = []
     rename = os.replace
 
-    def look(source: Path, target: Path) -> None:
+    def look(source, target):
         seen.append((Path(target).exists(), sorted(torch.load(source, weights_only=True))))
         rename(source, target)
 
@@ -100,7 +96,7 @@ def test_the_file_is_whole_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
     assert seen == [(False, ["notes", "test", "train", "val"])]
 
 
-def test_mean_and_deviation_are_stored_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_and_deviation_are_stored_to_the_bit(tmp_path, monkeypatch):
     expected = splits().train.mean_std()
     cached(tmp_path, "set", (28,), splits)
     opened = cached(tmp_path, "set", (28,), never).train
@@ -111,10 +107,10 @@ def test_mean_and_deviation_are_stored_to_the_bit(tmp_path: Path, monkeypatch: p
     assert other.mean_std() == ImageSet(other.images, other.labels, other.class_names).mean_std() != expected
 
 
-def test_what_a_build_found_out_is_kept_beside_the_set_while_it_holds(tmp_path: Path) -> None:
+def test_what_a_build_found_out_is_kept_beside_the_set_while_it_holds(tmp_path):
     built = []
 
-    def build() -> tuple[Splits, Notes]:
+    def build():
         built.append(1)
         return splits(), {
             "n": len(built),
@@ -131,21 +127,21 @@ def test_what_a_build_found_out_is_kept_beside_the_set_while_it_holds(tmp_path: 
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(tmp_path):
     """`cat/a.png`, `cat/b.png` and `dog/a.png`, all of the same size and time."""
     for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
         write(tmp_path / "tree" / name, b"one")
     return tmp_path / "tree"
 
 
-def write(file: Path, content: bytes, time: int = 1) -> None:
+def write(file, content, time=1):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     os.utime(file, (time, time))
 
 
-def of_tree(root: Path) -> str:
-    return fingerprint(root.iterdir(), root)
+def of_tree(root):
+    return fingerprint_of_folders(root.iterdir(), root)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -161,7 +157,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_folder_has_another_fingerprint(tree: Path, change: str) -> None:
+def test_a_changed_folder_has_another_fingerprint(tree, change):
     folder_times = {c: (c.stat().st_atime_ns, c.stat().st_mtime_ns) for c in tree.iterdir()}
     before = of_tree(tree)
     assert of_tree(tree) == before
@@ -172,7 +168,7 @@ def test_a_changed_folder_has_another_fingerprint(tree: Path, change: str) -> No
     assert of_tree(tree) != before
 
 
-def test_what_is_no_image_of_the_set_does_not_change_the_fingerprint(tree: Path) -> None:
+def test_what_is_no_image_of_the_set_does_not_change_the_fingerprint(tree):
     before = of_tree(tree)
     write(tree / "cat" / "notes.txt", b"")
     write(tree / "cat" / ".hidden.png", b"")
@@ -183,7 +179,7 @@ def test_what_is_no_image_of_the_set_does_not_change_the_fingerprint(tree: Path)
     assert of_tree(tree) != before
 
 
-def test_a_link_to_itself_hides_no_other_file_from_the_fingerprint(tree: Path) -> None:
+def test_a_link_to_itself_hides_no_other_file_from_the_fingerprint(tree):
     before = of_tree(tree)
     for name in ("0.png", "az.png", "z.png"):
         (tree / "cat" / name).symlink_to(tree / "cat" / name)
@@ -192,22 +188,22 @@ def test_a_link_to_itself_hides_no_other_file_from_the_fingerprint(tree: Path) -
     assert of_tree(tree) != before
 
 
-def test_names_of_any_bytes_have_a_fingerprint(tree: Path) -> None:
+def test_names_of_any_bytes_have_a_fingerprint(tree):
     before = of_tree(tree)
     write(tree / "cat" / os.fsdecode(b"\xff\n.png"), b"one")
     assert of_tree(tree) != before
 
 
-def test_a_moved_set_keeps_its_fingerprint(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moved_set_keeps_its_fingerprint(tree, monkeypatch):
     before = of_tree(tree)
-    assert fingerprint(sorted(tree.iterdir(), reverse=True), tree) == before
+    assert fingerprint_of_folders(sorted(tree.iterdir(), reverse=True), tree) == before
     moved = tree.rename(tree.with_name("moved"))
     assert of_tree(moved) == before
     monkeypatch.chdir(moved.parent)
     assert of_tree(Path("moved")) == before
 
 
-def test_a_folder_that_cannot_be_read_is_left_to_the_listing(tree: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_left_to_the_listing(tree):
     folders = sorted(tree.iterdir())
-    before = fingerprint(folders, tree)
-    assert fingerprint([*folders, tree / "gone"], tree) != before
+    before = fingerprint_of_folders(folders, tree)
+    assert fingerprint_of_folders([*folders, tree / "gone"], tree) != before

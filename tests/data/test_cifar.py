@@ -1,5 +1,3 @@
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,26 +6,17 @@ import torch
 
 from mtl.config import Data
 from mtl.data import load_splits
-from mtl.data.class_lists import superclass_of
 from mtl.data.decode import decode
-from mtl.data.sources import cifar
+from mtl.data.sources import cifar, superclass_of
 from mtl.errors import UserError
 
-WriteImages = Callable[..., list[Path]]
 
-
-def data(root: Path, name: str = "cifar_fs", **more: object) -> Data:
-    return Data(name=name, root=str(root), **more)  # type: ignore[arg-type]
+def data(root, name="cifar_fs", **more):
+    return Data(name=name, root=str(root), **more)
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("cifar_fs", (64, 16, 20)), ("fc100", (60, 20, 20))])
-def test_the_real_set_has_all_600_images_of_every_class(
-    name: str,
-    sizes: tuple[int, ...],
-    real_set: Callable[[str], Path],
-    count_only: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_real_set_has_all_600_images_of_every_class(name, sizes, real_set, count_only, monkeypatch):
     root = real_set("cifar100")
     count_only(monkeypatch, cifar)
     splits = load_splits(data(root, name, download=False), 0)
@@ -39,7 +28,7 @@ def test_the_real_set_has_all_600_images_of_every_class(
     assert (sum(map(len, groups)) == 20) == (name == "fc100")
 
 
-def test_train_and_test_files_of_a_class_come_together(tmp_path: Path, write_images: WriteImages) -> None:
+def test_train_and_test_files_of_a_class_come_together(tmp_path, write_images):
     for name in superclass_of():
         write_images(tmp_path / "cifar100" / "train" / name, 2, 32)
         write_images(tmp_path / "cifar100" / "test" / name, 1, 32)
@@ -51,15 +40,15 @@ def test_train_and_test_files_of_a_class_come_together(tmp_path: Path, write_ima
     assert torch.equal(train.images[file], decode(tmp_path / "cifar100" / "test/apple/00.png", 32, False))
 
 
-def test_a_class_that_is_missing_is_named(tmp_path: Path, write_images: WriteImages) -> None:
+def test_a_class_that_is_missing_is_named(tmp_path, write_images):
     for name in set(superclass_of()) - {"apple"}:
         write_images(tmp_path / "cifar100" / "train" / name, 1)
     (tmp_path / "cifar100" / "test").mkdir()
-    with pytest.raises(UserError, match="class apple of the cifar_fs split is not there"):
+    with pytest.raises(UserError, match="class apple of the published split is missing; put its images into"):
         load_splits(data(tmp_path), 0)
 
 
-def stand_in(root: str, train: bool, download: bool) -> SimpleNamespace:
+def stand_in(root, train, download):
     """Shaped as torchvision's: pixels (M, 32, 32, 3), a label for each, and the names of all classes."""
     names = sorted(superclass_of())
     labels = list(range(100)) * (2 if train else 1)
@@ -67,9 +56,7 @@ def stand_in(root: str, train: bool, download: bool) -> SimpleNamespace:
     return SimpleNamespace(data=pixels, targets=labels, classes=names)
 
 
-def test_the_copy_of_torchvision_serves_where_there_is_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_copy_of_torchvision_serves_where_there_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR100", stand_in)
     splits = load_splits(data(tmp_path, "fc100"), 0)
     assert splits.train.class_counts().tolist() == [3] * 60
@@ -87,10 +74,8 @@ def test_the_copy_of_torchvision_serves_where_there_is_no_folder(
     ("download", "words"),
     [(True, r"could not be downloaded \(no route\); put"), (False, r"and data\.download is off; put")],
 )
-def test_a_set_that_cannot_be_had_is_told_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: bool, words: str
-) -> None:
-    def unreachable(*_: object, **__: object) -> None:
+def test_a_set_that_cannot_be_had_is_told_in_a_sentence(tmp_path, monkeypatch, download, words):
+    def unreachable(*_, **__):
         raise RuntimeError("no route")
 
     monkeypatch.setattr("torchvision.datasets.CIFAR100", unreachable)

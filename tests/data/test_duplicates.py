@@ -1,7 +1,6 @@
 import io
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy.ndimage import uniform_filter
-from torch import Tensor
 
 from mtl.data import ImageSet
 from mtl.data import duplicates as module
@@ -31,10 +29,8 @@ from mtl.data.duplicates import (
 )
 from mtl.data.listing import class_folders, image_files
 
-Photograph = Callable[..., Image.Image]
 
-
-def noise(*numbers: int, side: int = 16, channels: int = 3) -> Tensor:
+def noise(*numbers, side=16, channels=3):
     """An image of noise for each number: detail in every cell, and none alike."""
     made = [torch.Generator().manual_seed(n) for n in numbers]
     return torch.stack(
@@ -42,7 +38,7 @@ def noise(*numbers: int, side: int = 16, channels: int = 3) -> Tensor:
     )
 
 
-def image_set(images: Tensor, labels: list[int], prefix: str) -> ImageSet:
+def image_set(images, labels, prefix):
     names = tuple(f"{prefix}{c}" for c in range(max(labels) + 1))
     return ImageSet(images, torch.tensor(labels), names)
 
@@ -50,7 +46,7 @@ def image_set(images: Tensor, labels: list[int], prefix: str) -> ImageSet:
 class Reference:
     """What an image of 16 × 16 is compared by, in float64."""
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image):
         pixels = image.numpy().astype(np.float64)
         grey = pixels[0] if len(pixels) == 1 else np.tensordot([0.299, 0.587, 0.114], pixels, 1)
         detail = (grey - uniform_filter(grey, 3, mode="nearest")).ravel()
@@ -63,7 +59,7 @@ class Reference:
         self.colour = np.ravel(apart)
 
 
-def is_near(one: Tensor, other: Tensor) -> bool:
+def is_near(one, other):
     a, b = Reference(one), Reference(other)
     return bool(
         min(a.spread, b.spread) >= DETAIL
@@ -73,7 +69,7 @@ def is_near(one: Tensor, other: Tensor) -> bool:
     )
 
 
-def by_first_cell(correlation: float) -> Signatures:
+def by_first_cell(correlation):
     """Of two images with a given correlation, alike in all else."""
     detail = torch.zeros(2, 256)
     detail[0, 0] = 1
@@ -81,12 +77,12 @@ def by_first_cell(correlation: float) -> Signatures:
     return Signatures(detail, torch.zeros(2, 256), torch.zeros(2, 32))
 
 
-def found_near(images: Tensor, block: int = 1024) -> set[tuple[int, int]]:
+def found_near(images, block=1024):
     parts = near_pairs(signatures(images), torch.arange(len(images)), block)
     return {pair for one, other in parts for pair in zip(one.tolist(), other.tolist(), strict=True)}
 
 
-def mixtures(of: list[tuple[int, int, int]], channels: int = 1) -> Tensor:
+def mixtures(of, channels=1):
     """Images between two of four pictures: (one, other, how many tenths of the other)."""
     base = noise(*range(4), channels=channels).double()
     return torch.stack([base[a] + (base[b] - base[a]) * tenths / 10 for a, b, tenths in of]).round().byte()
@@ -99,13 +95,13 @@ MIXTURES = st.lists(
 
 @given(values=st.lists(st.integers(0, 3), max_size=12), cut=st.integers(0, 12))
 @settings(deadline=None)
-def test_exact_copies_are_those_of_a_direct_comparison(values: list[int], cut: int) -> None:
+def test_exact_copies_are_those_of_a_direct_comparison(values, cut):
     images = torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
     assert exact_copies([images[:cut], images[cut:]]).tolist() == [values.index(value) for value in values]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_signatures_are_those_of_a_reference_in_double_precision(channels: int) -> None:
+def test_signatures_are_those_of_a_reference_in_double_precision(channels):
     images = noise(1, 2, 3, channels=channels)
     found = signatures(images)
     for i, expected in enumerate(map(Reference, images)):
@@ -116,9 +112,7 @@ def test_signatures_are_those_of_a_reference_in_double_precision(channels: int) 
 
 @given(of=MIXTURES, block=st.sampled_from([1, 2, 3, 5, 1024]), channels=st.sampled_from([1, 3]))
 @settings(deadline=None, max_examples=40)
-def test_near_pairs_are_those_of_all_pairs_compared_one_by_one(
-    of: list[tuple[int, int, int]], block: int, channels: int
-) -> None:
+def test_near_pairs_are_those_of_all_pairs_compared_one_by_one(of, block, channels):
     images = mixtures(of, channels)
     expected = {
         (i, j) for i, j in itertools.combinations(range(len(images)), 2) if is_near(images[i], images[j])
@@ -128,9 +122,7 @@ def test_near_pairs_are_those_of_all_pairs_compared_one_by_one(
 
 @given(of=MIXTURES, block=st.sampled_from([1, 2, 3, 1024]))
 @settings(deadline=None, max_examples=40)
-def test_pairs_come_in_an_order_in_which_the_earlier_image_is_decided_on(
-    of: list[tuple[int, int, int]], block: int
-) -> None:
+def test_pairs_come_in_an_order_in_which_the_earlier_image_is_decided_on(of, block):
     parts = near_pairs(signatures(mixtures(of)), torch.arange(len(of)), block)
     pairs = [pair for one, other in parts for pair in zip(one.tolist(), other.tolist(), strict=True)]
     for i, (earlier, later) in enumerate(pairs):
@@ -138,14 +130,14 @@ def test_pairs_come_in_an_order_in_which_the_earlier_image_is_decided_on(
         assert all(after != earlier for _, after in pairs[i:])
 
 
-def test_images_that_are_not_among_those_asked_for_are_in_no_pair() -> None:
+def test_images_that_are_not_among_those_asked_for_are_in_no_pair():
     images = noise(1, 2, 1, 2, 1)
     parts = near_pairs(signatures(images), torch.tensor([0, 1, 3]))
     assert [(a.tolist(), b.tolist()) for a, b in parts] == [([1], [3])]
 
 
 @pytest.mark.parametrize(("correlation", "near"), [(ALIKE + 1e-4, 1), (ALIKE - 1e-4, 0)])
-def test_the_correlation_that_counts(correlation: float, near: int) -> None:
+def test_the_correlation_that_counts(correlation, near):
     assert len(list(near_pairs(by_first_cell(correlation), torch.arange(2)))) == near
 
 
@@ -158,15 +150,13 @@ def test_the_correlation_that_counts(correlation: float, near: int) -> None:
         ("colour", 16, 2 * COLOUR + 0.1, 0),
     ],
 )
-def test_the_differences_that_tell_two_images_apart(
-    which: str, cells: int, difference: float, near: int
-) -> None:
+def test_the_differences_that_tell_two_images_apart(which, cells, difference, near):
     found = by_first_cell(1.0)
     getattr(found, which)[1, :cells] = difference
     assert sum(len(earlier) for earlier, _ in near_pairs(found, torch.arange(2))) == near
 
 
-def saved(image: Image.Image, quality: int) -> Image.Image:
+def saved(image, quality):
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return Image.open(stream).convert("RGB")
@@ -189,14 +179,14 @@ OTHER: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 @pytest.mark.parametrize("change", [*SAME, *OTHER])
-def test_what_counts_as_the_same_picture(change: str, photograph: Photograph) -> None:
+def test_what_counts_as_the_same_picture(change, photograph):
     pictures = [photograph(n, 192) for n in range(6)]
     changed = [{**SAME, **OTHER}[change](picture) for picture in pictures]
     images = torch.stack([to_tensor(picture, 48, False) for picture in [*pictures, *changed]])
     assert found_near(images) == ({(n, n + 6) for n in range(6)} if change in SAME else set())
 
 
-def test_images_without_detail_are_near_none() -> None:
+def test_images_without_detail_are_near_none():
     ramp = torch.arange(32, dtype=torch.uint8).expand(1, 32, 32)
     flat = [torch.full((1, 32, 32), value, dtype=torch.uint8) for value in (0, 1, 128, 255)]
     line = torch.zeros(1, 32, 32, dtype=torch.uint8)
@@ -208,7 +198,7 @@ def test_images_without_detail_are_near_none() -> None:
     assert bool((signatures(images).detail == 0).all())
 
 
-def test_a_frame_in_common_does_not_make_two_pictures_one(photograph: Photograph) -> None:
+def test_a_frame_in_common_does_not_make_two_pictures_one(photograph):
     framed = []
     for n in range(4):
         picture = Image.new("RGB", (96, 96), "white")
@@ -217,7 +207,7 @@ def test_a_frame_in_common_does_not_make_two_pictures_one(photograph: Photograph
     assert found_near(torch.stack(framed)) == set()
 
 
-def test_two_things_before_one_background_are_two_pictures(photograph: Photograph) -> None:
+def test_two_things_before_one_background_are_two_pictures(photograph):
     background, pictures = photograph(0, 96), []
     for n in (1, 2):
         picture = background.copy()
@@ -229,7 +219,7 @@ def test_two_things_before_one_background_are_two_pictures(photograph: Photograp
     assert found_near(images) == set()
 
 
-def test_pairs_are_counted_by_where_they_are() -> None:
+def test_pairs_are_counted_by_where_they_are():
     a, b, c, d, e = noise(*range(5))
     near_c = c.clone()
     near_c[:, 0, 0] ^= 16
@@ -250,14 +240,14 @@ def test_pairs_are_counted_by_where_they_are() -> None:
     assert surplus(copies).nonzero().flatten().tolist() == [1, 3, 4, 5, 6, 7, 8, 9]
 
 
-def test_a_copy_in_another_class_of_the_split_is_of_no_use_either() -> None:
+def test_a_copy_in_another_class_of_the_split_is_of_no_use_either():
     images = noise(1, 1, 1, 2)
     copies = find_copies([image_set(images, [0, 0, 1, 1], "c")])
     assert copies.counts == {"splits": (0, 0), "classes": (1, 0), "class": (1, 0)}
     assert surplus(copies).tolist() == [True, True, True, False]
 
 
-def test_a_picture_that_is_like_one_left_out_alone_stays() -> None:
+def test_a_picture_that_is_like_one_left_out_alone_stays():
     angles = torch.tensor([0.0, 0.3, 0.6, 0.9])  # each is near the next alone: cos 0.3 = 0.96, cos 0.6 = 0.83
     detail = torch.zeros(4, 256)
     detail[:, 0], detail[:, 1] = angles.cos(), angles.sin()
@@ -266,7 +256,7 @@ def test_a_picture_that_is_like_one_left_out_alone_stays() -> None:
     assert surplus(Copies(torch.arange(4), none, found, {}, ())).tolist() == [False, True, False, True]
 
 
-def test_of_every_kind_the_first_pairs_are_noted_and_all_are_counted() -> None:
+def test_of_every_kind_the_first_pairs_are_noted_and_all_are_counted():
     copies = find_copies([image_set(noise(*[1] * 9, *[2] * 9), [0] * 18, "c")])
     assert copies.counts["class"] == (16, 0)
     of_one = [Pair(0, i, True, "class") for i in range(1, 9)]
@@ -275,9 +265,7 @@ def test_of_every_kind_the_first_pairs_are_noted_and_all_are_counted() -> None:
 
 @given(of=MIXTURES, labels=st.lists(st.integers(0, 2), min_size=14, max_size=14), cut=st.integers(0, 14))
 @settings(deadline=None, max_examples=40)
-def test_what_is_left_out_is_what_a_direct_comparison_leaves_out(
-    of: list[tuple[int, int, int]], labels: list[int], cut: int
-) -> None:
+def test_what_is_left_out_is_what_a_direct_comparison_leaves_out(of, labels, cut):
     images, labels = mixtures(of), labels[: len(of)]
     parts = [
         image_set(images[a], labels[a], prefix)
@@ -302,7 +290,7 @@ def test_what_is_left_out_is_what_a_direct_comparison_leaves_out(
     assert [i for i in everything if not out[i]] == kept
 
 
-def test_grey_sets_and_empty_splits_are_searched(photograph: Photograph) -> None:
+def test_grey_sets_and_empty_splits_are_searched(photograph):
     grey = torch.stack([to_tensor(photograph(n), 32, True) for n in (1, 1, 2)])
     empty = ImageSet(grey[:0], torch.empty(0, dtype=torch.int64), ("a",))
     copies = find_copies([image_set(grey, [0, 0, 0], "c"), empty])
@@ -310,7 +298,7 @@ def test_grey_sets_and_empty_splits_are_searched(photograph: Photograph) -> None
     assert copies.counts["class"] == (1, 0)
 
 
-def test_characters_drawn_by_hand_are_no_duplicates(real_set: Callable[[str], Path]) -> None:
+def test_characters_drawn_by_hand_are_no_duplicates(real_set):
     folder = real_set("omniglot") / "omniglot" / "images_background" / "Tifinagh"
     images = decode_classes({c.name: image_files(c) for c in class_folders(folder)}, 28, True, folder)
     assert len(images) == 1100

@@ -17,8 +17,8 @@ from PIL import Image
 from mtl.config import Data, read_config
 from mtl.data import Splits, load_splits
 from mtl.data.decode import decode
-from mtl.data.fingerprint import fingerprint
 from mtl.data.folder_classes import choose
+from mtl.data.image_set import fingerprint
 from mtl.data.sources.image_folder import survey
 from mtl.errors import UserError
 

@@ -2,15 +2,20 @@
 
 from collections import Counter
 from fractions import Fraction
+from itertools import islice
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from torch.utils.data import DataLoader, WeightedRandomSampler
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.functional import pil_to_tensor
 
-from mtl.data.index_orders import BalancedOrder, Bookmark, Passes, ShuffledOrder, as_labels
+from mtl.data.class_imbalance import effective_number, inverse_frequency
+from mtl.data.dataset_labels import labels_of
+from mtl.data.index_orders import BalancedOrder, ImbalancedSampler, Passes, Resumable, ShuffledOrder
 from mtl.runtime.seeds import generator
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
@@ -68,11 +73,6 @@ def test_a_class_comes_as_often_as_its_images_and_their_weight_say(weighting, be
     assert found[2] == 0
     expected = [20_000 * float(c / sum(chances)) for c in chances]
     assert chisquare([found[c] for c in (0, 1, 3, 4)], [expected[c] for c in (0, 1, 3, 4)]).pvalue > P_VALUE
-
-
-def test_without_weights_every_item_is_equally_likely():
-    drawn = BalancedOrder(_labels(3, 12, 5), "effective", 0.0, seed=1, count=20_000).items(0)
-    assert chisquare(torch.bincount(drawn, minlength=20)).pvalue > P_VALUE
 
 
 def test_every_item_of_a_class_is_equally_likely_in_every_pass():
@@ -160,26 +160,6 @@ def test_a_pass_follows_from_its_number_alone(order):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_seeds_differ():
-    assert ShuffledOrder(30, 0).items(0).tolist() != ShuffledOrder(30, 1).items(0).tolist()
-    labels = _labels(20, 10)
-    assert BalancedOrder(labels, seed=0).items(0).tolist() != BalancedOrder(labels, seed=1).items(0).tolist()
-
-
-class Noting:
-    """An order that notes which of its passes were asked for."""
-
-    def __init__(self, count):
-        self.size, self.asked, self._order = count, [], ShuffledOrder(count, 0)
-
-    def __len__(self):
-        return self.size
-
-    def items(self, number):
-        self.asked.append(number)
-        return self._order.items(number)
-
-
 @given(count=st.integers(1, 9), reads=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_passes_follow_each_other_without_end(count, reads):
@@ -190,26 +170,18 @@ def test_passes_follow_each_other_without_end(count, reads):
         assert passes.take(start, taken).tolist() == stream[start : start + taken]
 
 
-def test_each_pass_is_drawn_once_by_those_who_read_on():
-    order = Noting(10)
-    passes = Passes(order)
-    for start in range(0, 40, 4):
-        passes.take(start, 4)
-    assert order.asked == [0, 1, 2, 3]
-
-
-def test_a_bookmark_goes_on_in_mid_pass_and_then_with_whole_ones():
-    mark = Bookmark(3)
+def test_a_sampler_goes_on_in_mid_pass_and_then_with_whole_ones():
+    mark = Resumable(3)
     walk = mark.walk()
     assert [next(walk), next(walk)] == [(0, 0), (0, 1)]
-    other = Bookmark(3)
+    other = Resumable(3)
     other.load_state_dict(mark.state_dict())
     assert list(other.walk()) == [(0, 2)]
     assert list(other.walk()) == [(1, 0), (1, 1), (1, 2)]
 
 
 def test_a_pass_that_was_taken_to_its_end_is_over():
-    mark = Bookmark(3)
+    mark = Resumable(3)
     walk = mark.walk()
     assert mark.state_dict() == {"epoch": 0, "taken": 0}
     for taken in (1, 2):
@@ -224,7 +196,7 @@ def test_a_pass_that_was_taken_to_its_end_is_over():
 
 
 def test_set_epoch_starts_over_unless_a_state_was_just_loaded():
-    mark = Bookmark(3)
+    mark = Resumable(3)
     mark.load_state_dict({"epoch": 4, "taken": 2})
     mark.set_epoch(4)
     assert list(mark.walk()) == [(4, 2)]
@@ -239,26 +211,10 @@ def test_set_epoch_starts_over_unless_a_state_was_just_loaded():
     "state", [{"epoch": 0, "taken": 4}, {"epoch": 0, "taken": -1}, {"epoch": -1, "taken": 0}]
 )
 def test_places_that_no_pass_has_are_refused(state):
-    with pytest.raises(ValueError, match="an epoch has 0 to 3 to take"):
-        Bookmark(3).load_state_dict(state)
-    with pytest.raises(ValueError, match="an epoch has 0 to 3 to take"):
-        Bookmark(3).state_dict(taken=4)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [list, tuple, np.array, torch.tensor, lambda x: torch.tensor(x, dtype=torch.int16), np.int8],
-)
-def test_labels_may_come_as_any_sequence(kind):
-    row = as_labels(kind([3, -5, 3]))
-    assert row.dtype == torch.int64
-    assert row.tolist() == [3, -5, 3]
-
-
-@pytest.mark.parametrize("labels", [[], [0.5, 1.0], [[0, 1]], torch.tensor([1.0]), ["a"], torch.tensor(3)])
-def test_labels_that_are_none_are_refused(labels):
-    with pytest.raises(ValueError, match="labels must be"):
-        BalancedOrder(labels)
+    with pytest.raises(ValueError, match="taken 0 to 3"):
+        Resumable(3).load_state_dict(state)
+    with pytest.raises(ValueError, match="taken 0 to 3"):
+        Resumable(3).state_dict(taken=4)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +249,102 @@ def test_weights_that_are_none_are_refused(arguments, words):
 def test_an_empty_set_has_no_order():
     with pytest.raises(ValueError, match="0 items a pass"):
         ShuffledOrder(0, 0)
+
+
+# seeds are fixed: a test that passes once passes always
+COUNTS = torch.tensor([60, 25, 11, 4])
+
+
+def _shuffled(count, seed=0):
+    return torch.randperm(count, generator=generator(seed)).tolist()
+
+
+LABELS = torch.arange(4).repeat_interleave(COUNTS)[_shuffled(100)]
+
+
+@pytest.fixture
+def folder(tmp_path, write_images):
+    """Real pictures in folders: 9 cats, 4 dogs, 2 owls."""
+    for name, count in (("cat", 9), ("dog", 4), ("owl", 2)):
+        write_images(tmp_path / name, count)
+    return ImageFolder(str(tmp_path), transform=pil_to_tensor)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "weights"),
+    [
+        ({"weighting": "inverse"}, inverse_frequency(COUNTS)),
+        ({"weighting": "effective"}, effective_number(COUNTS, 0.9999)),
+        ({"weighting": "effective", "beta": 0.9}, effective_number(COUNTS, 0.9)),
+    ],
+)
+def test_items_come_as_often_as_a_weighted_random_sampler_would_have_them(arguments, weights):
+    weighted = WeightedRandomSampler(weights[LABELS].tolist(), 40_000).weights.double()
+    found = torch.bincount(
+        torch.tensor(list(ImbalancedSampler(LABELS, **arguments, count=40_000))), minlength=100
+    )
+    assert chisquare(found, 40_000 * weighted / weighted.sum()).pvalue > P_VALUE
+    forgot = (weights / COUNTS)[LABELS]  # a class by its weight alone, without the images it has
+    assert chisquare(found, 40_000 * forgot / forgot.sum()).pvalue < 1e-9
+
+
+def test_a_pass_has_as_many_items_as_the_set_or_as_asked_for():
+    assert len(ImbalancedSampler(LABELS)) == len(list(ImbalancedSampler(LABELS))) == 100
+    assert len(ImbalancedSampler(LABELS, count=7)) == len(list(ImbalancedSampler(LABELS, count=7))) == 7
+    assert len(ImbalancedSampler(LABELS, count=7, world=2)) == 3
+
+
+@given(taken=st.integers(0, 30), epoch=st.integers(0, 5), seed=st.integers(0, 2**40))
+@settings(max_examples=40, deadline=None)
+def test_resumed_in_mid_pass_the_rest_is_the_same(taken, epoch, seed):
+    one, other = (ImbalancedSampler(LABELS, count=30, seed=seed) for _ in range(2))
+    one.set_epoch(epoch)
+    walk = iter(one)
+    before = list(islice(walk, taken))
+    other.load_state_dict(one.state_dict())
+    after = list(walk)
+    if taken == 30:  # nothing is left of that pass: it is the next one's turn
+        assert other.state_dict() == {"epoch": epoch + 1, "taken": 0}
+    else:
+        assert list(other) == after
+    assert list(other) == list(one)
+    assert before + after == BalancedOrder(LABELS, seed=seed, count=30).items(epoch).tolist()
+
+
+def test_each_pass_is_another_and_any_can_be_had_again():
+    sampler = ImbalancedSampler(LABELS, seed=1)
+    passes = [list(sampler) for _ in range(3)]
+    assert len({str(p) for p in passes}) == 3
+    sampler.set_epoch(1)
+    assert [list(sampler), list(sampler)] == passes[1:]
+
+
+def test_a_loader_that_draws_ahead_resumes_at_what_was_used():
+    sampler = ImbalancedSampler(LABELS, seed=1)
+    list(islice(sampler, 48))  # what workers would have asked for
+    state = sampler.state_dict(taken=16)
+    assert state == {"epoch": 0, "taken": 16}
+    other = ImbalancedSampler(LABELS, seed=1)
+    other.load_state_dict(state)
+    assert list(other) == list(ImbalancedSampler(LABELS, seed=1))[16:]
+
+
+def test_a_generator_counts_by_its_initial_seed():
+    random = torch.Generator().manual_seed(7)
+    torch.rand(3, generator=random)
+    assert list(ImbalancedSampler(LABELS, seed=random)) == list(ImbalancedSampler(LABELS, seed=7))
+    assert list(ImbalancedSampler(LABELS, seed=7)) != list(ImbalancedSampler(LABELS, seed=8))
+
+
+def test_real_pictures_in_a_loader_come_balanced(folder):
+    sampler = ImbalancedSampler(labels_of(folder), count=900, seed=2)
+    loader = DataLoader(folder, batch_size=64, sampler=sampler)
+    labels = torch.cat([labels for _, labels in loader])
+    assert chisquare(torch.bincount(labels, minlength=3)).pvalue > P_VALUE
+    assert len(loader) == 15
+    assert sampler.state_dict() == {"epoch": 1, "taken": 0}
+
+
+def test_a_count_that_is_no_number_of_items_is_refused():
+    with pytest.raises(ValueError, match=r"count = 10\.0 must be a whole number"):
+        ImbalancedSampler(LABELS, count=10.0)

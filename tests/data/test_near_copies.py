@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from mtl.data.near_copies import SIDE, at_rest, lies_over, near_copies, thumbnails
+from mtl.data.near_copies import SIDE, at_rest, near_copies, same_in_place, thumbnails
 
 BIG = 96
 
 
-def scene(seed: int) -> Image.Image:
+def scene(seed):
     """A picture with details of several sizes."""
     random = np.random.default_rng(seed)
     layers = [random.random((n, n, 3)) * 255 for n in (4, 8, 16)]
@@ -23,23 +23,23 @@ def scene(seed: int) -> Image.Image:
     return Image.fromarray(np.mean(parts, 0).astype(np.uint8))
 
 
-def noisy(picture: Image.Image, size: float = 6, seed: int = 0) -> Image.Image:
+def noisy(picture, size=6, seed=0):
     pixels = np.asarray(picture, float)
     noise = np.random.default_rng(seed).normal(0, size, pixels.shape)
     return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
-def saved(picture: Image.Image, quality: int = 50) -> Image.Image:
+def saved(picture, quality=50):
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality)
     return Image.open(file)
 
 
-def moved(picture: Image.Image, turn: float = 0, shift: tuple[int, int] = (0, 0)) -> Image.Image:
+def moved(picture, turn=0, shift=(0, 0)):
     return picture.rotate(turn, Image.Resampling.BICUBIC, translate=shift)
 
 
-def cut(picture: Image.Image, pixels: int = 4) -> Image.Image:
+def cut(picture, pixels=4):
     return picture.crop((pixels, pixels, BIG - pixels, BIG - pixels)).resize((BIG, BIG))
 
 
@@ -58,12 +58,12 @@ COPIES = {
 }
 
 
-def small(*pictures: Image.Image) -> torch.Tensor:
+def small(*pictures):
     pixels = np.stack([np.asarray(x.convert("RGB")) for x in pictures])
     return thumbnails(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
-def pairs(pictures: torch.Tensor, labels: list[int]) -> list[tuple[int, int]]:
+def pairs(pictures, labels):
     return [(i, j) for i, j, _ in near_copies(pictures, torch.tensor(labels))]
 
 
@@ -79,7 +79,7 @@ def test_copies_are_sought_within_a_class():
 
 
 def test_before_one_background_different_things_are_different_pictures():
-    def thing(seed: int) -> Image.Image:
+    def thing(seed):
         room = scene(9)
         room.paste(scene(seed).resize((14, 14)), (40, 40))
         return room
@@ -93,7 +93,7 @@ def test_before_one_background_different_things_are_different_pictures():
 def test_pictures_without_detail_are_no_copies():
     plain = torch.stack([torch.full((SIDE, SIDE), level, dtype=torch.uint8) for level in (0, 0, 90, 90)])
     assert near_copies(plain, torch.zeros(4, dtype=torch.int64)) == []
-    assert not lies_over(plain, at_rest(plain)).any()
+    assert not same_in_place(plain, at_rest(plain)).any()
 
 
 def test_more_pictures_than_are_compared_at_once():
@@ -103,5 +103,5 @@ def test_more_pictures_than_are_compared_at_once():
 
 def test_a_picture_saved_again_lies_over_itself():
     others = at_rest(small(scene(2), scene(0)))
-    found = lies_over(small(saved(scene(0)), scene(1), moved(scene(2), 30)), others)
+    found = same_in_place(small(saved(scene(0)), scene(1), moved(scene(2), 30)), others)
     assert found.tolist() == [[False, True], [False, False], [False, False]]

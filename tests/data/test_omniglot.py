@@ -1,6 +1,3 @@
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,18 +8,17 @@ from mtl.data.listing import image_files
 from mtl.data.sources import omniglot
 from mtl.errors import UserError
 
-WriteImages = Callable[..., list[Path]]
 BACKGROUND = [f"{alphabet}/character0{i}" for alphabet in "ABCDEFG" for i in (1, 2)]
 EVALUATION = [f"{alphabet}/character0{i}" for alphabet in "XY" for i in (1, 2)]
 LISTS = {"train": [*BACKGROUND[:10], "X/character01"], "val": BACKGROUND[10:], "test": EVALUATION[1:]}
 
 
-def data(root: Path, **more: object) -> Data:
-    return Data(name="omniglot", root=str(root), download=False, **more)  # type: ignore[arg-type]
+def data(root, **more):
+    return Data(name="omniglot", root=str(root), download=False, **more)
 
 
 @pytest.fixture
-def tree(tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(tmp_path, write_images, monkeypatch):
     """A small set in Omniglot's layout, and a list for it in the place of Vinyals'."""
     monkeypatch.setattr(omniglot, "class_lists", lambda name: LISTS)
     for part, characters in (("background", BACKGROUND), ("evaluation", EVALUATION)):
@@ -37,15 +33,12 @@ def tree(tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPa
         ({}, (1028, 172, 423)),
         ({"split": "lake"}, (806, 158, 659)),
         ({"rotations": True}, (4112, 688, 1692)),
+        ({"split": "lake", "rotations": True}, (4 * 806, 158, 659)),
     ],
 )
 def test_the_real_set_has_its_characters_with_20_drawings_each(
-    more: dict[str, object],
-    sizes: tuple[int, ...],
-    real_set: Callable[[str], Path],
-    count_only: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    more, sizes, real_set, count_only, monkeypatch
+):
     root = real_set("omniglot")
     count_only(monkeypatch, omniglot)
     splits = load_splits(data(root, **more), 0)
@@ -58,7 +51,7 @@ def test_the_real_set_has_its_characters_with_20_drawings_each(
         assert [len(g) for g in groups] == [25, 5, 20]
 
 
-def test_a_real_drawing_is_thin_ink_on_an_empty_ground(real_set: Callable[[str], Path]) -> None:
+def test_a_real_drawing_is_thin_ink_on_an_empty_ground(real_set):
     folder = real_set("omniglot") / "omniglot" / "images_background" / "Greek" / "character01"
     files = image_files(folder)
     assert len(files) == 20
@@ -67,7 +60,7 @@ def test_a_real_drawing_is_thin_ink_on_an_empty_ground(real_set: Callable[[str],
     assert ink.float().mean() < 60
 
 
-def test_vinyals_split_is_by_list_and_ink_is_bright(tree: Path) -> None:
+def test_vinyals_split_is_by_list_and_ink_is_bright(tree):
     splits = load_splits(data(tree), 0)
     assert splits.train.class_names == tuple(LISTS["train"])
     assert splits.val.groups == ("F", "F", "G", "G")
@@ -76,14 +69,14 @@ def test_vinyals_split_is_by_list_and_ink_is_bright(tree: Path) -> None:
     assert torch.equal(splits.test.images[0], 255 - decode(file, 28, True))
 
 
-def test_lakes_split_validates_with_every_sixth_alphabet(tree: Path) -> None:
+def test_lakes_split_validates_with_every_sixth_alphabet(tree):
     splits = load_splits(data(tree, split="lake"), 0)
     assert set(splits.train.groups or ()) == set("ABCDEG")
     assert set(splits.val.groups or ()) == {"F"}
     assert set(splits.test.groups or ()) == set("XY")
 
 
-def test_rotations_are_further_classes_of_the_same_images(tree: Path) -> None:
+def test_rotations_are_further_classes_of_the_same_images(tree):
     plain, turned = load_splits(data(tree), 0).val, load_splits(data(tree, rotations=True), 0).val
     assert turned.num_classes == 4 * plain.num_classes
     assert len(turned) == 4 * len(plain)
@@ -100,7 +93,7 @@ def test_rotations_are_further_classes_of_the_same_images(tree: Path) -> None:
             assert turned.groups[label] == name.split("/")[0]
 
 
-def test_rotating_a_set_whose_classes_are_not_contiguous_keeps_labels_and_pictures_together() -> None:
+def test_rotating_a_set_whose_classes_are_not_contiguous_keeps_labels_and_pictures_together():
     images = torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4)
     turned = omniglot.rotated(ImageSet(images, torch.tensor([1, 0, 1, 0, 0, 1]), ("a", "b")))
     rows = turned.images[turned.labels == turned.class_names.index("b@180")]
@@ -108,25 +101,50 @@ def test_rotating_a_set_whose_classes_are_not_contiguous_keeps_labels_and_pictur
 
 
 @pytest.mark.parametrize("split", ["vinyals", "lake"])
-def test_a_missing_character_is_named(tree: Path, split: str) -> None:
+def test_a_missing_character_is_named(tree, split):
     (tree / "omniglot" / "images_evaluation" / "Y").rename(tree / "away")
-    with pytest.raises(UserError, match="character Y/character01 is not there; the copy is not complete"):
+    with pytest.raises(
+        UserError, match="class Y/character01 of the published split is missing; the copy is not complete"
+    ):
         load_splits(data(tree, split=split), 0)
 
 
-def test_the_parts_may_lie_in_the_root_itself(tree: Path) -> None:
+def test_the_parts_may_lie_in_the_root_itself(tree):
     assert load_splits(data(tree / "omniglot"), 0).val.num_classes == 4
 
 
-def test_a_set_that_cannot_be_had_is_told_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_that_cannot_be_had_is_told_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"has no images_background and .*, and data\.download is off"):
         load_splits(data(tmp_path), 0)
 
-    def unreachable(*_: object, **__: object) -> None:
+    def unreachable(*_, **__):
         raise OSError("no route")
 
     monkeypatch.setattr("torchvision.datasets.Omniglot", unreachable)
     with pytest.raises(UserError, match=r"could not be downloaded \(no route\); put images_background and"):
         load_splits(Data(name="omniglot", root=str(tmp_path)), 0)
+
+
+def load_turned(root, split, rotations):
+    config = Data(name="omniglot", root=str(root), download=False, split=split, rotations=rotations)
+    return load_splits(config, 0)
+
+
+def test_only_training_characters_of_lakes_split_are_turned(tree):
+    plain, turned = load_turned(tree, "lake", False), load_turned(tree, "lake", True)
+    assert turned.train.num_classes == 4 * plain.train.num_classes == 4 * 12
+    assert set(turned.train.class_names) >= set(plain.train.class_names)
+    for part in ("val", "test"):
+        one, other = getattr(turned, part), getattr(plain, part)
+        assert one.class_names == other.class_names
+        assert not any("@" in name for name in one.class_names)
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize("order", [(False, True), (True, False)], ids=str)
+def test_the_cache_tells_turned_sets_from_plain_ones(tree, order):
+    for _ in range(2):
+        for rotations in order:
+            assert load_turned(tree, "lake", rotations).train.num_classes == (48 if rotations else 12)
+            assert load_turned(tree, "vinyals", rotations).test.num_classes == (12 if rotations else 3)

@@ -45,7 +45,7 @@ def other_set(monkeypatch):
 
     def patch(val, test):
         found = Splits(_images(["q"]), _images(val), _images(test), "omniglot")
-        monkeypatch.setattr("mtl.evaluation.cross_domain.load_alike", lambda *_: found)
+        monkeypatch.setattr("mtl.evaluation.cross_domain.load_matching", lambda *_: found)
 
     return patch
 

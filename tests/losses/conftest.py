@@ -1,7 +1,5 @@
 """Batches for tests of losses."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +9,7 @@ from mtl.runtime.seeds import generator
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def _batch(seed: int = 0, size: int = 9, classes: int = 4, dtype: torch.dtype = torch.float64) -> Batch:
+def _batch(seed=0, size=9, classes=4, dtype=torch.float64):
     random = generator(seed, "batch of a loss")
     logits = 2 * torch.randn(size, classes, generator=random, dtype=torch.float64)
     labels = torch.randint(classes, (size,), generator=random)
@@ -20,6 +18,6 @@ def _batch(seed: int = 0, size: int = 9, classes: int = 4, dtype: torch.dtype = 
 
 
 @pytest.fixture(scope="session")
-def batch() -> Callable[..., Batch]:
+def batch():
     """Makes logits (B, C), labels (B,) and features (B, 5): `batch(seed, size=…, classes=…, dtype=…)`."""
     return _batch

@@ -1,4 +1,4 @@
-"""Hard example mining, against sorted lists and a dictionary."""
+"""Hard example mining and its memory of losses, against sorted lists and a dictionary."""
 
 import math
 
@@ -7,24 +7,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_losses import logits_of, zeros
 
 from mtl.losses import ClassBalancedLoss, HardExampleMiner
-from mtl.losses.hard_examples import hardest
+from mtl.losses.hard_examples import LossMemory, count_of, hardest, ranked
 from mtl.runtime.seeds import generator
 
 values = st.lists(st.integers(0, 12), min_size=1, max_size=14)  # few values: many are equal
 parts = st.floats(0.001, 1.0)
 caps = st.floats(0.0, 0.999)
-
-
-def logits_of(losses):
-    """Logits (B, 2) whose cross-entropy with label 0 is given."""
-    losses = torch.as_tensor(losses, dtype=torch.float64)
-    return torch.stack([torch.zeros_like(losses), losses.expm1().log()], -1)
-
-
-def zeros(count):
-    return torch.zeros(count, dtype=torch.int64)
 
 
 def by_hand(losses, part, cap):
@@ -64,16 +55,6 @@ def test_each_class_of_a_batch_has_its_hard_images():
     each = HardExampleMiner(0.5, "class").per_image(logits, labels)
     assert each.nonzero()[:, 0].tolist() == [2, 3, 5, 6]
     assert each.mean().item() == pytest.approx((0.3 + 0.4 + 6 + 7) / 4)
-
-
-def test_the_mean_is_over_the_chosen(batch):
-    logits, labels, _ = batch()
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    found = HardExampleMiner(0.3)(logits, labels)
-    top = losses.topk(3).values
-    torch.testing.assert_close(found, top.mean())
-    over_the_batch = losses.where(losses >= top[-1], 0).mean()  # the known mistake
-    torch.testing.assert_close(over_the_batch, found / 3)
 
 
 def test_others_have_no_gradient_and_the_chosen_that_of_their_mean(batch):
@@ -162,25 +143,10 @@ def test_an_easy_batch_of_a_hard_collection_counts_by_its_hardest():
     assert counted([80], [7.5]) == [0]
 
 
-def test_where_all_of_a_batch_are_too_hard_the_least_hard_counts():
-    miner = HardExampleMiner(0.75, "memory", cap=0.5, size=8)
-    miner(logits_of(torch.arange(1.0, 7.0)), zeros(6), None, torch.arange(6))
-    each = miner.per_image(logits_of([9.0, 8.0, 8.5]), zeros(3), None, torch.tensor([6, 7, 5]))
-    assert each.nonzero()[:, 0].tolist() == [1]
-
-
 def test_an_image_that_is_in_the_batch_twice_is_chosen_or_left_out_as_one():
     miner = HardExampleMiner(0.5, "memory", size=4)
     each = miner.per_image(logits_of([0.5, 1.0, 2.0]), zeros(3), None, torch.tensor([3, 0, 3]))
     assert each.nonzero()[:, 0].tolist() == [0, 2]
-
-
-def test_a_data_set_index_is_none_of_the_batch():
-    images, losses = torch.tensor([907, 3, 55]), torch.tensor([1.0, 2.0, 3.0])
-    each = HardExampleMiner(0.3, "memory", size=1000).per_image(logits_of(losses), zeros(3), None, images)
-    assert each.nonzero()[:, 0].tolist() == [2]
-    with pytest.raises(IndexError):
-        losses[images]  # the known mistake
 
 
 def test_images_that_are_all_alike_are_ranked_by_their_place():
@@ -210,3 +176,48 @@ def test_nonsense_is_refused(wrong, match):
 def test_a_memory_needs_indices(batch):
     with pytest.raises(ValueError, match="images"):
         HardExampleMiner(0.3, "memory", size=9)(*batch())
+
+
+batches = st.lists(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 50)), min_size=1, max_size=8), max_size=8
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(batches)
+def test_it_keeps_the_last_loss_of_each_image(batches):
+    memory, table = LossMemory(7), {}
+    for pairs in batches:
+        images, losses = (torch.tensor(x) for x in zip(*pairs, strict=True))
+        found = memory.enter(images, losses / 4)
+        table |= {i: max(loss / 4 for j, loss in pairs if j == i) for i, _ in pairs}
+        assert found.tolist() == [table[i] for i, _ in pairs]
+    assert memory.known().tolist() == [table[image] for image in sorted(table)]
+    for image in range(7):
+        kept = float(memory.losses[image])
+        assert kept == table[image] if image in table else math.isnan(kept)
+
+
+def test_it_is_part_of_the_state_and_no_part_of_the_graph():
+    memory = LossMemory(3)
+    losses = torch.tensor([1.0, 2.0], requires_grad=True)
+    assert not memory.enter(torch.tensor([2, 0]), losses).requires_grad
+    again = LossMemory(3)
+    again.load_state_dict(memory.state_dict())
+    assert again.known().tolist() == [2.0, 1.0]
+
+
+def test_a_loss_that_is_no_number_ranks_as_the_worst():
+    assert ranked(torch.tensor([1.0, torch.nan, -2.0])).tolist() == [1, math.inf, -2]
+
+
+def test_a_share_is_rounded_up_whatever_its_binary_digits():
+    assert [count_of(s, n) for s, n in [(0.07, 100), (0.55, 100), (0.29, 100), (1, 7)]] == [7, 55, 29, 7]
+    assert [count_of(s, n) for s, n in [(0.31, 10), (1e-12, 5), (0.5, 3)]] == [4, 1, 2]
+
+
+def test_no_image_no_memory():
+    with pytest.raises(ValueError, match="size"):
+        LossMemory(0)
+    with pytest.raises(ValueError, match="images"):
+        LossMemory(3).enter(torch.tensor([3]), torch.zeros(1))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Pretrain
-from mtl.models.classifiers import CosineClassifier, LinearClassifier, build_classifier
+from mtl.models.classifiers import LinearClassifier, build_classifier
 
 FEATURES = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1, 2, 0])
@@ -32,14 +32,6 @@ def test_the_margin_is_taken_off_the_own_class_alone_and_only_where_labels_are_g
     lost = plain(FEATURES) - strict(FEATURES, LABELS)
     torch.testing.assert_close(lost, 10 * 0.3 * F.one_hot(LABELS, 3), atol=1e-5, rtol=0)
     assert torch.equal(strict(FEATURES), plain(FEATURES, LABELS))
-
-
-def test_length_of_features_and_weights_makes_no_difference_to_cosines():
-    classifier = CosineClassifier(7, 3, 10.0)
-    before = classifier(FEATURES)
-    with torch.no_grad():
-        classifier.weight *= 5
-    torch.testing.assert_close(classifier(FEATURES * 3), before)
 
 
 def test_a_linear_classifier_is_linear_whatever_the_labels():

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mtl.config import Head
 from mtl.models.heads import BaseLearner, gradient_descent
-from mtl.models.heads.prototype import shrinkage, spread, surplus
+from mtl.models.heads.prototype import class_variance, distance_surplus, shrinkage
 from mtl.runtime.seeds import generator
 
 D, WAY = 24, 5
@@ -20,7 +20,7 @@ HEADS = {
 COUNTS = ([15, 15, 1, 1, 1], [12, 1, 1, 1, 1], [1, 2, 4, 8, 15])
 
 
-def clouds(counts: list[int], tasks: int = 200, queries: int = 10):
+def clouds(counts, tasks=200, queries=10):
     """Support (T, S, D), labels (T, S) and queries (T, N, Q, D) of classes around centres of random tasks."""
     random = generator(0, "clouds", *counts)
     centres = 2 + 0.8 * torch.randn(tasks, WAY, D, generator=random)
@@ -31,7 +31,7 @@ def clouds(counts: list[int], tasks: int = 200, queries: int = 10):
     return support, labels, asked
 
 
-def recalls(head: Head, counts: list[int]) -> torch.Tensor:
+def recalls(head, counts):
     support, labels, queries = clouds(counts)
     learner = BaseLearner(head, D, WAY).requires_grad_(False)
     answers = learner(support, labels, queries.flatten(1, 2), WAY).argmax(-1).view(queries.shape[:3])
@@ -54,24 +54,26 @@ def test_equal_numbers_are_answered_as_without_any_correction(head, monkeypatch)
     support, labels, queries = clouds([3] * WAY, tasks=4)
     learner = BaseLearner(head, D, WAY).requires_grad_(False)
     logits = learner(support, labels, queries.flatten(1, 2), WAY)
-    for name, nothing in (("surplus", torch.zeros), ("shrinkage", torch.ones)):
+    for name, nothing in (("distance_surplus", torch.zeros), ("shrinkage", torch.ones)):
         monkeypatch.setattr(f"mtl.models.heads.base_learner.{name}", lambda *_, n=nothing: n(4, WAY))
     assert torch.equal(learner(support, labels, queries.flatten(1, 2), WAY), logits)
-    assert torch.equal(surplus(support, labels, WAY), torch.zeros(4, WAY))
+    assert torch.equal(distance_surplus(support, labels, WAY), torch.zeros(4, WAY))
     assert torch.equal(shrinkage(support, labels, WAY), torch.ones(4, WAY))
 
 
 def test_the_variance_around_prototypes_has_no_bias():
     support, labels, _ = clouds([7, 3, 1, 1, 2], tasks=4000)
-    assert float(spread(support, labels, WAY).mean()) == pytest.approx(D, rel=0.01)  # 1 in each direction
-    assert torch.equal(spread(support[:, :1], labels[:, :1], 1), torch.zeros(4000))
+    assert float(class_variance(support, labels, WAY).mean()) == pytest.approx(
+        D, rel=0.01
+    )  # 1 in each direction
+    assert torch.equal(class_variance(support[:, :1], labels[:, :1], 1), torch.zeros(4000))
 
 
 def test_prototypes_of_few_images_are_brought_as_near_as_those_of_many():
     support, labels, queries = clouds([9, 1, 1, 3, 2], tasks=6000, queries=1)
     centres = F.one_hot(labels, WAY).float().mT @ support / torch.tensor([9, 1, 1, 3, 2])[:, None]
     squares = (queries[:, :, 0] - centres).square().sum(-1)
-    found = (squares - surplus(support, labels, WAY)).mean(0)
+    found = (squares - distance_surplus(support, labels, WAY)).mean(0)
     assert found.tolist() == pytest.approx([float(squares[:, 0].mean())] * WAY, rel=0.02)
     cosines = F.cosine_similarity(queries[:, :, 0], centres, dim=-1)
     found = (cosines * shrinkage(support, labels, WAY)).mean(0)

@@ -6,7 +6,7 @@ import torch
 from made_classifiers import HEADS, embedder, images
 from torch import Tensor
 
-from mtl.data.prints import Prints, SeenBefore
+from mtl.data.near_copies import Prints, SeenBefore
 from mtl.own_images import classifier_file as file
 from mtl.own_images.classifier import fit
 from mtl.own_images.near_views import find_views

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mtl.data import ImageSet
-from mtl.data.fingerprint import fingerprint
+from mtl.data.image_set import fingerprint
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
 from mtl.ledger.queries import class_names

@@ -1,6 +1,5 @@
 """CIFAR-FS (Bertinetto et al., ICLR 2019) and FC100 (Oreshkin et al., NeurIPS 2018): CIFAR-100 by classes."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,11 @@ import torch
 from PIL import Image
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.class_lists import class_lists, superclass_of
+from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
+from mtl.data.sources import class_lists, require_complete, superclass_of
 from mtl.errors import UserError
 
 _PARTS = ("train", "test")
@@ -22,7 +21,7 @@ def load(config: Data, seed: int) -> Splits:
     """All 600 images of each class, 32×32 unless the config says otherwise; groups are the superclasses.
 
     Raises:
-        UserError: there is neither a folder nor torchvision's copy, and it may not or cannot be downloaded.
+        UserError: there is neither a folder nor torchvision's copy, and no download is allowed or possible.
     """
     root, folder = Path(config.root), Path(config.root) / "cifar100"
     lists = class_lists(config.name)
@@ -30,16 +29,19 @@ def load(config: Data, seed: int) -> Splits:
     if not all((folder / part).is_dir() for part in _PARTS):
         key: tuple[object, ...] = (size, grayscale, lists, "torchvision")
         return cached(
-            root, config.name, key, lambda: _from_torchvision(config, size, grayscale, lists), config.cache
+            root, config.name, key, lambda: _from_torchvision(config, size, grayscale), config.cache
         )
     classes: dict[str, list[Path]] = {}  # each has a folder in train and one in test
     for part in _PARTS:
         for c in class_folders(folder / part):
             classes.setdefault(c.name, []).append(c)
-    missing = [n for names in lists.values() for n in names if n not in classes]
-    if missing:
-        raise UserError(f"{folder}: class {missing[0]} of the {config.name} split is not there")
-    key = (size, grayscale, lists, fingerprint((f for both in classes.values() for f in both), folder))
+    require_complete(folder, lists, classes, _wanted(folder))
+    key = (
+        size,
+        grayscale,
+        lists,
+        fingerprint_of_folders((f for both in classes.values() for f in both), folder),
+    )
 
     def build() -> Splits:
         files = {n: [file for c in both for file in image_files(c)] for n, both in classes.items()}
@@ -52,18 +54,19 @@ def load(config: Data, seed: int) -> Splits:
     return cached(root, config.name, key, build, config.cache)
 
 
-def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[str, Sequence[str]]) -> Splits:
+def _from_torchvision(config: Data, size: int, grayscale: bool) -> Splits:
+    lists = class_lists(config.name)
     parts = {part: _torchvision_part(config, part) for part in _PARTS}
     names, groups = parts["train"].classes, superclass_of()
     rows: dict[str, list[tuple[str, int]]] = {name: [] for name in names}
-    for part, held in parts.items():
-        for i, label in enumerate(held.targets):
+    for part, images in parts.items():
+        for i, label in enumerate(images.targets):
             rows[names[label]].append((part, i))
 
     def split(of: str) -> ImageSet:
-        chosen = [(name, *row) for name in sorted(lists[of]) for row in rows[name]]
-        pictures = [to_tensor(Image.fromarray(parts[part].data[i]), size, grayscale) for _, part, i in chosen]
         classes = sorted(lists[of])
+        chosen = [(name, *row) for name in classes for row in rows[name]]
+        pictures = [to_tensor(Image.fromarray(parts[part].data[i]), size, grayscale) for _, part, i in chosen]
         return ImageSet(
             torch.stack(pictures),
             torch.tensor([classes.index(name) for name, _, _ in chosen]),
@@ -78,14 +81,13 @@ def _from_torchvision(config: Data, size: int, grayscale: bool, lists: Mapping[s
 def _torchvision_part(config: Data, part: str) -> Any:
     from torchvision.datasets import CIFAR100
 
-    wanted = f"put its images into {Path(config.root) / 'cifar100'}/{{train,test}}/<class>/"
     try:
         return CIFAR100(config.root, train=part == "train", download=config.download)
     except Exception as error:  # whatever the network or an unpacker raises
-        if not config.download:
-            raise UserError(
-                f"CIFAR-100 is not below {config.root}, and data.download is off; {wanted}"
-            ) from None
-        raise UserError(
-            f"CIFAR-100 is not below {config.root} and could not be downloaded ({error}); {wanted}"
-        ) from None
+        why = f"could not be downloaded ({error})" if config.download else "data.download is off"
+        wanted = _wanted(Path(config.root) / "cifar100")
+        raise UserError(f"CIFAR-100 is not below {config.root}, and {why}; {wanted}") from None
+
+
+def _wanted(folder: Path) -> str:
+    return f"put its images into {folder}/{{train,test}}/<class>/"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtl.config import Data
-from mtl.data.cache import Notes, cached_with_notes, fingerprint, fingerprint_of_files
+from mtl.data.cache import Notes, cached_with_notes, fingerprint_of_files, fingerprint_of_folders
 from mtl.data.class_tree import PARTS
 from mtl.data.decode import decode, decode_readable, escaped, require_readable, source_name
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
@@ -102,7 +102,9 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
         ("levels", config.levels),
         *((ALIKE, DETAIL, LOCAL, COLOUR, drop) if search and near else ("exact",) if search else ()),
         *((choice.groups,) if choice.groups is not None else ()),
-        fingerprint(choice.folders, root) if choice.folders else _fingerprint_of_list(choice, root),
+        fingerprint_of_folders(choice.folders, root)
+        if choice.folders
+        else _fingerprint_of_list(choice, root),
     )
     splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
     if config.group_by is not None:

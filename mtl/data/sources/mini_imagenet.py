@@ -10,23 +10,68 @@ import torch
 from PIL import Image
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.class_lists import class_lists
+from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes, to_tensor
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
+from mtl.data.sources import class_lists, require_complete
 from mtl.errors import UserError
 from mtl.runtime.learn2learn_package import import_learn2learn
 
 _SETS = {"mini_imagenet": "MiniImagenet", "tiered_imagenet": "TieredImagenet"}
 
 
-def download(config: Data, otherwise: str) -> Splits:
-    """The set, downloaded below `data.root` where learn2learn has not done so before.
+def load(config: Data, seed: int) -> Splits:
+    """From `<root>/<name>/{train,val,test}/<class>/*`, or for miniImageNet `<root>/<name>/<class>/*`; 84×84.
 
     Raises:
-        UserError: learn2learn is not installed, or the download fails; `otherwise` says what to do instead.
+        UserError: there is no such folder, and learn2learn cannot download the set.
+    """
+    root = Path(config.root)
+    folder = root / config.name
+    if not folder.is_dir():
+        if not config.download:
+            raise UserError(f"data.root: {folder} is missing, and data.download is off; {_wanted(folder)}")
+        return _download(config, _wanted(folder))
+    if (parts := divided(folder)) is not None:
+        return _decoded(folder, root, config, parts)
+    if config.name == "mini_imagenet":
+        lists = class_lists("mini_imagenet")
+        folders = {c.name: c for c in class_folders(folder)}
+        require_complete(folder, lists, folders, _wanted(folder))
+        return _decoded(folder, root, config, [{n: folders[n] for n in lists[part]} for part in PARTS])
+    raise UserError(f"{folder}: has no train, val and test; {_wanted(folder)}")  # a drawn split is not Ren's
+
+
+def _decoded(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -> Splits:
+    """Three splits of classes, from the cache below `root` if it has them."""
+    size, grayscale = config.image_size or 84, bool(config.grayscale)
+    names = [sorted(part) for part in parts]
+    key = (
+        size,
+        grayscale,
+        names,
+        fingerprint_of_folders((f for part in parts for f in part.values()), folder),
+    )
+
+    def build() -> Splits:
+        files = [{name: image_files(f) for name, f in part.items()} for part in parts]
+        train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
+        return Splits(train, val, test, config.name)
+
+    return cached(root, config.name, key, build, config.cache)
+
+
+def _download(config: Data, otherwise: str) -> Splits:
+    """The set, downloaded below `data.root` where learn2learn has not done so before.
+
+    Args:
+        config: `data`.
+        otherwise: what the user can do instead.
+
+    Raises:
+        UserError: learn2learn is not installed, or the download fails.
     """
     name, root = config.name, Path(config.root)
     who = f"data.name: {name} is not below {root} ({otherwise}), and its download"
@@ -48,9 +93,9 @@ def download(config: Data, otherwise: str) -> Splits:
 
 
 def _image_set(part: Any, prefix: str, size: int, grayscale: bool) -> ImageSet:
-    """miniImageNet keeps floats (M, 3, 84, 84), tieredImageNet PNG files in memory, both integer labels.
+    """miniImageNet has floats (M, 3, 84, 84), tieredImageNet PNG files in memory, both integer labels.
 
-    Only miniImageNet names its classes; those of tieredImageNet get names out of `prefix` and label.
+    Only miniImageNet names its classes; those of tieredImageNet are named by `prefix` and label.
     """
     mini = hasattr(part, "x")
     values = torch.as_tensor(np.asarray(part.y if mini else part.labels)).long()
@@ -67,45 +112,6 @@ def _image_set(part: Any, prefix: str, size: int, grayscale: bool) -> ImageSet:
 
 def _from_floats(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels.to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
-
-
-def load(config: Data, seed: int) -> Splits:
-    """From `<root>/<name>/{train,val,test}/<class>/*`, or for miniImageNet `<root>/<name>/<class>/*`; 84×84.
-
-    Raises:
-        UserError: there is no such folder, and learn2learn cannot download the set.
-    """
-    root = Path(config.root)
-    folder = root / config.name
-    if not folder.is_dir():
-        if not config.download:
-            raise UserError(f"data.root: {folder} is not there, and data.download is off; {_wanted(folder)}")
-
-        return download(config, _wanted(folder))
-    if (given := divided(folder)) is not None:
-        return _decoded(folder, root, config, given)
-    if config.name == "mini_imagenet":
-        lists = class_lists("mini_imagenet")
-        found = {c.name: c for c in class_folders(folder)}
-        missing = [n for names in lists.values() for n in names if n not in found]
-        if missing:
-            raise UserError(f"{folder}: class {missing[0]} of the split is not there; {_wanted(folder)}")
-        return _decoded(folder, root, config, [{n: found[n] for n in lists[part]} for part in PARTS])
-    raise UserError(f"{folder}: has no train, val and test; {_wanted(folder)}")  # a drawn split is not Ren's
-
-
-def _decoded(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -> Splits:
-    """Three splits of classes, or what the cache below `root` has of them; taken as published."""
-    size, grayscale = config.image_size or 84, bool(config.grayscale)
-    names = [sorted(part) for part in parts]
-    key = (size, grayscale, names, fingerprint((f for part in parts for f in part.values()), folder))
-
-    def build() -> Splits:
-        files = [{name: image_files(f) for name, f in part.items()} for part in parts]
-        train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
-        return Splits(train, val, test, config.name)
-
-    return cached(root, config.name, key, build, config.cache)
 
 
 def _wanted(folder: Path) -> str:

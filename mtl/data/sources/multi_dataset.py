@@ -1,4 +1,4 @@
-"""Several image sets as one: brought to one size and number of channels, each class with its set's name."""
+"""Several image sets as one: of one size and number of channels, each class prefixed with its set's name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from mtl.data.image_set import ImageSet, Splits
 from mtl.errors import UserError
 
 _SIZE = 32  # pixels a side, unless the config says otherwise
-_GREY = {"glyphs", "omniglot"}  # kept with one channel, whatever is asked for: less to decode and to store
+_GREY = {"glyphs", "omniglot"}  # always stored with one channel: less to decode and to store
 
 
 def load(config: Data, seed: int) -> Splits:
@@ -20,26 +20,26 @@ def load(config: Data, seed: int) -> Splits:
     In colour, unless `data.grayscale` is true: grey images then have three equal channels.
 
     Raises:
-        UserError: one of them cannot be had, or a class is in different splits of two of them.
+        UserError: one of them is not available, or a class is in different splits of two of them.
     """
-    found = {name: load_alike(config, name, seed) for name in sorted(config.sets)}
-    _require_apart(found)
+    sets = {name: load_matching(config, name, seed) for name in sorted(config.sets)}
+    _require_disjoint(sets)
     return Splits(
-        join({name: splits.train for name, splits in found.items()}),
-        join({name: splits.val for name, splits in found.items()}),
-        join({name: splits.test for name, splits in found.items()}),
+        join({name: splits.train for name, splits in sets.items()}),
+        join({name: splits.val for name, splits in sets.items()}),
+        join({name: splits.test for name, splits in sets.items()}),
         "several",
     )
 
 
-def load_alike(config: Data, name: SetName, seed: int, size: int = _SIZE) -> Splits:
-    """The image set `name` with images of the size and the channels that `config` asks for.
+def load_matching(config: Data, name: SetName, seed: int, size: int = _SIZE) -> Splits:
+    """The image set `name` with images of the size and the channels of `config`.
 
     Args:
-        config: `data`; its root, size, colours and the options of the set itself count.
+        config: `data`; its root, size, colours and the options of the set itself apply.
         name: as in `data.name`.
         seed: of what the set draws.
-        size: where the config has none.
+        size: if the config has none.
     """
     from mtl.data import load_splits  # which lists this source
 
@@ -67,7 +67,7 @@ def in_colour(images: Tensor) -> Tensor:
 def join(parts: dict[str, ImageSet]) -> ImageSet:
     """One split of several sets as one; sets by name, so that class names come sorted.
 
-    A class of a set without groups is in a group that bears the set's name.
+    The classes of a set without groups are in a group of the set's name.
     """
     names = sorted(parts)
     labels, first = [], 0
@@ -95,19 +95,19 @@ def join(parts: dict[str, ImageSet]) -> ImageSet:
 
 
 def _files(images: ImageSet) -> Sequence[str]:
-    """Where each image comes from; its number where the set does not say."""
+    """Where each image comes from; its number if the set does not say."""
     return images.files or [str(i) for i in range(len(images))]
 
 
-def _require_apart(found: Mapping[SetName, Splits]) -> None:
+def _require_disjoint(sets: Mapping[SetName, Splits]) -> None:
     """No class is a base class in one set and a novel one in another: CIFAR-FS and FC100 share theirs."""
     first: dict[str, tuple[str, str]] = {}  # of each class, the first split and set that have it
-    for name, splits in found.items():
+    for name, splits in sets.items():
         for split, images in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
             for c in images.class_names:
                 before, other = first.setdefault(c, (split, name))
                 if before != split:
                     raise UserError(
                         f"data.sets: class {c} is in the {before} split of {other} and in the {split} split "
-                        f"of {name}; a class may be in one split alone"
+                        f"of {name}; a class may be in one split only"
                     )

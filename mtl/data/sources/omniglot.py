@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from mtl.config import Data
-from mtl.data.cache import cached, fingerprint
-from mtl.data.class_lists import class_lists
+from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.listing import class_folders, image_files
+from mtl.data.sources import class_lists, require_complete
 from mtl.errors import UserError
 
 _PARTS = ("images_background", "images_evaluation")
@@ -22,7 +22,7 @@ def load(config: Data, seed: int) -> Splits:
     """Splits of whole characters; ink is 255 on 0, 28×28 unless the config says otherwise.
 
     Raises:
-        UserError: there is no folder and it may not or cannot be downloaded.
+        UserError: there is no folder, and no download is allowed or possible.
     """
     folder = _find(Path(config.root), config.download)
     characters = {
@@ -32,14 +32,18 @@ def load(config: Data, seed: int) -> Splits:
         for character in class_folders(alphabet)
     }
     vinyals = class_lists("omniglot_vinyals")
-    missing = [n for names in vinyals.values() for n in names if n not in characters]
-    if missing:  # Lake's split would only shrink
-        raise UserError(f"{folder}: character {missing[0]} is not there; the copy is not complete")
+    require_complete(folder, vinyals, characters, "the copy is not complete")
     lists = vinyals if config.split == "vinyals" else _lake({n: p for n, (p, _) in characters.items()})
     size, grayscale = config.image_size or 28, config.grayscale is not False
     everything = config.split == "vinyals"
     turned = (("train", "val", "test") if everything else ("train",)) if config.rotations else ()
-    key = (size, grayscale, lists, turned, fingerprint((f for _, f in characters.values()), folder))
+    key = (
+        size,
+        grayscale,
+        lists,
+        turned,
+        fingerprint_of_folders((f for _, f in characters.values()), folder),
+    )
 
     def build() -> Splits:
         files = {n: image_files(f) for n, (_, f) in characters.items()}
@@ -56,7 +60,7 @@ def load(config: Data, seed: int) -> Splits:
 
 
 def _lake(part_of: Mapping[str, str]) -> dict[str, list[str]]:
-    """Background trains and validates, evaluation tests; whole alphabets each."""
+    """Background for training and validation, evaluation for the test; whole alphabets each."""
     background = sorted(n for n, part in part_of.items() if part == _PARTS[0])
     alphabets = sorted({n.split("/")[0] for n in background})[_VAL_EVERY - 1 :: _VAL_EVERY]
     return {
@@ -69,7 +73,7 @@ def _lake(part_of: Mapping[str, str]) -> dict[str, list[str]]:
 def rotated(images: ImageSet) -> ImageSet:
     """Each class, and the same turned by 90, 180 and 270 degrees as further classes `<name>@<degrees>`.
 
-    As Santoro et al. (ICML 2016) and all who follow Vinyals' split.
+    As Santoro et al. (ICML 2016) and all users of Vinyals' split.
     """
     turned = [
         (f"{name}@{90 * k}" if k else name, k, c)

@@ -1,4 +1,4 @@
-"""Weights out of files, into a network."""
+"""Weights from files, into a network."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ from mtl.runtime.tensor_files import why_unreadable
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")  # norm.1 has become norm1
 _SHAPES = re.compile(r"size mismatch for (\S+): .*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)")
 
-#: Where training scripts put the weights, the likeliest first; averages of weights only if there is no other.
+#: Where training scripts put the weights, the likeliest first; averages of weights only as a last resort.
 _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "module", "backbone", "encoder"),
     *("weights", "params", "state_dict_ema", "model_ema", "ema", "params_ema"),
@@ -24,12 +24,12 @@ _WRAPPERS = (
 #: What training scripts call the classifier on a backbone, which stays behind.
 HEADS = ("fc", "head", "heads", "classifier", "linear", "logits")
 _DEEPEST = 4  # wrappers in wrappers
-_OF_TWO = ("encoder_q", "base_encoder", "teacher")  # of two networks in a file, the one that is used
+_OF_TWO = ("encoder_q", "base_encoder", "teacher")  # of two networks in a file, the one to use
 _NAMED = 4  # entries or prefixes that a sentence names
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Weights by their names, out of a .safetensors file or one of torch.save, wrapped in others or not.
+    """Weights by name, from a .safetensors file or one of torch.save, wrapped in other mappings or not.
 
     Raises:
         UserError: there is no such file, it is damaged, or it holds something else.
@@ -45,7 +45,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
         try:
             content = load_file(path)
-        except Exception:  # safetensors names no common class for what a damaged file raises
+        except Exception:  # safetensors has no common class for what a damaged file raises
             raise UserError(f"{shown}: is damaged, or not a file of safetensors") from None
     else:
         try:
@@ -56,49 +56,49 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _opened(content: Any, shown: str) -> dict[str, Tensor]:
-    """The mapping of tensors in a checkpoint: itself, or the one in it, or of several the usual one.
+    """The mapping of tensors in a checkpoint: itself, the only one in it, or the usual one of several.
 
     Raises:
-        UserError: there is none, or nothing says which of several is meant.
+        UserError: there is none, or it is unclear which of several is meant.
     """
     if _is_state(content):
         state: dict[str, Tensor] = content
         return state
-    found = _states(content) if isinstance(content, Mapping) else {}
-    usual = [key for key in _WRAPPERS if key in found]
-    if len(found) == 1 or usual:
-        return found[usual[0] if usual else next(iter(found))]
-    if found:
+    states = _states(content) if isinstance(content, Mapping) else {}
+    usual = [key for key in _WRAPPERS if key in states]
+    if len(states) == 1 or usual:
+        return states[usual[0] if usual else next(iter(states))]
+    if states:
         raise UserError(
-            f"{shown}: holds several state_dicts ({_first([*found], _NAMED)}); save the one you mean alone"
+            f"{shown}: holds several state_dicts ({_first([*states], _NAMED)}); save only the one you mean"
         )
     entries = content if isinstance(content, Mapping) else {}
     loose = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
     if any(isinstance(key, str) and "." in key for key in loose):  # beside an epoch, say
         return loose
-    there = f" (it holds: {_first([*map(str, entries)], _NAMED)})" if entries else ""
-    raise UserError(f"{shown}: holds no state_dict, which has tensors by their names{there}")
+    holds = f" (it holds: {_first([*map(str, entries)], _NAMED)})" if entries else ""
+    raise UserError(f"{shown}: holds no state_dict, which has tensors by their names{holds}")
 
 
 def _states(content: Mapping[Any, Any], depth: int = 0) -> dict[str, dict[str, Tensor]]:
     """The mappings of tensors in a mapping, by the key that leads to each; not those of optimizers."""
-    found: dict[str, dict[str, Tensor]] = {}
+    states: dict[str, dict[str, Tensor]] = {}
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Mapping) or "optim" in key.lower():
             continue
         if _is_state(value):
-            found[key] = value  # type: ignore[assignment]
+            states[key] = value  # type: ignore[assignment]
         elif depth < _DEEPEST and (inner := _states(value, depth + 1)):
             usual = [name for name in _WRAPPERS if name in inner] or [*inner]
             if len(inner) == 1 or usual[0] in _WRAPPERS:
-                found[key] = inner[usual[0]]
+                states[key] = inner[usual[0]]
             else:
-                found |= {f"{key}.{name}": state for name, state in inner.items()}
-    return found
+                states |= {f"{key}.{name}": state for name, state in inner.items()}
+    return states
 
 
 def _is_state(content: Any) -> bool:
-    """Tensors by their names and nothing else."""
+    """True if it holds tensors by name and nothing else."""
     return (
         isinstance(content, Mapping)
         and len(content) > 0
@@ -111,69 +111,69 @@ def put_weights(
 ) -> str:
     """Loads weights into a network.
 
-    A prefix that the names have beyond those of the network, such as `module.` of DataParallel, is taken off;
-    weights of other parts, as of a training wrapper, are then left aside.
+    A prefix of the names that the network does not have, such as `module.` of DataParallel, is removed;
+    weights of other parts, such as a training wrapper's, are then ignored.
 
     Args:
         network: that takes them.
-        state: weights by their names.
+        state: weights by name.
         name: what messages call the network.
         origin: what messages call the weights.
-        removed: layers that `state` may have and `network` has not.
+        removed: layers that `state` may have and `network` does not.
 
     Returns:
-        What was taken off and left aside, in a sentence; "" where nothing was.
+        What was removed and ignored, in a sentence; "" if nothing was.
 
     Raises:
-        UserError: they are of another network, or not all of them finite; names the first that is wrong.
+        UserError: they are of another network, or not all finite; names the first that is wrong.
     """
     wrong = f"backbone.weights: {origin}: does not fit {name}"
-    own = network.state_dict()
-    prefix = _prefix({_OLD_DENSENET.sub(r"\1\2", key) for key in state}, own, wrong)
+    expected = network.state_dict()
+    prefix = _prefix({_OLD_DENSENET.sub(r"\1\2", key) for key in state}, expected, wrong)
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     taken = OrderedDict(
         (_OLD_DENSENET.sub(r"\1\2", key), weight)
         for key, weight in inside.items()
         if not any(key.startswith(f"{layer}.") for layer in removed)
     )
-    # Which version of its layers a state_dict is of, it says itself; safetensors drop that.
+    # A state_dict states the version of its layers; safetensors drop that.
     versions = getattr(state, "_metadata", None)
     if versions is not None:
         of = ((f"{key}.", version) for key, version in versions.items())  # of "module." the network itself
         versions = {key.removeprefix(prefix)[:-1]: v for key, v in of if key.startswith(prefix)}
-    taken._metadata = own._metadata if versions is None else versions  # type: ignore[attr-defined]
+    taken._metadata = expected._metadata if versions is None else versions  # type: ignore[attr-defined]
     try:
         lacking, unknown = network.load_state_dict(taken, strict=False)
     except RuntimeError as error:
-        found = _SHAPES.search(str(error))
-        told = "{} is {}, and must be {}".format(*found.groups()) if found else str(error).split("\n")[1]
-        raise UserError(f"{wrong}: {told}") from None
+        shapes = _SHAPES.search(str(error))
+        why = "{} is {}, and must be {}".format(*shapes.groups()) if shapes else str(error).split("\n")[1]
+        raise UserError(f"{wrong}: {why}") from None
     lacking = [key for key in lacking if not key.endswith("num_batches_tracked")]  # which older files lack
     if lacking:
         raise UserError(f"{wrong}: it lacks {_first(lacking)}")
     if unknown:
         raise UserError(f"{wrong}, which has no {_first(unknown)}")
-    for key, weight in own.items():
+    for key, weight in expected.items():
         if weight.is_floating_point() and not weight.isfinite().all():
             raise UserError(f"backbone.weights: {origin}: {key} holds values that are not finite")
     if not prefix:
         return ""
     aside = [key for key in state if not key.startswith(prefix)]
-    rest = f", and {_first(aside)} left aside" if aside else ""
-    return f"backbone.weights: {origin}: {one_line(prefix)} was taken off the names{rest}"
+    rest = f", and {_first(aside)} ignored" if aside else ""
+    return f"backbone.weights: {origin}: the prefix {one_line(prefix)} was removed from the names{rest}"
 
 
-def _prefix(names: Iterable[str], own: Mapping[str, Tensor], wrong: str) -> str:
-    """What stands before the names of a network, ending in a dot: the one under which most of them are found.
+def _prefix(names: Iterable[str], expected: Mapping[str, Tensor], wrong: str) -> str:
+    """The prefix of a network's names, ending in a dot: the one under which most of them are found.
 
     Raises:
-        UserError: the network is there twice, under two prefixes.
+        UserError: the file holds the network twice, under two prefixes.
     """
     counts: dict[str, int] = {"": 0}
     for key in names:
         parts = key.split(".")
         for cut in range(len(parts)):
-            if ".".join(parts[cut:]) in own:
+            if ".".join(parts[cut:]) in expected:
                 prefix = "".join(f"{part}." for part in parts[:cut])
                 counts[prefix] = counts.get(prefix, 0) + 1
     most = max(counts.values())
@@ -184,11 +184,10 @@ def _prefix(names: Iterable[str], own: Mapping[str, Tensor], wrong: str) -> str:
     if len(usual) == 1:
         return usual[0]
     raise UserError(
-        f"{wrong}: it is there several times ({_first(sorted(best), _NAMED)}); save one of them alone"
+        f"{wrong}: the file holds it several times ({_first(sorted(best), _NAMED)}); save only one of them"
     )
 
 
 def _first(keys: Sequence[str], most: int = 1) -> str:
-    return ", ".join(map(one_line, keys[:most])) + (
-        f" and {len(keys) - most} more" if len(keys) > most else ""
-    )
+    rest = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(map(one_line, keys[:most])) + rest

@@ -6,9 +6,8 @@ which gives logits (T, Q', N) of query features (T, Q', D).
 
 from mtl.models.heads.base_learner import BaseLearner
 from mtl.models.heads.gradient_descent import gradient_descent
-from mtl.models.heads.logistic import logistic
+from mtl.models.heads.logistic import logistic, ridge
 from mtl.models.heads.prototype import LinearHead, power_transform, prototype_logits, prototypes
-from mtl.models.heads.ridge import ridge
 
 __all__ = [
     "BaseLearner",

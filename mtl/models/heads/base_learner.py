@@ -9,23 +9,21 @@ from torch import Tensor, nn
 
 from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
-from mtl.models.heads.logistic import logistic
-from mtl.models.heads.prototype import LinearHead, power_transform, prototypes, shrinkage, surplus
-from mtl.models.heads.ridge import ridge
+from mtl.models.heads.logistic import logistic, ridge
+from mtl.models.heads.prototype import LinearHead, distance_surplus, power_transform, prototypes, shrinkage
 
 
 class BaseLearner(nn.Module):
     """An N-way classifier that adapts to a support set.
 
-    Meta-learned beside the backbone: a linear map of unit features, where the config asks for it; the length
-    that features are brought to (`log_scale`, where the config normalises them or compares cosines); the
-    inner rate of gradient descent, its start where the config says `learned`; and a temperature for heads
-    whose outputs are no logits.
+    Meta-learned besides the backbone, as the config says: a linear map of unit features; the length that
+    features are scaled to (`log_scale`, if they are normalised or cosines are compared); the inner learning
+    rate of gradient descent, and its start; and a temperature for heads whose outputs are not logits.
 
     Args:
         config: which head.
-        features: D; or those of each level that a feature is made of, one behind the other.
-        way: N of meta-training; a learned start serves this N alone.
+        features: D; or those of each level that a feature concatenates.
+        way: N of meta-training; a learned start works only for this N.
     """
 
     def __init__(self, config: Head, features: int | Sequence[int], way: int) -> None:
@@ -48,14 +46,14 @@ class BaseLearner(nn.Module):
         return self.adapt(self.transform_features(support), labels, self.transform_features(query), way)
 
     def transform_features(self, features: Tensor, random: torch.Generator | None = None) -> Tensor:
-        """What is done to each feature (..., D) on its own: once an image, in however many episodes it is.
+        """The transformation of each feature (..., D): once per image, however many episodes it is in.
 
-        With `random`, noise is added as the config says. Base classes are answered too well by directions
-        that tell them apart by little; under noise of one size in every direction only those count that
-        differ by much, and those are what novel classes differ by.
+        With `random`, noise is added as the config says. Base classes are classified too well by directions
+        in which they differ little; under noise of the same size in every direction, only those count in
+        which they differ much, and novel classes differ in those.
         """
         features = power_transform(features, self.config.power)
-        if len(self.sizes) > 1:  # levels of one length, so that none drowns the others
+        if len(self.sizes) > 1:  # levels of equal length, so that none outweighs the others
             levels = torch.split(features, self.sizes, -1)
             features = torch.cat([F.normalize(level, dim=-1) for level in levels], -1)
         if self.config.map == "linear":
@@ -69,34 +67,34 @@ class BaseLearner(nn.Module):
         return features
 
     def adapt(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        """Like `forward`, from embedded features."""
+        """Like `forward`, from transformed features."""
         return self.classifier(support, labels, way)(self.transform_queries(query))
 
     def transform_queries(self, query: Tensor) -> Tensor:
-        """Embedded features (..., D) as the classifier takes those of queries."""
+        """What the classifier takes for queries, from transformed features (..., D)."""
         cosine = self.config.name == "prototype" and self.config.metric == "cosine"
         return F.normalize(query, dim=-1) if cosine else query
 
     def classifier(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
-        """The adapted classifiers of T tasks, from embedded support features (T, S, D) and labels (T, S).
+        """The adapted classifiers of T tasks, from transformed support features (T, S, D) and labels (T, S).
 
-        Classes may have different numbers of images; all are taken to be equally likely.
+        Classes may have different numbers of images; all are assumed equally likely.
         """
-        how = self.config
-        if how.name == "prototype":
+        cfg = self.config
+        if cfg.name == "prototype":
             return self._prototype(support, labels, way)
-        if how.name == "ridge":
-            weight, bias = ridge(support, labels, way, how.penalty)
-            return remove_class_prior(LinearHead(weight * how.scale, bias * how.scale), labels)
-        if how.name == "logistic":
-            return remove_class_prior(logistic(support, labels, way, how.penalty), labels)
+        if cfg.name == "ridge":
+            weight, bias = ridge(support, labels, way, cfg.penalty)
+            return remove_class_prior(LinearHead(weight * cfg.scale, bias * cfg.scale), labels)
+        if cfg.name == "logistic":
+            return remove_class_prior(logistic(support, labels, way, cfg.penalty), labels)
         return gradient_descent(
             support,
             labels,
             self._start(support, labels, way),
-            steps=how.inner_steps,
+            steps=cfg.inner_steps,
             lr=self.log_inner_lr.exp(),
-            first_order=how.order == "first",
+            first_order=cfg.order == "first",
         )
 
     def _prototype(self, support: Tensor, labels: Tensor, way: int) -> LinearHead:
@@ -105,10 +103,10 @@ class BaseLearner(nn.Module):
             weight = self.log_scale.exp() * F.normalize(centres, dim=-1)
             weight = weight * shrinkage(support, labels, way)[..., None]
             return LinearHead(weight, torch.zeros_like(weight[..., 0]))
-        # Distances grow with D; the learned scale starts where they are of order 1. Of -‖q - c‖² the part
+        # Distances grow with D; the learned scale starts where they are of order 1. The part of -‖q - c‖²
         # that all classes share is left out.
         scale = self.log_scale.exp() / support.shape[-1]
-        distances = centres.square().sum(-1) - surplus(support, labels, way)
+        distances = centres.square().sum(-1) - distance_surplus(support, labels, way)
         return LinearHead(2 * scale * centres, -scale * distances)
 
     def _start(self, support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
@@ -121,17 +119,17 @@ class BaseLearner(nn.Module):
             # ICLR 2020), here divided by the feature's length so that logits stay of its order.
             length = self.log_scale.exp()
             centres = prototypes(support, labels, way) / length
-            more = surplus(support, labels, way) / length
+            more = distance_surplus(support, labels, way) / length
             return centres, -0.5 * centres.square().sum(-1) * length + 0.5 * more
         zeros = torch.zeros(way, support.shape[-1], dtype=support.dtype, device=support.device)
         return zeros, zeros[:, 0]
 
 
 def remove_class_prior(head: LinearHead, labels: Tensor) -> LinearHead:
-    """Classes as likely before as after seeing how many support images each has.
+    """Makes all classes equally likely a priori, however many support images each has.
 
-    What is fitted to a loss over images favours the classes with most of them: ln of their shares is taken
-    off the logits (Menon et al., ICLR 2021, at test time). Nothing at all where all have as many.
+    A fit to a loss over images favours the classes with most of them: ln of their shares is subtracted from
+    the logits (Menon et al., ICLR 2021, at test time). Nothing changes if all have equally many.
     """
     counts = F.one_hot(labels, head.bias.shape[-1]).sum(-2).to(head.bias.dtype)
     return head._replace(bias=head.bias - (counts / counts.amax(-1, keepdim=True)).log())

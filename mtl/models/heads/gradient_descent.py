@@ -30,9 +30,9 @@ def gradient_descent(
 
     While the steps are taken, ln of its share of the support images is added to each class's logit (Menon et
     al., ICLR 2021): the steps then need not move towards the larger classes, and the heads, without it, take
-    all classes for equally likely, after few steps as after many. Taken off afterwards, as one does with a
-    classifier that has converged, it would correct what few steps have not done yet. Nothing is added where
-    all classes have as many images.
+    all classes for equally likely, after few steps as after many. Subtracted afterwards, as for a converged
+    classifier, it would correct what few steps have not done yet. Nothing is added if all classes have
+    equally many images.
 
     Args:
         support: (T, S, D) features.
@@ -74,7 +74,7 @@ class _InnerLoop(torch.autograd.Function):
         """C (T, N, S) from G (T, S, S), Z_0 (T, N, S), r (), Y (T, N, S) and M."""
         rated, logits = rate * gram, at_start.clone(memory_format=torch.contiguous_format)
         onehot = onehot.contiguous()
-        if not any(ctx.needs_input_grad):  # a meta-test may hold thousands of tasks: keep the sum alone
+        if not any(ctx.needs_input_grad):  # a meta-test may hold thousands of tasks: store only the sum
             total, error = torch.zeros_like(logits), torch.empty_like(logits)
             for _ in range(steps):
                 torch.softmax(logits, 1, out=error).sub_(onehot)
@@ -102,7 +102,7 @@ class _InnerLoop(torch.autograd.Function):
             through = torch._softmax_backward_data(of_error, softmax, 1, of_error.dtype)
             flow = torch.add(flow, through, out=before)
         errors = softmaxes - onehot
-        # Σ_m E_mᵀ Z̄_{m+1} as one product: steps and classes are summed over alike
+        # Σ_m E_mᵀ Z̄_{m+1} as one product: sums over steps and classes
         left, right = (x.transpose(0, 1).flatten(1, 2) for x in (errors, flows[1:]))
         crossed = left.mT @ right
         of_rate = (wanted * errors.sum(0)).sum() - (gram * crossed).sum()

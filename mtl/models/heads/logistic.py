@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, solved to convergence for many tasks at once."""
+"""Heads fitted to the optimum for many tasks at once: logistic regression, ridge regression."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from mtl.models.heads.prototype import LinearHead
 
-_NEWTON, _CG = 200, 1000  # most steps; neither is met before rounding is, unless features are not finite
+_NEWTON, _CG = 200, 1000  # most steps; rounding ends both earlier, unless features are not finite
 _FORCING = 0.3  # residual that a step far from the optimum may leave, as a share
 _NEAR = 0.1  # a step that changes logits by less is one of the last few
 
@@ -19,8 +19,8 @@ def logistic(support: Tensor, labels: Tensor, way: int, penalty: float) -> Linea
 
     Newton's method, until a step moves no logit by more than the root of the dtype's rounding (3e-4 in
     float32, 1e-8 in float64); probabilities are then right to about 1e-5 and 1e-9. Gradients are those of
-    the optimum by the implicit function theorem: one further linear system, however many steps it took. A
-    task's answer does not depend on the other tasks.
+    the optimum by the implicit function theorem: one further linear system, however many steps it took. The
+    solution of a task does not depend on the other tasks.
 
     Args:
         support: (T, S, D) features.
@@ -69,8 +69,8 @@ class _Optimum(torch.autograd.Function):
 def _minimise(gram: Tensor, onehot: Tensor, penalty: float) -> Tensor:
     """Coefficients C (T, N, S) of the optimal heads W = C X, b = C 1, from G = X Xᵀ + 1 (T, S, S).
 
-    A step of size ln(1 + r)/r, where r is the most by which it changes the difference of two logits, is sure
-    to descend (Bach, "Self-concordant analysis for logistic regression", 2010, as the third derivative of the
+    A step of size ln(1 + r)/r, where r is the most by which it changes the difference of two logits, always
+    descends (Bach, "Self-concordant analysis for logistic regression", 2010, as the third derivative of the
     softmax along a step is at most r times the second). No objective is evaluated, whose rounding would end a
     line search in float32 too early.
     """
@@ -89,7 +89,7 @@ def _minimise(gram: Tensor, onehot: Tensor, penalty: float) -> Tensor:
         reach = (moved.amax(1) - moved.amin(1)).amax(1)
         damped = torch.where(reach > tolerance, reach.log1p() / reach, 1.0)
         coefficients = coefficients - torch.where(left, damped, 0.0)[:, None, None] * step
-        # By no more than this does the step change a logit of any image as long as the longest.
+        # The step changes the logits of any image as long as the longest by no more than this.
         change = _total(step * moved).clamp_min(0).sqrt() * longest
         left = left & (change > tolerance)
         if not left.any():
@@ -149,13 +149,13 @@ def _adjoint(gram: Tensor, p: Tensor, penalty: float, at_images: Tensor) -> Tens
 
 
 def _error(p: Tensor, onehot: Tensor) -> Tensor:
-    """P − Y (T, N, S), as exact where p is next to 1 as elsewhere: 1 − p is the sum of the others."""
+    """P − Y (T, N, S), also exact where p is close to 1: 1 − p is the sum of the others."""
     others = p * (1 - onehot)
     return others - onehot * others.sum(1, keepdim=True)
 
 
 def _from_mean(p: Tensor, top: Tensor, values: Tensor) -> Tensor:
-    """Values (T, N, S) minus their mean over classes with weights p, as exact where one p is next to 1.
+    """Values (T, N, S) minus their mean over classes with weights p, also exact where one p is close to 1.
 
     p ⊙ this is the softmax's Jacobian H[values]. `top` (T, 1, S): the class of the largest p.
     """
@@ -166,3 +166,15 @@ def _from_mean(p: Tensor, top: Tensor, values: Tensor) -> Tensor:
 def _total(values: Tensor) -> Tensor:
     """(T,): the sum over each task's (T, N, S)."""
     return values.sum((1, 2))
+
+
+def ridge(support: Tensor, labels: Tensor, way: int, penalty: float) -> LinearHead:
+    """The heads argmin ‖X Wᵀ + b − Y‖² + penalty (‖W‖² + ‖b‖²), in closed form.
+
+    On one-hot labels, in the dual form (Bertinetto et al., ICLR 2019).
+    """
+    onehot = F.one_hot(labels, way).to(support.dtype)
+    gram = support @ support.mT + 1
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    coefficients = torch.linalg.solve(gram + penalty * eye, onehot)
+    return LinearHead(coefficients.mT @ support, coefficients.sum(1))

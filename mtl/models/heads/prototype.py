@@ -14,7 +14,7 @@ def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
 
 
 @torch.no_grad()
-def spread(support: Tensor, labels: Tensor, way: int) -> Tensor:
+def class_variance(support: Tensor, labels: Tensor, way: int) -> Tensor:
     """(T,) the variance of images around the prototype of their class, summed over features, without bias.
 
     0 where no class has two images.
@@ -24,25 +24,26 @@ def spread(support: Tensor, labels: Tensor, way: int) -> Tensor:
     return squares / (onehot.sum(1) - 1).sum(-1).clamp(min=1)
 
 
-def surplus(support: Tensor, labels: Tensor, way: int) -> Tensor:
-    """(T, N) by how much more ‖q − c‖² is for noise than for the prototype of most images.
+def distance_surplus(support: Tensor, labels: Tensor, way: int) -> Tensor:
+    """(T, N) how much larger ‖q − c‖² is by noise than for the class with most images.
 
-    The mean c of n images has the noise of an image over n, so that E‖q − c‖² is larger by σ²/n, and a class
-    of few images is passed over. All are brought to the largest class; equal numbers leave exactly 0.
+    The mean c of n images has the noise of an image over n, so that E‖q − c‖² is larger by σ²/n, which would
+    put classes of few images at a disadvantage. All are brought to the largest class; equal numbers give
+    exactly 0.
     """
     counts = F.one_hot(labels, way).sum(1).to(support.dtype)
-    return spread(support, labels, way)[:, None] * (1 / counts - 1 / counts.amax(-1, keepdim=True))
+    return class_variance(support, labels, way)[:, None] * (1 / counts - 1 / counts.amax(-1, keepdim=True))
 
 
 def shrinkage(support: Tensor, labels: Tensor, way: int) -> Tensor:
-    """(T, N) by how much smaller cosines with a prototype are than with that of most images, as a factor ≥ 1.
+    """(T, N) how much smaller cosines with a prototype are than with that of most images, as a factor ≥ 1.
 
-    Where images of a class have the cosine k with each other on average, one has the cosine
-    k √(n / (1 + (n−1) k)) with the mean of n others. Equal numbers leave exactly 1.
+    If images of a class have the cosine k with each other on average, one has the cosine
+    k √(n / (1 + (n−1) k)) with the mean of n others. Equal numbers give exactly 1.
     """
     counts = F.one_hot(labels, way).sum(1).to(support.dtype)
-    alike = (1 - spread(F.normalize(support, dim=-1), labels, way)).clamp(min=1e-3)[:, None]
-    cosines = (counts / (1 + (counts - 1) * alike)).sqrt()
+    within = (1 - class_variance(F.normalize(support, dim=-1), labels, way)).clamp(min=1e-3)[:, None]
+    cosines = (counts / (1 + (counts - 1) * within)).sqrt()
     return cosines.amax(-1, keepdim=True) / cosines
 
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from mtl.config import Backbone
 from mtl.errors import UserError
-from mtl.models.backbones import FromLibrary, build_backbone, from_torchvision, input_format, require_size
+from mtl.models.backbones import FromLibrary, build_backbone, input_format, require_size
+from mtl.models.backbones.libraries import Torchvision
 from mtl.runtime.seeds import generator
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -162,7 +163,7 @@ def test_other_networks_take_any(name):
 
 def test_a_network_without_one_feature_for_an_image_is_refused(monkeypatch):
     maps = FromLibrary(nn.Conv2d(3, 4, 3), 4, ())
-    monkeypatch.setattr(from_torchvision, "build", lambda name, weights: maps.to("meta"))
+    monkeypatch.setattr(Torchvision, "build", lambda *_: maps.to("meta"))
     with pytest.raises(UserError, match=r"makes \[4, 6, 6\] of an image, and not one list of features"):
         require_size(Backbone(name="torchvision.resnet18"), 8)
 
@@ -199,7 +200,7 @@ def test_a_network_without_one_feature_for_an_image_is_refused(monkeypatch):
         (
             {"name": "timm.resnet10t", "weights": "c3_in1k"},
             "backbone.weights: c3_in1k, but timm.resnet10t takes DEFAULT or a file (.pth, .pt or "
-            ".safetensors); other published ones go by their tag, as backbone.name=timm.resnet10t.c3_in1k",
+            ".safetensors); name other published ones by their tag, as backbone.name=timm.resnet10t.c3_in1k",
         ),
     ],
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from mtl.data.class_lists import class_lists, superclass_of
+from mtl.data.sources import class_lists, superclass_of
 
 
 @pytest.mark.parametrize(
@@ -12,14 +12,14 @@ from mtl.data.class_lists import class_lists, superclass_of
         ("omniglot_vinyals", [1028, 172, 423]),
     ],
 )
-def test_splits_are_disjoint_and_of_the_published_sizes(name: str, sizes: list[int]) -> None:
+def test_splits_are_disjoint_and_of_the_published_sizes(name, sizes):
     lists = class_lists(name)
     assert list(lists) == ["train", "val", "test"]
     assert [len(names) for names in lists.values()] == sizes
     assert len(set().union(*lists.values())) == sum(sizes)
 
 
-def test_every_superclass_has_five_classes_and_fc100_splits_by_superclass() -> None:
+def test_every_superclass_has_five_classes_and_fc100_splits_by_superclass():
     superclass = superclass_of()
     assert len(superclass) == 100
     assert all(list(superclass.values()).count(s) == 5 for s in set(superclass.values()))

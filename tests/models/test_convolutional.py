@@ -1,4 +1,4 @@
-"""Features of several levels: which maps they are made of, and how long each part is."""
+"""Conv4 and ResNet-12: shapes, order of layers, seeds, and features of several levels."""
 
 import pytest
 import torch
@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from mtl.config import Backbone, Head, Meta, Runtime, load_config
 from mtl.errors import UserError
 from mtl.learners import MetaTransfer
-from mtl.models.backbones import build_backbone
-from mtl.models.backbones.layers import read_out
+from mtl.models.backbones import Conv4, ResNet12, build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 
@@ -91,31 +90,6 @@ def test_more_levels_are_maps_averaged_to_one_size_the_deepest_first(name, pool,
 
 
 @NAMES
-@POOLS
-@pytest.mark.parametrize("size", [16, 28, 47, 84])
-def test_sizes_of_levels_are_told(name, pool, size):
-    network = _network(name, pool, size)
-    assert network.levels == 1
-    assert network.out_features == network.level_features[0]
-    assert len(network.level_features) == 4
-    for levels in (1, 2, 3, 4):
-        network.levels = levels
-        with torch.no_grad():
-            found = network(torch.zeros(2, 1, size, size))
-        assert found.shape == (2, sum(network.level_features[:levels]))
-
-
-@NAMES
-def test_the_first_part_of_a_feature_does_not_depend_on_how_many_follow(name):
-    network = _network(name, "flatten")
-    images = torch.randn(2, 1, 32, 32, generator=generator(2))
-    with torch.no_grad():
-        plain = network(images)
-        network.levels = 3
-        torch.testing.assert_close(network(images)[:, : plain.shape[1]], plain)
-
-
-@NAMES
 def test_gradients_reach_the_maps_of_every_level(name):
     network = _network(name, "mean")
     network.levels = 4
@@ -125,14 +99,6 @@ def test_gradients_reach_the_maps_of_every_level(name):
         found = torch.autograd.grad(part.square().sum(), weights, retain_graph=True, allow_unused=True)
         reached = [grad is not None and bool(grad.abs().max() > 0) for grad in found]
         assert reached == [block < 4 - level for block in range(4)]
-
-
-def test_maps_are_read_out_as_they_are():
-    maps = [torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])]
-    assert read_out(maps, "flatten", 1).tolist() == [[1, 2, 3, 4]]
-    assert read_out(maps, "mean", 1).tolist() == [[2.5]]
-    assert read_out(maps, "flatten", 2).tolist() == [[1, 2, 3, 4, 2.5, 4.5, 10.5, 12.5]]
-    assert read_out(maps, "mean", 2).tolist() == [[2.5, 7.5]]
 
 
 @NAMES
@@ -162,3 +128,66 @@ def test_a_backbone_with_one_output_has_no_levels(name):
 def test_there_are_four_levels(levels):
     with pytest.raises(UserError, match=rf"meta\.head\.levels: {levels} is not allowed"):
         load_config(None, [f"meta.head.levels={levels}"])
+
+
+@pytest.mark.parametrize("size", [16, 28, 32, 47, 84])
+@pytest.mark.parametrize("name", ["conv4", "resnet12"])
+@pytest.mark.parametrize("pool", [None, "flatten", "mean"])
+def test_out_features_are_what_comes_out(name, size, pool):
+    network = build_backbone(
+        Backbone(name=name, channels=(4, 4, 8, 8), pool=pool), 1, size, torch.Generator().manual_seed(0)
+    ).eval()
+    assert network(torch.zeros(2, 1, size, size)).shape == (2, network.out_features)
+
+
+def test_published_widths_are_the_defaults():
+    assert Conv4(3, image_size=84).out_features == 1600
+    assert ResNet12(3).out_features == 640
+    parameters = sum(p.numel() for p in ResNet12(3).parameters())
+    assert parameters == 12_424_320  # MetaOptNet's 12.4 million
+
+
+def test_conv4_pools_what_it_rectified():
+    network = Conv4(1, (3, 3, 3, 3), 16).eval()
+    x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = x
+    for conv, norm in zip(network.convs, network.norms, strict=True):
+        expected = F.max_pool2d(F.relu(norm(conv(expected))), 2)
+    assert torch.equal(network(x), expected.flatten(1))
+
+
+def test_weights_follow_the_generator_and_leave_the_global_one_alone():
+    before = torch.random.get_rng_state()
+    first, again, other = (
+        build_backbone(Backbone(), 1, 28, torch.Generator().manual_seed(s)).state_dict()["convs.0.weight"]
+        for s in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["conv4", "resnet12"])
+def test_norms_that_are_fixed_may_be_taken_into_the_convolutions(name):
+    network = build_backbone(
+        Backbone(name=name, channels=(4, 6, 8, 8)), 3, 16, torch.Generator().manual_seed(0)
+    )
+    x = 1 + torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    network(x)  # moves the statistics
+    network = network.double().eval()
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(2))
+        torch.nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(3))
+    weights = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    apart = network(x.double())
+    wanted = torch.autograd.grad(apart.square().sum(), weights)
+    calls = []
+    for norm in norms:
+        norm.register_forward_hook(lambda *_: calls.append(1))
+        norm.requires_grad_(False)
+    taken_in = network(x.double())
+    assert not calls
+    torch.testing.assert_close(taken_in, apart, rtol=1e-10, atol=1e-12)
+    for one, other in zip(torch.autograd.grad(taken_in.square().sum(), weights), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)

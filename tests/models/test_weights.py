@@ -170,7 +170,7 @@ def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreacha
     told = _refused(_build(weights="DEFAULT"), Backbone(name=NAME, weights="DEFAULT"))
     ((url, path, _),) = unreachable
     assert told == (
-        f"backbone.weights: DEFAULT of {NAME} cannot be fetched (<urlopen error no route>); put "
+        f"backbone.weights: DEFAULT of {NAME} cannot be downloaded (<urlopen error no route>); put "
         f"squeezenet1_1-b8a52dc0.pth ({url}) into {cache}, or give it as backbone.weights=FILE"
     )
     assert url.endswith("/squeezenet1_1-b8a52dc0.pth")
@@ -204,10 +204,7 @@ def _not_finite(state):
     ("change", "sentence"),
     [
         (_one_less, "{}: does not fit torchvision.squeezenet1_1: it lacks features.0.bias"),
-        (
-            _one_more,
-            "{}: does not fit torchvision.squeezenet1_1, which has no features.99.weight and 1 more",
-        ),
+        (_one_more, "{}: does not fit torchvision.squeezenet1_1, which has no features.99.weight and 1 more"),
         (
             _another_shape,
             "{}: does not fit torchvision.squeezenet1_1: features.0.weight is [64, 3, 7, 7], and must be "
@@ -244,7 +241,7 @@ def test_a_file_that_is_not_there_or_no_weights_is_told(tmp_path):
         assert f"{file}: holds no state_dict, which has tensors by their names" in told(file)
     assert "it holds: format, args" in told("b.pth")
     torch.save({"student": _whole(), "mentor": _whole()}, tmp_path / "d.pth")
-    assert "holds several state_dicts (student, mentor); save the one you mean alone" in told("d.pth")
+    assert "holds several state_dicts (student, mentor); save only the one you mean" in told("d.pth")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -313,7 +310,7 @@ def test_what_was_taken_off_is_said_in_one_line_and_nothing_where_nothing_was(tm
     torch.save({**_prefixed(state, "module."), "other.bias": torch.zeros(1)}, tmp_path / "a.pth")
     load_weights(_build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
     (line,) = capsys.readouterr().err.splitlines()
-    assert "module. was taken off the names, and other.bias left aside" in line
+    assert "the prefix module. was removed from the names, and other.bias ignored" in line
     torch.save(state, tmp_path / "b.pth")
     load_weights(_build(), Backbone(name=NAME, weights=str(tmp_path / "b.pth")))
     assert capsys.readouterr().err == ""
@@ -323,7 +320,7 @@ def test_the_same_network_twice_under_equal_names_is_refused(tmp_path):
     state = _whole()
     torch.save({**_prefixed(state, "left."), **_prefixed(state, "right.")}, tmp_path / "a.pth")
     said = _refused(_build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
-    assert "it is there several times (left., right.)" in said
+    assert "the file holds it several times (left., right.)" in said
 
 
 def test_files_that_torch_refuses_are_told_in_words_of_our_own(tmp_path):
@@ -364,8 +361,9 @@ def test_timm_has_its_own_cache(monkeypatch):
 
     monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
     assert _refused(network, Backbone(name="timm.resnet10t", weights="DEFAULT")) == (
-        "backbone.weights: DEFAULT of timm.resnet10t cannot be had (no route); fetch model.safetensors of "
-        "timm/resnet10t.c3_in1k on the Hugging Face hub elsewhere and give it as backbone.weights=FILE"
+        "backbone.weights: DEFAULT of timm.resnet10t cannot be downloaded (no route); download "
+        "model.safetensors of timm/resnet10t.c3_in1k on the Hugging Face hub elsewhere and give it as "
+        "backbone.weights=FILE"
     )
 
 

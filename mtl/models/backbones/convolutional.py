@@ -1,0 +1,145 @@
+"""Conv4 (Vinyals et al., NeurIPS 2016) and ResNet-12 (since TADAM: Oreshkin et al., NeurIPS 2018)."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _Blocks(nn.Module):
+    """Four blocks, each of which halves the side of the maps.
+
+    Args:
+        channels: filters of each block.
+        image_size: side of the images in pixels, at least 16.
+        pool: "flatten" keeps the last map as it is; "mean" averages it.
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int], image_size: int, pool: str) -> None:
+        super().__init__()
+        self.pool = pool
+        places = (image_size // 16) ** 2 if pool == "flatten" else 1
+        self.level_features = tuple(places * c for c in reversed(channels))
+        self.out_features = self.level_features[0]
+        self.levels = 1  # blocks whose maps are in the feature, the last ones
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The output of each block."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to features (B, D)."""
+        return read_out(self.maps(images), self.pool, self.levels)
+
+
+class Conv4(_Blocks):
+    """Blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; arguments as of ResNet12."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, int, int, int] = (64, 64, 64, 64),
+        image_size: int = 32,
+        pool: str = "flatten",
+    ) -> None:
+        super().__init__(channels, image_size, pool)
+        widths = (in_channels, *channels)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in channels)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        x, maps = images, []
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            # Pooling first gives the same result as ReLU first, on a quarter of the values.
+            x = F.relu(F.max_pool2d(conv_norm(conv, norm, x), 2))
+            maps.append(x)
+        return maps
+
+
+class ResNet12(_Blocks):
+    """Residual blocks; 64-160-320-640 filters as in MetaOptNet, or 64-128-256-512.
+
+    Args:
+        in_channels: of the images.
+        channels: filters of each block.
+        image_size: side of the images in pixels, at least 16.
+        pool: "mean" averages the last map; "flatten" keeps it as it is.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, int, int, int] = (64, 160, 320, 640),
+        image_size: int = 84,
+        pool: str = "mean",
+    ) -> None:
+        super().__init__(channels, image_size, pool)
+        widths = (in_channels, *channels)
+        self.blocks = nn.Sequential(*(_Residual(a, b) for a, b in itertools.pairwise(widths)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=0.1, mode="fan_out", nonlinearity="leaky_relu")
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        x, maps = images, []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x)
+        return maps
+
+
+class _Residual(nn.Module):
+    """Three 3×3 convolutions beside a 1×1 shortcut, then 2×2 max pooling."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        widths = itertools.pairwise((inputs, outputs, outputs, outputs))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in widths)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            out = conv_norm(conv, norm, out)
+            if i < 2:
+                out = F.leaky_relu(out, 0.1, inplace=True)  # a third less to keep for the backward pass
+        out = out.add_(conv_norm(self.shortcut[0], self.shortcut[1], x))
+        # pooling first gives the same as the activation first, on a quarter of the values
+        return F.leaky_relu(F.max_pool2d(out, 2), 0.1, inplace=True)
+
+
+def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """norm(conv(x)) of images (B, C, H, W); `conv` is a Conv2d, `norm` a BatchNorm2d.
+
+    With fixed statistics and weights the norm is a factor and an offset for each filter, and is folded into
+    the convolution's weights: one pass over the maps less, forwards and backwards. Gradients reach the
+    convolution as before. A norm that learns is left as it is.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    learns = torch.is_grad_enabled() and norm.weight.requires_grad
+    if norm.training or learns or norm.running_mean is None or norm.running_var is None:
+        normed: Tensor = norm(conv(x))
+        return normed
+    factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    offset = norm.bias - norm.running_mean * factor
+    if conv.bias is not None:
+        offset = offset + conv.bias * factor
+    folded: Tensor = conv._conv_forward(x, conv.weight * factor[:, None, None, None], offset)
+    return folded
+
+
+def read_out(maps: list[Tensor], pool: str, levels: int) -> Tensor:
+    """(B, D): the last `levels` of the maps (B, C, H, W), the deepest first.
+
+    `pool` "flatten" keeps the last map as it is and averages the others to its size; "mean" averages all.
+    Features of earlier blocks are less specific to the base classes, and transfer better (Evci et al.,
+    "Head2Toe", ICML 2022).
+    """
+    last = maps[-1]
+    side = last.shape[-1] if pool == "flatten" else 1
+    if levels == 1:
+        return last.flatten(1) if pool == "flatten" else last.mean((2, 3))
+    return torch.cat([F.adaptive_avg_pool2d(x, side).flatten(1) for x in reversed(maps[-levels:])], 1)
