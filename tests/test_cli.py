@@ -15,7 +15,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import RunStopped
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from mtl.cli import own_images as own_pictures
 from mtl.cli import training, views
 from mtl.errors import RunStopped, UserError
 from mtl.runtime.failures import failure, require_working_folder
-from mtl.runtime.streams import lasting_streams, lost_output
+from mtl.runtime.process import lasting_streams, lost_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

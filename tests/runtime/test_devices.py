@@ -1,13 +1,27 @@
-"""Devices: what the config names, or a sentence; precision only rounds."""
+"""Devices: what the config names, or a sentence; precision only rounds, and `auto` takes the faster one."""
+
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mtl.config import Backbone, Runtime
+from mtl.config import Backbone, Config, Log, Runtime, load_config
 from mtl.errors import UserError
 from mtl.models.backbones import build_backbone
-from mtl.runtime.devices import choose_device
+from mtl.runtime import devices
+from mtl.runtime.devices import (
+    choose_device,
+    fastest_precision,
+    keep_freed_memory,
+    settle_precision,
+    trial,
+)
+from mtl.runtime.run_folder import RunFolder
+from mtl.training.meta_train import meta_train
+from mtl.training.pretrain import pretrain
 
 
 @pytest.fixture
@@ -75,3 +89,112 @@ def test_what_passes_at_once_is_bound_in_pixels():
 def test_a_processor_gathers_images_where_they_are():
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     assert choose_device(Runtime(device="cpu")).hold(images) is images
+
+
+# Pages that had to be found for 20 large buffers, one after another, once the first is there.
+COUNT = """
+import resource, sys, torch
+from mtl.runtime.devices import keep_freed_memory
+if sys.argv[1] == "keep": keep_freed_memory()
+torch.ones(10_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20): torch.ones(10_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(mode):
+    found = subprocess.run([sys.executable, "-c", COUNT, mode], capture_output=True, text=True, check=True)
+    return int(found.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks the C library glibc")
+def test_buffers_are_used_again():
+    assert keep_freed_memory()
+    assert _faults("keep") < _faults("no") / 2
+
+
+def test_elsewhere_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_config_decides(monkeypatch, keep):
+    asked = []
+    monkeypatch.setattr("mtl.runtime.devices.keep_freed_memory", lambda: asked.append(True))
+    choose_device(Runtime(device="cpu", keep_memory=keep))
+    assert asked == [True] * keep
+
+
+def _config(asked, **log):
+    return Config(runtime=Runtime(device="cpu", precision=asked), log=Log(**log))
+
+
+@pytest.fixture
+def takes(monkeypatch):
+    """Sets the times of the trial: bfloat16 over float32."""
+    return lambda ratio: monkeypatch.setattr(devices, "trial", lambda: ratio)
+
+
+@pytest.mark.parametrize(("ratio", "chosen"), [(0.5, "bfloat16"), (3.0, "float32")])
+def test_the_faster_one_is_chosen_and_said(takes, capsys, ratio, chosen):
+    takes(ratio)
+    assert settle_precision(_config("auto")).runtime.precision == chosen
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert chosen in said
+    assert f"{ratio:.1f}" in said
+
+
+def test_what_a_checkpoint_records_is_kept(takes):
+    takes(0.5)
+    assert settle_precision(_config("auto"), "float32").runtime.precision == "float32"
+    assert settle_precision(_config("auto"), "auto").runtime.precision == "bfloat16"
+    assert settle_precision(_config("bfloat16"), "float32").runtime.precision == "bfloat16"
+
+
+@pytest.mark.parametrize("ratio", [0.5, 3.0])
+@pytest.mark.parametrize(("asked", "recorded"), [("bfloat16", None), ("auto", "bfloat16")])
+def test_bfloat16_that_is_slow_here_is_kept_and_said(takes, capsys, asked, recorded, ratio):
+    takes(ratio)
+    assert settle_precision(_config(asked), recorded).runtime.precision == "bfloat16"
+    assert ("runtime.precision=float32" in capsys.readouterr().err) is (ratio > 1)
+
+
+def test_quiet_says_nothing(takes, capsys):
+    takes(3.0)
+    settle_precision(_config("auto", quiet=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_trial_is_a_ratio_of_times():
+    assert 0.01 < trial() < 100
+
+
+def test_other_devices_are_known_by_what_they_have(monkeypatch):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    for native, chosen in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native
+        )
+        assert fastest_precision(gpu)[0] == chosen
+    assert fastest_precision(torch.device("mps"))[0] == "float32"
+
+
+def test_a_device_wants_it_settled():
+    with pytest.raises(ValueError, match="settle_precision"):
+        choose_device(Runtime(device="cpu", precision="auto"))
+
+
+def test_later_stages_keep_what_pretraining_chose(tiny, takes):
+    config = tiny(runtime={"precision": "auto"}, meta={"steps": 1})
+    takes(0.5)
+    pretrain(config)
+    takes(3.0)
+    meta_train(config)
+    folder = RunFolder.of(config)
+    assert load_config(folder.config).runtime.precision == "bfloat16"
+    payload = torch.load(folder.meta, weights_only=True)
+    assert payload["config"]["runtime"]["precision"] == "bfloat16"

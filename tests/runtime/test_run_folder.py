@@ -15,7 +15,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints, run_folder
-from mtl.runtime.atomic import replace_text
+from mtl.runtime.outputs import replace_text
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 
 STAGE = "meta-train"
@@ -193,12 +193,7 @@ def test_what_kills_left_is_removed_by_whoever_holds_the_folder_next(folder):
     folder.save(_state(8), Record())
     folder.report.with_name(".report.html.12345678.tmp").touch()  # of a report that is being written
     checkpoints.write(folder.meta, _state(8))  # as `finish` does, killed before it removes last.pt
-    for left in (
-        ".last.pt.next.12345678.tmp",
-        ".config.yaml.12345678.tmp",
-        "last.pt.next.tmp",
-        "meta.pt.tmp",
-    ):
+    for left in (".last.pt.next.12345678.tmp", ".config.yaml.12345678.tmp"):
         (folder.path / left).touch()
     with folder.held("evaluate"):
         pass
