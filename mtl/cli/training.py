@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
 from mtl.config import Config, load_config
-from mtl.config.shipped import find_config
+from mtl.config.loading import find_config
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands

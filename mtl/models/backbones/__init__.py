@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mtl.config import Backbone
-from mtl.config.networks import OWN, is_file
+from mtl.config.values import OWN, is_file
 from mtl.errors import UserError
 from mtl.models.backbones import from_timm, from_torchvision
 from mtl.models.backbones.conv4 import Conv4

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mtl.config.networks import is_file
+from mtl.config.values import is_file
 from mtl.errors import UserError
 from mtl.models.backbones.from_library import FromLibrary, InputFormat
 

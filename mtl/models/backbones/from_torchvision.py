@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
-from mtl.config.networks import is_file
+from mtl.config.values import is_file
 from mtl.errors import UserError
 from mtl.models.backbones.from_library import FromLibrary, InputFormat
 from mtl.models.backbones.weights import read_state_dict
