@@ -24,22 +24,15 @@ from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 
 
-@pytest.fixture
-def bare_machine(monkeypatch):
+@pytest.mark.parametrize("name", ["cuda", "mps", "auto"])
+def test_a_device_that_is_not_there_is_one_sentence_and_auto_is_the_processor(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-
-
-@pytest.mark.usefixtures("bare_machine")
-@pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_one_sentence(name):
-    with pytest.raises(UserError, match=f"runtime.device: {name} is not available here .available: cpu.$"):
+    if name == "auto":
+        assert choose_device(Runtime()).torch_device == torch.device("cpu")
+        return
+    with pytest.raises(UserError, match=rf"runtime\.device: {name} .*\(available: cpu\)$"):
         choose_device(Runtime(device=name))
-
-
-@pytest.mark.usefixtures("bare_machine")
-def test_auto_is_the_processor_where_there_is_nothing_else():
-    assert choose_device(Runtime()).torch_device == torch.device("cpu")
 
 
 def test_auto_is_the_accelerator_where_there_is_one(monkeypatch):
@@ -51,48 +44,37 @@ def test_auto_is_the_accelerator_where_there_is_one(monkeypatch):
 def test_threads_are_set_where_they_are_given():
     before = torch.get_num_threads()
     try:
-        choose_device(Runtime(device="cpu", threads=3))
-        assert torch.get_num_threads() == 3
-        choose_device(Runtime(device="cpu", threads=0))
-        assert torch.get_num_threads() == 3
+        for threads in (3, 0):
+            choose_device(Runtime(device="cpu", threads=threads))
+            assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 
 
-def _features(precision):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_features_are_those_of_the_plain_network_and_bfloat16_only_rounds(precision):
     network = build_backbone(Backbone(channels=(16,) * 4), 3, 32, torch.Generator().manual_seed(0)).eval()
     device = choose_device(Runtime(device="cpu", precision=precision))
     images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return device.forward(device.place(network), images), network(images)
-
-
-def test_features_are_those_of_the_plain_network():
-    features, plain = _features("float32")
-    torch.testing.assert_close(features, plain)
-
-
-def test_bfloat16_only_rounds_and_comes_back_as_float32():
-    features, plain = _features("bfloat16")
+        features, plain = device.forward(device.place(network), images), network(images)
     assert features.dtype == torch.float32
-    assert not torch.equal(features, plain)
-    assert F.cosine_similarity(features, plain).min() > 0.999
+    if precision == "float32":
+        torch.testing.assert_close(features, plain)
+    else:
+        assert not torch.equal(features, plain)
+        assert F.cosine_similarity(features, plain).min() > 0.999
 
 
-def test_what_passes_at_once_is_bound_in_pixels():
+def test_a_processor_takes_so_many_pixels_at_once_and_gathers_images_where_they_are():
     device = choose_device(Runtime(device="cpu"))
-    assert device.images_at_once(32) == 1024
-    assert device.images_at_once(84) == 148
-    assert device.images_at_once(5000) == 1
-
-
-def test_a_processor_gathers_images_where_they_are():
+    assert [device.images_at_once(size) for size in (32, 84, 5000)] == [1024, 148, 1]
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
-    assert choose_device(Runtime(device="cpu")).hold(images) is images
+    assert device.hold(images) is images
 
 
 # Pages that had to be found for 20 large buffers, one after another, once the first is there.
-COUNT = """
+_COUNT = """
 import resource, sys, torch
 from mtl.runtime.devices import keep_freed_memory
 if sys.argv[1] == "keep": keep_freed_memory()
@@ -104,7 +86,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def _faults(mode):
-    found = subprocess.run([sys.executable, "-c", COUNT, mode], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", _COUNT, mode], capture_output=True, text=True, check=True)
     return int(found.stdout)
 
 
@@ -114,21 +96,19 @@ def test_buffers_are_used_again():
     assert _faults("keep") < _faults("no") / 2
 
 
-def test_elsewhere_nothing_is_done(monkeypatch):
+def test_memory_is_kept_if_the_config_says_so_and_the_system_can(monkeypatch):
+    calls = []
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "keep_freed_memory", lambda: calls.append(True))
+        for keep in (True, False):
+            choose_device(Runtime(device="cpu", keep_memory=keep))
+    assert calls == [True]
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_the_config_decides(monkeypatch, keep):
-    asked = []
-    monkeypatch.setattr("mtl.runtime.devices.keep_freed_memory", lambda: asked.append(True))
-    choose_device(Runtime(device="cpu", keep_memory=keep))
-    assert asked == [True] * keep
-
-
-def _config(asked, **log):
-    return Config(runtime=Runtime(device="cpu", precision=asked), log=Log(**log))
+def _config(precision, **log):
+    return Config(runtime=Runtime(device="cpu", precision=precision), log=Log(**log))
 
 
 @pytest.fixture
@@ -138,13 +118,15 @@ def takes(monkeypatch):
 
 
 @pytest.mark.parametrize(("ratio", "chosen"), [(0.5, "bfloat16"), (3.0, "float32")])
-def test_the_faster_one_is_chosen_and_said(takes, capsys, ratio, chosen):
+def test_the_faster_precision_is_chosen_and_reported_unless_quiet(takes, capsys, ratio, chosen):
     takes(ratio)
     assert settle_precision(_config("auto")).runtime.precision == chosen
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert chosen in said
-    assert f"{ratio:.1f}" in said
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert chosen in line
+    assert f"{ratio:.1f}" in line
+    settle_precision(_config("auto", quiet=True))
+    assert capsys.readouterr().err == ""
 
 
 def test_what_a_checkpoint_records_is_kept(takes):
@@ -155,17 +137,11 @@ def test_what_a_checkpoint_records_is_kept(takes):
 
 
 @pytest.mark.parametrize("ratio", [0.5, 3.0])
-@pytest.mark.parametrize(("asked", "recorded"), [("bfloat16", None), ("auto", "bfloat16")])
-def test_bfloat16_that_is_slow_here_is_kept_and_said(takes, capsys, asked, recorded, ratio):
+@pytest.mark.parametrize(("precision", "recorded"), [("bfloat16", None), ("auto", "bfloat16")])
+def test_bfloat16_that_is_slow_here_is_kept_and_reported(takes, capsys, precision, recorded, ratio):
     takes(ratio)
-    assert settle_precision(_config(asked), recorded).runtime.precision == "bfloat16"
+    assert settle_precision(_config(precision), recorded).runtime.precision == "bfloat16"
     assert ("runtime.precision=float32" in capsys.readouterr().err) is (ratio > 1)
-
-
-def test_quiet_says_nothing(takes, capsys):
-    takes(3.0)
-    settle_precision(_config("auto", quiet=True))
-    assert capsys.readouterr().err == ""
 
 
 def test_the_trial_is_a_ratio_of_times():

@@ -56,24 +56,29 @@ def test_another_process_is_refused_with_its_number_host_and_command_and_kill_9_
     assert holder(lock) == "another process"  # nobody: what it said is gone
 
 
-def test_a_thread_may_enter_again_and_another_thread_may_not(lock):
-    refused = []
+def _refusal(lock):
+    """Why another thread does not get the lock; None if it does."""
+    refusals = []
 
-    def try_it():
+    def call():
         try:
             with locked(lock, "thread"):
-                refused.append(False)
-        except Locked:
-            refused.append(True)
+                refusals.append(None)
+        except Locked as error:
+            refusals.append(str(error))
 
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(30)
+    return refusals[0]
+
+
+def test_a_thread_may_enter_again_and_another_thread_may_not(lock):
     with locked(lock, "run") as outer, locked(lock.parent / ".." / lock.parent.name / ".lock", "in") as inner:
         assert (outer, inner) == (True, False)
         assert "(run, " in holder(lock)
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join(30)
-    try_it()
-    assert refused == [True, False]
+        assert _refusal(lock) is not None
+    assert _refusal(lock) is None
 
 
 def test_a_holder_that_ends_is_waited_for(lock):
@@ -108,22 +113,11 @@ def test_without_flock_a_file_is_the_lock_and_one_of_a_dead_process_is_taken_ove
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(sys.modules[filelock.UnixFileLock.__module__].fcntl, "flock", unavailable)
-    found = []
-
-    def try_it():
-        try:
-            with locked(lock, "thread"):
-                pass
-        except Locked as error:
-            found.append(str(error))
-
     with locked(lock, "run"), locked(lock, "pretrain"):
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join(30)
-    assert f"process {os.getpid()}" in found[0]
-    assert "remove" in found[0]  # what to do where it died on another host
-    assert ".lock.file" in found[0]
+        refusal = _refusal(lock)
+    assert f"process {os.getpid()}" in refusal
+    assert "remove" in refusal  # what to do if it died on another host
+    assert ".lock.file" in refusal
     dies = (
         "import filelock, os, sys; _ = filelock.SoftFileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
     )
