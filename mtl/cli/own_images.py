@@ -79,32 +79,18 @@ def add_to(commands: "Commands") -> None:
     predict.add_argument("--open-set", action="store_true", help="a picture may be of none of the classes")
     _takes_common(predict, "files that are there already")
 
-    score = add(
-        commands,
-        "score",
-        _score,
-        "how many labelled pictures a classifier gets right",
-        "Prints accuracy with its 95 %\ninterval, also by class, and which classes are mistaken for which.",
-    )
+    summary = "how many labelled pictures a classifier gets right"
+    more = "Prints accuracy with its 95 % interval, also by class, and which classes are mistaken for which."
+    score = add(commands, "score", _score, summary, more)
     score.epilog = _SUPPORT + _SCORE
     _takes_source(score)
-    score.add_argument(
-        "--pictures",
-        type=path,
-        metavar="DIR",
-        required=True,
-        help="other pictures of these classes, like a support folder",
-    )
+    pictures = "other pictures of these classes, like a support folder"
+    score.add_argument("--pictures", type=path, metavar="DIR", required=True, help=pictures)
     score.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
-    fit = add(
-        commands,
-        "fit",
-        _fit,
-        "save a classifier of your classes to a file",
-        "Fits it to a support folder, or changes a\n"
-        "fitted one. The file needs neither the run nor the pictures.",
-    )
+    summary = "save a classifier of your classes to a file"
+    more = "Fits it to a support folder, or changes a fitted one. The file needs neither run nor pictures."
+    fit = add(commands, "fit", _fit, summary, more)
     fit.epilog = _SUPPORT + _FIT
     _takes_source(fit)
     fit.add_argument("--out", type=path, metavar="FILE", help="the classifier, e.g. things.fewshot")
@@ -112,41 +98,31 @@ def add_to(commands: "Commands") -> None:
     fit.add_argument("--remove", metavar="CLASSES", help="classes to remove, separated by commas")
     _takes_common(fit, "another file that is there already")
 
-    export = add(
-        commands, "export", _export, "a classifier for other programs", "Pixels in, probabilities out."
-    )
+    summary = "a classifier for other programs"
+    export = add(commands, "export", _export, summary, "Pixels in, probabilities out.")
     export.add_argument("--classifier", type=path, metavar="FILE", required=True, help="made by fit")
     export.add_argument("--format", required=True, help="onnx or torch_export")
-    export.add_argument(
-        "--out", type=path, metavar="FILE", help="default: beside the classifier, as .onnx or .pt2"
-    )
+    out = "default: beside the classifier, as .onnx or .pt2"
+    export.add_argument("--out", type=path, metavar="FILE", help=out)
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
 
-    curve = add(
-        commands,
-        "learning-curve",
-        _learning_curve,
-        "how many pictures of each class are needed",
-        "Classifies support\n"
-        "pictures by the others: how accuracy grows with their number, and what more would bring.",
-    )
+    summary = "how many pictures of each class are needed"
+    more = "Classifies support pictures by the others: accuracy by their number, and what more would bring."
+    curve = add(commands, "learning-curve", _learning_curve, summary, more)
     curve.epilog = _SUPPORT
     _takes_source(curve)
-    curve.add_argument(
-        "--out", type=path, metavar="PNG", default="learning-curve.png", help="default learning-curve.png"
-    )
+    out = "learning-curve.png"
+    curve.add_argument("--out", type=path, metavar="PNG", default=out, help=f"default {out}")
     _takes_common(curve, "a file that is there already")
 
 
 def _takes_source(sub: argparse.ArgumentParser) -> None:
     source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--run", type=path, metavar="DIR", help="of a trained run, e.g. checkpoints/cifar_fs; with --support"
-    )
+    run = "of a trained run, e.g. checkpoints/cifar_fs; with --support"
+    source.add_argument("--run", type=path, metavar="DIR", help=run)
     source.add_argument("--classifier", type=path, metavar="FILE", help="made by fit")
-    sub.add_argument(
-        "--support", type=path, metavar="DIR", help="your classes, a folder each, or a CSV; with --run"
-    )
+    support = "your classes, a folder each, or a CSV; with --run"
+    sub.add_argument("--support", type=path, metavar="DIR", help=support)
 
 
 def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:

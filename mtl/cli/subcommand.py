@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def add(
     sub = commands.add_parser(
         name,
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}. {more}",
+        description=textwrap.fill(f"{summary[0].upper()}{summary[1:]}. {more}", 100),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

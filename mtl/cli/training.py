@@ -30,22 +30,21 @@ def add_to(commands: "Commands") -> None:
             "meta-train",
             _meta_train,
             "meta-train on episodes, resampling the hard ones",
-            "Needs pretrain.pt. Writes\nmeta.pt and the ledger hard_tasks.sqlite.",
+            "Needs pretrain.pt. Writes meta.pt and the ledger hard_tasks.sqlite.",
         ),
         (
             "evaluate",
             _evaluate,
             "N-way K-shot accuracy on novel classes",
-            "Evaluates the meta-trained learner, or\n"
-            "the pretrained backbone if there is none yet, beside baselines. Writes results.json: a setting\n"
-            "that is evaluated again replaces itself, with the same numbers. --resume is accepted, as on\n"
-            "other stages, and changes nothing: accuracies are computed in one go.",
+            "Evaluates the meta-trained learner, or the pretrained backbone if there is none yet, beside "
+            "baselines. Writes results.json: a setting that is evaluated again replaces itself, with "
+            "the same numbers. --resume is accepted, as on other stages, and changes nothing.",
         ),
         (
             "compare",
             _compare,
             "compare ways of training",
-            "Arms × seeds (section compare), with equal updates and\nimages. Writes tables and plots.",
+            "Arms × seeds (section compare), with equal updates and images. Writes tables and plots.",
         ),
     )
     for name, command, summary, more in stages:

@@ -30,7 +30,7 @@ def add_to(commands: "Commands") -> None:
     hard.add_argument("--every", type=_seconds, metavar="SECONDS", help=every)
 
     summary = "one page that shows what was hard, with pictures"
-    more = "Reads one run, or several, compared\nwith the first. Writes report.html, which needs no network."
+    more = "Reads one run, or several, compared with the first. Writes report.html, which needs no network."
     page = add(commands, "report", _report, summary, more)
     page.add_argument("folders", type=path, nargs="+", metavar="folder", help=_RUN)
     out = "the page (default: report.html in the first folder)"
@@ -38,7 +38,7 @@ def add_to(commands: "Commands") -> None:
     page.add_argument("--png", type=path, metavar="DIR", help="each figure also as PNG and SVG, for papers")
 
     summary = "which images counted when in a self-paced pretraining"
-    more = "Draws the record of a run as\ncurriculum.png and curriculum.gif."
+    more = "Draws the record of a run as curriculum.png and curriculum.gif."
     curriculum = add(commands, "curriculum", _curriculum, summary, more)
     curriculum.add_argument("folder", type=path, help=_RUN)
     out = "where the pictures go (default: the folder of the run)"
