@@ -127,14 +127,8 @@ def keep_freed_memory() -> bool:
 def settle_precision(config: Config, recorded: Precision | None = None) -> Config:
     """The config with `runtime.precision: auto` replaced by the choice, which one line reports.
 
-    Args:
-        config: of the run.
-        recorded: by the checkpoint that the stage goes on with or builds on, None without one. `auto` keeps
-            it, so that a resumed run computes what an uninterrupted one computes, and a network that is
-            evaluated again gives the same numbers.
-
-    Raises:
-        UserError: this machine lacks the device.
+    `auto` keeps what is `recorded` in the checkpoint that the stage goes on with or builds on: a resumed run
+    computes what an uninterrupted one does, and a network evaluated again gives the same numbers.
     """
     device, log = device_of(config.runtime), config.log
     chosen = config.runtime.precision

@@ -75,9 +75,7 @@ def require_working_folder() -> None:
 def failure(error: BaseException, resumable: bool = False) -> str | None:
     """One sentence: which file, what failed, how to go on; None if `error` is no failure of the system.
 
-    Args:
-        error: that ended a command.
-        resumable: True if the command can go on with --resume.
+    `resumable`: the command can go on with --resume.
     """
     cause_with_number = _cause(error)
     if cause_with_number is None:

@@ -94,9 +94,7 @@ def _acquired(path: Path, wait: float) -> BaseFileLock:
 def network_kind(path: Path, mounts: Path = _MOUNTS) -> str | None:
     """The kind of network file system that `path` is on, as "nfs4"; None if it is local or unknown.
 
-    Args:
-        path: of a file that need not exist.
-        mounts: the table of mounts, in the format of Linux (proc(5), mountinfo).
+    The file need not exist; `mounts` has the format of Linux (proc(5), mountinfo).
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TextIO
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # a terminal or ssh session that ends; Windows has none
@@ -34,9 +34,7 @@ class StopRequest:
         self._before = {s: signal.signal(s, self._note) for s in signals}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from tqdm import tqdm
@@ -85,9 +84,7 @@ class Count:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bar.close()
 
     def add(self, number: int) -> None:

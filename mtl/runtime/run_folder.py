@@ -66,11 +66,8 @@ class RunFolder:
         Makes the folder, and removes it again if it stays empty. What a killed process left half done is
         tidied up. A thread that holds the folder may enter again; readers never enter.
 
-        Args:
-            command: that writes, for the message to others.
-
         Raises:
-            UserError: another process is writing into it, or the folder cannot be made.
+            UserError: another process, whose `command` it names, is writing into it, or it cannot be made.
         """
         require_folder(self.path)
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -137,36 +134,25 @@ class RunFolder:
     ) -> dict[str, Any] | None:
         """The last checkpoint of this stage, or None if it has to start afresh.
 
-        A kill between the record's commit and the renaming of the checkpoint leaves `last.pt.next`, and the
-        record's token says whether it counts.
-
-        Args:
-            stage: that goes on.
-            record: that was saved with its checkpoints.
-            gaps: only report if record or metrics.jsonl lack what the checkpoint was saved with.
-
-        Raises:
-            UserError: they lack it, or hold something else.
+        A kill between the commit of `record` and the renaming of the checkpoint leaves `last.pt.next`, which
+        counts if it has the record's token. UserError if record or metrics.jsonl lack what the checkpoint was
+        saved with; with `gaps` this is only reported.
         """
-        if (
-            record is not None
-            and self.next.exists()
-            and checkpoints.read(self.next).get("token") == record.token()
-        ):
-            os.replace(self.next, self.last)
-        payload = checkpoints.read(self.last) if self.last.exists() else None
-        if payload is not None and payload.get("stage") != stage:
-            payload = None
-        if payload is not None:
-            for gap in self._gaps(payload, record):
-                if not gaps:
-                    raise UserError(
-                        f"{gap}; put it back as it was, or go on without what is missing: "
-                        f"log.allow_gaps=true; or remove {self.last.name}, and {stage} begins anew"
-                    )
-                tell(f"{gap}; going on, as log.allow_gaps says")
+        if record is not None and self.next.exists():
+            committed = checkpoints.read(self.next).get("token") == record.token()
+            if committed:
+                os.replace(self.next, self.last)
+        payload = checkpoints.read(self.last) if self.last.exists() else {}
+        going_on = payload.get("stage") == stage
+        for gap in self._gaps(payload, record) if going_on else ():
+            if not gaps:
+                raise UserError(
+                    f"{gap}; put it back as it was, or go on without what is missing: "
+                    f"log.allow_gaps=true; or remove {self.last.name}, and {stage} begins anew"
+                )
+            tell(f"{gap}; going on, as log.allow_gaps says")
         self.next.unlink(missing_ok=True)
-        return payload
+        return payload if going_on else None
 
     def _gaps(self, payload: Mapping[str, Any], record: Commits | None) -> Iterator[str]:
         """What has changed since a checkpoint was saved, in sentences."""

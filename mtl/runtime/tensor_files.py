@@ -32,11 +32,9 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, mmap: bool = False) -> Any:
-    """What `write` wrote, on the CPU. No code in the file is ever run.
+    """What `write` wrote, on the CPU; with `mmap` tensors stay in the file, and processes share their memory.
 
-    Args:
-        path: of the file.
-        mmap: leave tensors in the file, so that processes share their memory.
+    No code in the file is ever run.
 
     Raises:
         OSError: it cannot be opened.
@@ -113,15 +111,9 @@ def _objects(path: Path) -> Sequence[str]:
 
 
 def read_json(path: Path, kind: Any, way_out: str) -> Any:
-    """The tree of a JSON file that has the shape of `kind`.
+    """The tree of a JSON file, which pydantic checks to have the type `kind`, without converting values.
 
-    Args:
-        path: of the file.
-        kind: a type that pydantic checks without converting values, e.g. a model.
-        way_out: what a person can do about a damaged file.
-
-    Raises:
-        UserError: the file cannot be read, or has another shape.
+    UserError if it cannot be read or has another shape; `way_out` says what a person can do about it.
     """
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
