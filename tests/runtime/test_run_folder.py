@@ -20,18 +20,12 @@ from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 STAGE = "meta-train"
 
 
-class Killed(Exception):
-    """Stands for a kill -9: nothing after it happens."""
-
-
 class Record:
     """A ledger of one number, which is what `commit` last made durable."""
 
-    committed, dies = "", False
+    committed = ""
 
     def commit(self, token):
-        if self.dies:
-            raise Killed
         self.committed = token
 
     def token(self):
@@ -77,41 +71,6 @@ def test_nothing_saved_or_the_checkpoint_of_another_stage_starts_afresh(folder):
     folder.save(_state(5, "pretrain"))
     assert folder.unfinished(STAGE, Record()) is None
     assert folder.unfinished("pretrain")["step"] == 5
-
-
-def test_a_kill_after_the_commit_is_completed(folder, monkeypatch):
-    record = Record()
-    folder.save(_state(5), record)
-    with monkeypatch.context() as patch:
-        real = run_folder.os.replace
-
-        def dies(source, target):
-            if target == folder.last:
-                raise Killed
-            real(source, target)
-
-        patch.setattr(run_folder.os, "replace", dies)
-        with pytest.raises(Killed):
-            folder.save(_state(9), record)
-    assert record.token() == checkpoints.token(_state(9))
-    assert checkpoints.read(folder.last)["step"] == 5
-    assert folder.unfinished(STAGE, record)["step"] == 9
-    assert checkpoints.read(folder.last)["step"] == 9
-    assert not folder.next.exists()
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_a_kill_before_the_commit_goes_back_to_the_step_of_the_record(folder, first):
-    record = Record()
-    if not first:
-        folder.save(_state(5), record)
-    record.dies = True
-    with pytest.raises(Killed):
-        folder.save(_state(9), record)
-    assert folder.next.exists()
-    payload = folder.unfinished(STAGE, record)
-    assert payload is None if first else payload["step"] == 5
-    assert not folder.next.exists()
 
 
 def test_without_a_record_a_checkpoint_counts_once_it_has_its_name(folder):
