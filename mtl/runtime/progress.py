@@ -126,7 +126,8 @@ class Progress(Count):
         self, stage: str, total: int, start: int = 0, log: Log | None = None, stream: TextIO | None = None
     ) -> None:
         super().__init__(stage, total, log, stream, start)
-        self.loss, self.accuracy, self.images = Smoothed(_SMOOTHING), Smoothed(_SMOOTHING), 0
+        self.stage, self.images = stage, 0
+        self.loss, self.accuracy = Smoothed(_SMOOTHING), Smoothed(_SMOOTHING)
 
     def step(self, *, images: int, loss: float, accuracy: float, **more: int | str) -> None:
         """Counts one step.
