@@ -24,8 +24,6 @@ class Smoothed:
     """
 
     def __init__(self, keep: float) -> None:
-        if not 0 <= keep < 1:
-            raise ValueError(f"keep: {keep}; must be at least 0 and less than 1")
         self.keep, self.total, self.weight = keep, 0.0, 0.0
 
     def add(self, value: float) -> float:

@@ -153,12 +153,6 @@ def test_smoothed_is_the_weighted_mean_of_all_values(values, keep):
         assert means[t - 1] == pytest.approx(np.average(values[:t], weights=weights), abs=1e-9)
 
 
-@pytest.mark.parametrize("keep", [-0.1, 1.0])
-def test_smoothing_that_keeps_everything_or_less_than_nothing_is_refused(keep):
-    with pytest.raises(ValueError, match="at least 0 and less than 1"):
-        Smoothed(keep)
-
-
 @given(st.lists(st.tuples(SOME, SOME), min_size=1, max_size=20))
 def test_means_are_of_all_steps_since_they_were_taken(pairs):
     means = Means()
