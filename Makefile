@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# -qq: errors alone, no notices and warnings
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
+INSTALLING := Installing into $(VENV): about 5 GB with the CUDA libraries of torch, 2 to 15 minutes without further output
 
 .PHONY: demo test bench install lint types unit clean
 
@@ -29,16 +32,19 @@ unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile  # a process for each core, of one thread
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip  # older ones do not know --config-settings in requirements.txt
 
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	touch $@
+	@echo "$(INSTALLING)"
+	@$(PIP) -r requirements.txt
+	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
-	touch $@
+# requirements-dev.txt includes requirements.txt
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	@echo "$(INSTALLING)"
+	@$(PIP) -r requirements-dev.txt
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV)

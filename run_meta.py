@@ -8,7 +8,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def start() -> int:
-    """Runs the command line, and says in a sentence what is missing to run it."""
+    """Runs the command line; what is missing to run it becomes a sentence."""
     if sys.version_info < (3, 11):  # noqa: UP036  # older Pythons get this far, and no further
         return missing("Python 3.11 or newer is needed, and this is Python " + sys.version.split()[0])
     try:
@@ -23,7 +23,7 @@ def start() -> int:
         if error.name is None or error.name.split(".")[0] == "mtl":
             raise
         return missing(error.name + " is not installed")
-    except KeyboardInterrupt:  # before `main` looks out for it
+    except KeyboardInterrupt:  # before `main` handles it
         sys.stderr.write("interrupted\n")
         return 130
 
@@ -35,7 +35,7 @@ def end_at_once(number: int, frame: object) -> None:
 
 
 def missing(what: str) -> int:
-    """Says what is missing for this interpreter, and how to have it."""
+    """Says what this interpreter lacks, and how to get it."""
     activate = os.path.join(HERE, ".venv", "bin", "activate")
     if os.path.exists(activate):
         way_out = "`source " + activate + "` first"

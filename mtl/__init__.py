@@ -9,7 +9,7 @@ __all__ = ["FewShotClassifier"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "FewShotClassifier":  # loads torch and scikit-learn, which most of this package does without
+    if name == "FewShotClassifier":  # loads torch and scikit-learn, which most of this package does not need
         from mtl.own_images.estimator import FewShotClassifier
 
         return FewShotClassifier

@@ -1,8 +1,11 @@
-"""The one exception that stands for a mistake of the user's."""
+"""Errors that a command reports in a sentence, and how sentences show names."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the user can mend, told in clear sentences.
+    """A mistake that the user can correct.
 
     The message names the file or key, what is wrong and what is allowed. The command line prints it
     without a traceback and exits with code 2; raise it before anything has been written.
@@ -10,15 +13,21 @@ class UserError(Exception):
 
 
 class RunStopped(Exception):
-    """A run that cannot go on, for a cause in its numbers rather than in what the user wrote.
+    """A run that cannot go on because of its numbers, not because of what the user wrote.
 
     The command line prints the message without a traceback and exits with code 1.
     """
 
 
 def one_line(name: object) -> str:
-    """A name, of a file or a class, as sentences have it: one line, whatever it holds.
+    """The name of a file or class on one line, for a sentence.
 
-    Line ends, control characters, signs that turn the direction of writing, and bytes of no text become �.
+    Line ends, control characters, marks of writing direction, and bytes that are no text become �.
     """
     return "".join(c if c.isprintable() else "�" for c in str(name))
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6, prefix: str = "") -> str:
+    """The end of a sentence that names the known name nearest to `name`; empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), 1, cutoff)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""

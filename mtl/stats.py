@@ -1,4 +1,4 @@
-"""95 % intervals: of a share by independent answers, of recalls by answers that come in tasks, of a mean."""
+"""95 % intervals of shares, of recalls over tasks and of means; quantiles of task accuracies."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ _Z = NormalDist().inv_cdf(_LEVEL)
 def wilson(correct: float, n: float) -> tuple[float, float]:
     """(low, high) of the share behind `correct` out of `n` independent answers, at 95 %.
 
-    Wilson's score interval (JASA 1927): sound near 0 and 1 and for few draws. (0, 1) for n = 0, where
-    nothing is known. Raises ValueError unless 0 ≤ correct ≤ n.
+    Wilson's score interval (JASA 1927): sound near 0 and 1 and for few draws. (0, 1) for n = 0. ValueError
+    unless 0 ≤ correct ≤ n.
     """
     if not 0 <= correct <= n:
         raise ValueError(f"{correct} of {n} is no share")
@@ -53,7 +53,7 @@ def recall_intervals(
     counts for one answer at least. With Σ_c (m − 1) degrees of freedom the answers are multiplied by (z/t)²
     (Korn and Graubard, Survey Methodology 1998). Where no class with an error has two tasks, d is q.
 
-    The interval is about the images at hand: it does not say how other images of the class would fare.
+    The interval is about these images: it does not say how other images of the class would do.
 
     Args:
         tasks: (C,) m ≥ 1: tasks that each class was in.
@@ -76,18 +76,20 @@ def recall_intervals(
     between = np.where(again, m / np.maximum(m - 1, 1) * (squared - right * right / m).clip(0), 0.0)
     within = np.where(again, right * (1 - share), 0.0)
     total = float(within.sum())
-    own = np.divide(between, within, out=np.ones_like(within), where=within > 0)
-    effect = np.minimum(np.maximum(own, max(1.0, float(between.sum()) / total)), each) if total > 0 else each
+    by_class = np.divide(between, within, out=np.ones_like(within), where=within > 0)
+    effect = (
+        np.minimum(np.maximum(by_class, max(1.0, float(between.sum()) / total)), each) if total > 0 else each
+    )
     freedom = float((m - 1).sum())
     answers = n / effect * ((_Z / float(stdtrit(freedom, _LEVEL))) ** 2 if total > 0 else 1.0)
-    # of as many answers as right: rounding must not make it more
+    # min: rounding must not make more answers correct than there are
     return [wilson(min(p * k, k), k) for p, k in zip(share.tolist(), answers.tolist(), strict=True)]
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """(mean, half width) of the 95 % interval of the mean: Student-t, with the sample's deviation (n - 1).
 
-    The half width of a single value is nan: it tells nothing of the spread. ValueError for no value at all.
+    The half width of a single value is nan. ValueError for no value at all.
     """
     if len(values) == 0:
         raise ValueError("the mean of no values")
@@ -123,7 +125,7 @@ FIFTH = 0.05  # the share of tasks below the 5th percentile
 
 
 def fifth_percentile(accuracy: Tensor, answers: int) -> float:
-    """The 5th percentile of task accuracies (T,), each a number of right ones among `answers` = N Q."""
+    """The 5th percentile of task accuracies (T,), each a number of correct answers over `answers` = N Q."""
     right, counts = torch.unique((accuracy.double() * answers).round(), return_counts=True)
     return float(mid_quantile(right / answers, counts[:, None].double(), FIFTH))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl.config.shipped import find_config, shipped_configs
+from mtl.config.loading import find_config, shipped_configs
 from mtl.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -1,5 +1,74 @@
-"""The command line: one subcommand a stage, no logic of its own."""
+"""The command line: one subcommand a command; its mistakes become sentences and exit codes."""
 
-from mtl.cli.command_line import main
+import argparse
+import sys
+from collections.abc import Callable, Sequence
 
-__all__ = ["main"]
+from mtl.cli import own_images as own_pictures
+from mtl.cli import training, views
+from mtl.errors import RunStopped, UserError
+from mtl.runtime.failures import failure, require_working_folder
+from mtl.runtime.process import lasting_streams, lost_output
+
+_DESCRIPTION = "Few-shot image classification by meta-transfer learning, with hard-task resampling."
+_START = """
+Start with: python run_meta.py run --config configs/quickstart.yaml
+Your own pictures:
+  python run_meta.py predict --run checkpoints/quickstart --support my_things --query new_pictures
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Returns the exit code: 0 done, 1 stopped (also by the system), 2 a mistake of the user, 130 interrupted.
+    A command does all its work even if nobody reads standard output any more.
+    """
+    with lasting_streams():
+        args = _parse(arguments)
+        code, sentence = _run(args)
+        if sentence:
+            print(sentence, file=sys.stderr)
+        elif lost := lost_output():
+            print(f"stopped: standard output: cannot be written ({lost})", file=sys.stderr)
+            return 1
+        return code
+
+
+def _run(args: argparse.Namespace) -> tuple[int, str]:
+    """The exit code of a command, and its last sentence."""
+    command: Callable[[argparse.Namespace], None] = args.command
+    try:
+        require_working_folder()
+        command(args)
+    except UserError as error:
+        return 2, f"error: {error}"
+    except RunStopped as error:
+        return 1, f"stopped: {error}"
+    except KeyboardInterrupt as error:
+        return 130, str(error) or "interrupted"
+    except Exception as error:
+        sentence = failure(error, resumable=hasattr(args, "resume"))
+        if sentence is None:  # an error of the program keeps its traceback
+            raise
+        return 1, f"stopped: {sentence}"
+    return 0, ""
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the arguments; overrides may be on both sides of an option, which argparse does not allow."""
+    parser = argparse.ArgumentParser(
+        prog="run_meta.py",
+        description=_DESCRIPTION,
+        epilog=_START,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for part in (training, views, own_pictures):
+        part.add_to(commands)
+    args, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(args, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides += rest
+    return args

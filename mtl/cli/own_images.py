@@ -11,41 +11,41 @@ if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
 
 _SUPPORT = """
-A support folder holds one folder for each class, with pictures right in it: my_things/ash/*.jpg,
-my_things/elm/*.jpg. Their number does not matter and may differ. What cannot be read is left out and said; a
-picture that is in two classes is left out of both. Instead of a folder it may be a CSV file with a row
-path,label for each picture, with paths relative to its own folder.
+A support folder holds one folder for each class, with its pictures: my_things/ash/*.jpg,
+my_things/elm/*.jpg. Any number of pictures will do, and classes may differ in it. Files that cannot be read
+are left out and reported; a picture that is in two classes is left out of both. Instead of a folder it may be
+a CSV file with a row path,label for each picture; paths are relative to the folder of the file.
 """
 _QUERY = """
---query takes folders, which are searched with all that lies below, quoted patterns and single files. Hidden
-files, and in folders those that are no pictures by their ending, are passed over; links that lead in a circle
-are followed once.
+--query takes folders, which are searched with their subfolders, quoted patterns and single files. Hidden
+files are skipped, and in folders also files without the ending of a picture; links that lead in a circle are
+followed once.
 
 Columns of the table, one row a picture in the order of the files:
   file, class, probability (calibrated: of answers with 0.8 four of five are right), runner_up,
-  runner_up_probability, margin (the first probability less the second), and with --open-set none (the
-  probability of being of none of the classes; above 0.5 the class is "none of these"; the other probabilities
-  then are of all there is, so that with it they sum to 1)
-A file that cannot be read has a row at the end with nothing but its name; in JSON it stands under "skipped",
-with the reason. Ctrl-C stops; the answers by then are written.
+  runner_up_probability, margin (the first probability minus the second), and with --open-set none (the
+  probability that the picture is of none of the classes; above 0.5 the class is "none of these"; together
+  with it the other probabilities sum to 1)
+A file that cannot be read has a row at the end with nothing but its name; in JSON it is under "skipped", with
+the reason. Ctrl-C stops; the answers so far are written.
 
   run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
   run_meta.py predict --classifier things.fewshot --query 'new/*.jpg' one.png --out answers.json --open-set
 """
 _SCORE = """
 --pictures is laid out like a support folder; of a CSV file with splits, rows of train are learned and rows of
-test are asked. Pictures of classes that were not learned, and support pictures, are left out.
+test are classified. Pictures of classes that were not learned, and support pictures, are left out.
 
   run_meta.py fit --run checkpoints/cifar_fs --support photos/train --out photos.fewshot
   run_meta.py score --classifier photos.fewshot --pictures photos/test
 """
-_QUIET = "no progress, results and errors alone"
+_QUIET = "no progress, only results and errors"
 _FIT = """
   run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
   run_meta.py fit --classifier things.fewshot --add more_things --remove 'ash,elm'
 
-Pictures that --add brings for a class that is there join those it has; classes of --remove go first. Without
---out the classifier itself is replaced; another file that is there is kept unless --overwrite is given.
+Pictures that --add brings for a class of the classifier join those it has; classes of --remove are removed
+first. Without --out the classifier itself is replaced; another existing file only with --overwrite.
 """
 
 
@@ -79,74 +79,50 @@ def add_to(commands: "Commands") -> None:
     predict.add_argument("--open-set", action="store_true", help="a picture may be of none of the classes")
     _takes_common(predict, "files that are there already")
 
-    score = add(
-        commands,
-        "score",
-        _score,
-        "how many labelled pictures a classifier answers right",
-        "Prints accuracy with its\n95 % interval, by class too, and which classes are taken for which.",
-    )
+    summary = "how many labelled pictures a classifier gets right"
+    more = "Prints accuracy with its 95 % interval, also by class, and which classes are mistaken for which."
+    score = add(commands, "score", _score, summary, more)
     score.epilog = _SUPPORT + _SCORE
     _takes_source(score)
-    score.add_argument(
-        "--pictures",
-        type=path,
-        metavar="DIR",
-        required=True,
-        help="other pictures of these classes, like a support folder",
-    )
+    pictures = "other pictures of these classes, like a support folder"
+    score.add_argument("--pictures", type=path, metavar="DIR", required=True, help=pictures)
     score.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
-    fit = add(
-        commands,
-        "fit",
-        _fit,
-        "keep a classifier of your classes as a file",
-        "Fits it to a support folder, or changes\n"
-        "one that is fitted. The file stands alone, without run and pictures.",
-    )
+    summary = "save a classifier of your classes to a file"
+    more = "Fits it to a support folder, or changes a fitted one. The file needs neither run nor pictures."
+    fit = add(commands, "fit", _fit, summary, more)
     fit.epilog = _SUPPORT + _FIT
     _takes_source(fit)
     fit.add_argument("--out", type=path, metavar="FILE", help="the classifier, e.g. things.fewshot")
     fit.add_argument("--add", type=path, metavar="DIR", help="a support folder whose pictures are added")
-    fit.add_argument("--remove", metavar="CLASSES", help="classes to forget, with commas between them")
+    fit.add_argument("--remove", metavar="CLASSES", help="classes to remove, separated by commas")
     _takes_common(fit, "another file that is there already")
 
-    export = add(
-        commands, "export", _export, "a classifier for other programs", "Pixels in, probabilities out."
-    )
+    summary = "a classifier for other programs"
+    export = add(commands, "export", _export, summary, "Pixels in, probabilities out.")
     export.add_argument("--classifier", type=path, metavar="FILE", required=True, help="made by fit")
     export.add_argument("--format", required=True, help="onnx or torch_export")
-    export.add_argument(
-        "--out", type=path, metavar="FILE", help="default: beside the classifier, as .onnx or .pt2"
-    )
+    out = "default: beside the classifier, as .onnx or .pt2"
+    export.add_argument("--out", type=path, metavar="FILE", help=out)
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
 
-    curve = add(
-        commands,
-        "learning-curve",
-        _learning_curve,
-        "how many pictures of each class are needed",
-        "Asks support pictures of the others:\n"
-        "how accuracy grows with their number, and what more would bring.",
-    )
+    summary = "how many pictures of each class are needed"
+    more = "Classifies support pictures by the others: accuracy by their number, and what more would bring."
+    curve = add(commands, "learning-curve", _learning_curve, summary, more)
     curve.epilog = _SUPPORT
     _takes_source(curve)
-    curve.add_argument(
-        "--out", type=path, metavar="PNG", default="learning-curve.png", help="default learning-curve.png"
-    )
+    out = "learning-curve.png"
+    curve.add_argument("--out", type=path, metavar="PNG", default=out, help=f"default {out}")
     _takes_common(curve, "a file that is there already")
 
 
 def _takes_source(sub: argparse.ArgumentParser) -> None:
     source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--run", type=path, metavar="DIR", help="of a trained run, e.g. checkpoints/cifar_fs; with --support"
-    )
+    run = "of a trained run, e.g. checkpoints/cifar_fs; with --support"
+    source.add_argument("--run", type=path, metavar="DIR", help=run)
     source.add_argument("--classifier", type=path, metavar="FILE", help="made by fit")
-    sub.add_argument(
-        "--support", type=path, metavar="DIR", help="your classes, a folder each, or a CSV; with --run"
-    )
+    support = "your classes, a folder each, or a CSV; with --run"
+    sub.add_argument("--support", type=path, metavar="DIR", help=support)
 
 
 def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:

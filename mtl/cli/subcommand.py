@@ -1,7 +1,8 @@
-"""How a subcommand is added."""
+"""What all subcommands share."""
 
 import argparse
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,11 @@ Command = Callable[[argparse.Namespace], None]
 def add(
     commands: "Commands", name: str, command: Command, summary: str, more: str
 ) -> argparse.ArgumentParser:
-    """A subcommand: `summary` stands in the list of all, and with `more` above its own help."""
+    """Adds a subcommand: `summary` is in the list of all, and with `more` above its own help."""
     sub = commands.add_parser(
         name,
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}. {more}",
+        description=textwrap.fill(f"{summary[0].upper()}{summary[1:]}. {more}", 100),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -28,5 +29,5 @@ def add(
 
 
 def path(text: str) -> Path:
-    """A path of the command line; ~ is the home folder also where no shell has seen it, as in --out=~/x."""
+    """A path; ~ becomes the home folder even if no shell has seen it, as in --out=~/x."""
     return Path(os.path.expanduser(text))

@@ -1,13 +1,12 @@
-"""The commands of a run: they take a config and train, score, compare or show its image set."""
+"""The commands that take a config: they train, evaluate, compare, or show the image set."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
 from mtl.config import Config, load_config
-from mtl.config.shipped import find_config
+from mtl.config.loading import find_config
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
@@ -16,157 +15,121 @@ if TYPE_CHECKING:
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
-What follows the = of a key that takes text is that text, as in "data.root=my photos #2"; in paths ~ is the
-home folder. SIGINT, SIGTERM and SIGHUP stop a training after its step, with a checkpoint written.
-A run lives in <checkpoints>/<run>/ and is never overwritten: --resume goes on with it.
+For a key that takes text, all that follows the = is that text, as in "data.root=my photos #2"; in paths ~ is
+the home folder. SIGINT, SIGTERM and SIGHUP stop training after the current step and write a checkpoint.
+A run is kept in <checkpoints>/<run>/ and is never overwritten: --resume goes on with it.
 """
 
 
 def add_to(commands: "Commands") -> None:
     """Adds them all."""
-    _takes_config(
-        add(commands, "run", _run, "all stages", "Pretrain, meta-train, evaluate; prints the results."),
-        resumable=True,
-    )
-    _takes_config(
-        add(commands, "pretrain", _pretrain, "train the backbone on the base classes", "Writes pretrain.pt."),
-        resumable=True,
-    )
-    _takes_config(
-        add(
-            commands,
+    stages = (
+        ("run", _run, "all stages", "Pretrain, meta-train, evaluate; prints the results."),
+        ("pretrain", _pretrain, "train the backbone on the base classes", "Writes pretrain.pt."),
+        (
             "meta-train",
             _meta_train,
             "meta-train on episodes, resampling the hard ones",
-            "Needs pretrain.pt. Writes\nmeta.pt and the ledger hard_tasks.sqlite.",
+            "Needs pretrain.pt. Writes meta.pt and the ledger hard_tasks.sqlite.",
         ),
-        resumable=True,
-    )
-    _takes_config(
-        add(
-            commands,
+        (
             "evaluate",
             _evaluate,
             "N-way K-shot accuracy on novel classes",
-            "Scores the meta-trained learner, or the\n"
-            "pretrained backbone where there is none yet, beside baselines. Writes results.json: a setting\n"
-            "that is scored again replaces itself, with the same numbers. --resume, as on other stages, is\n"
-            "taken and changes nothing: scores are computed in one go.",
+            "Evaluates the meta-trained learner, or the pretrained backbone if there is none yet, beside "
+            "baselines. Writes results.json: a setting that is evaluated again replaces itself, with "
+            "the same numbers. --resume is accepted, as on other stages, and changes nothing.",
         ),
-        resumable=True,
-    )
-    comparison = _takes_config(
-        add(
-            commands,
+        (
             "compare",
             _compare,
-            "hold ways of training against each other",
-            "Arms × seeds (section compare), with equal\nupdates and images. Writes tables and plots.",
+            "compare ways of training",
+            "Arms × seeds (section compare), with equal updates and images. Writes tables and plots.",
         ),
-        resumable=True,
     )
-    comparison.add_argument(
-        "--seeds",
-        type=lambda text: [int(one) for one in text.split(",")],
-        metavar="N,N",
-        help="only these, as in 0,2; other processes may do the others",
-    )
-    data = _takes_config(
-        add(
-            commands,
-            "data",
-            _data,
-            "what the image set holds",
-            "Splits, classes, counts, sizes, and a sheet of samples.",
-        ),
-        resumable=False,
-    )
-    data.add_argument(
-        "--sheet",
-        type=path,
-        metavar="PNG",
-        help="where to draw the sample sheet (default: <data.name>.png in this folder)",
-    )
+    for name, command, summary, more in stages:
+        sub = add(commands, name, command, summary, more)
+        _takes_config(sub)
+        resume = "go on from where the run stopped; starts afresh if there is nothing to go on from"
+        sub.add_argument("--resume", action="store_true", help=resume)
+        quiet = "no progress, only results and errors; the same as log.quiet=true"
+        sub.add_argument("-q", "--quiet", action="store_true", help=quiet)
+    seeds = "only these, e.g. 0,2; other processes may run the others"
+    commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
+    more = "Splits, classes, counts, sizes, and a sheet of samples."
+    data = add(commands, "data", _data, "what the image set holds", more)
+    _takes_config(data)
+    sheet = "where to draw the sheet of samples (default: <data.name>.png in this folder)"
+    data.add_argument("--sheet", type=path, metavar="PNG", help=sheet)
 
 
-def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.ArgumentParser:
+def _takes_config(sub: argparse.ArgumentParser) -> None:
     sub.epilog = _OVERRIDES
-    sub.add_argument(
-        "--config", type=path, metavar="FILE", required=True, help="YAML file, or a shipped one by name"
-    )
-    sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="laid over the config")
+    file = "YAML file, or the name of a shipped config"
+    sub.add_argument("--config", type=path, metavar="FILE", required=True, help=file)
+    sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes values of the config")
     sub.set_defaults(quiet=False)
-    if resumable:
-        text = "go on where the files of the run say it stopped; starts afresh where there are none"
-        sub.add_argument("--resume", action="store_true", help=text)
-        text = "no progress, results and errors alone; the same as log.quiet=true"
-        sub.add_argument("-q", "--quiet", action="store_true", help=text)
-    return sub
 
 
-def _run(given: argparse.Namespace) -> None:
+def _numbers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",")]
+
+
+def _config(args: argparse.Namespace) -> Config:
+    quiet = ["log.quiet=true"] if args.quiet else []
+    return load_config(find_config(args.config), [*args.overrides, *quiet])
+
+
+def _run(args: argparse.Namespace) -> None:
     from mtl.evaluation.run_all import run
 
-    config = _config(given)
-    found = run(config, given.resume)
-    _add_figures(config)
-    _show_results(found)
+    config = _config(args)
+    _show_results(config, run(config, args.resume))
 
 
-def _pretrain(given: argparse.Namespace) -> None:
+def _pretrain(args: argparse.Namespace) -> None:
     from mtl.training.pretrain import pretrain
 
-    pretrain(_config(given), given.resume)
+    pretrain(_config(args), args.resume)
 
 
-def _meta_train(given: argparse.Namespace) -> None:
+def _meta_train(args: argparse.Namespace) -> None:
     from mtl.training.meta_train import meta_train
 
-    meta_train(_config(given), given.resume)
+    meta_train(_config(args), args.resume)
 
 
-def _evaluate(given: argparse.Namespace) -> None:
+def _evaluate(args: argparse.Namespace) -> None:
     from mtl.evaluation.evaluate import evaluate
 
-    config = _config(given)
-    found = evaluate(config)
-    _add_figures(config)
-    _show_results(found)
+    config = _config(args)
+    _show_results(config, evaluate(config))
 
 
-def _add_figures(config: Config) -> None:
+def _show_results(config: Config, settings: "Sequence[Setting]") -> None:
+    """Prints the results, after the figures for TensorBoard if the config wants them."""
+    from mtl.evaluation.results import show
+    from mtl.runtime.progress import console
+
     if config.log.tensorboard:  # loads what draws
         from mtl.report.write_report import figures_to_events
 
         figures_to_events(config)
+    show(settings, console())
 
 
-def _compare(given: argparse.Namespace) -> None:
-    from rich.console import Console
-
+def _compare(args: argparse.Namespace) -> None:
     from mtl.compare.study import compare
     from mtl.compare.table import table
+    from mtl.runtime.progress import console
 
-    study = compare(_config(given), given.resume, given.seeds)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    study = compare(_config(args), args.resume, args.seeds)
+    output = console(140)
     for name in study.settings:
-        console.print(table(study, name))
+        output.print(table(study, name))
 
 
-def _data(given: argparse.Namespace) -> None:
+def _data(args: argparse.Namespace) -> None:
     from mtl.data.show_data import show_data
 
-    show_data(_config(given), given.sheet)
-
-
-def _show_results(settings: "Sequence[Setting]") -> None:
-    from rich.console import Console
-
-    from mtl.evaluation.results import show
-
-    show(settings, Console(width=None if sys.stdout.isatty() else 110))
-
-
-def _config(given: argparse.Namespace) -> Config:
-    quiet = ["log.quiet=true"] if given.quiet else []
-    return load_config(find_config(given.config), [*given.overrides, *quiet])
+    show_data(_config(args), args.sheet)

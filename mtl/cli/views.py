@@ -13,89 +13,70 @@ if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
 
 _DAY = 86400  # seconds
+_RUN = "of the run, e.g. checkpoints/omniglot"
 
 
 def add_to(commands: "Commands") -> None:
     """Adds them all."""
-    hard = add(
-        commands,
-        "hard-tasks",
-        _hard_tasks,
-        "which tasks, classes and pairs were hard",
-        "Reads the ledger of a run.",
-    )
-    hard.add_argument("folder", type=path, help="of the run, e.g. checkpoints/omniglot")
+    summary = "which tasks, classes and pairs were hard"
+    hard = add(commands, "hard-tasks", _hard_tasks, summary, "Reads the ledger of a run.")
+    hard.add_argument("folder", type=path, help=_RUN)
     hard.add_argument("--top", type=int, default=20, help="rows a table (default 20)")
-    hard.add_argument("--round", type=int, help="as it stood in this round")
+    hard.add_argument("--round", type=int, help="show the state in this round")
     hard.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    hard.add_argument(
-        "--follow", action="store_true", help="show them while the run goes on, till Ctrl-C, and what is new"
-    )
-    hard.add_argument(
-        "--every",
-        type=_seconds,
-        metavar="SECONDS",
-        help="how often to look (default 2, elsewhere than in a terminal 30)",
-    )
-    page = add(
-        commands,
-        "report",
-        _report,
-        "one page that shows what was hard, with pictures",
-        "Reads one run, or several, held\nagainst the first. Writes report.html, which needs no network.",
-    )
-    page.add_argument(
-        "folders", type=path, nargs="+", metavar="folder", help="of a run, e.g. checkpoints/omniglot"
-    )
-    page.add_argument(
-        "--out", type=path, metavar="HTML", help="the page (default: report.html in the first folder)"
-    )
-    page.add_argument("--png", type=path, metavar="DIR", help="each figure as PNG and SVG too, for papers")
-    paces = add(
-        commands,
-        "curriculum",
-        _curriculum,
-        "which images of a self-paced pretraining counted when",
-        "Draws the record of a run as\ncurriculum.png and curriculum.gif.",
-    )
-    paces.add_argument("folder", type=path, help="of the run, e.g. checkpoints/omniglot")
-    paces.add_argument(
-        "--out", type=path, metavar="DIR", help="where the pictures go (default: the folder of the run)"
-    )
+    follow = "show them, and what is new, while the run goes on, until Ctrl-C"
+    hard.add_argument("--follow", action="store_true", help=follow)
+    every = "how often to look (default 2, or 30 if the output is no terminal)"
+    hard.add_argument("--every", type=_seconds, metavar="SECONDS", help=every)
+
+    summary = "one page that shows what was hard, with pictures"
+    more = "Reads one run, or several, compared with the first. Writes report.html, which needs no network."
+    page = add(commands, "report", _report, summary, more)
+    page.add_argument("folders", type=path, nargs="+", metavar="folder", help=_RUN)
+    out = "the page (default: report.html in the first folder)"
+    page.add_argument("--out", type=path, metavar="HTML", help=out)
+    page.add_argument("--png", type=path, metavar="DIR", help="each figure also as PNG and SVG, for papers")
+
+    summary = "which images counted when in a self-paced pretraining"
+    more = "Draws the record of a run as curriculum.png and curriculum.gif."
+    curriculum = add(commands, "curriculum", _curriculum, summary, more)
+    curriculum.add_argument("folder", type=path, help=_RUN)
+    out = "where the pictures go (default: the folder of the run)"
+    curriculum.add_argument("--out", type=path, metavar="DIR", help=out)
 
 
-def _hard_tasks(given: argparse.Namespace) -> None:
+def _hard_tasks(args: argparse.Namespace) -> None:
     from mtl.ledger.show import render
     from mtl.ledger.store import Ledger
     from mtl.ledger.watch import follow
     from mtl.runtime.run_folder import RunFolder
 
-    ledger_path = RunFolder(given.folder).ledger
-    if given.follow:
-        if given.format == "csv":
+    ledger_path = RunFolder(args.folder).ledger
+    if args.follow:
+        if args.format == "csv":
             raise UserError("--format csv: does not go with --follow; table and json do")
-        if given.round is not None:
+        if args.round is not None:
             raise UserError("--round: does not go with --follow, which shows the run as it stands")
-        follow(ledger_path, given.top, given.format, given.every)
+        follow(ledger_path, args.top, args.format, args.every)
         return
-    if given.every is not None:
+    if args.every is not None:
         raise UserError("--every: says how often --follow looks, and does not go without it")
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
     with Ledger.read(ledger_path) as ledger:
-        print(render(ledger, given.top, given.round, given.format, min(max(80, columns), 140)), end="")
+        print(render(ledger, args.top, args.round, args.format, min(max(80, columns), 140)), end="")
 
 
-def _report(given: argparse.Namespace) -> None:
+def _report(args: argparse.Namespace) -> None:
     from mtl.report.write_report import report
 
-    page = report(given.folders, given.out, given.png)
-    print(f"Report: {page}" + (f", figures: {given.png}" if given.png else ""))
+    page = report(args.folders, args.out, args.png)
+    print(f"Report: {page}" + (f", figures: {args.png}" if args.png else ""))
 
 
-def _curriculum(given: argparse.Namespace) -> None:
+def _curriculum(args: argparse.Namespace) -> None:
     from mtl.report.curriculum_command import draw_curriculum
 
-    draw_curriculum(given.folder, given.out)
+    draw_curriculum(args.folder, args.out)
 
 
 def _seconds(text: str) -> float:

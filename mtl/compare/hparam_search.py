@@ -11,7 +11,7 @@ from mtl.config import Config
 from mtl.config.comparison import PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
-from mtl.runtime.atomic import replace_text
+from mtl.runtime.outputs import replace_text
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain

@@ -28,8 +28,8 @@ from mtl.evaluation.baselines import (
 from mtl.evaluation.task_answers import Answers, Cell
 from mtl.models.heads import power_transform
 from mtl.runtime import checkpoints
-from mtl.runtime.atomic import replacing
 from mtl.runtime.devices import Device
+from mtl.runtime.outputs import replacing
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import meta_steps

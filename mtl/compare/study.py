@@ -41,11 +41,9 @@ from mtl.config import Config, load_config, to_yaml
 from mtl.config.comparison import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.evaluation.task_answers import Cell, load, save
-from mtl.runtime.atomic import replace_text
-from mtl.runtime.devices import choose_device
+from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.events import require_tensorboard
-from mtl.runtime.outputs import require_folder
-from mtl.runtime.precision import settle_precision
+from mtl.runtime.outputs import replace_text, require_folder
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain

@@ -1,15 +1,16 @@
 """What a run is: frozen dataclasses, read from YAML and `key.sub=value`, checked before anything starts."""
 
+from mtl.config.checks import Config
 from mtl.config.comparison import Compare
 from mtl.config.hard_tasks import HardTasks
-from mtl.config.image_losses import Balance, Examples, Sets
 from mtl.config.loading import load_config, read_config, to_dict, to_yaml, with_overrides
-from mtl.config.run_config import Config
 from mtl.config.schema import (
     Augment,
     Backbone,
+    Balance,
     Data,
     Evaluate,
+    Examples,
     Head,
     Imbalance,
     Log,
@@ -18,6 +19,7 @@ from mtl.config.schema import (
     Resample,
     Runtime,
     SetName,
+    Sets,
 )
 
 __all__ = [

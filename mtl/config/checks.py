@@ -1,12 +1,17 @@
-"""Which keys of a config do not fit together, each on its own being allowed."""
+"""The config of a run, and which of its keys do not fit together though each is allowed."""
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
 
 from mtl.config.hard_tasks import SURVEYED
-from mtl.config.networks import OWN, is_file
 from mtl.config.schema import Sections
+from mtl.config.values import OWN, STRICT, is_file
+
+_OWN_IMAGE_KEYS = ("classes", "min_images", "max_images", "group_by", "duplicates", "unreadable", "levels")
 
 
 def misfits(config: Sections) -> list[str]:
-    """A sentence for each: which keys, what is wrong, what is allowed."""
+    """What does not fit, in sentences: which keys, what is wrong, what is allowed."""
     wrong = config.compare.wrong() + _of_backbone(config) + _of_meta_training(config)
     wrong += _of_weighting(config) + _of_several_sets(config) + _of_own_images(config)
     if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
@@ -15,7 +20,6 @@ def misfits(config: Sections) -> list[str]:
 
 
 def _of_backbone(config: Sections) -> list[str]:
-    """A sentence for each key that the named network does not take."""
     backbone, levels = config.backbone, config.meta.head.levels
     if backbone.name in OWN:
         if backbone.weights is None or is_file(backbone.weights):
@@ -26,7 +30,7 @@ def _of_backbone(config: Sections) -> list[str]:
         ]
     given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
     wrong = [
-        f"{key}: is for {' and '.join(OWN)}; {backbone.name} comes as its library has it"
+        f"{key}: is for {' and '.join(OWN)}; {backbone.name} is used as its library has it"
         for key, value in given.items()
         if value is not None
     ]
@@ -105,14 +109,15 @@ def _of_several_sets(config: Sections) -> list[str]:
         wrong.append("evaluate.sets: names an image set twice")
     if data.name != "several":
         given = {"data.sets": data.sets, "pretrain.sets.samples": sets.samples}
-        wrong += [f"{key}: is for data.name = several, not {data.name}" for key, v in given.items() if v]
-        return wrong
+        return wrong + [
+            f"{key}: is for data.name = several, not {data.name}" for key, v in given.items() if v
+        ]
     if len(set(data.sets)) < max(len(data.sets), 2):
         wrong.append("data.sets: needs two image sets or more, all different, as in [glyphs, omniglot]")
     if config.pretrain.balance.by == "sampling" and config.pretrain.balance.start:
         wrong.append(
-            "pretrain.balance.start: small sets go through their images several times an epoch, so that "
-            "sampling cannot be put off for several sets; leave it at 0, or take weights or logits"
+            "pretrain.balance.start: small sets use their images several times an epoch, so that sampling "
+            "cannot start later with several sets; leave it at 0, or take weights or logits"
         )
     if sets.samples is not None and sets.schedule != "round_robin":
         wrong.append(
@@ -123,7 +128,7 @@ def _of_several_sets(config: Sections) -> list[str]:
         wrong.append(f"pretrain.sets.samples: {len(sets.samples)} numbers for {len(data.sets)} sets")
     if sets.samples is not None and sum(sets.samples) != config.pretrain.batch_size:
         wrong.append(
-            f"pretrain.sets.samples: make {sum(sets.samples)} images, but pretrain.batch_size is "
+            f"pretrain.sets.samples: sum to {sum(sets.samples)} images, but pretrain.batch_size is "
             f"{config.pretrain.batch_size}"
         )
     return wrong
@@ -135,15 +140,7 @@ def _of_own_images(config: Sections) -> list[str]:
         usual = type(data)()
         wrong += [
             f"data.{key}: is for data.name = image_folder, not {data.name}"
-            for key in (
-                "classes",
-                "min_images",
-                "max_images",
-                "group_by",
-                "duplicates",
-                "unreadable",
-                "levels",
-            )
+            for key in _OWN_IMAGE_KEYS
             if getattr(data, key) != getattr(usual, key)
         ]
     if data.max_images is not None and data.max_images < data.min_images:
@@ -152,3 +149,14 @@ def _of_own_images(config: Sections) -> list[str]:
             "would be left"
         )
     return wrong
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config(Sections):
+    """The config of one run: sections that fit each other."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Config":
+        if wrong := misfits(self):
+            raise ValueError("\n".join(wrong))
+        return self

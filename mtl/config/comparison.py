@@ -1,8 +1,8 @@
-"""The section `compare`: which ways of training are held against each other."""
+"""The section `compare`: which ways of training are compared."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from mtl.config.values import NUMBER, STRICT, UpToAMillion, folder_name
@@ -10,7 +10,7 @@ from mtl.config.values import NUMBER, STRICT, UpToAMillion, folder_name
 Overrides = tuple[str, ...]  # each as on the command line: "hard_tasks.share=0.3"
 
 
-PRETRAINED, LONGER = "pretrained", "pretrained longer"  # what stands beside the arms
+PRETRAINED, LONGER = "pretrained", "pretrained longer"  # what the arms are shown beside
 
 
 def slug(name: str) -> str:
@@ -18,21 +18,23 @@ def slug(name: str) -> str:
     return name.replace(" ", "-")
 
 
+def _arm_name(name: str) -> str:
+    if "." in name:
+        raise ValueError("must be a name that a folder can have, without .")
+    return folder_name(name)
+
+
+ArmName = Annotated[str, AfterValidator(_arm_name)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class Arm:
     """One way of training: what it changes in the config."""
 
-    name: str
+    name: ArmName
     change: Overrides = ()
     trials: tuple[Overrides, ...] = ()  # further changes to choose from: the best on validation tasks with
-    #   the first seed is taken for all seeds
-
-    @field_validator("name")
-    @classmethod
-    def _can_be_a_folder(cls, name: str) -> str:
-        if "." in name:
-            raise ValueError("must do for a folder: no . in it")
-        return folder_name(name)
+    #   the first seed is used for all seeds
 
 
 def _arm(name: str, change: str, *trials: str) -> Arm:
@@ -55,7 +57,7 @@ _RELEASED = (
     "budget=inside"
 )
 
-#: Every sampler and objective, each with three trials of what is its own.
+#: Every sampler and objective, each with three trials of its own settings.
 ARMS = (
     _arm("uniform", "sampler=uniform", *_RATES),
     _arm("random pool", "sampler=random_pool", *_POOLS),
@@ -89,11 +91,11 @@ ARMS = (
 
 @dataclass(frozen=True, config=STRICT)
 class Compare:
-    """Arms × seeds, from one pretrained checkpoint a seed; or each with a pretraining of its own."""
+    """Arms × seeds, from one pretrained checkpoint a seed; or each with its own pretraining."""
 
     stage: Literal["meta_train", "pretrain"] = "meta_train"  # in what the arms differ
     arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
-    reference: str = "uniform"  # the arm that the others are held against
+    reference: str = "uniform"  # the arm that the others are compared with
     seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 5  # seed, seed + 1, ...
     judged_tasks: UpToAMillion = 2000  # novel tasks that the pretrained backbone's confusions make hard
     longer: bool = True  # beside the arms: the time of meta-training spent on pretraining instead
@@ -103,22 +105,23 @@ class Compare:
         return next(arm for arm in self.arms if arm.name == name)
 
     def wrong(self) -> list[str]:
-        """What does not fit together, a sentence each."""
-        names, found = [arm.name for arm in self.arms], []
+        """What does not fit together, in sentences."""
+        names = [arm.name for arm in self.arms]
+        wrong: list[str] = []
         if self.reference not in names:
-            found.append(f"compare.reference: {self.reference!r} is none of the arms ({', '.join(names)})")
-        found += [f"compare.arms: two are called {n!r}" for n in sorted(set(names)) if names.count(n) > 1]
-        folders: dict[str, str] = {slug(taken): taken for taken in (PRETRAINED, LONGER)}
+            wrong.append(f"compare.reference: {self.reference!r} is none of the arms ({', '.join(names)})")
+        wrong += [f"compare.arms: two are called {n!r}" for n in sorted(set(names)) if names.count(n) > 1]
+        folders = {slug(name): name for name in (PRETRAINED, LONGER)}
         for name in dict.fromkeys(names):
             if slug(name) in folders:
-                found.append(f"compare.arms: {name!r} would share a folder with {folders[slug(name)]!r}")
+                wrong.append(f"compare.arms: {name!r} would share a folder with {folders[slug(name)]!r}")
             folders[slug(name)] = name
         if self.stage == "pretrain" and (self.judged_tasks or self.longer):
-            found.append(
+            wrong.append(
                 "compare.stage: pretrain leaves no backbone that belongs to no arm; it goes with "
                 "compare.judged_tasks: 0 and compare.longer: false"
             )
         if len({len(arm.trials) for arm in self.arms}) > 1:
-            told = ", ".join(f"{arm.name} {len(arm.trials)}" for arm in self.arms)
-            found.append(f"compare.arms: every arm gets as many trials as any other, not {told}")
-        return found
+            trials = ", ".join(f"{arm.name} {len(arm.trials)}" for arm in self.arms)
+            wrong.append(f"compare.arms: every arm must have the same number of trials, not {trials}")
+        return wrong

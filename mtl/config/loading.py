@@ -1,24 +1,27 @@
-"""YAML and `key.sub=value` to a checked Config; every mistake told at once, each with its full key."""
+"""YAML and `key.sub=value` to a checked Config; all mistakes are reported at once, each with its full key."""
 
 import dataclasses
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from mtl.config.keys import section, text_kind
-from mtl.config.run_config import Config
+from mtl.config.checks import Config
 from mtl.config.yaml_text import NotYaml, parse, read_text
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, did_you_mean, one_line
 
 _LETTERS = 100  # of a value in a message
-_MOST = 20  # mistakes that are told
+_MOST_SENTENCES = 20
+
+#: Shipped configs are beside the package in a checkout, inside it when installed.
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 #: What pydantic's errors say to a user.
 _WORDS = {
@@ -36,7 +39,7 @@ _WORDS = {
     "less_than_equal": "must be at most {le}",
     "string_unicode": "must be text without halves of letters (surrogates)",
     "string_type": "must be text; put quotes around a number or a date",
-    "too_long": "must have {max_length} values, not {actual_length}",  # or, as `_distinct` has it, too few
+    "too_long": "must have {max_length} values, not {actual_length}",  # or, from `_distinct`, too few
     "too_short": "must have at least {min_length} value",
     "tuple_type": "must be a list, as in [1, 2]",
     "value_error": "{error}",
@@ -44,45 +47,44 @@ _WORDS = {
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
-    """The config of a YAML file with `key.sub=value` laid over it; `None` stands for all defaults.
+    """The config of a YAML file (None: all defaults) with `key.sub=value` applied to it.
 
     Raises:
         UserError: the file cannot be read, or with one line for every mistake in it.
     """
     tree = {} if path is None else _read_yaml(Path(path))
-    wrong: list[str] = []
     factors = [text for text in overrides if text.partition("=")[0].endswith("*")]
-    for text in overrides:
-        if text not in factors:
-            wrong += _lay_over(tree, text)
+    wrong = [sentence for text in overrides if text not in factors for sentence in _override(tree, text)]
     origin = str(path or "the overrides")
     config = read_config(tree, origin, wrong)
     return with_overrides(config, factors, origin) if factors else config
 
 
 def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ()) -> Config:
-    """A Config from nested mappings. `origin` says in messages where they came from."""
+    """A Config from nested mappings; UserError with one line for every mistake.
+
+    Args:
+        tree: sections, keys and values.
+        origin: says in messages where they came from.
+        wrong: mistakes found before.
+    """
     sentences = list(wrong)
     try:
         config = TypeAdapter(Config).validate_python(dict(tree))
     except ValidationError as error:
-        for e in islice(_distinct(error.errors(include_url=False)), _MOST):
+        for e in islice(_distinct(error.errors(include_url=False)), _MOST_SENTENCES):
             sentences += _sentences(e)
     if sentences:
-        told = [f"  {one_line(s)}" for s in sentences[:_MOST]]
-        raise UserError("\n".join([f"{origin}: {len(sentences)} mistake(s)", *told]))
+        count = "1 mistake" if len(sentences) == 1 else f"{len(sentences)} mistakes"
+        lines = [f"  {one_line(s)}" for s in sentences[:_MOST_SENTENCES]]
+        raise UserError("\n".join([f"{origin}: {count}", *lines]))
     return config
 
 
 def with_overrides(config: Config, overrides: Sequence[str], origin: str) -> Config:
-    """A config with `key.sub=value` or `key.sub*=factor` laid over it; `origin` says where they came from.
-
-    Raises:
-        UserError: with one line for every mistake in them.
-    """
+    """A config with `key.sub=value` or `key.sub*=factor` applied to it; UserError as of `read_config`."""
     tree = to_dict(config)
-    wrong = [sentence for text in overrides for sentence in _lay_over(tree, text)]
-    return read_config(tree, origin, wrong)
+    return read_config(tree, origin, [sentence for text in overrides for sentence in _override(tree, text)])
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -102,20 +104,38 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None, width=110)
 
 
+def find_config(name: str | Path) -> Path:
+    """The file that `--config` names: a path, or else a shipped config, e.g. `quickstart`, `compare/glyphs`.
+
+    Raises:
+        UserError: there is neither; names the nearest.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = shipped_configs()
+    wanted = path.with_suffix("").as_posix().removeprefix("configs/")
+    if wanted in shipped:
+        return shipped[wanted]
+    beside = [str(path.parent / p.name) for p in path.parent.glob("*.yaml")]
+    hint = did_you_mean(str(path), beside) or did_you_mean(wanted, shipped)
+    raise UserError(f"{path}: there is no such config{hint} (shipped: {', '.join(shipped)})")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Every shipped config by its name, sorted: the path below `configs` without its ending."""
+    place = next((p for p in _PLACES if p.is_dir()), _PLACES[0])
+    return {f.relative_to(place).with_suffix("").as_posix(): f for f in sorted(place.rglob("*.yaml"))}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = read_text(path)
+        tree = parse(read_text(path))
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1, 0.4)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise UserError(f"{path}: there is no such config{hint}") from None
+        raise UserError(f"{path}: there is no such config") from None
     except OSError as error:
         raise UserError(f"{one_line(path)[:300]}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # NotYaml, or a path with a NUL
-        raise UserError(f"{one_line(path)[:300]}: {error}") from None
-    try:
-        tree = parse(text)
-    except NotYaml as error:
         raise UserError(f"{one_line(path)[:300]}: {error}") from None
     if tree is None:
         return {}
@@ -124,10 +144,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
+def _override(tree: dict[str, Any], text: str) -> list[str]:
+    """Applies one override to the tree; what is wrong with it."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        return [f"{shown(text)}: an override is written key.sub=value, for example meta.way=5"]
+        return [f"{_shown(text)}: an override is written key.sub=value, for example meta.way=5"]
     times = key.endswith("*")
     *parents, last = key.rstrip("*").strip().split(".")
     for parent in parents:
@@ -136,48 +157,84 @@ def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
             return [f"{key[:100]}: {parent[:100]} is a single value and has no keys below it"]
         tree = below
     try:
-        tree[last] = _times(tree.get(last), value) if times else _value([*parents, last], value)
+        tree[last] = _product(tree.get(last), value) if times else _value([*parents, last], value)
     except NotYaml as error:
         why = f"; {error}" if " is there twice" in str(error) else ""
-        return [f"{key[:100]}: {shown(value)} is not a YAML value (numbers, true, words, [lists]){why}"]
+        return [f"{key[:100]}: {_shown(value)} is not a YAML value (numbers, true, words, [lists]){why}"]
     except (ValueError, OverflowError):
         return [f"{text[:100]}: *= multiplies a number of the config by a number"]
     return []
 
 
-def _times(before: Any, factor: str) -> float:
+def _product(before: Any, factor: str) -> float:
     if isinstance(before, bool) or not isinstance(before, int | float):
         raise ValueError
     return before * float(factor)
 
 
 def _value(key: Sequence[str], text: str) -> Any:
-    """What an override gives to a key: where that takes text, the text as it stands.
+    """What an override gives to a key: the rest of the argument as it is if the key takes text.
 
     Raises:
         NotYaml: the key takes other values, and the text is no YAML.
     """
-    kind, optional = text_kind(key)
-    if kind == "text":
-        return None if optional and text in {"null", "~"} else text
-    if kind == "texts" and not text.lstrip().startswith("["):
+    kind, optional = _text_kind(key)
+    if kind == "text" or (kind == "texts" and not text.lstrip().startswith("[")):
         return None if optional and text in {"null", "~"} else text
     return parse(text, all_texts=kind == "texts")
 
 
+def _text_kind(key: Sequence[str]) -> tuple[Literal["text", "texts", "other"], bool]:
+    """If a key takes text, a list of texts or anything else; and True if it may be null."""
+    try:
+        kind = _plain(_types(_section(key[:-1]))[key[-1]])
+    except LookupError:
+        return "other", False
+    options = [_plain(one) for one in get_args(kind)] if get_origin(kind) in {Union, UnionType} else [kind]
+    optional = NoneType in options
+    options = [one for one in options if one is not NoneType]
+    if all(_is_text(one) for one in options):
+        return "text", optional
+    if all(get_origin(one) is tuple and all(map(_is_text, get_args(one))) for one in options):
+        return "texts", optional
+    return "other", optional
+
+
+def _section(path: Sequence[str]) -> Any:
+    """The dataclass of a section, by the parts of its key; LookupError if there is none."""
+    section: Any = Config
+    for name in path:
+        in_a_list = name.isdigit()
+        section = get_args(section)[0] if in_a_list else _plain(_types(section)[name])
+    return section
+
+
+def _types(section: Any) -> dict[str, Any]:
+    return {f.name: f.type for f in dataclasses.fields(section)} if dataclasses.is_dataclass(section) else {}
+
+
+def _plain(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _is_text(kind: Any) -> bool:
+    kind = _plain(kind)
+    if get_origin(kind) is Literal:
+        return all(isinstance(choice, str) for choice in get_args(kind))
+    return kind is str or kind is Ellipsis  # the latter in tuple[str, ...]
+
+
 def _sentences(error: Any) -> Iterator[str]:
-    """One pydantic error in the words of a user: full key, value, what is allowed, the nearest match."""
+    """One pydantic error for a user: full key, value, what is allowed, the nearest match."""
     location = [str(part)[:_LETTERS] for part in error["loc"]]
     kind, value = error["type"], error["input"]
     if kind == "value_error" and not location:  # checks across sections name their keys themselves
         yield from str(error["ctx"]["error"]).split("\n")
         return
     if kind == "unexpected_keyword_argument":
-        known = [f.name for f in dataclasses.fields(section(location[:-1]))]
-        near = difflib.get_close_matches(location[-1], known, 1, 0.5)
-        prefix = ".".join([*location[:-1], ""])
-        hint = f"did you mean {prefix}{near[0]}? " if near else ""
-        yield f"{'.'.join(location)}: no such key; {hint}(known here: {', '.join(known)})"
+        known = [f.name for f in dataclasses.fields(_section(location[:-1]))]
+        hint = did_you_mean(location[-1], known, 0.5, ".".join([*location[:-1], ""]))
+        yield f"{'.'.join(location)}: no such key{hint} (known here: {', '.join(known)})"
         return
     key = _full_key(error["loc"])
     if kind == "missing":
@@ -185,29 +242,29 @@ def _sentences(error: Any) -> Iterator[str]:
     elif kind == "invalid_key":
         yield f"{key}: no such key; keys are words"
     elif kind == "dataclass_type":
-        found = "is empty" if value is None else f"{shown(value)} is a single value"
-        yield f"{key}: {found}, but {key} is a section with keys of its own"
+        what = "is empty" if value is None else f"{_shown(value)} is a single value"
+        yield f"{key}: {what}, but {key} is a section with keys of its own"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        near = difflib.get_close_matches(str(value)[:_LETTERS], allowed, 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        hint = "; one of them, they do not go together" if isinstance(value, list | tuple) else hint
-        yield f"{key}: {shown(value)} is not allowed; allowed are {error['ctx']['expected']}{hint}"
+        hint = did_you_mean(str(value)[:_LETTERS], allowed, 0.5)
+        if isinstance(value, list | tuple):
+            hint = "; one of them, they do not go together"
+        yield f"{key}: {_shown(value)} is not allowed; allowed are {error['ctx']['expected']}{hint}"
     else:
         bounds = {name: _bound(of) for name, of in error.get("ctx", {}).items()}
         words = _WORDS.get(kind, "is refused: " + error["msg"]).format(**bounds)
-        yield f"{key}: {shown(value)} is not allowed; it {words}"
+        yield f"{key}: {_shown(value)} is not allowed; it {words}"
 
 
 def _bound(value: Any) -> Any:
-    """A bound as messages have it: 1,000,000 and not 1e+06, 1 and not 1.0."""
+    """A bound as messages show it: 1,000,000 and not 1e+06, 1 and not 1.0."""
     if not isinstance(value, int | float):
         return value
     return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:g}"
 
 
-def shown(value: Any) -> str:
-    """A value as messages have it: as Python writes it, cut to 100 letters."""
+def _shown(value: Any) -> str:
+    """A value as messages show it: as Python writes it, cut to 100 letters."""
     text = repr(value[: 2 * _LETTERS] if isinstance(value, str) else value)
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 4]} ..."
 
@@ -229,6 +286,5 @@ def _distinct(errors: Sequence[Any]) -> Iterator[Any]:
 
 
 def _full_key(location: Sequence[str | int]) -> str:
-    return "".join(
-        f"[{p}]" if isinstance(p, int) else f".{str(p)[:_LETTERS]}" for p in location
-    ).removeprefix(".")
+    parts = (f"[{p}]" if isinstance(p, int) else f".{str(p)[:_LETTERS]}" for p in location)
+    return "".join(parts).removeprefix(".")

@@ -1,23 +1,26 @@
-"""Every key that a config may have, its default and what is allowed. Imports no torch: `--help` is quick."""
+"""Every key that a config may have, its default and what is allowed. Imports no torch: `--help` is fast."""
 
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mtl.config.comparison import Compare
 from mtl.config.hard_tasks import HardTasks
-from mtl.config.image_losses import Balance, Examples, Sets
-from mtl.config.networks import network_name
 from mtl.config.values import (
     NUMBER,
     STRICT,
+    BelowOne,
     Count,
+    FolderName,
     Layout,
+    NetworkName,
     NonNegative,
     PathText,
+    Pattern,
     Positive,
+    PositiveShare,
     Rate,
     Seed,
     Several,
@@ -26,24 +29,22 @@ from mtl.config.values import (
     Tasks,
     UpTo10000,
     UpToAMillion,
-    folder_name,
-    regular_expression,
 )
 
 
 @dataclass(frozen=True, config=STRICT)
 class Augment:
-    """Random changes of training images, drawn for each image on its own."""
+    """Random changes of training images, drawn for each image."""
 
     crop: Annotated[int, Field(ge=0, le=1024), NUMBER] = 0  # pixels of padding around a random crop
     flip: bool = False  # left-right
-    rotate: Annotated[float, Field(ge=0, le=360)] = 0.0  # up to so many degrees either way
+    rotate: Annotated[float, Field(ge=0, le=360)] = 0.0  # up to this many degrees either way
     translate: Share = 0.0  # up to this share of the side
-    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # zoom in [1 - scale, 1 + scale]
-    shear: Annotated[float, Field(ge=0, le=89)] = 0.0  # up to so many degrees
-    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor in [1 - b, 1 + b]
-    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    scale: BelowOne = 0.0  # zoom in [1 - scale, 1 + scale]
+    shear: Annotated[float, Field(ge=0, le=89)] = 0.0  # up to this many degrees
+    brightness: BelowOne = 0.0  # factor in [1 - b, 1 + b]
+    contrast: BelowOne = 0.0
+    saturation: BelowOne = 0.0
 
 
 SetName = Literal[
@@ -75,26 +76,24 @@ class Data:
 
     name: Literal[SetName, "several"] = "glyphs"
     sets: tuple[SetName, ...] = ()  # several only: these as one, brought to one size and number of channels
-    root: PathText = "data"  # where the set lies, and where its decoded copy is kept
-    image_size: Annotated[int, Field(ge=16, le=1024), NUMBER] | None = (
-        None  # None: the weights', or the set's own
-    )
-    grayscale: bool | None = None  # None: the set's own
+    root: PathText = "data"  # where the set is, and where its decoded copy is kept
+    image_size: Annotated[int, Field(ge=16, le=1024), NUMBER] | None = None  # None: the weights' or the set's
+    grayscale: bool | None = None  # None: as the set is
     split: Literal["vinyals", "lake"] = "vinyals"  # omniglot only
     rotations: bool = (
         False  # omniglot only: each character turned by 90, 180, 270 degrees is a further class;
     )
-    #   of the training characters alone with the split lake, whose tasks are within alphabets as drawn
+    #   only of the training characters with the split lake, whose tasks are within alphabets as drawn
     samples_per_class: Size = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
     classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the six below as well
-    layout: Layout = (
-        "auto"  # <root>/<class>/*, or <root>/{train,val,test}/<class>/* with classes of their own;
-    )
+    layout: Layout = "auto"  # <root>/<class>/*, or <root>/{train,val,test}/<class>/* with different classes;
     #   merge: the same classes in all three are put together first; nested: <root>/<group>/<class>/*
     min_images: Positive = 1  # classes with fewer are left out
     max_images: Positive | None = None  # of a class; which ones follows from split_seed
-    group_by: str | None = None  # regular expression on the file's name, which gives the clip, or the animal,
+    group_by: Pattern | None = (
+        None  # regular expression on the file's name, which gives the clip, or the animal,
+    )
     #   that a picture is of (its first parenthesis, or all of it): support and queries of a class are then of
     #   different ones, and none is divided
     duplicates: Literal["refuse", "exact", "drop", "keep"] = "refuse"  # the same picture in two classes: an
@@ -109,33 +108,65 @@ class Data:
     probe_fraction: Annotated[float, Field(ge=0, le=0.8)] = 0.0  # base images that pretraining never sees;
     #   meta-training then draws its episodes and rounds from these alone
     imbalance: Imbalance = field(default_factory=Imbalance)  # of the base images that pretraining sees
-    label_noise: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # share of those that get the label of another class
-    )
+    label_noise: BelowOne = 0.0  # share of those with the label of another class
     augment: Augment = field(default_factory=Augment)
-
-    @field_validator("group_by")
-    @classmethod
-    def _is_a_pattern(cls, pattern: str | None) -> str | None:
-        return pattern if pattern is None else regular_expression(pattern)
 
 
 @dataclass(frozen=True, config=STRICT)
 class Backbone:
     """The network that turns an image into a feature."""
 
-    name: str = "conv4"  # conv4, resnet12, torchvision.NAME or timm.NAME
+    name: NetworkName = "conv4"  # conv4, resnet12, torchvision.NAME or timm.NAME
     weights: PathText | None = None  # DEFAULT or another name of published weights (torchvision, timm), or a
     #   file of weights (.pth, .pt, .safetensors); None: random
     channels: tuple[Size, Size, Size, Size] | None = None  # conv4 and resnet12; None: as published
-    pool: Literal["flatten", "mean"] | None = (
-        None  # conv4 and resnet12; None: flatten for conv4, mean for resnet12
-    )
+    pool: Literal["flatten", "mean"] | None = None  # None: flatten for conv4, mean for resnet12
 
-    @field_validator("name")
-    @classmethod
-    def _is_a_network(cls, name: str) -> str:
-        return network_name(name)
+
+@dataclass(frozen=True, config=STRICT)
+class Balance:
+    """Classes of unequal size: how the small ones get more weight. One way at a time."""
+
+    by: Literal["none", "sampling", "weights", "logits"] = "none"  # how often images are drawn, what their
+    #   loss counts, or an offset of the logits by the classes' shares
+    weighting: Literal["inverse", "effective"] = "effective"  # sampling, weights: 1 / n, or by the effective
+    #   number of images
+    beta: BelowOne = 0.9999  # of the effective number
+    strength: Rate = 1.0  # logits: factor of the offset
+    start: Share = 0.0  # share of the epochs before it begins
+
+
+@dataclass(frozen=True, config=STRICT)
+class Examples:
+    """Images of unequal use: which of a batch count, and how much. One way at a time."""
+
+    by: Literal["all", "focal", "influence", "hardest", "self_paced"] = "all"
+    start: Share = 0.0  # influence, self_paced: share of the epochs before it begins
+    gamma: NonNegative = 2.0  # focal: how fast the weight falls with the probability of the own class
+    alpha: Rate = 1000.0  # influence: factor of the weights
+    epsilon: Rate = 1e-3  # influence: keeps them finite
+    detach: bool = True  # influence: gradients take the weight for a constant
+    part: PositiveShare = 0.7  # hardest: share of the images that count; self_paced:
+    #   share that counts in its first epoch
+    scope: Literal["batch", "class", "memory"] = "batch"  # hardest: among the images of the batch, of each
+    #   class in it, or all by their last loss
+    cap: BelowOne = 0.0  # hardest: share at the very top that is left out
+    regulariser: Literal["hard", "linear", "logarithmic", "mixture"] = "hard"  # self_paced
+    threshold: Literal["quantile", "absolute"] = "quantile"  # self_paced: what `part` and `growth` speak of
+    level: Rate = 1.0  # self_paced with absolute: the threshold of the first epoch, as a loss
+    growth: NonNegative = 0.02  # self_paced: added to the share at each epoch; with absolute the threshold
+    #   is multiplied by 1 + growth
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sets:
+    """Several image sets in one pretraining (data.name several): how batches are made of them."""
+
+    schedule: Literal["round_robin", "proportional", "temperature"] = "round_robin"
+    temperature: Rate = 2.0  # temperature: sets in proportion to size^(1/T)
+    samples: tuple[Positive, ...] | None = None  # images of each set in every batch, in the order of
+    #   data.sets; null: a batch is of one set
+    heads: Literal["per_set", "shared"] = "per_set"  # an image competes with the classes of its set, or all
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -145,13 +176,13 @@ class Pretrain:
     epochs: UpToAMillion = 10  # 0: none; meta-training starts with the backbone as it is
     batch_size: Tasks = 128
     lr: Rate = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: BelowOne = 0.9
     weight_decay: NonNegative = 5e-4
     warm_up: Share = 0.1  # share of the steps in which the rate climbs; cosine to 0 after it
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: BelowOne = 0.0
     classifier: Literal["linear", "cosine"] = "linear"
     scale: Rate = 20.0  # cosine classifier: logits are scale times cosine
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0  # cosine classifier: taken off the own class's cosine
+    margin: BelowOne = 0.0  # cosine classifier: taken off the own class's cosine
     validate_every: Positive = 1  # epochs
     validate_tasks: Tasks = 400
     balance: Balance = field(default_factory=Balance)
@@ -164,12 +195,8 @@ class Head:
     """The base learner that is adapted to an episode's support set."""
 
     name: Literal["gradient_descent", "prototype", "ridge", "logistic"] = "gradient_descent"
-    power: Annotated[float, Field(gt=0, le=1)] = (
-        1.0  # taken of the features first; 0.5 helps cosine classifiers
-    )
-    levels: Annotated[int, Field(ge=1, le=4), NUMBER] = (
-        1  # blocks of conv4 or resnet12 whose output is in a feature
-    )
+    power: PositiveShare = 1.0  # of the features, first; 0.5 helps cosine classifiers
+    levels: Annotated[int, Field(ge=1, le=4), NUMBER] = 1  # blocks of conv4 or resnet12 in a feature
     map: Literal["none", "linear"] = "none"  # linear: unit features pass a D × D layer, from identity
     noise: NonNegative = 0.0  # while meta-training: normal noise on each feature, as a share of its length
     normalise: bool = True  # features are brought to length `scale` first
@@ -221,10 +248,8 @@ class Resample:
 class Evaluate:
     """N-way K-shot accuracy on the novel classes."""
 
-    settings: Annotated[tuple[tuple[Several, Size], ...], Field(min_length=1)] = (
-        (5, 1),
-        (5, 5),
-    )  # (way, shot)
+    # (way, shot) of each
+    settings: Annotated[tuple[tuple[Several, Size], ...], Field(min_length=1)] = ((5, 1), (5, 5))
     queries: Size = 15
     tasks: Annotated[int, Field(ge=2, le=10**6), NUMBER] = 2000
     split: Literal["test", "val"] = "test"
@@ -243,9 +268,7 @@ class Runtime:
     threads: Annotated[int, Field(ge=0, le=512), NUMBER] = 0  # 0: as many as there are cores
     precision: Literal["auto", "float32", "bfloat16"] = "float32"  # of the backbone's convolutions; auto: the
     #   faster one on the machine where the run begins, which its later stages keep
-    keep_memory: bool = (
-        True  # freed memory stays with the process: faster on Linux (glibc), nothing elsewhere
-    )
+    keep_memory: bool = True  # freed memory stays with the process: faster on Linux (glibc)
     checkpoint_seconds: NonNegative = 60.0
 
 
@@ -264,7 +287,7 @@ class Log:
 class Sections:
     """What a config consists of, each key checked by itself; `Config` checks that they fit each other."""
 
-    run: str = "run"
+    run: FolderName = "run"
     checkpoints: PathText = "checkpoints"
     seed: Seed = 0
     data: Data = field(default_factory=Data)
@@ -276,8 +299,3 @@ class Sections:
     compare: Compare = field(default_factory=Compare)
     runtime: Runtime = field(default_factory=Runtime)
     log: Log = field(default_factory=Log)
-
-    @field_validator("run")
-    @classmethod
-    def _is_a_folder_name(cls, run: str) -> str:
-        return folder_name(run)

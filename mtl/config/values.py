@@ -1,5 +1,6 @@
-"""Kinds of values that keys of a config share."""
+"""Kinds of values that keys of a config share; each refuses what it does not allow with a ValueError."""
 
+import difflib
 import os
 import re
 from typing import Annotated, Any, Literal
@@ -7,16 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 STRICT = ConfigDict(extra="forbid")
-LARGEST = 10**9  # no count that a run can live with is larger
+LARGEST = 10**9  # no run can use a larger count
+
+#: Networks of this project.
+OWN = ("conv4", "resnet12")
+#: Others are named <library>.<network>.
+LIBRARIES = ("torchvision", "timm")
 
 _LEADING_ZERO = re.compile(r"\s*[-+]?0[0-9_]")
 
 
 def _as_written(value: Any) -> Any:
-    """
-    Raises:
-        ValueError: digits that different programs read as different numbers, or a truth value.
-    """
+    """Refuses truth values, and digits that different programs read as different numbers."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     if isinstance(value, str) and _LEADING_ZERO.match(value):
@@ -25,11 +28,7 @@ def _as_written(value: Any) -> Any:
 
 
 def _path(text: str) -> str:
-    """A path with ~ for the home folder, as shells have it.
-
-    Raises:
-        ValueError: it can be no path here.
-    """
+    """A path; ~ becomes the home folder, as in shells."""
     if not text:
         raise ValueError("must not be empty; . is the working folder")
     if "\0" in text or len(text) > 4000:
@@ -41,26 +40,19 @@ def _path(text: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    """
-    Raises:
-        ValueError: no folder can have the name on every system, or commands would take it for an option.
-    """
+    """Refuses what is no folder's name on some system, or what commands would take for an option."""
     if not name or name != name.strip() or name in {".", ".."} or any(c in name for c in '/\\:*?"<>|'):
-        raise ValueError('must be a name that a folder can bear: no / \\ : * ? " < > |, not empty')
+        raise ValueError('must be a name that a folder can have: no / \\ : * ? " < > |, not empty')
     if name[0] in "-." or not name.isprintable() or len(name.encode()) > 200:
         raise ValueError(
-            "must be a name that a folder can bear: of at most 200 bytes, no control characters, not "
+            "must be a name that a folder can have: of at most 200 bytes, no control characters, not "
             "beginning with - or ."
         )
     return name
 
 
-def regular_expression(pattern: str) -> str:
-    """The pattern as it was given.
-
-    Raises:
-        ValueError: it is no regular expression, or names nothing.
-    """
+def _pattern(pattern: str) -> str:
+    """Refuses what is no regular expression, or one that names nothing."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -72,11 +64,41 @@ def regular_expression(pattern: str) -> str:
     return pattern
 
 
-NUMBER = BeforeValidator(_as_written)
+def _network(name: str) -> str:
+    """Refuses names of another form; only loading shows if the library has the network."""
+    library, _, network = name.partition(".")
+    if name in OWN or (library in LIBRARIES and network):
+        return name
+    near = _nearest_network(name)
+    hint = f"; did you mean {near}?" if near else ""
+    raise ValueError(f"must be {', '.join(OWN)}, torchvision.NAME or timm.NAME{hint}")
+
+
+def _nearest_network(name: str) -> str | None:
+    library, dot, network = name.partition(".")
+    if dot:
+        near = difflib.get_close_matches(library.lower(), LIBRARIES, 1)
+        return f"{near[0]}.{network}" if near and network else None
+    plain = re.sub(r"[\s_-]", "", name.lower())
+    near = difflib.get_close_matches(plain, OWN, 1, 0.75)
+    if near and re.findall(r"\d", near[0]) == re.findall(r"\d", plain):  # resnet18 is no misspelt resnet12
+        return near[0]
+    return f"torchvision.{name}" if name.isidentifier() and name not in LIBRARIES else None
+
+
+def is_file(weights: str) -> bool:
+    """True if `backbone.weights` is the path of a file; names of published weights have no dot or slash."""
+    return any(c in weights for c in "./\\")
+
+
 PathText = Annotated[str, AfterValidator(_path)]
+FolderName = Annotated[str, AfterValidator(folder_name)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+NetworkName = Annotated[str, AfterValidator(_network)]
+NUMBER = BeforeValidator(_as_written)
 Count = Annotated[int, Field(ge=0, le=LARGEST), NUMBER]
 Positive = Annotated[int, Field(ge=1, le=LARGEST), NUMBER]
-#: For what would ask for all memory at once if it were absurd.
+#: For what would take all memory at once if it were absurd.
 Size = Annotated[int, Field(ge=1, le=10_000), NUMBER]
 Several = Annotated[int, Field(ge=2, le=10_000), NUMBER]
 UpTo10000 = Annotated[int, Field(ge=0, le=10_000), NUMBER]
@@ -86,5 +108,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63), NUMBER]
 Share = Annotated[float, Field(ge=0, le=1), NUMBER]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
-#: Where the classes of image_folder lie; see `data.layout`.
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+#: Where the classes of image_folder are; see `data.layout`.
 Layout = Literal["auto", "merge", "nested"]

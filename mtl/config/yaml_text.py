@@ -1,7 +1,7 @@
-"""YAML as configs are written in, read in one place: plain values, or a sentence that says what is wrong.
+"""YAML of configs, read in one place: plain values, or a sentence that says what is wrong.
 
-Less is a number than in YAML 1.1, so that nothing becomes what nobody wrote: 010, 0x10, 1:30 and dates are
-texts, and so are yes and no. The forms that remain are read as PyYAML reads them, which writes our configs.
+Fewer forms are numbers than in YAML 1.1, so that no text becomes a number by surprise: 010, 0x10, 1:30 and
+dates are text, and so are yes and no. The other forms are read as by PyYAML, which writes our configs.
 """
 
 import re
@@ -12,13 +12,13 @@ from typing import Any
 import yaml
 
 MOST_BYTES = 250_000  # of a file; larger ones take seconds
-_MOST_VALUES = 50_000  # of a document, each alias counted as what it stands for
+_MOST_VALUES = 50_000  # of a document, aliases counted in full
 _DEEPEST = 50
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class NotYaml(ValueError):
-    """A text that is no YAML of ours; the message, which follows the name of the file, says why."""
+    """Text that is not the YAML of a config; the message, which follows the name of the file, says why."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -49,10 +49,10 @@ def parse(text: str, all_texts: bool = False) -> Any:
 
     Args:
         text: the document.
-        all_texts: every plain value is the text that is written, numbers too.
+        all_texts: plain values are text, numbers too.
 
     Raises:
-        NotYaml: it cannot be read, holds a key twice, nests too deep or would grow without end by aliases.
+        NotYaml: it cannot be read, has a key twice, nests too deep or grows without bound by aliases.
     """
     loader = _Loader(text)
     try:
@@ -70,40 +70,36 @@ def parse(text: str, all_texts: bool = False) -> Any:
     except NotYaml:
         raise
     except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
-        raise NotYaml(f"is not YAML: it holds a value that is none ({str(error)[:100]})") from None
+        raise NotYaml(f"is not YAML: it holds an invalid value ({str(error)[:100]})") from None
     finally:
         loader.dispose()
 
 
 def read_text(path: Path) -> str:
-    """The text of a YAML file.
-
-    Raises:
-        OSError: it cannot be read.
-        NotYaml: it is no UTF-8 text, or longer than any config.
-    """
+    """The text of a YAML file; OSError if it cannot be read, NotYaml if it is no UTF-8 text or too long."""
     with path.open("rb") as file:  # may be a pipe, as of `--config <(...)`
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise NotYaml(f"is longer than {MOST_BYTES:,} bytes, which no config needs to be")
+        raise NotYaml(f"is longer than {MOST_BYTES:,} bytes, which no config needs")
     if content.startswith(_UTF16):
         raise NotYaml("cannot be read: it is UTF-16 text; save it as UTF-8")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotYaml(f"cannot be read: it is no UTF-8 text (byte {error.start + 1:,})") from None
+        raise NotYaml(f"cannot be read: it is not UTF-8 text (byte {error.start + 1:,})") from None
 
 
 def _weigh(node: yaml.Node, weights: dict[int, int], above: list[yaml.Node], key: str = "") -> int:
-    """How many values a node stands for.
+    """How many values a node holds, aliases counted in full.
 
     Args:
-        weights: of nodes that are known already, by id: an alias is the node it stands for.
+        node: of the document.
+        weights: of known nodes, by id: an alias is the node it refers to.
         above: the nodes that this one is in.
         key: the full key of this node.
 
     Raises:
-        NotYaml: it nests too deep or in itself, has a key twice, or stands for too many values.
+        NotYaml: it nests too deep or in itself, has a key twice, or holds too many values.
     """
     if node in above:
         raise NotYaml(f"{key[:100]} holds itself, by an alias")
@@ -114,7 +110,7 @@ def _weigh(node: yaml.Node, weights: dict[int, int], above: list[yaml.Node], key
         children = _children(node, key)
         weights[id(node)] = 1 + sum(_weigh(child, weights, below, full) for child, full in children)
     if weights[id(node)] > _MOST_VALUES:
-        raise NotYaml(f"it holds more than {_MOST_VALUES:,} values, aliases counted as what they stand for")
+        raise NotYaml(f"it holds more than {_MOST_VALUES:,} values, aliases counted in full")
     return weights[id(node)]
 
 

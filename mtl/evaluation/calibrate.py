@@ -18,8 +18,8 @@ from mtl.episodes.episode import EpisodeBatch
 from mtl.episodes.groups import grouped_episodes, large_groups
 from mtl.learners.types import Learner
 from mtl.models.classifiers import negative_log_likelihoods
-from mtl.runtime.atomic import replace_text
 from mtl.runtime.devices import Device
+from mtl.runtime.outputs import replace_text
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.training.inference import chunks, features_of

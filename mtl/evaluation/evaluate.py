@@ -20,9 +20,8 @@ from mtl.evaluation.results_file import read_results
 from mtl.ledger.queries import split_name
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
-from mtl.runtime.devices import choose_device
+from mtl.runtime.devices import choose_device, recorded_precision, settle_precision
 from mtl.runtime.events import require_tensorboard
-from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.ledger_rounds import register

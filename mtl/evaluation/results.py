@@ -14,7 +14,7 @@ from rich.table import Table
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.evaluation.base_classes import BaseAccuracy
 from mtl.evaluation.resample import Resampled
-from mtl.runtime.atomic import replace_text
+from mtl.runtime.outputs import replace_text
 from mtl.stats import BY_TASK, fifth_percentile, mean_interval, recall_intervals
 
 

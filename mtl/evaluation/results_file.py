@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from mtl.runtime.json_files import read_json
+from mtl.runtime.tensor_files import read_json
 
 _Count = Annotated[int, Field(ge=0, le=10**12)]
 _Recall = Annotated[list[float], Field(min_length=3)]  # and the ends of its interval

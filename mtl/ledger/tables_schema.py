@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mtl.errors import UserError
 from mtl.ledger.class_squares import COLUMN, add_squares
-from mtl.runtime.file_system import network_kind
+from mtl.runtime.locks import network_kind
 
 VERSION = 4  # in PRAGMA user_version
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id

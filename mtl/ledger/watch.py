@@ -22,8 +22,8 @@ from rich.text import Text
 from mtl.errors import UserError
 from mtl.ledger.show import latest_tables, render
 from mtl.ledger.store import Ledger
+from mtl.runtime.process import reader_gone
 from mtl.runtime.progress import tell
-from mtl.runtime.streams import reader_gone
 
 _WIDTH = 80  # columns, where the output is no terminal
 _RULE = "─" * _WIDTH + "\n"

@@ -22,12 +22,11 @@ from mtl.models.backbones import build_backbone
 from mtl.models.heads import BaseLearner
 from mtl.models.scale_shift import fold_scale_shift
 from mtl.runtime import checkpoints
-from mtl.runtime.devices import Device, choose_device
-from mtl.runtime.json_files import read_json
-from mtl.runtime.precision import recorded_precision, settle_precision
+from mtl.runtime.devices import Device, choose_device, recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+from mtl.runtime.tensor_files import read_json
 
 
 @dataclass(frozen=True)

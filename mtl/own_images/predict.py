@@ -37,8 +37,8 @@ from mtl.own_images.console import console, say_left_out, say_outlook
 from mtl.own_images.fit import Source, fit_run
 from mtl.own_images.predict_request import Asked, pictures_asked
 from mtl.own_images.read_support import read_ahead, with_levels
-from mtl.runtime.interrupt import Interrupted, StopRequest
 from mtl.runtime.outputs import claimed, write_whole
+from mtl.runtime.process import Interrupted, StopRequest
 from mtl.runtime.progress import Count, tell
 
 _SHOWN = 10  # rows of the table on the terminal

@@ -14,8 +14,8 @@ from mtl.errors import UserError
 from mtl.evaluation.results_file import read_results
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
-from mtl.runtime.json_files import misshapen
 from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.tensor_files import misshapen
 
 STAGES = ("pretrain", "meta-train")
 

@@ -27,10 +27,9 @@ from mtl.report.scores import setting_results
 from mtl.report.side_by_side import side_by_side
 from mtl.report.thumbnails import Gallery
 from mtl.report.tsne import CLASSES, feature_space
-from mtl.runtime.atomic import replace_text
-from mtl.runtime.devices import choose_device
+from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.events import write_figures
-from mtl.runtime.precision import settle_precision
+from mtl.runtime.outputs import replace_text
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.run_data import RunData, load_run_data

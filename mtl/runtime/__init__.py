@@ -1,1 +1,1 @@
-"""What every stage stands on: seeds, devices, checkpoints, interrupts, the run's log."""
+"""What every stage needs: run folder, checkpoints, files and locks, devices, seeds, progress."""

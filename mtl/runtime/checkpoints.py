@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain containers, written so that a file that exists always loads."""
+"""Checkpoints: what made them, what they fit, and how they are read."""
 
 import hashlib
 import json
@@ -17,26 +17,19 @@ from mtl.runtime import tensor_files
 from mtl.runtime.progress import tell
 
 FORMAT = 1
-#: Sections and keys of the config that decide what a stage computes: it goes on only under the same.
+#: Sections and keys of the config that decide what a stage computes: it goes on only with the same values.
 DECIDING = {
     "pretrain": ("seed", "data", "backbone", "pretrain"),
     "meta-train": ("seed", "data", "backbone", "pretrain", "meta", "hard_tasks"),
 }
-#: Keys that say where images lie, not what they are: a set may move.
-_ANYWHERE = frozenset({"data.root", "data.download", "data.cache"})
+#: Keys that say where images are, not what they show: a set may move.
+_PLACES = frozenset({"data.root", "data.download", "data.cache"})
 
-
-def write(path: Path, payload: Mapping[str, Any]) -> None:
-    """Writes a checkpoint: a kill at any moment leaves old or new, whole."""
-    tensor_files.write(path, payload)
+write = tensor_files.write
 
 
 def read(path: Path, hint: str = "") -> dict[str, Any]:
-    """A checkpoint as it was written, to the bit.
-
-    Raises:
-        UserError: there is no such file (`hint` says what makes it), it is damaged, or of another format.
-    """
+    """A checkpoint; `hint` says what makes it. UserError if it is missing, damaged or of another format."""
     try:
         payload: dict[str, Any] = tensor_files.read(path)
     except FileNotFoundError:
@@ -55,7 +48,7 @@ def read(path: Path, hint: str = "") -> dict[str, Any]:
 
 
 def header(config: Config, stage: str, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What every checkpoint says of itself: config, classes it was trained on, and versions."""
+    """What every checkpoint holds: config, classes it was trained on, and versions."""
     return {
         "format": FORMAT,
         "stage": stage,
@@ -67,7 +60,7 @@ def header(config: Config, stage: str, classes: tuple[str, ...]) -> dict[str, An
 
 
 def _working_folder() -> str:
-    """Where relative paths of the config start; "" in a folder that has been deleted."""
+    """The folder that relative paths of the config start from; "" if it has been deleted."""
     try:
         return os.getcwd()
     except OSError:
@@ -76,11 +69,7 @@ def _working_folder() -> str:
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Within it, what a checkpoint holds is taken over by what it was saved from.
-
-    Raises:
-        UserError: it lacks something, or holds what does not fit.
-    """
+    """To be used around loading a state: what a checkpoint lacks, or does not fit, becomes a UserError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
@@ -91,11 +80,7 @@ def restoring(path: Path) -> Iterator[None]:
 
 
 def require_fit(path: Path, payload: Mapping[str, Any], config: Config, keys: tuple[str, ...]) -> None:
-    """Refuses a checkpoint whose config differs in one of these top-level keys.
-
-    Raises:
-        UserError: names the first key that differs, with both values.
-    """
+    """UserError if a checkpoint's config differs in one of these top-level keys; names the first one."""
     for name, old, new in differences(path, payload, config, keys):
         raise UserError(
             f"{path}: was made with {name} = {old}, but the config now says {new}; "
@@ -107,28 +92,27 @@ def differences(
     path: Path, payload: Mapping[str, Any], config: Config, keys: Sequence[str]
 ) -> list[tuple[str, str, str]]:
     """The keys below `keys` in which a checkpoint's config and another differ, each with both values."""
-    # Read like any config, so that keys which came later stand at their defaults.
+    # Read like any config, so that keys which came later have their defaults.
     before, now = to_dict(read_config(payload["config"], f"{path}: its config")), to_dict(config)
-    found = [one for key in keys for one in _differences(key, before[key], now[key])]
-    return [(name, _as_yaml(was), _as_yaml(given)) for name, was, given in found]
+    different = [one for key in keys for one in _differences(key, before[key], now[key])]
+    return [(name, _as_yaml(was), _as_yaml(given)) for name, was, given in different]
 
 
 def token(payload: Mapping[str, Any]) -> str:
-    """What a checkpoint and the record saved with it have in common: stage, step, and a digest of the config.
+    """What a checkpoint and the record saved with it share: stage, step, and a digest of the config.
 
-    Of the config those keys count that decide what is computed, so that two runs have the same token only
-    where they have computed the same.
+    The digest covers the keys that decide what is computed, so that only equal computations share a token.
     """
     stage, config = payload["stage"], payload["config"]
     tree = {key: config[key] for key in DECIDING[stage]}
-    tree["data"] = {k: v for k, v in tree["data"].items() if f"data.{k}" not in _ANYWHERE}
+    tree["data"] = {k: v for k, v in tree["data"].items() if f"data.{k}" not in _PLACES}
     digest = hashlib.blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=4).hexdigest()
     return f"{stage} {payload['step']} {digest}"
 
 
 def tell_other_rounding(payload: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Says so where a stage goes on under other circumstances (`Device.computed_on`) than before."""
-    before = payload.get("computed_on", {"precision": payload["config"]["runtime"]["precision"]})
+    """Says so if a stage goes on with another `Device.computed_on` than before."""
+    before = payload.get("computed_on", {})
     changed = [f"{k} {now[k]} (before: {v})" for k, v in before.items() if k in now and now[k] != v]
     if changed:
         tell(
@@ -143,7 +127,7 @@ def _as_yaml(value: Any) -> str:
 
 
 def _differences(name: str, was: Any, now: Any) -> list[tuple[str, Any, Any]]:
-    if name in _ANYWHERE:
+    if name in _PLACES:
         return []
     if isinstance(was, dict) and isinstance(now, dict):
         return [d for key in now for d in _differences(f"{name}.{key}", was.get(key), now[key])]

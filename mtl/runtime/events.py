@@ -1,14 +1,11 @@
-"""Event files for TensorBoard, in the folder `tensorboard` of a run.
+"""Event files for TensorBoard, in the folder `tensorboard` of a run: `tensorboard --logdir checkpoints`.
 
-    tensorboard --logdir checkpoints
-
-Each stage has a folder of its own in it: TensorBoard takes a folder for one history, and drops the end of it
-where a stage goes on from an earlier step. The package is an extra, imported where a config asks for it.
+Each stage has its own folder in it: TensorBoard takes a folder for one history, and drops its end if a stage
+goes on from an earlier step. The package is optional, and imported only if a config wants it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,44 +18,41 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 FOLDER = "tensorboard"
+_KEY = "log.tensorboard: true"
 
 
 def require_tensorboard(log: Log) -> None:
-    """Checks that event files can be written if they are asked for; to be called before any training.
-
-    Raises:
-        UserError: the package is not installed.
-    """
+    """UserError if event files are wanted and the package is not installed; call it before any training."""
     if log.tensorboard:
-        _writer_class("log.tensorboard: true")
+        _writer_class(_KEY)
 
 
 class Events:
-    """The scalars of one stage; nothing is written where the config does not ask for it."""
+    """The scalars of one stage; nothing is written unless the config wants it."""
 
     def __init__(self, run: Path, stage: str, step: int, log: Log) -> None:
         """
         Args:
             run: the run's folder.
+            stage: that is measured.
             step: after which the stage begins or goes on: events of later steps are of a sitting that was
                 cut off, and TensorBoard drops them.
+            log: says if event files are wanted.
         """
         self.stage, self.writer = stage, None
         if log.tensorboard:
             purge = step + 1 if step else 0  # a fresh start has no events, that of step 0 included
-            self.writer = _writer(run / FOLDER / stage, purge, "log.tensorboard: true")
+            self.writer = _writer_class(_KEY)(str(run / FOLDER / stage), purge_step=purge)
 
     def __enter__(self) -> "Events":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.writer is not None:
             self.writer.close()
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
-        """One event for each number, at this step; what is None was not measured.
+        """One event for each number at this step; None was not measured.
 
         They are on disk afterwards: a checkpoint that follows has its events, whatever ends the process.
         """
@@ -71,16 +65,14 @@ class Events:
 
 
 def write_figures(run: Path, figures: "Mapping[str, Figure]", step: int) -> None:
-    """Writes figures, each under its name, into the run's event files.
+    """Writes figures by name into the run's event files; UserError if the package is not installed.
 
     TensorBoard drops those that were written before for the same step or a later one.
-
-    Raises:
-        UserError: the package is not installed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with _writer(run / FOLDER / "figures", step, "figures for TensorBoard") as writer:
+    writer_class = _writer_class("figures for TensorBoard")
+    with writer_class(str(run / FOLDER / "figures"), purge_step=step) as writer:
         for name, figure in figures.items():
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
@@ -88,15 +80,11 @@ def write_figures(run: Path, figures: "Mapping[str, Figure]", step: int) -> None
             writer.add_image(name, pixels, step, dataformats="HWC")
 
 
-def _writer(folder: Path, purge_step: int, wanted: str) -> "SummaryWriter":
-    return _writer_class(wanted)(str(folder), purge_step=purge_step)
-
-
-def _writer_class(wanted: str) -> "type[SummaryWriter]":
+def _writer_class(wanted_by: str) -> "type[SummaryWriter]":
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError(
-            f"{wanted}: needs the package tensorboard, which is not installed; pip install tensorboard"
+            f"{wanted_by}: needs the package tensorboard, which is not installed; pip install tensorboard"
         ) from None
     return SummaryWriter

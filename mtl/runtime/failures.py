@@ -1,7 +1,7 @@
-"""What a failure of the system (disk, memory, limits, permissions) is called in one sentence.
+"""Failures of the system (disk, memory, limits, permissions) in one sentence.
 
-A full disk reaches this program as an OSError, an error of SQLite or a RuntimeError of torch. Told apart from
-errors of the program, which keep their tracebacks.
+A full disk reaches this program as an OSError, an error of SQLite or a RuntimeError of torch. Errors of the
+program are told apart from these, and keep their tracebacks.
 """
 
 import errno
@@ -56,7 +56,7 @@ _SQLITE: dict[int, tuple[int | None, str]] = {
 
 @contextmanager
 def about(path: Path) -> Iterator[None]:
-    """Notes on what fails within it that it was about this file, for errors that do not say so."""
+    """Notes on errors raised within it that they were about this file."""
     try:
         yield
     except (OSError, sqlite3.Error, RuntimeError) as error:
@@ -65,11 +65,7 @@ def about(path: Path) -> Iterator[None]:
 
 
 def require_working_folder() -> None:
-    """Checks that relative paths lead anywhere: libraries end the process where they do not.
-
-    Raises:
-        UserError: the working folder was deleted.
-    """
+    """UserError if the working folder was deleted: libraries would end the process."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -77,15 +73,14 @@ def require_working_folder() -> None:
 
 
 def failure(error: BaseException, resumable: bool = False) -> str | None:
-    """One sentence: which file, what failed, how to go on. None: `error` is no failure of the system.
+    """One sentence: which file, what failed, how to go on; None if `error` is no failure of the system.
 
-    Args:
-        resumable: whether the command can go on with --resume.
+    `resumable`: the command can go on with --resume.
     """
-    found = _cause(error)
-    if found is None:
+    cause_with_number = _cause(error)
+    if cause_with_number is None:
         return None
-    number, cause = found
+    number, cause = cause_with_number
     file = _file(error)
     way_out = _WAYS_OUT.get(number or 0, "")
     if cause == _MEMORY:
@@ -97,21 +92,21 @@ def failure(error: BaseException, resumable: bool = False) -> str | None:
 
 
 def _cause(error: BaseException) -> tuple[int | None, str] | None:
-    """The system's number for what failed, if it has one, and words for it."""
-    text, found = str(error).lower(), None
+    """The system's number for what failed, if it has one, and its description."""
+    text, cause = str(error).lower(), None
     of_memory = isinstance(error, _OF_SYSTEM) and any(sign in text for sign in _OF_MEMORY)
     if of_memory or isinstance(error, MemoryError):
-        found = errno.ENOMEM, _MEMORY
+        cause = errno.ENOMEM, _MEMORY
     elif isinstance(error, sqlite3.Error):
         return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     elif isinstance(error, OSError) and error.errno is not None:
-        found = error.errno, error.strerror or type(error).__name__
+        cause = error.errno, error.strerror or type(error).__name__
     elif isinstance(error, RuntimeError) and "can't start new thread" in text:
-        found = errno.EAGAIN, "the system lets this program start no further thread (ulimit -u)"
+        cause = errno.EAGAIN, "the system lets this program start no further thread (ulimit -u)"
     elif isinstance(error, RuntimeError) and "inline_container" in text:  # torch's writer: a write failed
         before = error.__context__
         return _cause(before) if isinstance(before, OSError) else (errno.ENOSPC, "cannot be written")
-    return found
+    return cause
 
 
 def _file(error: BaseException) -> str:

@@ -1,39 +1,35 @@
-"""Figures into files: whole or not there, with names in any writing, and labels that keep apart."""
+"""Figures in files: written whole, with names in any script, and labels that do not overlap."""
 
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtl.errors import UserError
-from mtl.runtime.atomic import replacing
+from mtl.errors import UserError, one_line
+from mtl.runtime.outputs import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
 MARK = "mtl few-shot"  # keyword of the text in a PNG file that says where it comes from
-#: Between them they hold most writings, and every letter of the set `glyphs`.
+#: Together they hold most scripts, and every letter of the set `glyphs`.
 FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral")
 
 
-def save_png(figure: "Figure", path: Path, **how: Any) -> None:
-    """Draws a figure into a file; `how` as of `Figure.savefig`.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+def save_png(figure: "Figure", path: Path, **options: Any) -> None:
+    """Draws a figure into a file, with options of `Figure.savefig`; UserError if it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    how["metadata"] = {**how.get("metadata", {}), MARK: "a drawing, not a picture to learn from"}
+    options["metadata"] = {**options.get("metadata", {}), MARK: "a drawing, not a picture to learn from"}
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        write(path, lambda temporary: figure.savefig(temporary, format="png", **how))
+        write(path, lambda temporary: figure.savefig(temporary, format="png", **options))
 
 
 def drawn_here(path: Path) -> bool:
-    """Whether a file is a sheet or plot of `save_png`, and so no picture to learn from or to answer."""
+    """True if a file was drawn by `save_png`, and so is no picture to learn from or to classify."""
     if path.suffix.lower() != ".png":
         return False
     try:
@@ -44,11 +40,7 @@ def drawn_here(path: Path) -> bool:
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Has a file written beside `path`, then renames it.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Has `save` write a file, whole or not at all; UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -57,24 +49,24 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         raise UserError(f"{path}: the picture cannot be written ({error.strerror})") from None
 
 
-def text(figure: "Figure", x: float, y: float, words: str, **how: Any) -> Any:
-    """Text at `x`, `y` inches from the lower left corner; a $ in it is a $."""
+def text(figure: "Figure", x: float, y: float, words: str, **options: Any) -> Any:
+    """Text at `x`, `y` inches from the lower left corner; a $ is plain text."""
     width, height = figure.get_size_inches()
     plain = {"va": "center", "fontfamily": list(FONTS), "parse_math": False}
-    return figure.text(x / width, y / height, words, **{**plain, **how})
+    return figure.text(x / width, y / height, words, **{**plain, **options})
 
 
 def short(name: str, most: int) -> str:
     """A name on one line of at most `most` characters; a long one loses its middle."""
-    line = "".join(c if c.isprintable() else "�" for c in name)
+    line = one_line(name)
     half = (most - 1) // 2
     return line if len(line) <= most else f"{line[:half]}…{line[-half:]}"
 
 
 def spread(at: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places for labels that want to stand at `at` (ascending): `gap` apart, moved as little as can be.
+    """Positions for labels, wanted at `at` (ascending): at least `gap` apart, moved as little as possible.
 
-    They stay within [low, high] where they fit. Least squares under an order, by pooling neighbours that
+    They stay within [low, high] if they fit. Least squares under an order, by pooling neighbours that
     collide (Ayer et al., 1955).
     """
     pools: list[tuple[float, int]] = []  # (mean, labels) of each run of touching labels, less the gaps

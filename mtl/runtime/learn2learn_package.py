@@ -1,4 +1,4 @@
-"""The one place that imports learn2learn: it is heavy, and optional."""
+"""The one place that imports learn2learn, which is heavy and optional."""
 
 import warnings
 from typing import Any
@@ -7,11 +7,7 @@ from mtl.errors import UserError
 
 
 def import_learn2learn(who: str) -> Any:
-    """learn2learn, without the warnings of the packages that it imports.
-
-    Raises:
-        UserError: it is not installed; `who` begins the sentence and says what needs it.
-    """
+    """learn2learn, without the warnings of its imports; UserError, which names `who`, if it is missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

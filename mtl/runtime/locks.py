@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ from mtl.errors import one_line
 
 _UNAVAILABLE = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _GRACE = 0.2  # seconds: longer than it takes a holder to remove its lock file
+_MOUNTS = Path("/proc/self/mountinfo")  # Linux
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|afs|ceph|lustre|gpfs|beegfs|glusterfs|orangefs|pvfs2|9p|virtiofs|"
+    r"fuse\.(sshfs|glusterfs|ceph|s3fs|rclone|gcsfuse|juicefs)"
+)
 
 
 class Locked(Exception):
@@ -22,19 +28,17 @@ class Locked(Exception):
 
 @contextmanager
 def locked(path: Path, doing: str, wait: float = 0.0, keep: bool = True) -> Iterator[bool]:
-    """Holds the lock `path` within the block; a thread that holds it already may enter again.
+    """Holds the lock `path` within the block; yields True at the first entry of a thread that enters again.
 
-    Yields whether this is the first entry.
-
-    Beside it lies `<path>.by`, which says who holds it. On file systems without `flock`, as NFS without a
-    lock daemon, the lock is a file that exists: one left by a dead process of this host is taken over, one
-    of another host has to be removed by hand, and the message says so.
+    The file `<path>.by` beside it says who holds it. On file systems without `flock`, as NFS without a lock
+    daemon, the lock is a file that exists: one left by a dead process of this host is taken over, one of
+    another host has to be removed by hand, and the message says so.
 
     Args:
         path: of the lock file; its folder must exist.
         doing: the command that needs it, for the message to others.
-        wait: for how many seconds to wait for another holder.
-        keep: leave the empty lock file in place afterwards. Removing it is safe but on NFS, which keeps a
+        wait: seconds to wait for another holder.
+        keep: leave the empty lock file in place afterwards. Removing it is safe except on NFS, which keeps a
             removed file alive under another name for those that have it open.
 
     Raises:
@@ -47,7 +51,9 @@ def locked(path: Path, doing: str, wait: float = 0.0, keep: bool = True) -> Iter
     try:
         if outermost:
             with suppress(OSError):  # it only informs
-                by.write_text(_me(doing), encoding="utf-8")
+                since = time.strftime("%Y-%m-%d %H:%M:%S")
+                me = f"process {os.getpid()} on {socket.gethostname()} ({doing}, since {since})"
+                by.write_text(me, encoding="utf-8")
         yield outermost
     finally:
         if outermost:
@@ -85,6 +91,23 @@ def _acquired(path: Path, wait: float) -> BaseFileLock:
     return lock
 
 
-def _me(doing: str) -> str:
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    return f"process {os.getpid()} on {socket.gethostname()} ({doing}, since {since})"
+def network_kind(path: Path, mounts: Path = _MOUNTS) -> str | None:
+    """The kind of network file system that `path` is on, as "nfs4"; None if it is local or unknown.
+
+    The file need not exist; `mounts` has the format of Linux (proc(5), mountinfo).
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    real, best, kind = os.path.realpath(path), "", None
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields, kinds = before.split(), after.split()
+        if len(fields) < 5 or not kinds:
+            continue
+        mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        below = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if below and len(mount) >= len(best):  # of several at one place the last counts
+            best, kind = mount, kinds[0]
+    return kind if kind is not None and _NETWORK.fullmatch(kind) else None

@@ -1,4 +1,4 @@
-"""The folder of a run, and the one way in which a stage starts, is saved and goes on."""
+"""The folder of a run: how a stage starts, is saved, and goes on."""
 
 import json
 import os
@@ -11,15 +11,14 @@ from typing import Any, Protocol
 from mtl.config import Config, load_config, to_yaml
 from mtl.errors import UserError, one_line
 from mtl.runtime import checkpoints
-from mtl.runtime.atomic import leftovers, replace_text, sync_folder
 from mtl.runtime.failures import about
 from mtl.runtime.locks import Locked, locked
-from mtl.runtime.outputs import require_folder
+from mtl.runtime.outputs import leftovers, remove_empty, replace_text, require_folder, sync_folder
 from mtl.runtime.progress import tell
 
 
 class Commits(Protocol):
-    """A record that is written along with checkpoints: the ledger."""
+    """A record that is saved with checkpoints: the ledger."""
 
     def commit(self, token: str) -> None: ...
 
@@ -27,7 +26,7 @@ class Commits(Protocol):
 
 
 class RunFolder:
-    """checkpoints/<run>/ and the names of what lies in it."""
+    """checkpoints/<run>/ and its files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,40 +48,33 @@ class RunFolder:
         return RunFolder(Path(config.checkpoints) / config.run)
 
     def read_config(self) -> Config:
-        """The resolved config that a run has saved.
-
-        Raises:
-            UserError: this is no folder of a run; names those in it or beside it.
-        """
+        """The resolved config of the run; if there is none, a UserError names the runs in it or beside it."""
         if self.path.is_file():
             raise UserError(f"{one_line(self.path)}: is a file; a fitted classifier goes with --classifier")
         if not self.config.exists():
             within = [*self.path.glob("*/config.yaml")]  # the folder of all runs was given for one of them
             place = self.path if within else self.path.parent
             known = sorted(p.parent.name for p in within or place.glob("*/config.yaml"))
-            there = f"; {place} holds: {', '.join(known)}" if known else ""
-            raise UserError(f"{self.path}: is no folder of a run, it has no config.yaml{there}")
+            hint = f"; {place} holds: {', '.join(known)}" if known else ""
+            raise UserError(f"{self.path}: is no folder of a run, it has no config.yaml{hint}")
         return load_config(self.config)
 
     @contextmanager
     def held(self, command: str) -> Iterator[None]:
-        """Keeps other processes from writing into the folder; to be entered before anything is written.
+        """Keeps other processes from writing into the folder; enter it before anything is written.
 
-        Makes the folder, and removes it again if nothing came into it. What a killed process left half done
-        is tidied up. A thread that holds the folder may enter again; those who only read never enter.
-
-        Args:
-            command: that writes, for the message to others.
+        Makes the folder, and removes it again if it stays empty. What a killed process left half done is
+        tidied up. A thread that holds the folder may enter again; readers never enter.
 
         Raises:
-            UserError: another process is writing into it, or the folder cannot be made.
+            UserError: another process, whose `command` it names, is writing into it, or it cannot be made.
         """
         require_folder(self.path)
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with ExitStack() as when_done:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                when_done.callback(_remove_empty, new)
+                when_done.callback(remove_empty, new)
                 first = when_done.enter_context(locked(self.lock, command, keep=False))
             except Locked as holder:
                 raise UserError(
@@ -99,10 +91,10 @@ class RunFolder:
         """Removes what kills left: unfinished writes, and the checkpoint of a stage whose result is there."""
         own = (self.config, self.pretrain, self.meta, self.last, self.next, self.metrics, self.curriculum)
         for path in (*own, self.results, self.calibration):
-            for left in (*leftovers(path), path.with_name(path.name + ".tmp")):  # as older versions named it
-                left.unlink(missing_ok=True)
+            for leftover in leftovers(path):
+                leftover.unlink(missing_ok=True)
         for path in (self.last, self.next):
-            with suppress(UserError, KeyError):  # of a damaged one the stage that needs it says so
+            with suppress(UserError, KeyError):  # the stage that needs a damaged one will say so
                 if path.exists() and self.result_of(checkpoints.read(path)["stage"]).exists():
                     path.unlink()
 
@@ -112,15 +104,11 @@ class RunFolder:
         replace_text(self.config, to_yaml(config))
 
     def result_of(self, stage: str) -> Path:
-        """The file that exists if and only if the stage has ended."""
+        """The file that exists only if the stage has ended."""
         return {"pretrain": self.pretrain, "meta-train": self.meta}[stage]
 
     def require_recorded(self, payload: Mapping[str, Any]) -> None:
-        """Checks that a stage's result was made with what config.yaml says, and not by another training.
-
-        Raises:
-            UserError: names the first key that differs, with both values.
-        """
+        """UserError if a stage's result was not made with what config.yaml says; names the first key."""
         if not self.config.exists():
             return
         stage = payload["stage"]
@@ -132,11 +120,7 @@ class RunFolder:
             )
 
     def refuse_existing(self, stage: str) -> None:
-        """Without --resume nothing of an existing run is overwritten.
-
-        Raises:
-            UserError: the stage has ended, or was begun.
-        """
+        """UserError if the stage has ended or was begun: without --resume nothing is overwritten."""
         result = self.result_of(stage)
         begun = any(p.exists() and checkpoints.read(p).get("stage") == stage for p in (self.last, self.next))
         if result.exists() or begun:
@@ -148,42 +132,30 @@ class RunFolder:
     def unfinished(
         self, stage: str, record: Commits | None = None, gaps: bool = False
     ) -> dict[str, Any] | None:
-        """The last checkpoint of this stage, or None where it has to start afresh.
+        """The last checkpoint of this stage, or None if it has to start afresh.
 
-        A kill between the record's commit and the renaming of the checkpoint leaves `last.pt.next`, and the
-        record's token says whether it counts.
-
-        Args:
-            stage: that goes on.
-            record: that was saved with its checkpoints.
-            gaps: go on, with a sentence, where the record or metrics.jsonl lack what the checkpoint was
-                saved with.
-
-        Raises:
-            UserError: they lack it, or hold something else.
+        A kill between the commit of `record` and the renaming of the checkpoint leaves `last.pt.next`, which
+        counts if it has the record's token. UserError if record or metrics.jsonl lack what the checkpoint was
+        saved with; with `gaps` this is only reported.
         """
-        if (
-            record is not None
-            and self.next.exists()
-            and checkpoints.read(self.next).get("token") == record.token()
-        ):
-            os.replace(self.next, self.last)
-        payload = checkpoints.read(self.last) if self.last.exists() else None
-        if payload is not None and payload.get("stage") != stage:
-            payload = None
-        if payload is not None:
-            for gap in self._gaps(payload, record):
-                if not gaps:
-                    raise UserError(
-                        f"{gap}; put it back as it was, or go on without what is missing: "
-                        f"log.allow_gaps=true; or remove {self.last.name}, and {stage} begins anew"
-                    )
-                tell(f"{gap}; going on, as log.allow_gaps says")
+        if record is not None and self.next.exists():
+            committed = checkpoints.read(self.next).get("token") == record.token()
+            if committed:
+                os.replace(self.next, self.last)
+        payload = checkpoints.read(self.last) if self.last.exists() else {}
+        going_on = payload.get("stage") == stage
+        for gap in self._gaps(payload, record) if going_on else ():
+            if not gaps:
+                raise UserError(
+                    f"{gap}; put it back as it was, or go on without what is missing: "
+                    f"log.allow_gaps=true; or remove {self.last.name}, and {stage} begins anew"
+                )
+            tell(f"{gap}; going on, as log.allow_gaps says")
         self.next.unlink(missing_ok=True)
-        return payload
+        return payload if going_on else None
 
     def _gaps(self, payload: Mapping[str, Any], record: Commits | None) -> Iterator[str]:
-        """What is not as it was when a checkpoint was saved."""
+        """What has changed since a checkpoint was saved, in sentences."""
         if record is not None and payload.get("token") != record.token():
             yield (
                 f"{self.ledger}: is not the ledger that {self.last} was saved with; its last commit is "
@@ -197,7 +169,7 @@ class RunFolder:
             )
 
     def save(self, payload: Mapping[str, Any], record: Commits | None = None) -> None:
-        """Checkpoint and record as one step: either both are at this point afterwards, or neither."""
+        """Saves checkpoint and record as one step: afterwards both are at this point, or neither."""
         token = checkpoints.token(payload)
         checkpoints.write(self.next, {**payload, "token": token})
         if record is not None:
@@ -206,7 +178,7 @@ class RunFolder:
         sync_folder(self.path)
 
     def finish(self, stage: str, payload: Mapping[str, Any]) -> None:
-        """Writes the stage's result; what was needed to go on with it is removed, at the latest by `held`."""
+        """Writes the stage's result; its last checkpoint is removed, at the latest by the next `held`."""
         checkpoints.write(self.result_of(stage), payload)
         self.last.unlink(missing_ok=True)
 
@@ -215,7 +187,7 @@ class Metrics:
     """metrics.jsonl: a line a measurement. A stage that goes on drops those after its checkpoint."""
 
     def __init__(self, path: Path, stage: str, keep: int | None) -> None:
-        """`keep`: the size that the checkpoint notes; None starts the stage afresh, without its old lines."""
+        """`keep`: the size noted in the checkpoint; None starts the stage afresh, without its old lines."""
         self.path, self.stage = path, stage
         path.touch()
         if keep is not None:
@@ -233,7 +205,7 @@ class Metrics:
 
     @property
     def size(self) -> int:
-        """Bytes so far: what a checkpoint notes."""
+        """Bytes so far, which checkpoints note."""
         return self.path.stat().st_size
 
 
@@ -253,10 +225,3 @@ class Clock:
             return False
         self.saved = time.monotonic()
         return True
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Removes folders, innermost first, as far as they are empty."""
-    with suppress(OSError):
-        for folder in folders:
-            folder.rmdir()

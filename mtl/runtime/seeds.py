@@ -1,7 +1,7 @@
-"""Random generators that are pure functions of what they are for.
+"""Random generators named by their purpose.
 
-Nothing in this package draws from a global generator. Whoever needs randomness names what it is for,
-and gets the same stream however often the run was stopped, and on any number of workers.
+Nothing in this package draws from a global generator. A name gives the same stream however often the run was
+stopped, and on any number of workers.
 """
 
 import hashlib

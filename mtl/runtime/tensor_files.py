@@ -1,20 +1,23 @@
-"""Files of tensors and plain containers: written whole, read only if every byte is as it was written.
+"""Files that a run leaves, tensors and JSON: read only if they are as they were written.
 
-`torch.save` writes a zip file with a CRC-32 for each of its records, and `torch.load` ignores them: a bit
-that flipped on the disk would become another weight. Comparing them costs a fifth of a second for 200 MB.
+`torch.save` writes a zip file with a CRC-32 for each record, and `torch.load` ignores them: a bit that
+flipped on the disk would become another weight. Comparing them takes a fifth of a second for 200 MB.
 """
 
+import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
-from mtl.errors import one_line
-from mtl.runtime.atomic import replacing, sync_folder
+from mtl.errors import UserError, one_line
+from mtl.runtime.outputs import replacing, sync_folder
 
 
 class Damaged(ValueError):
@@ -22,18 +25,16 @@ class Damaged(ValueError):
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes beside `path`, flushes, then renames: after a kill or a loss of power, old or new is whole."""
+    """Writes tensors and plain containers: after a kill or a power loss the old or the new file is whole."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(dict(content), file)
     sync_folder(path.parent)
 
 
 def read(path: Path, mmap: bool = False) -> Any:
-    """What `write` wrote, on the CPU. Nothing that a file holds is ever run.
+    """What `write` wrote, on the CPU; with `mmap` tensors stay in the file, and processes share their memory.
 
-    Args:
-        path: of the file.
-        mmap: leave tensors in the file, where processes share their memory.
+    No code in the file is ever run.
 
     Raises:
         OSError: it cannot be opened.
@@ -44,66 +45,56 @@ def read(path: Path, mmap: bool = False) -> Any:
         file.seek(0)
         try:
             return torch.load(path if mmap else file, map_location="cpu", weights_only=True, mmap=mmap)
-        except Exception as error:  # torch names no common class; its words advise to run what a file holds
+        except Exception as error:  # torch has no common class; its messages advise running the file's code
             raise Damaged(why_unreadable(path, error)) from None
 
 
 def _check(file: IO[bytes]) -> None:
-    """Compares the checksum of every record.
-
-    Raises:
-        Damaged: one differs, or this is no file of `torch.save`.
-    """
+    """Compares the checksum of every record; Damaged if one differs, or this is no file of `torch.save`."""
     try:
         with zipfile.ZipFile(file) as archive:
-            if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
-                raise Damaged("its records are not as this program stores them")
-            bad = archive.testzip()
-    except Damaged:
-        raise
-    except Exception:  # a damaged directory provokes errors of many classes
+            packed = any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())
+            bad = None if packed else archive.testzip()
+    except Exception:  # a damaged directory raises errors of many classes
         raise Damaged("it was cut short, or is a file of another kind") from None
+    if packed:
+        raise Damaged("its records are not as this program stores them")
     if bad is not None:
         raise Damaged(f"record {one_line(bad)} has another checksum")
 
 
-_NAMED = 3  # classes that a sentence names
-_OTHERS = {
+_MOST_NAMED = 3  # classes that a sentence names
+_OTHER_KINDS = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull",
     b"<": "is a web page, not the file itself; download it again",
 }
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
-    """What `torch.load(path, weights_only=True)` stumbled over.
+    """Why `torch.load(path, weights_only=True)` failed, from the file itself or else from `error`.
 
-    torch's own text has terminal codes, and advises to load the file in a way that runs code in it.
-
-    Args:
-        path: of a file that is there.
-        error: that was raised; used where the file itself says nothing.
+    torch's own message has terminal codes, and advises loading the file in a way that runs code in it.
     """
     if isinstance(error, OSError):
         return f"cannot be read ({error.strerror or type(error).__name__})"
     with suppress(OSError), path.open("rb") as file:
         head = file.read(64).lstrip()
-        for start, what in _OTHERS.items():
+        for start, what in _OTHER_KINDS.items():
             if head.startswith(start):
                 return what
     if _is_script(path):
         return "is a TorchScript program, which is not read; save its state_dict() with torch.save"
-    if objects := _objects(path) or re.findall(r"GLOBAL ([\w.]+)", str(error)):  # the latter from old files
-        more = f" and {len(objects) - _NAMED} more" if len(objects) > _NAMED else ""
+    # the message has them for files from before torch 1.6
+    if objects := _objects(path) or re.findall(r"GLOBAL ([\w.]+)", str(error)):
+        more = f" and {len(objects) - _MOST_NAMED} more" if len(objects) > _MOST_NAMED else ""
         return (
-            f"holds Python objects ({', '.join(map(one_line, objects[:_NAMED]))}{more}), which are not read "
-            "since that would run code; save model.state_dict() alone"
+            f"holds Python objects ({', '.join(map(one_line, objects[:_MOST_NAMED]))}{more}), which are not "
+            "read since that would run code; save model.state_dict() alone"
         )
     return "is damaged, or not a file of torch.save"
 
 
 def _is_script(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
@@ -112,8 +103,39 @@ def _is_script(path: Path) -> bool:
 
 
 def _objects(path: Path) -> Sequence[str]:
-    """The classes and functions that the file would call, but for those that only make tensors."""
+    """The classes and functions that the file would call, except those that only make tensors."""
     try:
         return sorted(map(str, torch.serialization.get_unsafe_globals_in_checkpoint(path)))
     except Exception:  # a damaged file, or one from before torch 1.6
         return ()
+
+
+def read_json(path: Path, kind: Any, way_out: str) -> Any:
+    """The tree of a JSON file, which pydantic checks to have the type `kind`, without converting values.
+
+    UserError if it cannot be read or has another shape; `way_out` says what a person can do about it.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        cause = "nested too deep" if isinstance(error, RecursionError) else str(error)[:100]
+        raise UserError(f"{one_line(path)}: cannot be read ({cause}); {way_out}") from None
+    if wrong := misshapen(tree, kind):
+        raise UserError(f"{one_line(path)}: is damaged ({wrong}); {way_out}")
+    return tree
+
+
+_adapter = cache(TypeAdapter[Any])
+
+
+def misshapen(tree: Any, kind: Any) -> str:
+    """The first difference between a tree and a type, in a few words; empty if there is none."""
+    try:
+        _adapter(kind).validate_python(tree, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "model_type":
+            first["msg"] = f"it holds a {type(first['input']).__name__}"
+        place = ".".join(map(str, first["loc"]))[:100]
+        return f"{place}: {first['msg']}" if place else str(first["msg"])
+    return ""

@@ -18,10 +18,9 @@ from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
 from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
-from mtl.runtime.devices import choose_device
+from mtl.runtime.devices import choose_device, recorded_precision, settle_precision
 from mtl.runtime.events import Events, require_tensorboard
-from mtl.runtime.interrupt import StopRequest
-from mtl.runtime.precision import recorded_precision, settle_precision
+from mtl.runtime.process import StopRequest
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator

@@ -23,10 +23,9 @@ from mtl.models.backbones import load_weights
 from mtl.models.classifiers import build_classifier, within_domain
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
-from mtl.runtime.devices import Device, choose_device
+from mtl.runtime.devices import Device, choose_device, recorded_precision, settle_precision
 from mtl.runtime.events import Events, require_tensorboard
-from mtl.runtime.interrupt import StopRequest
-from mtl.runtime.precision import recorded_precision, settle_precision
+from mtl.runtime.process import StopRequest
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator

@@ -127,7 +127,7 @@ def test_a_factor_may_be_written_in_every_way_that_a_value_may(factor):
 )
 def test_a_factor_needs_a_number_on_both_sides(change):
     told = _mistake(change)
-    assert told == f"1 mistake(s)\n  {change}: *= multiplies a number of the config by a number"
+    assert told == f"1 mistake\n  {change}: *= multiplies a number of the config by a number"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_factor_needs_a_number_on_both_sides(change):
 @pytest.mark.parametrize("as_trial", [False, True])
 def test_a_mistake_in_a_change_is_told_with_the_name_of_the_arm(change, sentence, as_trial):
     told = _mistake(trial=(change,)) if as_trial else _mistake(change)
-    assert told.startswith(f"1 mistake(s)\n  {sentence}")
+    assert told.startswith(f"1 mistake\n  {sentence}")
     assert told.count("\n") == 1
 
 

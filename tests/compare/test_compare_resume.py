@@ -21,7 +21,7 @@ from small_comparison import (
 
 from mtl.compare.study import compare
 from mtl.compare.table import to_dict
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.training import meta_train
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -70,14 +70,14 @@ def test_merged_keys_and_aliases_are_read():
         ("a: " + 100 * "[" + 100 * "]", "nests deeper than"),
         ("a: " + 100_000 * "[", "nest"),
         ("\n".join(i * " " + "a:" for i in range(600)), "nest"),
-        ("seed: !!bool abc", "a value that is none"),
-        ("seed: !!int abc", "a value that is none"),
+        ("seed: !!bool abc", "an invalid value"),
+        ("seed: !!int abc", "an invalid value"),
         ("seed: !!timestamp abc", "timestamp"),
         ("seed: !!python/object/apply:os.system [ls]", "python/object"),
-        ("seed: " + 5000 * "9", "a value that is none"),
+        ("seed: " + 5000 * "9", "an invalid value"),
         ("a: 1\n" * 100_000, f"longer than {MOST_BYTES:,} bytes"),
         ("run: a\n".encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
-        (b"run: \xe4\n", "no UTF-8 text"),
+        (b"run: \xe4\n", "not UTF-8 text"),
         ("run: a\x00b", "is not YAML"),
     ],
     ids=lambda x: str(x)[:20],
@@ -91,44 +91,6 @@ def test_a_date_is_no_number_but_may_be_a_name(tmp_path, date):
     assert "seed: " in _refused(tmp_path, f"seed: {date}")
     (tmp_path / "a.yaml").write_text(f"run: {date[:10]}\n")
     assert load_config(tmp_path / "a.yaml").run == date[:10]
-
-
-@pytest.mark.parametrize("written", ["010", "'010'", "0x10", "1:30", "0100", "-01", "true", "yes"])
-def test_a_number_that_may_be_read_in_two_ways_is_refused(tmp_path, written):
-    assert "seed: " in _refused(tmp_path, f"seed: {written}")
-    assert "meta.lr: " in _refused(tmp_path, f"meta: {{lr: {written}}}")
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "runtime.threads=99999999999",
-        "data.augment.crop=1000000000",
-        "data.augment.shear=90",
-        "data.augment.rotate=1e308",
-        "pretrain.epochs=9999999999999999999999",
-        "pretrain.batch_size=99999999999",
-        "meta.way=999999999999",
-        "meta.tasks=100000000",
-        "meta.queries=10001",
-        "evaluate.tasks=10000000",
-        "evaluate.settings=[[5,9223372036854775807]]",
-        "backbone.channels=[99999999999,8,8,8]",
-        "seed=9223372036854775808",
-        "hard_tasks.pool=10000000",
-    ],
-)
-def test_a_number_that_no_machine_can_live_with_is_refused_with_its_bound(override):
-    with pytest.raises(UserError, match=r"is not allowed; it must be (at most|less than) "):
-        load_config(None, [override])
-
-
-def test_a_long_value_is_cut_and_many_mistakes_are_counted(tmp_path):
-    told = _refused(tmp_path, f"seed: {'x' * 100_000}\nrun: {'y/' * 1000}")
-    assert told.count("\n") == 2
-    with pytest.raises(UserError) as caught:
-        read_config({f"key{n}": n for n in range(10_000)}, "here")
-    assert str(caught.value).count("\n") <= 20
 
 
 def test_a_foreign_config_of_a_run_is_read_the_same_way(tmp_path):
@@ -145,52 +107,6 @@ def test_a_run_of_any_name_is_written_and_read_as_that(tmp_path, name):
     assert config.run == name
     (tmp_path / "a.yaml").write_text(to_yaml(config), encoding="utf-8")
     assert load_config(tmp_path / "a.yaml") == config
-
-
-@pytest.mark.parametrize("name", ["-x", "--help", ".git", "a\nb", "a\x1bb", "a\u202eb", 256 * "x", "ä" * 127])
-def test_a_run_that_no_folder_or_command_line_should_meet_is_refused(name):
-    with pytest.raises(UserError, match="must be a name that a folder can bear"):
-        read_config({"run": name}, "here")
-
-
-@pytest.mark.parametrize("value", ["", "a\0b", "x" * 5000, "~nobody-of-this-name/x"])
-@pytest.mark.parametrize("key", ["checkpoints", "data"])
-def test_a_path_that_cannot_be_is_refused(key, value):
-    with pytest.raises(UserError, match=r"(checkpoints|data\.root): "):
-        read_config({key: {"root": value} if key == "data" else value}, "here")
-
-
-class TestTextKeys:
-    @pytest.mark.parametrize(
-        "text", ["my photos #2", "@x", "=*x", "%x", "a: b", "2024", "yes", "[a]", "{a", "'q'"]
-    )
-    def test_a_text_is_taken_as_it_stands(self, text):
-        assert load_config(None, [f"data.root={text}"]).data.root == text
-
-    def test_a_choice_is_taken_as_it_stands(self):
-        with pytest.raises(UserError, match=r"data\.name: 'glyphs #2' is not allowed"):
-            load_config(None, ["data.name=glyphs #2"])
-
-    def test_a_list_of_texts_holds_what_is_written(self):
-        config = load_config(None, ["data.name=image_folder", "data.classes.train=[007, no, 1e3, dog?]"])
-        assert config.data.classes.train == ("007", "no", "1e3", "dog?")
-        assert load_config(None, ["data.classes.train=[]"]) == Config()
-
-    @pytest.mark.parametrize("nothing", ["null", "~"])
-    def test_a_text_that_may_be_missing_can_be_taken_away(self, nothing, tmp_path):
-        (tmp_path / "a.yaml").write_text("backbone: {weights: a.pth}\n")
-        assert load_config(tmp_path / "a.yaml", [f"backbone.weights={nothing}"]).backbone.weights is None
-
-    def test_home_is_found_in_paths(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("HOME", "/home/me")
-        (tmp_path / "a.yaml").write_text(
-            "checkpoints: ~/runs\ndata: {root: ~/photos}\nbackbone: {weights: ~/a.pth}"
-        )
-        config = load_config(tmp_path / "a.yaml", ["run=~me"])
-        assert (config.checkpoints, config.data.root) == ("/home/me/runs", "/home/me/photos")
-        assert (config.backbone.weights, config.run) == ("/home/me/a.pth", "~me")
-        assert load_config(None, ["checkpoints=~/runs"]).checkpoints == "/home/me/runs"
-        assert load_config(None, ["checkpoints=a~"]).checkpoints == "a~"
 
 
 #: What overrides and documents are made of: all that has a meaning, and what has none.

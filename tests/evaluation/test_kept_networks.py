@@ -9,7 +9,7 @@ from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import STAGE, meta_train

@@ -77,7 +77,7 @@ def test_a_mistake_in_sql_is_an_error_of_the_program():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_checkpoint_that_finds_no_room_names_its_file_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("mtl.runtime.atomic.secrets.token_hex", lambda count: "0" * 2 * count)
+    monkeypatch.setattr("mtl.runtime.outputs.secrets.token_hex", lambda count: "0" * 2 * count)
     os.symlink("/dev/full", tmp_path / ".a.pt.00000000.tmp")  # where it is written first
     with pytest.raises((OSError, RuntimeError)) as caught:
         checkpoints.write(tmp_path / "a.pt", {"format": 1, "x": torch.zeros(10_000)})

@@ -1,4 +1,4 @@
-"""One process at a time: the lock is refused with its holder's name, ends with its holder, never hangs."""
+"""One process at a time: a lock names its holder, ends with it, and never hangs."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from mtl.runtime.locks import Locked, holder, locked
+from mtl.runtime.locks import Locked, holder, locked, network_kind
 
 ROOT = Path(__file__).parents[2]
 _HOLD = """
@@ -56,24 +56,29 @@ def test_another_process_is_refused_with_its_number_host_and_command_and_kill_9_
     assert holder(lock) == "another process"  # nobody: what it said is gone
 
 
-def test_a_thread_may_enter_again_and_another_thread_may_not(lock):
-    refused = []
+def _refusal(lock):
+    """Why another thread does not get the lock; None if it does."""
+    refusals = []
 
-    def try_it():
+    def call():
         try:
             with locked(lock, "thread"):
-                refused.append(False)
-        except Locked:
-            refused.append(True)
+                refusals.append(None)
+        except Locked as error:
+            refusals.append(str(error))
 
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(30)
+    return refusals[0]
+
+
+def test_a_thread_may_enter_again_and_another_thread_may_not(lock):
     with locked(lock, "run") as outer, locked(lock.parent / ".." / lock.parent.name / ".lock", "in") as inner:
         assert (outer, inner) == (True, False)
         assert "(run, " in holder(lock)
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join(30)
-    try_it()
-    assert refused == [True, False]
+        assert _refusal(lock) is not None
+    assert _refusal(lock) is None
 
 
 def test_a_holder_that_ends_is_waited_for(lock):
@@ -108,22 +113,11 @@ def test_without_flock_a_file_is_the_lock_and_one_of_a_dead_process_is_taken_ove
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(sys.modules[filelock.UnixFileLock.__module__].fcntl, "flock", unavailable)
-    found = []
-
-    def try_it():
-        try:
-            with locked(lock, "thread"):
-                pass
-        except Locked as error:
-            found.append(str(error))
-
     with locked(lock, "run"), locked(lock, "pretrain"):
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join(30)
-    assert f"process {os.getpid()}" in found[0]
-    assert "remove" in found[0]  # what to do where it died on another host
-    assert ".lock.file" in found[0]
+        refusal = _refusal(lock)
+    assert f"process {os.getpid()}" in refusal
+    assert "remove" in refusal  # what to do if it died on another host
+    assert ".lock.file" in refusal
     dies = (
         "import filelock, os, sys; _ = filelock.SoftFileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
     )
@@ -138,3 +132,33 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), locked(tmp_path / "file" / ".lock", "run"):
         pass
+
+
+_TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:40 / /mnt/a\040b rw shared:2 - nfs4 host:/export rw,vers=4.2
+31 30 0:41 / /mnt/a\040b/local rw - xfs /dev/vdb rw
+32 22 0:42 / /mnt/over rw - ext4 /dev/vdc rw
+33 32 0:43 / /mnt/over rw - cifs //host/share rw
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/x", None),
+        ("/mnt/a b", "nfs4"),
+        ("/mnt/a b/run/hard_tasks.sqlite", "nfs4"),
+        ("/mnt/a bc/x", None),
+        ("/mnt/a b/local/x", None),
+        ("/mnt/over/x", "cifs"),
+    ],
+)
+def test_the_mount_that_is_nearest_counts(tmp_path, path, kind):
+    table = tmp_path / "mountinfo"
+    table.write_text(_TABLE)
+    assert network_kind(path, table) == kind
+
+
+def test_without_a_table_nothing_is_known(tmp_path):
+    assert network_kind(tmp_path, tmp_path / "mountinfo") is None

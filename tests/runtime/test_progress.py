@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mtl.config import Log
 from mtl.runtime import progress as module
-from mtl.runtime.progress import Means, Progress, Smoothed, duration, tell
+from mtl.runtime.progress import Count, Means, Progress, Smoothed, duration, tell
 
 SOME = st.floats(-1e3, 1e3)
 
@@ -37,10 +37,12 @@ def test_a_log_file_gets_a_plain_line_now_and_then_and_one_at_the_end(now):
     log = io.StringIO()
     with Progress("pretrain", 100, stream=log) as progress:
         _steps(progress, now, 100, 0.5, hard="7 (+2)", epoch=1)
+        progress.say("val 61.20")
     assert log.getvalue().splitlines() == [
         "pretrain: 40/100, loss 0.333, accuracy 0.500, 0:30 left, hard 7 (+2), epoch 1, 64 images/s",
         "pretrain: 80/100, loss 0.333, accuracy 0.500, 0:10 left, hard 7 (+2), epoch 1, 64 images/s",
         "pretrain: 100/100, loss 0.333, accuracy 0.500, hard 7 (+2), epoch 1, 64 images/s",
+        "pretrain: val 61.20",
     ]
 
 
@@ -52,13 +54,12 @@ def test_the_config_says_how_often_a_line_comes(now, every, lines):
     assert len(log.getvalue().splitlines()) == lines
 
 
-def test_a_stage_that_goes_on_tells_time_and_speed_of_this_sitting_alone(now):
+def test_a_stage_that_goes_on_shows_time_and_speed_of_this_sitting_alone(now):
     log = io.StringIO()
     with Progress("pretrain", 1000, start=900, log=Log(every_seconds=0), stream=log) as progress:
         _steps(progress, now, 2, 10.0, images=50)
-    assert log.getvalue().splitlines()[-1] == (
-        "pretrain: 902/1000, loss 0.333, accuracy 0.500, 16:20 left, 5 images/s"
-    )
+    last = log.getvalue().splitlines()[-1]
+    assert last == "pretrain: 902/1000, loss 0.333, accuracy 0.500, 16:20 left, 5 images/s"
 
 
 def test_a_step_that_took_no_time_has_no_speed(now):
@@ -68,28 +69,13 @@ def test_a_step_that_took_no_time_has_no_speed(now):
     assert log.getvalue() == "pretrain: 1/1, loss 0.333, accuracy 0.500\n"
 
 
-def test_images_of_all_steps_count_towards_the_speed(now):
+def test_numbers_are_smoothed_and_images_of_all_steps_count_towards_the_speed(now):
     log = io.StringIO()
     with Progress("pretrain", 2, stream=log) as progress:
-        _steps(progress, now, 1, 1.0, images=3000)
-        _steps(progress, now, 1, 1.0, images=0)
-    assert "1,500 images/s" in log.getvalue()
-
-
-def test_what_is_shown_is_smoothed(now):
-    log = io.StringIO()
-    with Progress("pretrain", 2, stream=log) as progress:
-        _steps(progress, now, 1, 1.0, loss=1.0, accuracy=0.0)
-        _steps(progress, now, 1, 1.0, loss=3.0, accuracy=1.0)
+        _steps(progress, now, 1, 1.0, loss=1.0, accuracy=0.0, images=3000)
+        _steps(progress, now, 1, 1.0, loss=3.0, accuracy=1.0, images=0)
     loss = (0.98 * 1 + 3) / 1.98
-    assert f"loss {loss:.3f}, accuracy {1 / 1.98:.3f}" in log.getvalue()
-
-
-def test_a_line_of_its_own_names_the_stage():
-    log = io.StringIO()
-    with Progress("pretrain", 5, stream=log) as progress:
-        progress.say("val 61.20")
-    assert log.getvalue() == "pretrain: val 61.20\n"
+    assert f"loss {loss:.3f}, accuracy {1 / 1.98:.3f}, 1,500 images/s" in log.getvalue()
 
 
 def test_a_terminal_gets_a_bar_with_the_numbers_beside_it(now):
@@ -106,7 +92,7 @@ def test_a_terminal_gets_a_bar_with_the_numbers_beside_it(now):
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "numbers"),
     [
         (85, "loss 0.333, accuracy 0.500, 0:30 left, hard 7 (+2), 32 images/s"),
         (84, "loss 0.333, accuracy 0.500, 0:30 left, hard 7 (+2)"),
@@ -114,21 +100,45 @@ def test_a_terminal_gets_a_bar_with_the_numbers_beside_it(now):
         (20, ""),
     ],
 )
-def test_a_narrow_terminal_gets_what_matters_most(now, monkeypatch, columns, told):
+def test_a_narrow_terminal_gets_what_matters_most(now, monkeypatch, columns, numbers):
     with Progress("meta-train", 31, stream=Terminal()) as progress:
         monkeypatch.setattr(progress.bar, "dynamic_ncols", lambda file: (columns, 24))
         _steps(progress, now, 1, 1.0, hard="7 (+2)")
-        assert progress.bar.postfix == told
+        assert progress.bar.postfix == numbers
         assert len(str(progress.bar)) <= columns
+
+
+def _counted(stream, now, log=None, steps=4):
+    with Count("pictures", 4000, log, stream) as count:
+        for _ in range(steps):
+            now[0] += 15
+            count.add(1000)
+
+
+def test_a_count_shows_lines_in_a_log_file_if_it_takes_long(now):
+    for every, lines in ((20, "pictures: 2,000/4,000, 0:30 left\n"), (61, "")):
+        log = io.StringIO()
+        _counted(log, now, Log(every_seconds=every))
+        assert log.getvalue() == lines
+
+
+def test_a_count_in_a_terminal_is_a_bar_that_goes_away(now):
+    terminal = Terminal()
+    _counted(terminal, now, steps=3)
+    assert "pictures |" in terminal.getvalue()
+    assert "/4000" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")
+    assert "\n" not in terminal.getvalue()
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 def test_quiet_shows_nothing(now, stream):
-    shown = stream()
-    with Progress("pretrain", 3, log=Log(every_seconds=0, quiet=True), stream=shown) as progress:
+    shown, quiet = stream(), Log(every_seconds=0, quiet=True)
+    with Progress("pretrain", 3, log=quiet, stream=shown) as progress:
         _steps(progress, now, 3, 1.0)
         progress.say("val 61.20")
-    tell("seed 3", Log(quiet=True), shown)
+    _counted(shown, now, quiet)
+    tell("seed 3", quiet, shown)
     assert shown.getvalue() == ""
     tell("seed 3", Log(), shown)
     assert shown.getvalue() == "seed 3\n"
@@ -143,21 +153,6 @@ def test_smoothed_is_the_weighted_mean_of_all_values(values, keep):
         assert means[t - 1] == pytest.approx(np.average(values[:t], weights=weights), abs=1e-9)
 
 
-def test_smoothed_is_not_drawn_to_nought_at_the_start():
-    """As m = β m + (1 - β) x from m = 0 would be."""
-    smoothed, biased = Smoothed(0.98), 0.0
-    for _ in range(5):
-        biased = 0.98 * biased + 0.02 * 4.0
-        assert smoothed.add(4.0) == pytest.approx(4.0)
-    assert biased < 0.5
-
-
-@pytest.mark.parametrize("keep", [-0.1, 1.0])
-def test_smoothing_that_keeps_everything_or_less_than_nothing_is_refused(keep):
-    with pytest.raises(ValueError, match="at least 0 and less than 1"):
-        Smoothed(keep)
-
-
 @given(st.lists(st.tuples(SOME, SOME), min_size=1, max_size=20))
 def test_means_are_of_all_steps_since_they_were_taken(pairs):
     means = Means()
@@ -170,32 +165,22 @@ def test_means_are_of_all_steps_since_they_were_taken(pairs):
 
 
 @given(st.lists(SOME, min_size=1, max_size=20), st.data())
-def test_means_go_on_from_a_checkpoint_to_the_bit(values, data):
+def test_means_go_on_from_a_checkpoint_to_the_bit_and_do_not_change_it(values, data):
     stops = data.draw(st.sets(st.integers(0, len(values) - 1)))
-    whole, stopped = Means(), Means()
+    whole, stopped = Means(), Means(None)
     for number, value in enumerate(values):
         if number in stops:
-            stopped = Means(stopped.state_dict())
+            state = stopped.state_dict()
+            stopped.add(loss=99.0)
+            stopped = Means(state)
         whole.add(loss=value)
         stopped.add(loss=value)
     assert stopped.take() == whole.take()
 
 
-def test_what_a_checkpoint_has_of_means_does_not_change_with_them():
-    means = Means()
-    means.add(loss=1.0)
-    kept = means.state_dict()
-    means.add(loss=5.0)
-    assert Means(kept).take() == {"loss": 1.0}
-
-
-def test_a_checkpoint_without_means_starts_afresh():
-    assert Means(None).take() == {}
-
-
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
 )
-def test_durations_read_like_a_clock(seconds, told):
-    assert duration(seconds) == told
+def test_durations_read_like_a_clock(seconds, text):
+    assert duration(seconds) == text

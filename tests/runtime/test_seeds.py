@@ -1,4 +1,4 @@
-"""Streams: named by their path, stable for ever, far from one another."""
+"""Streams: named by their path, stable for ever, independent of each other."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from mtl.runtime.seeds import derive_seed, generator
 
 
 def test_a_stream_never_changes():
-    # every published figure hangs on these: a change here changes every run
+    # every published figure depends on these: a change here changes every run
     assert derive_seed(0, "pretrain", 3) == 5256080058812657269
     drawn = torch.randint(0, 1_000_000, (3,), generator=generator(7, "episode", 0))
     assert drawn.tolist() == [16653, 539362, 660391]

@@ -1,4 +1,4 @@
-"""Files of tensors: a changed byte is never read as another number; what is wrong is said in own words."""
+"""Files of tensors: a changed byte is never read as another number."""
 
 import os
 import pickle

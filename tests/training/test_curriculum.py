@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training import pretrain as stage

@@ -13,7 +13,7 @@ from mtl import cli
 from mtl.config import Log, load_config, to_dict, to_yaml
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train

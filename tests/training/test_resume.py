@@ -21,7 +21,7 @@ from mtl.ledger.digest import dump
 from mtl.ledger.store import Ledger
 from mtl.own_images.embedder import embedder_of_run
 from mtl.runtime import checkpoints
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain

@@ -14,7 +14,7 @@ from mtl.ledger.digest import dump
 from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.samplers import build_sampler
 from mtl.samplers.build import MIXED
 from mtl.samplers.objectives import build_objective

@@ -9,7 +9,7 @@ from mtl.config import Runtime
 from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
-from mtl.runtime.interrupt import Interrupted
+from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import curriculum
 from mtl.training.pretrain import pretrain, pretrain_step

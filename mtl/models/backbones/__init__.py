@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mtl.config import Backbone
-from mtl.config.networks import OWN, is_file
+from mtl.config.values import OWN, is_file
 from mtl.errors import UserError
 from mtl.models.backbones.convolutional import Conv4, ResNet12
 from mtl.models.backbones.libraries import FromLibrary, InputFormat, library_of

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from mtl.config import Backbone
-from mtl.config.networks import is_file
+from mtl.config.values import is_file
 from mtl.errors import UserError
 from mtl.models.backbones.weights import read_state_dict
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from mtl.runtime.interrupt import Interrupted, StopRequest
+from mtl.runtime.process import Interrupted, StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,22 +1,56 @@
-"""Standard output and error that never end a command: what cannot be shown is dropped, the work goes on.
-
-The reader of `fit ... | true` is gone before the first line. Every writer (print, rich, tqdm, argparse,
-warnings) goes through `sys.stdout` or `sys.stderr`, so both are replaced while a command runs.
-"""
+"""The process and its surroundings: signals that ask it to stop, and readers of its output that leave."""
 
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TextIO
 
+_HANG_UP = getattr(signal, "SIGHUP", None)  # a terminal or ssh session that ends; Windows has none
 _READER_GONE = frozenset({errno.EPIPE, errno.EIO})  # `| head` has had enough; the terminal was closed
 
 
+class Interrupted(KeyboardInterrupt):
+    """A stage stopped on request, after writing its checkpoint."""
+
+
+class StopRequest:
+    """Within it, SIGINT, SIGTERM and SIGHUP set `wanted`; a second one interrupts at once, as usual.
+
+    Under nohup, which ignores SIGHUP, it stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __enter__(self) -> "StopRequest":
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if _HANG_UP is not None and signal.getsignal(_HANG_UP) != signal.SIG_IGN:
+            signals.append(_HANG_UP)
+        self._before = {s: signal.signal(s, self._note) for s in signals}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def here(self, stage: str, step: int, steps: int) -> None:
+        """Raises Interrupted if a stop is wanted; call it after writing a checkpoint."""
+        if self.wanted:
+            raise Interrupted(f"{stage}: stopped after step {step} of {steps}; --resume goes on from there")
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+
 class _Outlet(io.FileIO):
-    """A file descriptor that takes all that is written; after the first failure it drops it."""
+    """A file descriptor that accepts everything; after the first failure it drops what is written."""
 
     failure: OSError | None = None
 
@@ -31,9 +65,11 @@ class _Outlet(io.FileIO):
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
-    """Within it, `sys.stdout` and `sys.stderr` are such streams; letters that they lack are shown as escapes.
+    """Within it, a failing write to standard output or error is dropped and the work goes on.
 
-    Streams that are no plain files or pipes (those that tests or notebooks put there) stay as they are.
+    The reader of `fit ... | true` is gone before the first line. Every writer (print, rich, tqdm, argparse,
+    warnings) goes through `sys.stdout` or `sys.stderr`, so both are replaced. Characters that their encoding
+    lacks are shown as escapes. Streams that are neither files nor pipes (of tests or notebooks) stay.
     """
     _fill_descriptors()
     before = sys.stdout, sys.stderr
@@ -47,7 +83,7 @@ def lasting_streams() -> Iterator[None]:
 
 
 def reader_gone(stream: TextIO) -> bool:
-    """Whether a write to the stream has failed, so that nobody will see what is still to come."""
+    """True if a write to the stream has failed, so that nobody will see what is still to come."""
     return _failure(stream) is not None
 
 
@@ -64,7 +100,7 @@ def _failure(stream: TextIO) -> OSError | None:
 
 
 def _fill_descriptors() -> None:
-    """Opens 0 to 2 where they were closed (`>&-`): the next file opened would be taken for the stream."""
+    """Opens 0 to 2 if they were closed (`>&-`): the next file opened would be taken for the stream."""
     while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(lowest, True)
     os.close(lowest)
