@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mtl.ledger.class_history import round_bins
 from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
-from mtl.ledger.sparkline import sparkline, thinned
 from mtl.ledger.store import Phase, Round
 
 _LISTED = 6  # classes of a task that a table names
@@ -21,10 +21,14 @@ _POINTS = 12  # of a sparkline in a table
 _LONG = 36  # of one that has a line to itself
 _NEAR = 1e-6  # so near a tenth a float is that tenth
 
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_MIDDLE = 0.45  # of a scale that is a single point
+_ROUNDING = 1e-9  # of a step: a number so little below one counts as at it
+
 
 @dataclass(frozen=True)
-class Course:
-    """How a phase went, beside the rows of its views: always of the whole phase."""
+class Curves:
+    """What sparklines show beside the rows of the views: always of the whole phase."""
 
     rounds: Sequence[Round]  # all of them
     visits: Sequence[Sequence[float]]  # accuracies of each of the hardest tasks, in order
@@ -32,44 +36,44 @@ class Course:
 
 
 def phase_tables(
-    phase: Phase, views: dict[str, list[Any]], course: Course, round: int | None, width: int
+    phase: Phase, views: dict[str, list[Any]], curves: Curves, round: int | None, width: int
 ) -> str:
     """The four views of one phase as plain text, `width` columns wide at most. An empty view is left out."""
-    at = "" if round is None else f", round {round}"
+    of_round = "" if round is None else f", round {round}"
     out = io.StringIO()
     console = Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False)
     episodes = "1 episode" if phase.episodes == 1 else f"{phase.episodes:,} episodes"
-    console.print(_text(f"{phase.name}: {episodes}, {phase.split} classes{at}"))
+    console.print(_text(f"{phase.name}: {episodes}, {phase.split} classes{of_round}"))
     console.print()
-    if lines := _all_rounds(course.rounds):
-        console.print(_text(f"All {len(course.rounds):,} rounds, from the first to the last"))
+    if lines := _all_rounds(curves.rounds):
+        console.print(_text(f"All {len(curves.rounds):,} rounds, from the first to the last"))
         for line in lines:
             console.print(line)
         console.print()
     for table in (
         _rounds(views["rounds"]),
-        _tasks(views["hardest_tasks"], course.visits),
-        _classes(views["hardest_classes"], course.recalls),
+        _tasks(views["hardest_tasks"], curves.visits),
+        _classes(views["hardest_classes"], curves.recalls),
         _pairs(views["most_confused_pairs"]),
     ):
         if table.row_count:
-            console.print(table)  # ends in a blank line of its own
+            console.print(table)  # ends in a blank line
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _all_rounds(rows: Sequence[Round]) -> list[str]:
-    """A line for each figure that at least two rounds have."""
+    """A line for accuracy and for ε, where at least two rounds have one."""
     lines = []
-    for name, values, told in (
+    for name, values, write in (
         ("accuracy", [r.accuracy for r in rows], _percent),
         ("ε", [r.epsilon for r in rows], _figure),
     ):
-        drawn = thinned(values, _LONG)
-        known = [v for v in drawn if v is not None]
+        points = thinned(values, _LONG)
+        known = [v for v in points if v is not None]
         if len(known) > 1:
             low, high = min(known), max(known)
-            span = f"{told(low)} to {told(high)}, at last {told(known[-1])}"
-            lines.append(f"{name:<9} {sparkline(drawn, low, high)}  {span}")
+            span = f"{write(low)} to {write(high)}, at last {write(known[-1])}"
+            lines.append(f"{name:<9} {sparkline(points, low, high)}  {span}")
     return lines
 
 
@@ -92,13 +96,13 @@ def _rounds(rows: list[Round]) -> Table:
 def _tasks(rows: list[HardTask], visits: Sequence[Sequence[float]]) -> Table:
     lines, scale = _lines(visits)
     judged = any(row.verdict for row in rows)
-    weighed = any(row.weight is not None for row in rows)
-    figures = ["first", "now", "mean", "seen", "resampled"] + ["weight"] * weighed
+    weighted = any(row.weight is not None for row in rows)
+    figures = ["first", "now", "mean", "seen", "resampled"] + ["weight"] * weighted
     drawn, after = ["by visit"] * bool(lines), ["verdict"] * judged
     table = _table(f"Hardest tasks (accuracy in %{scale})", ("classes",), figures, drawn, after)
     for number, t in enumerate(rows):
         cells = [_percent(t.first), _percent(t.last), _percent(t.mean), str(t.seen), str(t.resampled)]
-        cells += [_UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighed
+        cells += [_UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighted
         cells += lines[number : number + 1] + [t.verdict or _UNKNOWN] * judged
         _add(table, _listed(t.classes), *cells)
     return table
@@ -119,9 +123,9 @@ def _classes(rows: list[HardClass], recalls: Sequence[Sequence[float | None]]) -
     for number, c in enumerate(rows):
         interval = f"{100 * c.low:.1f}–{100 * c.high:.1f}"
         trend = _UNKNOWN if c.trend is None else f"{100 * c.trend:+.1f}"
-        own = [c.name, c.group or _UNKNOWN] if grouped else [c.name]
+        name = [c.name, c.group or _UNKNOWN] if grouped else [c.name]
         cells = [_percent(c.recall), interval, str(c.draws), str(c.hard_draws), trend]
-        _add(table, *own, *cells, *lines[number : number + 1])
+        _add(table, *name, *cells, *lines[number : number + 1])
     return table
 
 
@@ -130,13 +134,13 @@ def _lines(rows: Sequence[Sequence[float | None]]) -> tuple[list[str], str]:
 
     No line at all where no row has two values to go from one to the other.
     """
-    drawn = [thinned(row, _POINTS) for row in rows]
-    known = [[v for v in row if v is not None] for row in drawn]
+    points = [thinned(row, _POINTS) for row in rows]
+    known = [[v for v in row if v is not None] for row in points]
     if max(map(len, known), default=0) < 2:
         return [], ""
     low = min(math.floor(10 * min(v for row in known for v in row) + _NEAR) / 10, 0.9)
     high = max(math.ceil(10 * max(v for row in known for v in row) - _NEAR) / 10, low + 0.1)
-    return [sparkline(row, low, high) for row in drawn], f"; ▁ is {100 * low:.0f}, █ is {100 * high:.0f}"
+    return [sparkline(row, low, high) for row in points], f"; ▁ is {100 * low:.0f}, █ is {100 * high:.0f}"
 
 
 def _pairs(rows: list[ConfusedPair]) -> Table:
@@ -183,7 +187,7 @@ def _add(table: Table, *cells: str) -> None:
 
 
 def _text(cell: str) -> Text:
-    """As it stands: no markup is read, and what a terminal would obey (escapes, line ends) is spelt out."""
+    """Literal: no markup is read, and what a terminal would obey (escapes, line ends) is spelt out."""
     return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell))
 
 
@@ -193,3 +197,31 @@ def _percent(share: float | None) -> str:
 
 def _figure(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:.3f}"
+
+
+def sparkline(values: Sequence[float | None], low: float, high: float) -> str:
+    """One block a value, after Tufte: [low, high] in eight equal steps, a gap for None and nan.
+
+    Values beyond the scale are drawn as its nearer end; where low equals high, everything in the middle.
+
+    Raises:
+        ValueError: low is above high, or one of them is not finite.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"a scale goes from a low number to a high one, not from {low} to {high}")
+    return "".join(" " if v is None or math.isnan(v) else _block(v, low, high) for v in values)
+
+
+def _block(value: float, low: float, high: float) -> str:
+    share = (min(max(value, low), high) - low) / (high - low) if low < high else _MIDDLE
+    return _BLOCKS[min(int(share * len(_BLOCKS) + _ROUNDING), len(_BLOCKS) - 1)]
+
+
+def thinned(values: Sequence[float | None], most: int) -> list[float | None]:
+    """At most `most` values: the means of as many equal bins, None where nothing in one is known."""
+    return [_mean(values[a : b + 1]) for a, b in round_bins(range(len(values)), most)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None and not math.isnan(v)]
+    return sum(known) / len(known) if known else None

@@ -1,5 +1,5 @@
-import sqlite3
-from contextlib import closing
+"""Visits of single tasks, and the answers of the worst one."""
+
 from dataclasses import replace
 
 import pytest
@@ -7,23 +7,20 @@ import torch
 
 from mtl.errors import UserError
 from mtl.ledger.queries import hardest_tasks
-from mtl.ledger.store import Ledger
 from mtl.ledger.task_history import SolvedEpisode, Visit, WrongAnswer, histories, worst_episodes
 
 NAMES = {2: "cat", 5: "eel", 7: "ant", 9: "bee"}
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    with Ledger.open(tmp_path / "l.sqlite") as ledger:
-        ledger.register_classes("train", NAMES)
-        yield ledger
+@pytest.fixture(autouse=True)
+def _named(ledger):
+    ledger.register_classes("train", NAMES)
 
 
 def _known(solved, taken, sure):
     batch, outcome = solved
-    told = {"predicted": torch.tensor(taken, dtype=torch.int16), "confidence": torch.tensor(sure)}
-    return batch, replace(outcome, **told)
+    predicted = torch.tensor(taken, dtype=torch.int16)
+    return batch, replace(outcome, predicted=predicted, confidence=torch.tensor(sure))
 
 
 @pytest.fixture
@@ -143,23 +140,9 @@ def test_tasks_go_by_the_names_that_the_views_give(visited, solved):
 
 
 @pytest.mark.parametrize("view", [worst_episodes, histories])
-def test_what_is_not_there_is_told(visited, view):
+def test_what_is_not_there_is_refused(visited, view):
     with pytest.raises(UserError, match='no phase "q"'):
         view(visited, "q", [("cat", "eel", "ant")])
     for task in (("cat", "ant"), ("cat", "eel", "yak"), ("5", "cat", "ant"), ()):
         with pytest.raises(UserError, match=f'phase "p" has no task of the classes {", ".join(task)}'):
             view(visited, "p", [("cat", "eel", "ant"), task])
-
-
-def test_a_ledger_of_the_first_format_knows_no_answers(tmp_path, random_solved):
-    path = tmp_path / "old.sqlite"
-    with Ledger.open(path) as ledger:
-        ledger.append("p", 0, 0, *random_solved(1, 3, 3, seed=0), "train")
-        ledger.commit("x")
-        (new,) = worst_episodes(ledger, "p", [("0", "1", "2")])
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("ALTER TABLE episode DROP COLUMN wrong")
-        connection.execute("PRAGMA user_version = 1")
-    with Ledger.read(path) as ledger:
-        assert worst_episodes(ledger, "p", [("0", "1", "2")]) == [replace(new, wrong=None)]
-    assert new.wrong
