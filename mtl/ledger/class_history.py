@@ -1,4 +1,4 @@
-"""What classes did over the rounds of a phase, which were drawn as hard, and how their weights drifted apart."""
+"""Classes over the rounds of a phase, their shares of the hard draws, and unit weights over rounds."""
 
 from collections import defaultdict
 from collections.abc import Sequence

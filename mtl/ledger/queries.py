@@ -5,8 +5,8 @@ were solved between round R's meta-test, which belongs to it, and the next; "fir
 the whole phase. Every view raises UserError for a phase or a round that the ledger does not have.
 
 Hardness is never the plain mean, by which a task or pair met once would win by luck. Tasks and pairs are
-ordered by Σ error / (n + 1), as if they had passed one more visit without a fault; classes by the upper end of
-the interval of their recall over tasks. Equals are ordered by name.
+ordered by Σ error / (n + 1), as if they had passed one more visit without a fault; classes by the upper end
+of the interval of their recall over tasks. Equals are ordered by name.
 """
 
 from collections.abc import Collection, Sequence
@@ -162,7 +162,7 @@ def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None 
 
 
 def pair_sums(ledger: Ledger, at: Phase, top: int, round: int | None) -> list[PairSum]:
-    """The sums of the `top` most confused pairs, in that order: over one round, or with None over the phase."""
+    """The sums of the `top` most confused pairs, in that order: of one round, or (None) of the phase."""
     if round is not None and not _is_only(ledger, at, round):
         blobs = ledger.sql.execute(
             "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", episode_span(ledger, at, round)
@@ -217,7 +217,7 @@ def measured_rounds(ledger: Ledger, at: Phase, updates: bool = False) -> list[in
 
 
 def _is_only(ledger: Ledger, at: Phase, round: int) -> bool:
-    """True if no other round has episodes, so that the phase's sums, which are quick to read, are the round's."""
+    """True if no other round has episodes: the phase's sums, which are quick to read, are then its own."""
     return measured_rounds(ledger, at) == [round]
 
 

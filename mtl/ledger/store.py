@@ -93,7 +93,7 @@ class Ledger:
     def register_classes(
         self, split: str, names: Mapping[int, str], groups: Mapping[int, str] | None = None
     ) -> None:
-        """Sets the names of a split's class ids and the group (alphabet, ...) of each; replaces earlier ones."""
+        """Sets the names of a split's class ids and the group (alphabet, ...) of each."""
         self.sql.execute("DELETE FROM class_name WHERE split = ?", (split,))
         rows = [(split, c, name, (groups or {}).get(c)) for c, name in names.items()]
         self.sql.executemany("INSERT INTO class_name VALUES (?, ?, ?, ?)", rows)
@@ -142,8 +142,8 @@ class Ledger:
     ) -> None:
         """Records a round, and the KEPT_WEIGHTS heaviest of its unit weights (U,).
 
-        `members`, needed with `weights`, gives the class ids of units: from unit numbers (k,) to (k, m) int64,
-        where m is 1 for classes, 2 for pairs and N for tasks.
+        `members`, needed with `weights`, maps unit numbers (k,) to class ids (k, m) int64, where m is 1 for
+        classes, 2 for pairs and N for tasks.
         """
         at = self._phase_for(phase, split)
         self.sql.execute(schema.ADD_ROUND, (at.id, *astuple(record)))

@@ -1,8 +1,8 @@
 """The ledger's file: its tables, how it is opened to write or to read, and checks of a damaged one.
 
-Arrays of numbers are BLOBs: class ids as big-endian int32 in ascending order, so that BLOBs compare as the ids
-do; images as little-endian int32; recall as little-endian float32; confusion as float16, row by row (three
-digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
+Arrays of numbers are BLOBs: class ids as big-endian int32 in ascending order, so that BLOBs compare as the
+ids do; images as little-endian int32; recall as little-endian float32; confusion as float16, row by row
+(three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
 """
 
 import logging
@@ -151,7 +151,7 @@ def _choose_journal(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     where = f"on a network file system ({kind})" if kind else "where SQLite cannot keep a write-ahead log"
     _log.warning(
-        "%s: is %s, so it is written with a rollback journal: views may have to wait while training saves, and "
+        "%s: is %s, so it is written with a rollback journal: views may wait while training saves, and "
         "training while they read",
         path,
         where,
@@ -224,8 +224,8 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     version = _pragma(connection, "user_version")
     if version != VERSION:
         raise UserError(
-            f"{path}: the ledger has format {version}, and this program reads format {VERSION}; use the program "
-            "that wrote it, or start another run with run=NAME"
+            f"{path}: the ledger has format {version}, and this program reads format {VERSION}; use the "
+            "program that wrote it, or start another run with run=NAME"
         )
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from mtl.compare.runs import arm_config, episode_images, images_passed, require_alike
+from mtl.compare.runs import arm_config, episode_images, images_passed, require_same_budget
 from mtl.config import Compare, Config, HardTasks, load_config, read_config, to_dict
 from mtl.config.comparison import ARMS, Arm, slug
 from mtl.errors import UserError
@@ -54,13 +54,13 @@ def test_every_unit_of_boosting_is_among_the_default_arms():
 
 def test_the_default_arms_are_alike():
     assert Config().compare.arms == ARMS
-    require_alike(Config())
+    require_same_budget(Config())
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_a_shipped_comparison_loads_and_its_arms_are_alike(path):
     config = load_config(path)
-    require_alike(config)
+    require_same_budget(config)
     for arm in config.compare.arms:
         for trial in arm.trials:
             assert arm_config(config, arm, 0, trial).hard_tasks.snapshots == config.hard_tasks.snapshots
@@ -189,7 +189,7 @@ def test_an_arm_with_other_updates_or_images_is_refused_by_name(changes, updates
     odd = Arm("odd one", changes)
     config = _config(UNIFORM, odd, meta={"steps": 100, "tasks": 4})
     with pytest.raises(UserError) as caught:
-        require_alike(config)
+        require_same_budget(config)
     expected = f"odd one makes {updates} updates on {images} images, uniform 100 on {100 * 4 * 5 * 16}"
     assert str(caught.value) == f"compare.arms: {expected}; a comparison gives all arms the same"
 
@@ -200,12 +200,12 @@ def test_a_trial_with_other_updates_is_refused_with_the_trial():
     with pytest.raises(
         UserError, match=r"compare\.arms: odd one \(meta\.lr\*=2, meta\.steps=7\) makes 7 updates"
     ):
-        require_alike(_config(one, odd))
+        require_same_budget(_config(one, odd))
 
 
 def test_arms_may_share_images_out_otherwise():
     """As many images and updates; ways and queries are an arm's own."""
-    require_alike(_config(UNIFORM, Arm("narrow", ("meta.way=4", "meta.queries=19"))))
+    require_same_budget(_config(UNIFORM, Arm("narrow", ("meta.way=4", "meta.queries=19"))))
 
 
 def test_every_image_of_every_episode_is_counted():

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from mtl.compare.judge import pair_confusions
+from mtl.compare.measures import pair_confusions
 from mtl.compare.runs import answer, arm_cells, judge, train_arm
 from mtl.episodes.pairs import pair_index
 from mtl.errors import UserError

@@ -3,8 +3,7 @@
 import pytest
 from small_comparison import answered, mistake, small_comparison
 
-from mtl.compare.hparam_search import arm_run
-from mtl.compare.study import compare
+from mtl.compare.study import arm_run, compare
 from mtl.compare.table import to_dict
 from mtl.config import read_config
 from mtl.config import to_dict as config_tree
@@ -58,7 +57,7 @@ def test_arms_are_scored_on_novel_classes_and_on_images_held_out_of_the_base_cla
     run_data, device = load_run_data(config), choose_device(config.runtime)
     for cell in answered(tmp_path / "study"):
         arm = config.compare.arm(cell.arm)
-        one = arm_run(config, tmp_path / "study", arm, cell.seed, None)
+        one = arm_run(config, arm, cell.seed, {})
         payload = checkpoints.read(tmp_path / "study" / f"seed-{cell.seed}" / arm.name / "pretrain.pt")
         network = pretrained_network(payload, one, run_data)
         told = base_accuracy(network, run_data, device)

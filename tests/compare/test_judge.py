@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtl.compare.judge import judged_episodes, pair_confusions
+from mtl.compare.measures import judged_episodes, pair_confusions
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.pairs import pair_count, pair_index, pair_members

@@ -18,7 +18,7 @@ from mtl.compare.measures import (
     WORST_TENTH,
     measure,
     resamples,
-    worst_part,
+    worst_tenth,
 )
 from mtl.evaluation.task_answers import Answers
 from mtl.runtime.seeds import generator
@@ -103,12 +103,12 @@ def test_measures_computed_by_hand():
 )
 def test_a_tenth_of_the_classes_is_rounded_up(classes, taken):
     recall = torch.arange(classes).double()[torch.randperm(classes, generator=generator(classes))]
-    assert float(worst_part(recall[:, None], 10)) == pytest.approx((taken - 1) / 2)
+    assert float(worst_tenth(recall[:, None])) == pytest.approx((taken - 1) / 2)
 
 
 def test_classes_that_are_not_seen_take_no_place_in_the_tenth():
     recall = torch.cat([torch.arange(20).double(), torch.full((100,), torch.inf)])[:, None]
-    assert float(worst_part(recall, 10)) == 0.5  # of 20, not of 120
+    assert float(worst_tenth(recall)) == 0.5  # of 20, not of 120
 
 
 def test_without_tasks_drawn_hard_their_measure_is_nan(answered):
