@@ -4,8 +4,8 @@ A weighting says how often each task counts. All ones is the tasks as they are; 
 are drawn with replacement is a resample of the bootstrap (Efron, 1979). The measure of a weighting equals
 that of tasks repeated as often as they count, so that point estimates and resamples share one definition.
 
-Those are drawn by a judge that takes no part in the comparison: by what the pretrained backbone confuses. Judged
-by its own confusions, a learner that changed what it confuses would look better or worse than it is.
+Those are drawn by a judge that takes no part in the comparison: by what the pretrained backbone confuses.
+Judged by its own confusions, a learner that changed what it confuses would look better or worse than it is.
 """
 
 import torch
