@@ -1,9 +1,9 @@
 """How each arm differs from a reference arm, with intervals over seeds and over tasks.
 
 The difference of two arms with seed s at task t is δ + a_s + b_t + e_st: how the ways of training differ,
-what the seed adds, what the task adds, and the rest. Every arm and seed answers the same tasks, so b_t does not
-show in the deviation over seeds; drawing the tasks again shows it. The variance of the mean is the sum of two
-estimates:
+what the seed adds, what the task adds, and the rest. Every arm and seed answers the same tasks, so b_t does
+not show in the deviation over seeds; drawing the tasks again shows it. The variance of the mean is the sum of
+two estimates:
 
     s²/S    s: sample deviation of the differences of S seeds; holds a_s and e_st
     v       variance of the mean over seeds where tasks are drawn with replacement; holds b_t and e_st

@@ -40,15 +40,7 @@ def measure(answers: Answers, tasks: Tensor, judged: Tensor) -> dict[str, Tensor
 
     Returns:
         By the names in `MEASURES`, (B,) float64 in [0, 1]. `HARD` is nan where J = 0.
-
-    Raises:
-        ValueError: the weights are not of the shape of the answers.
     """
-    if tasks.shape[1:] != answers.classes.shape[:1] or judged.shape[1:] != answers.judged.shape:
-        raise ValueError(
-            f"weights of {tasks.shape[1]} and {judged.shape[1]} tasks for "
-            f"{len(answers.classes)} and {len(answers.judged)} tasks"
-        )
     right, columns = answers.right, tasks.t().contiguous()  # rows of B numbers: the product reads along them
     counts = _sums(right.sum(1, keepdim=True), torch.ones_like(right[:, :1]), columns)
     values = torch.arange(len(counts), dtype=torch.float64) / (right.shape[1] * answers.queries)

@@ -87,6 +87,10 @@ def compare(
     return _report(config, chosen)
 
 
+def all_seeds(config: Config) -> list[int]:
+    return [config.seed + i for i in range(config.compare.seeds)]
+
+
 def _check(config: Config, home: RunFolder, resume: bool, seeds: Sequence[int]) -> None:
     """Raises UserError for what can be known to be wrong before the image set is read."""
     require_folder(home.path)
@@ -112,10 +116,6 @@ def _check(config: Config, home: RunFolder, resume: bool, seeds: Sequence[int]) 
             )
     require_same_budget(config)
     require_tensorboard(config.log)
-
-
-def all_seeds(config: Config) -> list[int]:
-    return [config.seed + i for i in range(config.compare.seeds)]
 
 
 def _variants(config: Config, arm: Arm) -> list[Config]:

@@ -7,14 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl.episodes.pairs import pair_count
-from mtl.ledger.queries import (
-    class_names,
-    classes_drawn,
-    episode_span,
-    even_round,
-    pair_sums,
-    whole_groups,
-)
+from mtl.ledger.queries import class_names, classes_drawn, episode_span, even_round, pair_sums, whole_groups
 from mtl.ledger.rows import PairSum, episode_blobs, phase_span
 from mtl.ledger.store import Ledger, Phase
 

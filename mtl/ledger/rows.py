@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,16 +100,9 @@ class BatchRows:
         ]
 
     def pairs_seen(self) -> Iterable[tuple[int, int, float, float]]:
-        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode.
-
-        A class that fills two ways of one task (`duplicates: adjacent`) makes no pair with itself.
-        """
-        i, j = places(self._batch.way)
-        columns: Sequence[NDArray[Any]] = (
-            self.classes[:, i], self.classes[:, j], self._confusion[:, i, j], self._confusion[:, j, i]
-        )  # fmt: skip
-        two = columns[0] != columns[1]
-        return zip(*(column[two].tolist() for column in columns), strict=True)
+        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode."""
+        columns = _pair_columns(self.classes, self._confusion)
+        return zip(*(column.tolist() for column in columns), strict=True)
 
     def tasks_seen(self) -> list[tuple[bytes, float, int]]:
         """(key, accuracy, hard) for each episode."""
@@ -167,11 +160,14 @@ def episode_blobs(rows: sqlite3.Cursor, dtype: str) -> Iterator[tuple[NDArray[np
 
 def sum_pairs(episodes: sqlite3.Cursor, top: int) -> list[PairSum]:
     """From the (classes, confusion) BLOBs of episodes: the `top` pairs by Σ confusion / (n + 1)."""
-    parts = [_pairs(ids, confusion) for ids, confusion in episode_blobs(episodes, "<f2")]
+    parts = []
+    for ids, confusion in episode_blobs(episodes, "<f2"):
+        tasks, way = ids.shape
+        parts.append(_pair_columns(ids, confusion.astype(np.float64).reshape(tasks, way, way)))
     if not parts:
         return []
-    keys, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
-    pair, place, n = np.unique(keys, return_inverse=True, return_counts=True)
+    low, high, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pair, place, n = np.unique(low << 32 | high, return_inverse=True, return_counts=True)
     there = np.bincount(place, there)
     back = np.bincount(place, back)
     order = np.lexsort((pair, -(there + back) / (n + 1)))[:top]
@@ -179,10 +175,12 @@ def sum_pairs(episodes: sqlite3.Cursor, top: int) -> list[PairSum]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _pairs(ids: NDArray[np.int64], confusion: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """(keys, P(high|low), P(low|high)) of all pairs in k episodes of N ways; a key is low << 32 | high."""
-    tasks, way = ids.shape
-    table = confusion.astype(np.float64).reshape(tasks, way, way)
-    i, j = places(way)
-    two = ids[:, i] != ids[:, j]  # a class may fill two ways of one task
-    return (ids[:, i] << 32 | ids[:, j])[two], table[:, i, j][two], table[:, j, i][two]
+def _pair_columns(classes: NDArray[np.int64], confusion: NDArray[Any]) -> list[NDArray[Any]]:
+    """low, high, P(high|low), P(low|high) of all pairs of T tasks; from classes (T, N), confusion (T, N, N).
+
+    A class that fills two ways of one task (`duplicates: adjacent`) makes no pair with itself.
+    """
+    i, j = places(classes.shape[1])
+    columns = (classes[:, i], classes[:, j], confusion[:, i, j], confusion[:, j, i])
+    two = columns[0] != columns[1]
+    return [column[two] for column in columns]

@@ -26,15 +26,11 @@ class WrongAnswer:
 class SolvedEpisode:
     """One episode as the ledger has it, its N classes in the order of their ids."""
 
-    round: int
     step: int
-    origin: str
-    classes: tuple[int, ...]
     names: tuple[str, ...]
     support: tuple[tuple[int, ...], ...]  # N rows of K image indices
     accuracy: float
     recall: tuple[float, ...]  # of each class
-    queries: int  # a class
     wrong: tuple[WrongAnswer, ...] | None  # the most confident first; None where they were not recorded
 
 
@@ -60,12 +56,9 @@ def worst_episodes(ledger: Ledger, phase: str, tasks: Sequence[tuple[str, ...]])
         min(visits, key=lambda visit: (visit[1].accuracy, -visit[0]))[0]
         for visits in _visits(ledger, at, tasks)
     ]
-    columns = "round, step, origin, shot, classes, images, accuracy, recall, wrong"
-    rows = [
-        ledger.sql.execute(f"SELECT {columns} FROM episode WHERE id = ?", (id_,)).fetchone() for id_ in lowest
-    ]
-    names = class_names(ledger, at)
-    return [_solved(row, names) for row in rows]
+    columns, names = "step, shot, classes, images, accuracy, recall, wrong", class_names(ledger, at)
+    rows = (ledger.sql.execute(f"SELECT {columns} FROM episode WHERE id = ?", (id_,)) for id_ in lowest)
+    return [_solved(row.fetchone(), names) for row in rows]
 
 
 def histories(ledger: Ledger, phase: str, tasks: Sequence[tuple[str, ...]]) -> list[list[Visit]]:
@@ -94,7 +87,7 @@ def _visits(ledger: Ledger, at: Phase, tasks: Sequence[tuple[str, ...]]) -> list
 
 
 def _solved(row: Sequence[Any], names: ClassNames) -> SolvedEpisode:
-    round_, step, origin, shot, key, images_blob, accuracy, recall, wrong_blob = row
+    step, shot, key, images_blob, accuracy, recall, wrong_blob = row
     classes = key_classes(key)
     way = len(classes)
     images: list[int] = np.frombuffer(images_blob, "<i4").tolist()
@@ -105,8 +98,6 @@ def _solved(row: Sequence[Any], names: ClassNames) -> SolvedEpisode:
         records = np.frombuffer(wrong_blob, WRONG).tolist()
         answers = [WrongAnswer(query[q], q // queries, taken, sure) for q, taken, sure in records]
         wrong = tuple(sorted(answers, key=lambda answer: -answer.confidence))
-    return SolvedEpisode(
-        round_, step, origin, classes, tuple(names[c] for c in classes),
-        tuple(tuple(support[n * shot : (n + 1) * shot]) for n in range(way)),
-        accuracy, tuple(np.frombuffer(recall, "<f4").tolist()), queries, wrong,
-    )  # fmt: skip
+    by_class = tuple(tuple(support[n * shot : (n + 1) * shot]) for n in range(way))
+    recalls = tuple(np.frombuffer(recall, "<f4").tolist())
+    return SolvedEpisode(step, tuple(names[c] for c in classes), by_class, accuracy, recalls, wrong)

@@ -105,17 +105,6 @@ def test_pretraining_longer_sees_as_many_more_images_as_meta_training(finished):
     assert {c.images for c in finished.study.costs.values()} == {images, 2 * TRAIN_IMAGES, 4 * TRAIN_IMAGES}
 
 
-def test_curves_are_those_of_the_validation(finished):
-    for arm in ("uniform", "ohem"):
-        folder = second_run(finished.home, arm)
-        cell = load(folder / "answers.pt")
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-        assert cell.curve == [(row["step"], row["val"]) for row in map(json.loads, lines)]
-        assert [step for step, _ in cell.curve] == [0, 2, 4, 6, 8]
-        best = checkpoints.read(folder / "meta.pt")["score"]
-        assert best == max(value for _, value in cell.curve)
-
-
 def test_without_judged_tasks_and_without_longer_there_are_the_arms_alone(config_of, tmp_path):
     compared = {"arms": UNTRIED, "seeds": 1, "longer": False, "judged_tasks": 0}
     study = compare(config_of(tmp_path, compare=compared))

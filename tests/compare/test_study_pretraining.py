@@ -16,10 +16,7 @@ from mtl.training.run_data import load_run_data
 GROUPS = [f"base classes, {size} images" for size in ("many", "medium", "few")]
 ARMS = [
     {"name": "plain"},
-    {
-        "name": "balanced",
-        "change": ["pretrain.balance.by=sampling", "pretrain.balance.weighting=inverse"],
-    },
+    {"name": "balanced", "change": ["pretrain.balance.by=sampling", "pretrain.balance.weighting=inverse"]},
 ]
 
 

@@ -116,11 +116,7 @@ def test_a_seed_that_is_none_of_the_comparison_is_refused(again):
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(
     "changed",
-    [
-        {"evaluate": {"tasks": 41}},
-        {"evaluate": {"queries": 3}},
-        {"compare": {"judged_tasks": 21}},
-    ],
+    [{"evaluate": {"tasks": 41}}, {"evaluate": {"queries": 3}}, {"compare": {"judged_tasks": 21}}],
     ids=str,
 )
 def test_going_on_with_other_tasks_is_refused(again, changed):

@@ -151,17 +151,6 @@ def test_the_first_got_most_above_its_share(ledger, solved):
     assert [(s.name, s.hard) for s in extra_draws(ledger, "p")] == [("some", 10), ("one", 4), ("many", 16)]
 
 
-def test_shares_add_up_to_the_hard_draws(ledger, random_solved):
-    for number, origin in enumerate(("uniform", "hard", "resampled")):
-        ledger.append("p", number, 0, *random_solved(20, 4, 15, seed=number, origin=origin), "train")
-    for groups in (None, {c: f"g{c % 4}" for c in range(15)}):
-        ledger.register_classes("train", {c: f"c{c}" for c in range(15)}, groups)
-        shares = extra_draws(ledger, "p")
-        assert len(shares) == (4 if groups else 15)
-        assert sum(s.hard for s in shares) == pytest.approx(sum(s.expected for s in shares)) == 160
-        assert sum(s.draws for s in shares) == 240
-
-
 def test_too_many_groups_are_shown_by_class(ledger, solved):
     _draw(ledger, solved, [0, 1], "hard")
     for count in (200, 201):

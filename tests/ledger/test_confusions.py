@@ -100,21 +100,6 @@ def test_groups_against_a_plain_loop(ledger, random_solved):
     assert _cells(found) == pytest.approx({k: float(np.mean(p)) for k, p in met.items()}, abs=1e-4)
 
 
-def test_groups_that_do_not_cover_their_classes_are_not_shown(ledger, random_solved):
-    ledger.append("p", 0, 0, *random_solved(30, 4, 8, seed=0), "train")
-    for groups in (
-        dict.fromkeys(range(8), "all"),  # a single one
-        {c: f"g{c}" for c in range(8)},  # too many
-        {c: f"g{c % 2}" for c in range(7)} | {7: ""},  # one class is in none
-        {c: f"g{c % 2}" for c in range(7)},
-    ):
-        _grouped(ledger, groups)
-        found = confusions(ledger, "p", most=5, fewest_groups=2)
-        assert not found.by_group
-        assert len(found.names) == 5
-        assert found.left_out == 3
-
-
 @pytest.mark.parametrize("most", [3, 4, 5, 8])
 def test_of_many_classes_those_in_the_most_confused_pairs(ledger, random_solved, most):
     batches = [random_solved(40, 3, 12, seed=1)]
@@ -214,11 +199,3 @@ def test_points_on_a_line_by_hand():
 @pytest.mark.parametrize("n", [2, 3, 8, 13, 40])
 def test_equals_keep_their_order(n, value):
     assert leaf_order(np.full((n, n), value)).tolist() == list(range(n))
-
-
-def test_the_diagonal_is_ignored():
-    distance = _distances(6, 0)
-    expected = leaf_order(distance).tolist()
-    np.fill_diagonal(distance, 0.7)
-    assert leaf_order(distance).tolist() == expected
-    assert distance[3, 3] == 0.7  # and the caller's matrix is as it was

@@ -137,14 +137,6 @@ def test_where_no_other_started_as_low_there_is_no_estimate():
     )
 
 
-def test_equal_starts_of_all_picked_make_one_bin():
-    picked = np.array([(0.5, 0.5 + k / 100) for k in range(12)])
-    others = np.array([(0.5, 0.5), (0.5, 0.6)] + [(0.25, 0.25), (0.75, 1.0)] * 5)
-    found = compare_gains("task", picked, others)
-    assert [(b.start, b.picked, b.others) for b in found.bins] == [(0.5, 12, 2)]
-    assert found.at_equal_start[0] == pytest.approx(0.055 - 0.05)
-
-
 @pytest.mark.parametrize("phase", ["evaluate test 5-way 1-shot", "evaluate", "meta-train"])
 def test_only_evaluations_are_compared(ledger, random_solved, phase):
     for number, origin in enumerate(("uniform", "resampled", "control", "uniform", "hard", "uniform")):
