@@ -159,7 +159,7 @@ def test_arms_that_share_no_seed_or_setting_have_no_difference(answered, cell):
     assert study.compared == 1
 
 
-def test_what_cannot_be_compared_is_told(answered, cell):
+def test_what_cannot_be_compared_is_refused(answered, cell):
     base = answered()
     with pytest.raises(UserError, match="no arm is called uniform; there are a, b"):
         compare([cell("a", 0, base), cell("b", 0, base)], "uniform", seed=0)

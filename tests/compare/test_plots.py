@@ -155,7 +155,7 @@ def test_the_paper_holds_names_of_any_width(cell, answered, tmp_path, name):
         assert ink[9:-9, 9:-9].sum() == ink.sum() > 0  # a white edge all around
 
 
-def test_nothing_to_draw_is_told(cell, answered, tmp_path):
+def test_nothing_to_draw_is_refused(cell, answered, tmp_path):
     alone = [cell("uniform", 0, answered(), curve=[])]
     with pytest.raises(UserError, match="no arm shares a seed with uniform"):
         plots.forest(compare(alone, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")

@@ -179,8 +179,8 @@ def test_an_arm_that_the_image_set_cannot_serve_is_refused_before_anything_is_wr
 ):
     wide = {"name": "odd one", "change": [*UNTRIED[0]["change"], *change]}
     config = config_of(tmp_path, compare={"arms": [UNTRIED[0], wide], "seeds": 1, "longer": False})
-    told = mistake(config)
-    assert told.count("\n") == 0
+    message = mistake(config)
+    assert message.count("\n") == 0
     assert not list(tmp_path.iterdir())
 
 
@@ -209,8 +209,8 @@ def test_arms_within_groups_take_part_where_the_set_has_groups(config_of, in_gro
 
 def test_a_reference_that_would_be_left_out_is_refused_before_anything_is_written(config_of, tmp_path):
     config = config_of(tmp_path, compare={"arms": [*UNTRIED, WITHIN], "reference": "in a group"})
-    told = mistake(config)
-    assert "in a group" in told
+    message = mistake(config)
+    assert "in a group" in message
     assert not list(tmp_path.iterdir())
 
 
@@ -223,10 +223,10 @@ def test_an_arm_alone_ends_in_a_table(config_of, tmp_path, monkeypatch):
 
 
 def test_the_chosen_trial_has_the_best_validation_accuracy(finished):
-    told = json.loads((finished.home / "trials.json").read_text())
-    assert list(told) == [arm["name"] for arm in ARMS]
+    choice = json.loads((finished.home / "trials.json").read_text())
+    assert list(choice) == [arm["name"] for arm in ARMS]
     for arm in ARMS:
-        one = told[arm["name"]]
+        one = choice[arm["name"]]
         assert one["trials"] == arm["trials"]
         folder = finished.home / "trials" / arm["name"].replace(" ", "-")
         assert one["scores"] == [checkpoints.read(folder / n / "meta.pt")["score"] for n in ("0", "1")]
@@ -234,16 +234,16 @@ def test_the_chosen_trial_has_the_best_validation_accuracy(finished):
         assert one["chosen"] == arm["trials"][best]
         assert (folder / str(best) / "answers.pt").exists()
         assert not (folder / str(1 - best) / "answers.pt").exists()
-    uniform, ohem = (told[name]["scores"] for name in ("uniform", "ohem"))
+    uniform, ohem = (choice[name]["scores"] for name in ("uniform", "ohem"))
     assert uniform[0] < uniform[1]  # neither always the first nor always the last is the best
     assert ohem[0] > ohem[1]
 
 
 def test_the_other_seeds_train_with_the_chosen_trial(finished):
-    told = json.loads((finished.home / "trials.json").read_text())
+    choice = json.loads((finished.home / "trials.json").read_text())
     for arm in ARMS:
         made = load_config(second_run(finished.home, arm["name"]) / "config.yaml")
-        rates = [float(x.split("=")[1]) for x in told[arm["name"]]["chosen"] if x.startswith("meta.lr")]
+        rates = [float(x.split("=")[1]) for x in choice[arm["name"]]["chosen"] if x.startswith("meta.lr")]
         assert made.seed == SECOND
         assert made.meta.lr == pytest.approx(0.03 * (rates or [1.0])[0])
         assert made.hard_tasks.tail == (0.4 if arm["name"] == "ohem" else 0.5)
@@ -260,8 +260,8 @@ def test_a_trial_of_the_first_seed_is_its_run_and_no_training_is_made_twice(fini
 
 
 def test_another_seed_waits_for_the_trials_of_the_first(config_of, tmp_path):
-    told = mistake(config_of(tmp_path), seeds=[SECOND])
-    assert "trials.json: is not there yet; trials are made with seed 7, which comes first" in told
+    message = mistake(config_of(tmp_path), seeds=[SECOND])
+    assert "trials.json: is not there yet; trials are made with seed 7, which comes first" in message
     assert not list(tmp_path.iterdir())  # else the first seed, when it comes, was begun there already
 
 

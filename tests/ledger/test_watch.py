@@ -98,7 +98,7 @@ def test_what_changes_nothing_in_the_last_commit_is_not_shown(path, writer, betw
     assert _followed(path).count("meta-train: ") == 1
 
 
-def test_two_commits_within_one_tick_of_the_file_system_are_told_apart(path, writer, between, monkeypatch):
+def test_two_commits_within_one_tick_of_the_file_system_are_both_shown(path, writer, between, monkeypatch):
     """Sizes and times of the files may be those that they were at the last look."""
     _commit(writer)
     monkeypatch.setattr(module, "_state", lambda path: "the same")
