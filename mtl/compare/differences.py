@@ -8,9 +8,9 @@ two estimates:
     s²/S    s: sample deviation of the differences of S seeds; holds a_s and e_st
     v       variance of the mean over seeds where tasks are drawn with replacement; holds b_t and e_st
 
-The rest e_st is counted twice, so intervals are a little wide. Each part keeps a quantile of its own,
-Student's t with S - 1 degrees of freedom for the seeds and the normal one for the thousands of tasks
-(Banerjee, Sankhyā 1960):
+The rest e_st is counted twice, so intervals are a little wide. Each part keeps its own quantile, Student's t
+with S - 1 degrees of freedom for the seeds and the normal one for the thousands of tasks (Banerjee, Sankhyā
+1960):
 
     half² = t² s²/S + z² v
 
@@ -33,12 +33,13 @@ from mtl.evaluation.task_answers import Answers, Cell
 from mtl.runtime.seeds import generator
 
 LEVEL = 0.95
-_Values = dict[tuple[str, int], dict[str, Tensor]]  # by arm and seed, then by measure
+_Key = tuple[str, int]  # arm and seed
+_Values = dict[_Key, dict[str, Tensor]]  # then by measure
 
 
 @dataclass(frozen=True)
 class Absolute:
-    """A measure of one arm as it is, in [0, 1]."""
+    """A measure of one arm, in [0, 1]."""
 
     mean: float  # over seeds
     deviation: float  # sample deviation over seeds (n - 1); nan for one seed
@@ -57,7 +58,7 @@ class Difference:
 
     @property
     def proven(self) -> bool:
-        """Whether the corrected interval leaves out 0; never with one seed."""
+        """True if the corrected interval leaves out 0; never with one seed."""
         return abs(self.mean) > self.half_corrected
 
 
@@ -82,7 +83,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Study:
-    """All arms at all settings. Arms stand in the order of the cells, the reference first."""
+    """All arms at all settings, in the order of the cells, the reference first."""
 
     reference: str
     seeds: tuple[int, ...]  # of all arms together
@@ -97,7 +98,7 @@ def compare(cells: Sequence[Cell], reference: str, seed: int, count: int = 200) 
     """The study of these cells, each arm against `reference`.
 
     `seed` draws the `count` resamples of the tasks. An arm is compared over the seeds that it shares with the
-    reference, its absolute values are over all of its own.
+    reference; its absolute values are over all of its seeds.
 
     Raises:
         UserError: there is no such reference, two cells are of one arm and seed, or the arms of a setting did
@@ -113,12 +114,13 @@ def compare(cells: Sequence[Cell], reference: str, seed: int, count: int = 200) 
         raise UserError(f"{twice[0]}: seed {twice[1]} is given twice")
     settings, tasks = {}, {}
     for name in dict.fromkeys(name for cell in cells for name in cell.answers):
-        given = {(c.arm, c.seed): c.answers[name] for c in cells if name in c.answers}
-        _require_same_tasks(name, given)
-        tasks[name] = (len(next(iter(given.values())).classes), max(len(a.judged) for a in given.values()))
-        values = _values(given, seed, name, count)
-        here = [arm for arm in arms if any(arm == who for who, _ in given)]
-        settings[name] = [_arm(arm, reference, values, len(arms) - 1) for arm in here]
+        answers = {(c.arm, c.seed): c.answers[name] for c in cells if name in c.answers}
+        _require_same_tasks(name, answers)
+        first = next(iter(answers.values()))
+        tasks[name] = (len(first.classes), max(len(a.judged) for a in answers.values()))
+        values = _values(answers, seed, name, count)
+        present = [arm for arm in arms if any(arm == other for other, _ in answers)]
+        settings[name] = [_arm_result(arm, reference, values, len(arms) - 1) for arm in present]
     costs = {arm: _cost([c for c in cells if c.arm == arm]) for arm in arms}
     every = tuple(sorted({cell.seed for cell in cells}))
     return Study(reference, every, len(arms) - 1, count, tasks, settings, costs)
@@ -133,10 +135,10 @@ def difference(seeds: Sequence[int], arm: Tensor, reference: Tensor, compared: i
             same for both.
         compared: m, for the correction.
     """
-    apart = arm - reference
-    per_seed = apart[:, 0].tolist()
-    drift = float(apart[:, 1:].mean(0).var())
-    half, corrected = (half_width(per_seed, drift, 1 - (1 - LEVEL) / m) for m in (1, compared))
+    differences = arm - reference
+    per_seed = differences[:, 0].tolist()
+    task_variance = float(differences[:, 1:].mean(0).var())
+    half, corrected = (half_width(per_seed, task_variance, 1 - (1 - LEVEL) / m) for m in (1, compared))
     return Difference(fmean(per_seed), tuple(seeds), tuple(per_seed), half, corrected)
 
 
@@ -151,34 +153,31 @@ def half_width(per_seed: Sequence[float], task_variance: float, level: float) ->
     return math.sqrt(student**2 * variance(per_seed) / n + normal**2 * task_variance)
 
 
-def _values(given: Mapping[tuple[str, int], Answers], seed: int, name: str, count: int) -> _Values:
-    """By arm and seed every measure, (1 + count,): of the tasks as they are, then of their resamples.
+def _values(answers: Mapping[_Key, Answers], seed: int, setting: str, count: int) -> _Values:
+    """Every measure of each arm and seed, (1 + count,): of the tasks as they are, then of their resamples.
 
     All arms and seeds share the resamples. Judged tasks are another set for each seed, or the same for all:
-    sharing the places that are drawn is right for both.
+    sharing the drawn places is right for both.
     """
 
     def weights(what: str, tasks: int) -> Tensor:
-        drawn = resamples(count, tasks, generator(seed, "compare", name, what, tasks))
+        drawn = resamples(count, tasks, generator(seed, "compare", setting, what, tasks))
         return torch.cat([torch.ones(1, tasks, dtype=torch.float64), drawn])
 
-    uniform = weights("tasks", len(next(iter(given.values())).classes))
-    judged = {j: weights("judged", j) for j in {len(a.judged) for a in given.values()}}
-    return {key: measure(a, uniform, judged[len(a.judged)]) for key, a in given.items()}
+    uniform = weights("tasks", len(next(iter(answers.values())).classes))
+    judged = {j: weights("judged", j) for j in {len(a.judged) for a in answers.values()}}
+    return {key: measure(a, uniform, judged[len(a.judged)]) for key, a in answers.items()}
 
 
-def _arm(arm: str, reference: str, values: _Values, compared: int) -> ArmResult:
+def _arm_result(arm: str, reference: str, values: _Values, compared: int) -> ArmResult:
     seeds = sorted(s for a, s in values if a == arm)
-    absolute = {}
+    shared = [s for s in seeds if arm != reference and (reference, s) in values]
+    absolute, differences = {}, {}
     for name in MEASURES:
         points = [float(values[arm, s][name][0]) for s in seeds]
         known = len(points) > 1 and not math.isnan(sum(points))
-        spread = stdev(points) if known else math.nan
-        absolute[name] = Absolute(fmean(points), spread, len(points))
-    shared = [s for s in seeds if (reference, s) in values]
-    differences = {}
-    if arm != reference and shared:
-        for name in MEASURES:
+        absolute[name] = Absolute(fmean(points), stdev(points) if known else math.nan, len(points))
+        if shared:
             one, other = (torch.stack([values[a, s][name] for s in shared]) for a in (arm, reference))
             differences[name] = difference(shared, one, other, compared)
     return ArmResult(arm, tuple(seeds), absolute, differences)
@@ -190,19 +189,18 @@ def _cost(cells: Sequence[Cell]) -> Cost:
     return Cost(pace, median(c.seconds for c in cells), median(c.images for c in cells))
 
 
-def _require_same_tasks(name: str, given: Mapping[tuple[str, int], Answers]) -> None:
+def _require_same_tasks(setting: str, answers: Mapping[_Key, Answers]) -> None:
     """T tasks are compared with those of the first cell, J tasks with those of the first cell of the seed."""
-    first, first_of = next(iter(given)), dict[int, tuple[str, int]]()
-    for key, answers in given.items():
-        mate = first_of.setdefault(key[1], key)
-        one = given[first]
-        if answers.queries != one.queries or not torch.equal(answers.classes, one.classes):
+    first, first_of_seed = next(iter(answers)), dict[int, _Key]()
+    for key, one in answers.items():
+        same_seed = first_of_seed.setdefault(key[1], key)
+        other = None
+        if one.queries != answers[first].queries or not torch.equal(one.classes, answers[first].classes):
             other = first
-        elif len(answers.judged) != len(given[mate].judged):
-            other = mate
-        else:
-            continue
-        raise UserError(
-            f"{name}: {key[0]} with seed {key[1]} answered other tasks than {other[0]} with seed {other[1]}; "
-            "all arms of a comparison have to answer the same"
-        )
+        elif len(one.judged) != len(answers[same_seed].judged):
+            other = same_seed
+        if other is not None:
+            raise UserError(
+                f"{setting}: {key[0]} with seed {key[1]} answered other tasks than {other[0]} with seed "
+                f"{other[1]}; all arms of a comparison have to answer the same"
+            )

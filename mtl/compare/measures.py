@@ -1,14 +1,22 @@
-"""What a comparison measures, for many weightings of the tasks at once.
+"""What a comparison measures, for many weightings of the tasks at once; and the tasks drawn hard.
 
 A weighting says how often each task counts. All ones is the tasks as they are; how often each comes when they
 are drawn with replacement is a resample of the bootstrap (Efron, 1979). The measure of a weighting equals
 that of tasks repeated as often as they count, so that point estimates and resamples share one definition.
+
+Those are drawn by a judge that takes no part in the comparison: by what the pretrained backbone confuses.
+Judged by its own confusions, a learner that changed what it confuses would look better or worse than it is.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.episodes.categories import episode_batch
+from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeBatch
 from mtl.evaluation.task_answers import Answers
+from mtl.samplers.weighted_draw import PairDraw
 from mtl.stats import FIFTH as SHARE
 from mtl.stats import mid_quantile
 
@@ -20,6 +28,8 @@ HARD = "tasks drawn hard"
 #: In the order of tables.
 MEASURES = (ACCURACY, FIFTH, WORST_CLASS, WORST_TENTH, HARD)
 
+_SCALE = 10.0  # of the judge's cosines, as where the pretrained backbone is scored
+
 
 def measure(answers: Answers, tasks: Tensor, judged: Tensor) -> dict[str, Tensor]:
     """Every measure for B weightings.
@@ -30,15 +40,7 @@ def measure(answers: Answers, tasks: Tensor, judged: Tensor) -> dict[str, Tensor
 
     Returns:
         By the names in `MEASURES`, (B,) float64 in [0, 1]. `HARD` is nan where J = 0.
-
-    Raises:
-        ValueError: the weights are not of the shape of the answers.
     """
-    if tasks.shape[1:] != answers.classes.shape[:1] or judged.shape[1:] != answers.judged.shape:
-        raise ValueError(
-            f"weights of {tasks.shape[1]} and {judged.shape[1]} tasks for "
-            f"{len(answers.classes)} and {len(answers.judged)} tasks"
-        )
     right, columns = answers.right, tasks.t().contiguous()  # rows of B numbers: the product reads along them
     counts = _sums(right.sum(1, keepdim=True), torch.ones_like(right[:, :1]), columns)
     values = torch.arange(len(counts), dtype=torch.float64) / (right.shape[1] * answers.queries)
@@ -47,7 +49,7 @@ def measure(answers: Answers, tasks: Tensor, judged: Tensor) -> dict[str, Tensor
         ACCURACY: values @ counts / counts.sum(0),
         FIFTH: mid_quantile(values, counts, SHARE),
         WORST_CLASS: recall.amin(0),
-        WORST_TENTH: worst_part(recall, 10),
+        WORST_TENTH: worst_tenth(recall),
         HARD: judged @ answers.judged.double() / judged.sum(1),
     }
 
@@ -66,24 +68,23 @@ def _sums(keys: Tensor, values: Tensor, columns: Tensor) -> Tensor:
 
 
 def class_recall(classes: Tensor, right: Tensor, queries: int, columns: Tensor) -> Tensor:
-    """(C, B): the share of each class's queries answered rightly, over all its weighted tasks.
+    """(C, B): the share of each class's queries answered correctly, over all its weighted tasks.
 
-    C is the highest id in `classes` (T, N), and one more. A class that a weighting never shows is inf: it
-    sorts behind all others, and a minimum passes it over.
+    C is the highest id in `classes` (T, N), plus one. A class that a weighting never shows is inf: it sorts
+    behind all others, and a minimum skips it.
     """
-    asked = queries * _sums(classes, torch.ones_like(right), columns)
-    return torch.where(asked > 0, _sums(classes, right, columns) / asked, torch.inf)
+    total = queries * _sums(classes, torch.ones_like(right), columns)
+    return torch.where(total > 0, _sums(classes, right, columns) / total, torch.inf)
 
 
-def worst_part(recall: Tensor, parts: int) -> Tensor:
-    """(B,): the mean of the lowest one of so many `parts` of each column of `recall` (C, B), rounded up.
+def worst_tenth(recall: Tensor) -> Tensor:
+    """(B,): the mean of the lowest tenth, rounded up, of the finite values in each column of `recall` (C, B).
 
-    Classes that are inf do not count. At least one class has to be finite in every column.
+    At least one class has to be finite in every column.
     """
-    taken = (recall.isfinite().sum(0) + parts - 1) // parts
-    lowest = recall.sort(0).values
-    inside = torch.arange(len(recall))[:, None] < taken
-    return torch.where(inside, lowest, 0.0).sum(0) / taken
+    count = (recall.isfinite().sum(0) + 9) // 10
+    inside = torch.arange(len(recall))[:, None] < count
+    return torch.where(inside, recall.sort(0).values, 0.0).sum(0) / count
 
 
 def resamples(count: int, tasks: int, random: torch.Generator) -> Tensor:
@@ -91,3 +92,47 @@ def resamples(count: int, tasks: int, random: torch.Generator) -> Tensor:
     drawn = torch.randint(max(tasks, 1), (count, tasks), generator=random)
     ones = torch.ones(1, 1, dtype=torch.float64).expand(count, tasks)
     return torch.zeros(count, tasks, dtype=torch.float64).scatter_add_(1, drawn, ones)
+
+
+def pair_confusions(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """(C(C−1)/2,) float64, in the order of `mtl.episodes.pairs`: how often each pair is mixed up.
+
+    The mean over both classes' images of the probability of the other class, where the choice is between the
+    two centres: σ(scale (cos(x, μ_j) − cos(x, μ_i))) for an image x of class i. An image counts into its own
+    class's centre, the same for every pair.
+
+    Args:
+        features: (M, D) of the judge, not centred.
+        labels: (M,) in 0..C−1; every class has images.
+    """
+    unit = F.normalize(features.double(), dim=-1)
+    count = torch.bincount(labels, minlength=classes)[:, None]
+    centres = torch.zeros(classes, unit.shape[1], dtype=torch.float64).index_add_(0, labels, unit)
+    centres = F.normalize(centres / count, dim=-1)
+    mistaken = torch.zeros(classes, classes, dtype=torch.float64)
+    for rows in torch.split(torch.arange(len(unit)), 2048):
+        cosine = unit[rows] @ centres.T
+        own = cosine.gather(1, labels[rows, None])
+        mistaken.index_add_(0, labels[rows], torch.sigmoid(_SCALE * (cosine - own)))
+    mistaken /= count
+    i, j = torch.triu_indices(classes, classes, 1)
+    return (mistaken[i, j] + mistaken[j, i]) / 2
+
+
+def judged_episodes(
+    index: ClassIndex,
+    confusions: Tensor,
+    way: int,
+    shot: int,
+    queries: int,
+    tasks: int,
+    random: torch.Generator,
+) -> EpisodeBatch:
+    """Tasks whose classes the judge confuses: a pair by its confusion, each further class by the product.
+
+    The class-pair draw of Liu et al. (ECCV 2020), as in boosting; images are drawn uniformly.
+    """
+    draw = PairDraw(confusions)
+    classes = torch.stack([draw.draw(way, random) for _ in range(tasks)])
+    images = index.draw_episode(classes.flatten(), shot, queries, random).view(tasks, way, -1)
+    return episode_batch(classes, images, shot, ("judged",) * tasks, tuple(range(tasks)))

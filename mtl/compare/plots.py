@@ -1,7 +1,8 @@
-"""Pictures of a study: how arms differ from the reference, and how they learned."""
+"""Plots of a study: how arms differ from the reference, and how they learned."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 # widths of names are guessed: the paper grows where letters are wide
 _TIGHT: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12}
 _SHOWN, _PROVEN, _FAINT = "0.45", "#c2410c", "0.85"
-#: Ten colours that are told apart; a second ten arms repeat them with dashes.
+#: Ten colours that differ clearly; a second ten arms repeat them with dashes.
 _COLOURS = (
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
     "#8c564b", "#e377c2", "#7f7f7f", "#b5a900", "#17becf",
@@ -55,14 +56,8 @@ def forest(study: Study, setting: str, path: Path) -> None:
         _panel(panel, name, [r.differences[name] for r in arms])
     panels[0].set_yticks(range(len(arms)), names, fontsize=9, parse_math=False)
     panels[0].set_ylim(len(arms) - 0.4, -0.6)
-    text(
-        figure,
-        0.12,
-        size[1] - 0.25,
-        f"Difference to {study.reference}, {setting}",
-        fontsize=12,
-        weight="bold",
-    )
+    title = f"Difference to {study.reference}, {setting}"
+    text(figure, 0.12, size[1] - 0.25, title, fontsize=12, weight="bold")
     note = (
         f"Thick: {100 * LEVEL:g} % interval over seeds and tasks. "
         f"Thin: corrected for the number of arms, {study.compared}. Orange: beyond 0 after the correction."
@@ -127,76 +122,80 @@ def curves(cells: Sequence[Cell], reference: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     of = len({cell.seed for cell in cells})
-    drawn, names = {}, {}
+    lines: list[_Line] = []
     for arm in dict.fromkeys(cell.arm for cell in cells):
-        own = [cell for cell in cells if cell.arm == arm]
-        points = _mean_curve(own)
-        if points:
-            drawn[arm], names[arm] = points, _named(arm, len(own), of)
-    if not drawn:
+        of_arm = [cell for cell in cells if cell.arm == arm]
+        if points := _mean_curve(of_arm):
+            others = sum(not line.reference for line in lines)
+            lines.append(_Line(_named(arm, len(of_arm), of), points, arm == reference, others))
+    if not lines:
         raise UserError(
             "no arm was validated at a step that all its seeds share, so there is no curve to draw"
         )
-    others = [arm for arm in drawn if arm != reference]
-    label = 0.4 + 0.08 * max(map(len, names.values()))  # inches
-    size = 7.6 + label, max(5.0, 1.3 + 0.17 * len(drawn))
+    label = 0.4 + 0.08 * max(len(line.name) for line in lines)  # inches
+    size = 7.6 + label, max(5.0, 1.3 + 0.17 * len(lines))
     figure = Figure(figsize=size, dpi=DPI, facecolor="white")
     axes = figure.add_axes((0.75 / size[0], 0.6 / size[1], 6.75 / size[0], 1 - 1.15 / size[1]))
-    colours = {arm: _COLOURS[i % len(_COLOURS)] for i, arm in enumerate(others)} | {reference: "black"}
-    dashes = {arm: _DASHES[i // len(_COLOURS) % len(_DASHES)] for i, arm in enumerate(others)}
-    for arm, points in drawn.items():
-        steps, means, errors = zip(*points, strict=True)
-        first = arm == reference
-        colour, over, width = colours[arm], 4 if first else 3, 2.2 if first else 1.3
-        axes.plot(steps, means, color=colour, linestyle=dashes.get(arm, "-"), linewidth=width, zorder=over)
-        if len(points) == 1:
-            axes.plot(steps, means, "o", color=colour, markersize=4, zorder=over)
+    for line in lines:
+        steps, means, errors = zip(*line.points, strict=True)
+        over, width = (4, 2.2) if line.reference else (3, 1.3)
+        axes.plot(steps, means, **line.look, linewidth=width, zorder=over)
+        if len(steps) == 1:
+            axes.plot(steps, means, "o", color=line.look["color"], markersize=4, zorder=over)
         low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
-        axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0, zorder=over - 2)
+        axes.fill_between(
+            steps, low, high, color=line.look["color"], alpha=0.12, linewidth=0, zorder=over - 2
+        )
     axes.margins(x=0)
     axes.set_xlabel("training step")
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    ends = {arm: points[-1][:2] for arm, points in drawn.items()}
-    _name_lines(axes, names, ends, colours, dashes, size[1] - 1.15)
+    _name_lines(axes, lines, size[1] - 1.15)
     title = "Validation accuracy while training: mean of the seeds ± one standard error"
     text(figure, 0.12, size[1] - 0.25, title, fontsize=12, weight="bold")
     save_png(figure, path, **_TIGHT)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """The curve of an arm."""
+
+    name: str
+    points: list[tuple[int, float, float]]  # (step, mean, standard error) in percent
+    reference: bool
+    number: int  # among the other arms
+
+    @property
+    def look(self) -> dict[str, Any]:
+        if self.reference:
+            return {"color": "black", "linestyle": "-"}
+        dashes = _DASHES[self.number // len(_COLOURS) % len(_DASHES)]
+        return {"color": _COLOURS[self.number % len(_COLOURS)], "linestyle": dashes}
+
+
 def _mean_curve(cells: Sequence[Cell]) -> list[tuple[int, float, float]]:
     """(step, mean, standard error) in percent, at the steps that all cells have."""
     each = [dict(cell.curve) for cell in cells]
-    shared = sorted(set(each[0]).intersection(*each[1:]))
     points = []
-    for step in shared:
+    for step in sorted(set(each[0]).intersection(*each[1:])):
         values = [100 * one[step] for one in each]
         error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
         points.append((step, fmean(values), error))
     return points
 
 
-def _name_lines(
-    axes: "Axes",
-    names: dict[str, str],
-    ends: dict[str, tuple[int, float]],
-    colours: dict[str, str],
-    dashes: dict[str, Any],
-    height: float,
-) -> None:
-    """Leads from where each line ends, (step, percent), to its name at the right. `height` is in inches."""
+def _name_lines(axes: "Axes", lines: Sequence[_Line], height: float) -> None:
+    """Leads from where each line ends to its name at the right. `height` is in inches."""
     (first, last), (low, high) = axes.get_xlim(), axes.get_ylim()
-    order = sorted(ends, key=lambda arm: ends[arm][1])
-    places = spread([ends[arm][1] for arm in order], 0.165 * (high - low) / height, low, high)
+    lines = sorted(lines, key=lambda line: line.points[-1][1])
+    ends = [line.points[-1][1] for line in lines]
+    places = spread(ends, 0.165 * (high - low) / height, low, high)
     across = axes.get_yaxis_transform()  # x as a share of the axes, y as data
-    for arm, place in zip(order, places, strict=True):
-        step, end = ends[arm]
-        xs, ys = ((step - first) / (last - first), 1.0, 1.035), (end, end, place)
-        look = {"color": colours[arm], "linestyle": dashes.get(arm, "-"), "linewidth": 0.7}
-        axes.plot(xs, ys, transform=across, clip_on=False, **look)
-        how: dict[str, Any] = {"color": colours[arm], "weight": "normal" if arm in dashes else "bold"}
-        axes.text(
-            1.045, place, names[arm], transform=across, fontsize=9, va="center", parse_math=False, **how
-        )  # fmt: skip
+    for line, end, place in zip(lines, ends, places, strict=True):
+        xs, ys = ((line.points[-1][0] - first) / (last - first), 1.0, 1.035), (end, end, place)
+        axes.plot(xs, ys, transform=across, clip_on=False, **line.look, linewidth=0.7)
+        weight = "bold" if line.reference else "normal"
+        style = {"color": line.look["color"], "weight": weight, "fontsize": 9, "va": "center"}
+        axes.text(1.045, place, line.name, transform=across, parse_math=False, **style)

@@ -1,4 +1,4 @@
-"""One cell of a comparison: an arm trained with one seed, and its answers on the novel classes."""
+"""The runs of a comparison: an arm trained with one seed, and its answers on the novel classes (a cell)."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtl.compare.judge import judged_episodes, pair_confusions
+from mtl.compare.measures import judged_episodes, pair_confusions
 from mtl.config import Augment, Config, with_overrides
 from mtl.config.comparison import Arm
 from mtl.episodes.episode import EpisodeBatch, Outcome
@@ -47,10 +47,13 @@ from mtl.training.run_data import RunData
 
 #: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
 _FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}
+VALIDATION_TASKS = 1000  # that the head of a pretrained backbone is chosen on
+
+Solve = Callable[[EpisodeBatch], Outcome]
 
 
 def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -> Config:
-    """The config that an arm trains with, `trial` laid over it.
+    """The config that an arm trains with, the overrides of `trial` applied last.
 
     Raises:
         UserError: an override is wrong, or changes what all arms share.
@@ -75,55 +78,47 @@ def episode_images(config: Config) -> int:
 def images_passed(config: Config, images: int) -> int:
     """Images that pass the backbone in meta-training, out of `images` that there are.
 
-    Each once where the backbone is fixed and nothing is changed in them: their features are kept.
+    Each once where the backbone is frozen and images are not augmented: their features are cached.
     """
     meta = config.meta
-    unchanged = not meta.augment or config.data.augment == Augment()
-    kept = meta.train == "head" and meta.batch_norm == "frozen" and unchanged
-    return images if kept else episode_images(config)
+    plain = not meta.augment or config.data.augment == Augment()
+    cached = meta.train == "head" and meta.batch_norm == "frozen" and plain
+    return images if cached else episode_images(config)
 
 
-def require_alike(config: Config) -> None:
+def require_same_budget(config: Config) -> None:
     """Every arm makes as many updates on as many images as the reference, in each of its trials.
 
     Raises:
         UserError: an arm does not, or one of its overrides is wrong; before anything is trained.
     """
+    pretrains = config.compare.stage == "pretrain"
+    steps, of = ("epochs", "in batches of") if pretrains else ("updates", "on")
 
-    def budget(one: Config) -> tuple[int, int]:
-        if config.compare.stage == "pretrain":
+    def budget(arm: Arm, trial: Sequence[str] = ()) -> tuple[int, int]:
+        one = arm_config(config, arm, config.seed, trial)
+        if pretrains:
             return one.pretrain.epochs, one.pretrain.batch_size
         return meta_steps(one), episode_images(one)
 
-    pretrains = config.compare.stage == "pretrain"
-    steps, of = ("epochs", "in batches of") if pretrains else ("updates", "on")
     reference = config.compare.arm(config.compare.reference)
-    expected = budget(arm_config(config, reference, config.seed))
+    expected = budget(reference)
     for arm in config.compare.arms:
         for trial in ((), *arm.trials):
-            found = budget(arm_config(config, arm, config.seed, trial))
-            if found != expected:
+            count, images = budget(arm, trial)
+            if (count, images) != expected:
                 what = f"{arm.name} ({', '.join(trial)})" if trial else arm.name
                 raise UserError(
-                    f"compare.arms: {what} makes {found[0]} {steps} {of} {found[1]} images, {reference.name} "
+                    f"compare.arms: {what} makes {count} {steps} {of} {images} images, {reference.name} "
                     f"{expected[0]} {of} {expected[1]}; a comparison gives all arms the same"
                 )
-
-
-VALIDATION_TASKS = 1000  # that the head of a pretrained backbone is chosen on
-
-Solve = Callable[[EpisodeBatch], Outcome]
-
-
-def setting_name(way: int, shot: int) -> str:
-    return f"{way}-way {shot}-shot"
 
 
 def train_arm(config: Config, pretrained: Path, run_data: RunData, tables: dict[str, Tensor]) -> float:
     """Meta-trains in the run folder of `config` from the checkpoint `pretrained`; goes on where it stopped.
 
-    `tables` are as `meta_train` has them, of this checkpoint. Returns the best accuracy on the validation
-    tasks.
+    `tables` of features are as `meta_train` has them, of this checkpoint. Returns the best accuracy on the
+    validation tasks.
     """
     folder = RunFolder.of(config)
     with folder.held("compare"):
@@ -142,9 +137,9 @@ def arm_cells(
     judged: Mapping[str, EpisodeBatch],
     tables: dict[str, Tensor] | None = None,
 ) -> list[Cell]:
-    """What the learner that meta-training chose answers; and the vote of its rounds, where it kept them.
+    """The answers of the learner that meta-training chose; and of the vote of its rounds, where it kept them.
 
-    `tables` are as `train_arm` has them: features of the scored split are added.
+    `tables` are as of `train_arm`: features of the scored split are added.
     """
     folder, train, split = RunFolder.of(config), run_data.splits.train, config.evaluate.split
     meta, pretrained = checkpoints.read(folder.meta), read_pretrained(folder, config)
@@ -160,7 +155,7 @@ def arm_cells(
             name,
             config.seed,
             answer(solve, config, run_data, judged),
-            curve=_curve(folder.metrics) if name == arm else [],
+            curve=_curve(folder.metrics, STAGE) if name == arm else [],
             seconds_per_step=seconds / meta_steps(config),
             seconds=seconds,
             images=images_passed(config, len(train)),
@@ -176,7 +171,7 @@ def arm_cells(
 def pretrained_cell(
     config: Config, arm: str, run_data: RunData, device: Device, judged: Mapping[str, EpisodeBatch]
 ) -> Cell:
-    """What the pretrained backbone answers with the head that does best on validation tasks of a setting."""
+    """The pretrained backbone with the head that is best on validation tasks, setting by setting."""
     folder, split = RunFolder.of(config), config.evaluate.split
     payload = read_pretrained(folder, config)
     heads = {s: heads_of(payload, config, run_data, s, device) for s in ("val", split)}
@@ -190,7 +185,7 @@ def pretrained_cell(
 
 
 def pretraining_cell(config: Config, arm: str, run_data: RunData, device: Device) -> Cell:
-    """What a pretraining comes to: as `pretrained_cell`, and the held-out images of its base classes."""
+    """As `pretrained_cell`, and the answers to the held-out images of the base classes."""
     cell = pretrained_cell(config, arm, run_data, device, {})
     folder = RunFolder.of(config)
     payload = read_pretrained(folder, config)
@@ -199,7 +194,7 @@ def pretraining_cell(config: Config, arm: str, run_data: RunData, device: Device
         network = pretrained_network(payload, config, run_data)
         device.place(network)
         answers |= base_answers(network, run_data, device)
-    curve = _pretraining_curve(folder.metrics)
+    curve = _curve(folder.metrics, PRETRAIN)
     steps = curve[-1][0]
     return replace(
         cell, answers=answers, curve=curve, seconds_per_step=cell.seconds / steps if steps else None
@@ -210,36 +205,40 @@ def answer(
     solve: Solve, config: Config, run_data: RunData, judged: Mapping[str, EpisodeBatch]
 ) -> dict[str, Answers]:
     """Answers to the fixed tasks of each setting, the same for all arms and seeds, and to the judged ones."""
-    how, found = config.evaluate, {}
-    for way, shot in how.settings:
-        name = setting_name(way, shot)
+    cfg, answers = config.evaluate, {}
+    for way, shot in cfg.settings:
+        name = _setting_name(way, shot)
         episodes = run_data.fixed_episodes(
-            how.split, way, shot, how.queries, how.tasks, 0, "compare", how.within_group
+            cfg.split, way, shot, cfg.queries, cfg.tasks, 0, "compare", cfg.within_group
         )
         hard = solve(judged[name]).accuracy if name in judged else torch.empty(0)
-        found[name] = Answers(episodes.classes, solve(episodes).recall, hard, how.queries)
-    return found
+        answers[name] = Answers(episodes.classes, solve(episodes).recall, hard, cfg.queries)
+    return answers
 
 
 def judge(config: Config, run_data: RunData, device: Device) -> dict[str, EpisodeBatch]:
     """Tasks of the novel classes that the pretrained backbone of `config` confuses, for every setting."""
-    how, wanted = config.evaluate, config.compare.judged_tasks
-    if not wanted:
+    cfg, tasks = config.evaluate, config.compare.judged_tasks
+    if not tasks:
         return {}
     payload = read_pretrained(RunFolder.of(config), config)
     backbone = pretrained_backbone(payload, config, run_data.splits.train)
-    images = run_data.split(how.split)
-    table = table_of(backbone, run_data, how.split, device).cpu()
+    images = run_data.split(cfg.split)
+    table = table_of(backbone, run_data, cfg.split, device).cpu()
     confusions = pair_confusions(
         power_transform(table, config.meta.head.power), images.labels, images.num_classes
     )
-    found = {}
-    for way, shot in how.settings:
-        random = generator(config.seed, "judge", way, shot)
-        found[setting_name(way, shot)] = judged_episodes(
-            run_data.index(how.split), confusions, way, shot, how.queries, wanted, random
+    index = run_data.index(cfg.split)
+    return {
+        _setting_name(way, shot): judged_episodes(
+            index, confusions, way, shot, cfg.queries, tasks, generator(config.seed, "judge", way, shot)
         )
-    return found
+        for way, shot in cfg.settings
+    }
+
+
+def _setting_name(way: int, shot: int) -> str:
+    return f"{way}-way {shot}-shot"
 
 
 def heads_of(
@@ -278,17 +277,11 @@ def best_head(heads: Mapping[str, Solve], config: Config, run_data: RunData) -> 
     return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))
 
 
-def _curve(path: Path) -> list[tuple[int, float]]:
-    """(step, validation accuracy) of meta-training, out of metrics.jsonl."""
-    return [(int(line["step"]), float(line["val"])) for line in _lines(path, STAGE)]
-
-
-def _pretraining_curve(path: Path) -> list[tuple[int, float]]:
-    """(step, mean validation accuracy over its settings) of pretraining, out of metrics.jsonl."""
-    lines = _lines(path, PRETRAIN)
-    return [(int(x["step"]), fmean(v for k, v in x.items() if k.startswith("val_"))) for x in lines]
-
-
-def _lines(path: Path, stage: str) -> list[dict[str, Any]]:
+def _curve(path: Path, stage: str) -> list[tuple[int, float]]:
+    """(step, validation accuracy) out of metrics.jsonl; of pretraining the mean over its settings."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line["stage"] == stage]
+    return [
+        (int(line["step"]), fmean(float(value) for key, value in line.items() if key.startswith("val")))
+        for line in lines
+        if line["stage"] == stage
+    ]

@@ -1,4 +1,4 @@
-"""Ways of training held against each other: arms × seeds from one pretrained checkpoint a seed.
+"""Ways of training compared with each other: arms × seeds from one pretrained checkpoint a seed.
 
     python run_meta.py compare --config configs/compare/cifar_fs.yaml
 
@@ -9,24 +9,16 @@ some of the seeds to other processes or machines.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from mtl.compare import plots, table
 from mtl.compare.differences import Study
-from mtl.compare.differences import compare as held_against
-from mtl.compare.hparam_search import (
-    all_seeds,
-    arm_run,
-    choose_trials,
-    chosen_before,
-    drop_ledger,
-    pretrained_run,
-    run_at,
-)
+from mtl.compare.differences import compare as compare_cells
 from mtl.compare.runs import (
     arm_cells,
     arm_config,
@@ -34,13 +26,14 @@ from mtl.compare.runs import (
     judge,
     pretrained_cell,
     pretraining_cell,
-    require_alike,
+    require_same_budget,
     train_arm,
 )
 from mtl.config import Config, load_config, to_yaml
 from mtl.config.comparison import LONGER, PRETRAINED, Arm, slug
 from mtl.errors import UserError
 from mtl.evaluation.task_answers import Cell, load, save
+from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.outputs import replace_text, require_folder
@@ -64,75 +57,81 @@ def compare(
         run_data: the image set, where the caller has it already.
 
     Raises:
-        UserError: arms are not alike in updates and images, or a comparison was begun there already.
+        UserError: arms differ in updates or images, or a comparison was begun there already.
         Interrupted: after Ctrl-C; what has ended is kept.
     """
-    home = Path(config.checkpoints) / config.run
-    require_folder(home)
-    if home.exists() and not resume:
-        raise UserError(
-            f"{home}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
-        )
+    home = RunFolder.of(config)
     mine = all_seeds(config) if seeds is None else list(seeds)
-    unknown = sorted(set(mine) - set(all_seeds(config)))
-    if unknown:
-        known = ", ".join(map(str, all_seeds(config)))
-        raise UserError(f"--seeds: {unknown[0]} is none of the seeds of this comparison ({known})")
+    _check(config, home, resume, mine)
+    run_data = run_data or load_run_data(config)
+    config = _without_groups(config) if run_data.splits.train.groups is None else config
+    for arm in config.compare.arms:
+        for one in _variants(config, arm):
+            require_served(one, run_data.splits, run_data.episode_images)
+    # Seeds that run apart from the first need its choice of trials, before anything is written.
+    apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
+    chosen = _read_choice(config) if apart else None
+    before = load_config(home.config).runtime.precision if home.config.exists() else None
+    config = settle_precision(config, before)
+    home.path.mkdir(parents=True, exist_ok=True)
+    replace_text(home.config, to_yaml(config))
+    chosen = choose_trials(config, run_data) if chosen is None else chosen
+    for number, seed in enumerate(mine):
+        tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}", config.log)
+        if config.compare.stage == "pretrain":
+            _run_pretrainings(config, seed, chosen, run_data)
+        else:
+            _run_seed(config, seed, chosen, run_data)
+    return _report(config, chosen)
+
+
+def all_seeds(config: Config) -> list[int]:
+    return [config.seed + i for i in range(config.compare.seeds)]
+
+
+def _check(config: Config, home: RunFolder, resume: bool, seeds: Sequence[int]) -> None:
+    """Raises UserError for what can be known to be wrong before the image set is read."""
+    require_folder(home.path)
+    if home.path.exists() and not resume:
+        raise UserError(
+            f"{home.path}: {STAGE} was begun there already; --resume goes on with it, run=NAME starts another"
+        )
+    known = all_seeds(config)
+    if unknown := sorted(set(seeds) - set(known)):
+        allowed = ", ".join(map(str, known))
+        raise UserError(f"--seeds: {unknown[0]} is none of the seeds of this comparison ({allowed})")
     if config.evaluate.sets:
         raise UserError(
             "evaluate.sets: a comparison scores the novel classes of its own image set; leave it out"
         )
-    require_same_tasks(config, home)
-    require_alike(config)
-    require_tensorboard(config.log)
-    run_data = run_data or load_run_data(config)
-    config = without_groups(config) if run_data.splits.train.groups is None else config
-    for arm in config.compare.arms:
-        for trial in arm.trials or ((),):
-            one = arm_config(config, arm, config.seed, trial)
-            require_served(one, run_data.splits, run_data.episode_images)
-    apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
-    before = chosen_before(config, home) if apart else None
-    written = home / "config.yaml"
-    config = settle_precision(config, load_config(written).runtime.precision if written.exists() else None)
-    home.mkdir(parents=True, exist_ok=True)
-    replace_text(written, to_yaml(config))
-    chosen = choose_trials(config, home, run_data) if before is None else before
-    for number, seed in enumerate(mine):
-        tell(f"{STAGE}: seed {seed}, {number + 1} of {len(mine)}", config.log)
-        run_seed(config, home, seed, chosen, run_data)
-    return report(config, home, chosen)
-
-
-def require_same_tasks(config: Config, home: Path) -> None:
-    """Refuses to go on where answers that are there were given to other tasks.
-
-    Raises:
-        UserError: the keys of `evaluate`, or `compare.judged_tasks`, have changed.
-    """
-    path = home / "config.yaml"
-    if path.exists():
-        before = load_config(path)
+    if home.config.exists():
+        before = load_config(home.config)
         same = before.compare.judged_tasks == config.compare.judged_tasks
         if before.evaluate != config.evaluate or not same:
             raise UserError(
-                f"{path}: was begun with other values of evaluate or compare.judged_tasks, so that its "
+                f"{home.config}: was begun with other values of evaluate or compare.judged_tasks, so its "
                 "answers are to other tasks; run=NAME starts another comparison"
             )
+    require_same_budget(config)
+    require_tensorboard(config.log)
 
 
-def without_groups(config: Config) -> Config:
-    """The comparison without the arms that draw within groups: the image set has none.
+def _variants(config: Config, arm: Arm) -> list[Config]:
+    """The configs that an arm may train with: one for each of its trials."""
+    return [arm_config(config, arm, config.seed, trial) for trial in arm.trials or ((),)]
+
+
+def _without_groups(config: Config) -> Config:
+    """The comparison without the arms that draw within groups, which the image set lacks.
 
     Raises:
         UserError: the reference is one of them.
     """
-
-    def draws_within(arm: Arm) -> bool:
-        tried = [arm_config(config, arm, config.seed, trial) for trial in arm.trials or ((),)]
-        return any(one.hard_tasks.sampler == "within_group" for one in tried)
-
-    left_out = [arm.name for arm in config.compare.arms if draws_within(arm)]
+    left_out = [
+        arm.name
+        for arm in config.compare.arms
+        if any(one.hard_tasks.sampler == "within_group" for one in _variants(config, arm))
+    ]
     if not left_out:
         return config
     if config.compare.reference in left_out:
@@ -141,56 +140,141 @@ def without_groups(config: Config) -> Config:
             f"{config.data.name} has none"
         )
     tell(f"{STAGE}: {config.data.name} has no groups of classes; left out: {', '.join(left_out)}", config.log)
-    kept = tuple(arm for arm in config.compare.arms if arm.name not in left_out)
-    return replace(config, compare=replace(config.compare, arms=kept))
+    arms = tuple(arm for arm in config.compare.arms if arm.name not in left_out)
+    return replace(config, compare=replace(config.compare, arms=arms))
 
 
-def run_seed(config: Config, home: Path, seed: int, chosen: dict[str, int], run_data: RunData) -> None:
-    """Pretrains, trains and scores every arm of one seed, as far as that is not done."""
-    device = choose_device(config.runtime)
-    if config.compare.stage == "pretrain":
-        for arm in config.compare.arms:
-            one = arm_run(config, home, arm, seed, chosen.get(arm.name))
-            tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
-            with RunFolder.of(one).held(STAGE):
-                pretrain(one, resume=True, run_data=run_data)
-                if not _answers(one).exists():
-                    save(_answers(one), pretraining_cell(one, arm.name, run_data, device))
-        return
-    below = home / f"seed-{seed}"
-    pretrained = pretrained_run(config, home, seed, run_data)
-    base = run_at(replace(config, seed=seed), below, PRETRAINED)
-    judged = judge(base, run_data, device)
-    if config.compare.longer:
-        reference = config.compare.arm(config.compare.reference)
-        images = len(run_data.pretrain_images)
-        extra = math.ceil(images_passed(arm_config(config, reference, seed), images) / images)
-        more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
-        longer = run_at(replace(config, seed=seed, pretrain=more), below, slug(LONGER))
-        for name, one in ((PRETRAINED, base), (LONGER, longer)):
-            with RunFolder.of(one).held(STAGE):
-                pretrain(one, resume=True, run_data=run_data)
-                if not _answers(one).exists():
-                    save(_answers(one), pretrained_cell(one, name, run_data, device, judged))
+def choose_trials(config: Config, run_data: RunData) -> dict[str, int]:
+    """Each arm's trial of the best validation accuracy with the first seed; the first of equals."""
+    chosen: dict[str, int] = {}
+    written: dict[str, dict[str, object]] = {}
     tables: dict[str, Tensor] = {}
     for arm in config.compare.arms:
-        one = arm_run(config, home, arm, seed, chosen.get(arm.name))
+        if not arm.trials:
+            continue
+        scores = []
+        for number, trial in enumerate(arm.trials):
+            of = f"{number + 1} of {len(arm.trials)}"
+            tell(f"{STAGE}: {arm.name}, trial {of}: {' '.join(trial)}", config.log)
+            one = arm_run(config, arm, config.seed, {arm.name: number})
+            if config.compare.stage == "pretrain":
+                pretrain(one, resume=True, run_data=run_data)
+                scores.append(float(checkpoints.read(RunFolder.of(one).pretrain)["mean"]))
+                continue
+            scores.append(train_arm(one, _pretrained(config, config.seed, run_data), run_data, tables))
+            _drop_ledger(one)
+        best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
+        written[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
+    replace_text(RunFolder.of(config).path / "trials.json", json.dumps(written, indent=1))
+    return chosen
+
+
+def _read_choice(config: Config) -> dict[str, int]:
+    """What `choose_trials` chose in the process that has the first seed.
+
+    Raises:
+        UserError: it has not chosen yet, or among other trials.
+    """
+    path = RunFolder.of(config).path / "trials.json"
+    if not path.exists():
+        raise UserError(
+            f"{path}: is not there yet; trials are made with seed {config.seed}, which comes first"
+        )
+    written = json.loads(path.read_text(encoding="utf-8"))
+    trials = {arm.name: [list(trial) for trial in arm.trials] for arm in config.compare.arms}
+    if {name: one["trials"] for name, one in written.items()} != trials:
+        raise UserError(f"{path}: holds other trials than the config; seed {config.seed} makes them anew")
+    return {name: trials[name].index(one["chosen"]) for name, one in written.items()}
+
+
+def arm_run(config: Config, arm: Arm, seed: int, chosen: Mapping[str, int]) -> Config:
+    """The run of an arm: with the first seed that of the trial itself, which need not be trained twice."""
+    home = RunFolder.of(config).path
+    below = home / f"seed-{seed}"
+    if arm.name not in chosen:
+        return _run_at(arm_config(config, arm, seed), below, slug(arm.name))
+    number = chosen[arm.name]
+    one = arm_config(config, arm, seed, arm.trials[number])
+    folder = home / "trials" if seed == config.seed else below
+    return _run_at(one, folder / slug(arm.name), str(number))
+
+
+def _run_at(config: Config, folder: Path, run: str) -> Config:
+    return replace(config, checkpoints=str(folder), run=run)
+
+
+def _base_run(config: Config, seed: int) -> Config:
+    """The run of the pretraining that all arms of a seed start from."""
+    below = RunFolder.of(config).path / f"seed-{seed}"
+    return _run_at(replace(config, seed=seed), below, PRETRAINED)
+
+
+def _pretrained(config: Config, seed: int, run_data: RunData) -> Path:
+    """The pretrained checkpoint of a seed, made where it is missing."""
+    one = _base_run(config, seed)
+    pretrain(one, resume=True, run_data=run_data)
+    return RunFolder.of(one).pretrain
+
+
+def _longer_run(config: Config, seed: int, run_data: RunData) -> Config:
+    """A pretraining that is longer by as many images as the reference meta-trains on."""
+    reference = config.compare.arm(config.compare.reference)
+    images = len(run_data.pretrain_images)
+    extra = math.ceil(images_passed(arm_config(config, reference, seed), images) / images)
+    more = replace(config.pretrain, epochs=config.pretrain.epochs + extra)
+    return replace(_base_run(config, seed), pretrain=more, run=slug(LONGER))
+
+
+def _drop_ledger(config: Config) -> None:
+    """Removes the ledger of an arm that has ended, unless the comparison keeps them."""
+    if not config.compare.keep_ledgers:
+        RunFolder.of(config).ledger.unlink(missing_ok=True)
+
+
+def _run_pretrainings(config: Config, seed: int, chosen: Mapping[str, int], run_data: RunData) -> None:
+    """Pretrains and scores every arm of one seed, as far as that is not done."""
+    device = choose_device(config.runtime)
+    for arm in config.compare.arms:
+        tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
+        one = arm_run(config, arm, seed, chosen)
+        _pretrain_and_score(one, run_data, partial(pretraining_cell, one, arm.name, run_data, device))
+
+
+def _run_seed(config: Config, seed: int, chosen: Mapping[str, int], run_data: RunData) -> None:
+    """Pretrains, trains and scores every arm of one seed, as far as that is not done."""
+    device = choose_device(config.runtime)
+    pretrained, base = _pretrained(config, seed, run_data), _base_run(config, seed)
+    judged = judge(base, run_data, device)
+    if config.compare.longer:
+        for name, one in ((PRETRAINED, base), (LONGER, _longer_run(config, seed, run_data))):
+            _pretrain_and_score(one, run_data, partial(pretrained_cell, one, name, run_data, device, judged))
+    tables: dict[str, Tensor] = {}
+    for arm in config.compare.arms:
+        one = arm_run(config, arm, seed, chosen)
         tell(f"{STAGE}: seed {seed}, {arm.name}", config.log)
         with RunFolder.of(one).held(STAGE):
-            train_arm(one, pretrained, run_data, tables)  # where it is there already: says whether it fits
+            train_arm(one, pretrained, run_data, tables)  # where it is there already: checks that it fits
             if _answers(one).exists():
                 continue
             first, *votes = arm_cells(one, arm.name, run_data, device, judged, tables)
             for number, cell in enumerate(votes):
                 save(_answers(one).with_name(f"answers-{number}.pt"), cell)
             save(_answers(one), first)  # last: it says that all are there
-            drop_ledger(one)
+            _drop_ledger(one)
 
 
-def report(config: Config, home: Path, chosen: dict[str, int]) -> Study:
+def _pretrain_and_score(config: Config, run_data: RunData, score: Callable[[], Cell]) -> None:
+    with RunFolder.of(config).held(STAGE):
+        pretrain(config, resume=True, run_data=run_data)
+        if not _answers(config).exists():
+            save(_answers(config), score())
+
+
+def _report(config: Config, chosen: Mapping[str, int]) -> Study:
     """Compares the cells that are there, and writes tables and plots beside them."""
-    cells = cells_of(config, home, chosen)
-    study = held_against(cells, config.compare.reference, seed=0)
+    home = RunFolder.of(config).path
+    cells = _cells(config, chosen)
+    study = compare_cells(cells, config.compare.reference, seed=0)
     replace_text(home / "comparison.json", json.dumps(table.to_dict(study), indent=1))
     replace_text(home / "comparison.md", "\n".join(table.markdown(study, name) for name in study.settings))
     for name in (name for name, arms in study.settings.items() if len(arms) > 1):
@@ -199,20 +283,14 @@ def report(config: Config, home: Path, chosen: dict[str, int]) -> Study:
     return study
 
 
-def cells_of(config: Config, home: Path, chosen: dict[str, int]) -> list[Cell]:
+def _cells(config: Config, chosen: Mapping[str, int]) -> list[Cell]:
     """The cells that are there: arms in the order of the config, what was only pretrained behind them."""
-    paths = [
-        _answers(arm_run(config, home, arm, seed, chosen.get(arm.name)))
-        for arm in config.compare.arms
-        for seed in all_seeds(config)
-    ]
+    seeds = all_seeds(config)
+    runs = [arm_run(config, arm, seed, chosen) for arm in config.compare.arms for seed in seeds]
     if config.compare.longer:
-        paths += [
-            home / f"seed-{seed}" / slug(name) / "answers.pt"
-            for name in (PRETRAINED, LONGER)
-            for seed in all_seeds(config)
-        ]
-    there = [path for path in paths if path.exists()]
+        runs += [_base_run(config, seed) for seed in seeds]
+        runs += [replace(_base_run(config, seed), run=slug(LONGER)) for seed in seeds]
+    there = [path for path in map(_answers, runs) if path.exists()]
     return [load(one) for path in there for one in (path, *sorted(path.parent.glob("answers-*.pt")))]
 
 

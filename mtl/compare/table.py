@@ -1,41 +1,24 @@
 """A study as plain numbers for JSON, as a table in the terminal and as one for Markdown."""
 
-import dataclasses
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mtl.compare.differences import LEVEL, Absolute, ArmResult, Cost, Difference, Study
+from mtl.compare.differences import LEVEL, Absolute, ArmResult, Difference, Study
 from mtl.compare.measures import MEASURES
 
 _UNKNOWN = "–"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One arm at one setting, and what the study knows of it besides."""
-
-    result: ArmResult
-    counted: int  # seeds behind the figures: those shared with the reference, of the reference its own
-    of: int  # seeds of the study
-    cost: Cost
-
-
-def rows(study: Study, setting: str) -> list[Row]:
-    """The arms of a setting, the reference first: what all tables show."""
-    results = study.settings[setting]
-    own = next((r.seeds for r in results if r.arm == study.reference), ())
-    return [Row(r, len(set(r.seeds) & set(own)), len(study.seeds), study.costs[r.arm]) for r in results]
+_HEADER = ("arm", "seeds", *MEASURES, "ms a step")
 
 
 def to_dict(study: Study) -> dict[str, Any]:
-    """All that the study found in plain containers: shares, not percent, and None for what is not known."""
-    found: dict[str, Any] = _plain(
+    """All numbers of the study in plain containers: shares, not percent, and None for what is not known."""
+    numbers: dict[str, Any] = _plain(
         {
             "reference": study.reference,
             "seeds": study.seeds,
@@ -48,13 +31,13 @@ def to_dict(study: Study) -> dict[str, Any]:
                     "setting": name,
                     "tasks": study.tasks[name][0],
                     "tasks_drawn_hard": study.tasks[name][1],
-                    "arms": [_numbers(row) for row in rows(study, name)],
+                    "arms": [_numbers(study, name, result) for result in results],
                 }
-                for name in study.settings
+                for name, results in study.settings.items()
             ],
         }
     )
-    return found
+    return numbers
 
 
 def table(study: Study, setting: str) -> Table:
@@ -62,20 +45,19 @@ def table(study: Study, setting: str) -> Table:
     title, caption = escape(_title(study, setting)), escape(legend(study))
     shown = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.title_justify = shown.caption_justify = "left"
-    for column in _header():
+    for column in _HEADER:
         narrowest = 8 if column == "arm" else max(map(len, column.split()))
         justify: Literal["left", "right"] = "left" if column == "arm" else "right"
         shown.add_column(column, justify=justify, overflow="fold", min_width=narrowest)
-    for row in rows(study, setting):
-        shown.add_row(*(escape(text) for text in _texts(row, study)))
+    for result in study.settings[setting]:
+        shown.add_row(*map(escape, _texts(study, setting, result)))
     return shown
 
 
 def markdown(study: Study, setting: str) -> str:
     """The setting as a table of GitHub's Markdown, title above and legend below; ends in a newline."""
-    header = _header()
-    lines = [header, ["---" if column == "arm" else "---:" for column in header]]
-    lines += [[_literal(text) for text in _texts(row, study)] for row in rows(study, setting)]
+    lines = [list(_HEADER), ["---" if column == "arm" else "---:" for column in _HEADER]]
+    lines += [[_literal(text) for text in _texts(study, setting, r)] for r in study.settings[setting]]
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"**{_literal(_title(study, setting))}**\n\n{body}\n\n{_literal(legend(study))}\n"
 
@@ -90,6 +72,12 @@ def legend(study: Study) -> str:
     )
 
 
+def seeds_counted(study: Study, setting: str, result: ArmResult) -> int:
+    """The seeds behind an arm's figures: those shared with the reference, of the reference all its own."""
+    reference = next((r.seeds for r in study.settings[setting] if r.arm == study.reference), ())
+    return len(set(result.seeds) & set(reference))
+
+
 def _title(study: Study, setting: str) -> str:
     tasks, hard = study.tasks[setting]
     return f"{setting}: {tasks:,} tasks" + (f", {hard:,} drawn hard" if hard else "")
@@ -99,19 +87,19 @@ def _level_corrected(study: Study) -> float:
     return 1 - (1 - LEVEL) / max(study.compared, 1)
 
 
-def _header() -> list[str]:
-    return ["arm", "seeds", *MEASURES, "ms a step"]
-
-
-def _texts(row: Row, study: Study) -> list[str]:
-    result = row.result
-    seeds = str(row.of) if row.counted == row.of else f"{row.counted} of {row.of}"
+def _texts(study: Study, setting: str, result: ArmResult) -> list[str]:
+    counted, of = seeds_counted(study, setting, result), len(study.seeds)
     if result.arm == study.reference:
         figures = [_absolute(result.absolute[name]) for name in MEASURES]
     else:
         figures = [_difference(result.differences.get(name)) for name in MEASURES]
-    pace = row.cost.seconds_per_step
+    pace = study.costs[result.arm].seconds_per_step
+    seeds = str(of) if counted == of else f"{counted} of {of}"
     return [result.arm, seeds, *figures, _UNKNOWN if pace is None else _milliseconds(1000 * pace)]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _absolute(value: Absolute) -> str:
@@ -129,21 +117,16 @@ def _difference(value: Difference | None) -> str:
     return f"{points:+.2f} ± {half}{'*' if value.proven else ''}"
 
 
-def _milliseconds(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
 def _literal(text: str) -> str:
     """Text that Markdown shows as it is, also within a table."""
     return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", " ".join(text.split()))
 
 
-def _numbers(row: Row) -> dict[str, Any]:
-    differences = {
-        name: {**dataclasses.asdict(d), "proven": d.proven} for name, d in row.result.differences.items()
-    }
-    numbers = {**dataclasses.asdict(row.result), "differences": differences}
-    return {**numbers, "seeds_counted": row.counted, **dataclasses.asdict(row.cost)}
+def _numbers(study: Study, setting: str, result: ArmResult) -> dict[str, Any]:
+    differences = {name: {**asdict(d), "proven": d.proven} for name, d in result.differences.items()}
+    counted = seeds_counted(study, setting, result)
+    cost = asdict(study.costs[result.arm])
+    return {**asdict(result), "differences": differences, "seeds_counted": counted, **cost}
 
 
 def _plain(value: Any) -> Any:

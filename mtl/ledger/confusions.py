@@ -1,112 +1,99 @@
-"""A phase's confusions as a matrix, laid out so that what is confused stands together."""
+"""A phase's confusions as a matrix, ordered so that classes which are confused are neighbours."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl.episodes.pairs import pair_count
-from mtl.ledger.leaf_order import leaf_order
-from mtl.ledger.queries import class_names, episode_span, even_round, pair_sums, round_pair_sums, whole_groups
-from mtl.ledger.rows import PairSum, episode_columns, episode_id
+from mtl.ledger.queries import class_names, classes_drawn, episode_span, even_round, pair_sums, whole_groups
+from mtl.ledger.rows import PairSum, episode_blobs, phase_span
 from mtl.ledger.store import Ledger, Phase
 
 Floats = NDArray[np.float64]
 
-_LEAST = 3  # classes; the confusion of two is one number
+_FEWEST = 3  # classes; the confusion of two is one number
 _ALL = 10**9  # pairs: more than any set has
+_TIE = 1e-9  # of distance for each place between two: equals keep their order
 
 
 @dataclass(frozen=True)
 class Confusions:
-    """How n classes or groups were taken for each other."""
+    """How n classes or groups were mistaken for each other."""
 
     names: tuple[str, ...]  # neighbours are much confused
     by_group: bool
     # (n, n): mean probability that a query of the row got for a class of the column that was in its task;
     # nan where the two never met, and on the diagonal of classes; that of groups is confusion within them
     matrix: Floats
-    left_out: int  # classes met in the phase that are not shown
+    left_out: int  # classes of the phase that are not shown
 
 
 def confusions(ledger: Ledger, phase: str, most: int = 40, fewest_groups: int = 8) -> Confusions | None:
-    """Of all classes met if they are at most `most`; else of their groups, or of the most confused classes.
+    """Of all classes drawn if they are at most `most`; else of their groups, or of the most confused classes.
 
-    Groups stand for their classes where every class is in one and there are `fewest_groups` to `most` of
-    them: fewer say less than single classes do. Otherwise the first `most` classes are taken that stand in
-    the most confused pairs.
+    Groups replace their classes where every class is in one and there are `fewest_groups` to `most` of them:
+    fewer say less than single classes do. Otherwise the first `most` classes of the most confused pairs are
+    taken.
 
     The order is that of `leaf_order` for the distance 1 − mean of both confusions, 1 for two that never met;
     equals are ordered by name.
 
     Returns:
-        None where fewer than 3 classes were met.
+        None where fewer than 3 classes were drawn.
 
     Raises:
         UserError: there is no such phase.
         ValueError: `most` is below 3.
     """
-    if most < _LEAST:
-        raise ValueError(f"most: {most}; a matrix of fewer than {_LEAST} classes shows nothing")
+    if most < _FEWEST:
+        raise ValueError(f"most: {most}; a matrix of fewer than {_FEWEST} classes shows nothing")
     at = ledger.phase(phase)
-    met = [row[0] for row in ledger.sql.execute("SELECT class FROM class_total WHERE phase = ?", (at.id,))]
-    if len(met) < _LEAST:
+    classes = classes_drawn(ledger, at)
+    if len(classes) < _FEWEST:
         return None
-    groups = whole_groups(ledger, at, met, most, fewest_groups) if len(met) > most else None
+    groups = whole_groups(ledger, at, classes, most, fewest_groups) if len(classes) > most else None
     if groups is not None:
         names, matrix = _between_groups(ledger, at, groups)
     else:
-        chosen = met if len(met) <= most else _most_confused(ledger, at, most)
+        chosen = classes if len(classes) <= most else _most_confused(ledger, at, most)
         names, matrix = _between_classes(ledger, at, chosen)
     confusion: Floats = np.nan_to_num((matrix + matrix.T) / 2)
     order = leaf_order(1 - confusion)
-    left_out = 0 if groups is not None else len(met) - len(names)
+    left_out = 0 if groups is not None else len(classes) - len(names)
     return Confusions(
         tuple(names[k] for k in order), groups is not None, matrix[np.ix_(order, order)], left_out
     )
 
 
-def _most_confused(ledger: Ledger, at: Phase, most: int) -> set[int]:
+def _most_confused(ledger: Ledger, at: Phase, most: int) -> list[int]:
     """The first `most` classes in the most confused pairs."""
-    chosen: set[int] = set()
-    enough = pair_count(most - 1) + 1  # pairs: so many have `most` classes
-    for low, high, *_ in _sums(ledger, at, enough):
-        for c in (low, high):
-            if len(chosen) < most:
-                chosen.add(c)
-    return chosen
-
-
-def _sums(ledger: Ledger, at: Phase, top: int) -> list[PairSum]:
-    """The sums of the most confused pairs, of an evaluation those over its evenly drawn tasks."""
-    even = even_round(at)
-    return pair_sums(ledger, at, top) if even is None else round_pair_sums(ledger, at, even, top)
+    enough = pair_count(most - 1) + 1  # so many pairs have at least `most` classes
+    pairs = pair_sums(ledger, at, enough, even_round(at))
+    return list(dict.fromkeys(c for low, high, *_ in pairs for c in (low, high)))[:most]
 
 
 def _between_classes(ledger: Ledger, at: Phase, classes: Iterable[int]) -> tuple[list[str], Floats]:
     """Names in order, and the matrix of classes, from the sums over pairs."""
     names = class_names(ledger, at)
-    ordered = sorted((names.get(c, str(c)), c) for c in classes)
+    ordered = sorted((names[c], c) for c in classes)
     row = {c: number for number, (_, c) in enumerate(ordered)}
+    even = even_round(at)
+    if even is None:
+        listed = ", ".join(map(str, row))
+        pairs: list[PairSum] = ledger.sql.execute(
+            "SELECT low, high, low_high, high_low, n FROM pair_total "
+            f"WHERE phase = ? AND low IN ({listed}) AND high IN ({listed})",
+            (at.id,),
+        ).fetchall()
+    else:
+        pairs = [pair for pair in pair_sums(ledger, at, _ALL, even) if pair[0] in row and pair[1] in row]
     matrix = np.full((len(row), len(row)), np.nan)
-    for low, high, there, back, n in _sums_between(ledger, at, row):
+    for low, high, there, back, n in pairs:
         i, j = row[low], row[high]
         matrix[i, j], matrix[j, i] = there / n, back / n
     return [name for name, _ in ordered], matrix
-
-
-def _sums_between(ledger: Ledger, at: Phase, classes: Collection[int]) -> list[PairSum]:
-    """The sums of all pairs of these classes that met."""
-    if even_round(at) is not None:
-        every = _sums(ledger, at, _ALL)
-        return [pair for pair in every if pair[0] in classes and pair[1] in classes]
-    listed = ", ".join(map(str, classes))
-    return ledger.sql.execute(
-        "SELECT low, high, low_high, high_low, n FROM pair_total "
-        f"WHERE phase = ? AND low IN ({listed}) AND high IN ({listed})",
-        (at.id,),
-    ).fetchall()
 
 
 def _between_groups(ledger: Ledger, at: Phase, groups: dict[int, str]) -> tuple[list[str], Floats]:
@@ -117,16 +104,69 @@ def _between_groups(ledger: Ledger, at: Phase, groups: dict[int, str]) -> tuple[
     row[list(groups)] = [names.index(group) for group in groups.values()]
     total, count = np.zeros(n * n), np.zeros(n * n)
     even = even_round(at)
-    whole = episode_id(at.id, 0), episode_id(at.id + 1, 0) - 1
-    rows = ledger.sql.execute(
+    episodes = ledger.sql.execute(
         "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?",
-        whole if even is None else episode_span(ledger, at, even),
+        phase_span(at.id) if even is None else episode_span(ledger, at, even),
     )
-    for classes, confusion, _ in episode_columns(rows, "<f2"):
-        of = row[classes]
-        others = ~np.eye(of.shape[1], dtype=bool).ravel()
-        place = (of[:, :, None] * n + of[:, None, :]).reshape(len(of), -1)[:, others].ravel()
+    for classes, confusion in episode_blobs(episodes, "<f2"):
+        rows = row[classes]
+        others = ~np.eye(rows.shape[1], dtype=bool).ravel()
+        place = (rows[:, :, None] * n + rows[:, None, :]).reshape(len(rows), -1)[:, others].ravel()
         total += np.bincount(place, confusion[:, others].ravel(), n * n)
         count += np.bincount(place, minlength=n * n)
     mean: Floats = np.divide(total, count, out=np.full(n * n, np.nan), where=count > 0)
     return names, mean.reshape(n, n)
+
+
+def leaf_order(distance: Floats) -> NDArray[np.int64]:
+    """An order (n,) of things by their distances, in which near ones are neighbours.
+
+    Of the orders that the tree of average linkage leaves open, the one of the least sum of neighbours'
+    distances (Bar-Joseph, Gifford and Jaakkola, "Fast optimal leaf ordering for hierarchical clustering",
+    Bioinformatics 2001), in the direction whose first end is the lower. The `optimal_leaf_ordering` of scipy
+    (1.17) often misses it.
+
+    Args:
+        distance: (n, n), symmetric, n at least 2; the diagonal is ignored.
+    """
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
+    n = len(distance)
+    place = np.arange(n)
+    near = distance + _TIE * abs(place[:, None] - place)
+    np.fill_diagonal(near, 0)
+    # Of each node: its leaves; its children; the least sum (k, k) from one leaf at its left end to another at
+    # its right end.
+    leaves = [[k] for k in range(n)]
+    children: list[tuple[int, int]] = [(k, k) for k in range(n)]
+    least: list[Floats] = [np.zeros((1, 1))] * n
+    for a, b in linkage(squareform(near, checks=False), "average")[:, :2].astype(int).tolist():
+        across = _through(_through(least[a], near[np.ix_(leaves[a], leaves[b])]), least[b])
+        both = np.full((len(leaves[a]) + len(leaves[b]),) * 2, np.inf)
+        both[: len(across), len(across) :] = across
+        both[len(across) :, : len(across)] = across.T
+        leaves.append(leaves[a] + leaves[b])
+        children.append((a, b))
+        least.append(both)
+
+    def between(node: int, left: int, right: int) -> list[int]:
+        """The best order of a node's leaves with these two, by their places among them, at its ends."""
+        if node < n:
+            return [node]
+        a, b = children[node]
+        size = len(leaves[a])
+        if left >= size:
+            return between(node, right, left)[::-1]
+        inner = least[a][left][:, None] + near[np.ix_(leaves[a], leaves[b])] + least[b][:, right - size]
+        end, start = divmod(int(inner.argmin()), inner.shape[1])
+        return between(a, left, end) + between(b, start, right - size)
+
+    left, right = divmod(int(least[-1].argmin()), n)
+    order = between(len(leaves) - 1, left, right)
+    return np.array(order if order[0] < order[-1] else order[::-1])
+
+
+def _through(one: Floats, other: Floats) -> Floats:
+    """(i, k): the least of one[i, j] + other[j, k] over j."""
+    return np.stack([(row[:, None] + other).min(0) for row in one])

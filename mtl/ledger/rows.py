@@ -1,6 +1,8 @@
-"""A solved meta-batch as rows of the ledger's tables."""
+"""Episodes as rows of the ledger's tables, and back: keys, a solved meta-batch, arrays of many episodes."""
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +12,16 @@ from torch import Tensor
 
 from mtl.episodes.pairs import places
 
-if TYPE_CHECKING:  # the samplers of mtl.episodes live beside those that call this package
+if TYPE_CHECKING:
     from mtl.episodes.episode import EpisodeBatch, Outcome
-import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator
 
 HARD_ORIGINS = frozenset({"hard", "resampled"})  # episodes drawn because something in them was hard
+#: One wrong answer: which query of the task, as which class of it, with what probability.
+WRONG = np.dtype([("query", "<u2"), ("taken", "<u2"), ("sure", "<f2")])
+PairSum = tuple[int, int, float, float, int]  # low, high, Σ P(high|low), Σ P(low|high), visits
 
 _PHASE_BITS = 40  # an episode's id is its phase and its number in one integer
+_CHUNK = 1024  # rows read at a time
 
 
 def episode_id(phase: int, number: int) -> int:
@@ -26,8 +29,13 @@ def episode_id(phase: int, number: int) -> int:
     return phase << _PHASE_BITS | number
 
 
+def phase_span(phase: int) -> tuple[int, int]:
+    """The lowest and the highest id that an episode of a phase may have."""
+    return episode_id(phase, 0), episode_id(phase + 1, 0) - 1
+
+
 def class_key(classes: Iterable[int]) -> bytes:
-    """A set of class ids as the ledger's key, whatever order they come in."""
+    """A set of class ids as the ledger's key, in whatever order they come."""
     return np.array(sorted(classes), dtype=">i4").tobytes()
 
 
@@ -41,15 +49,11 @@ def key_classes(key: bytes) -> tuple[int, ...]:
     return tuple(np.frombuffer(key, dtype=">i4").tolist())
 
 
-#: One wrong answer: which query of the task, as which class of it, with what probability.
-WRONG = np.dtype([("query", "<u2"), ("taken", "<u2"), ("sure", "<f2")])
-
-
 class BatchRows:
     """The rows that one meta-batch adds, each episode's classes brought into ascending order.
 
-    An episode's order of classes means nothing but which label each got. In ascending order the classes
-    are the key of the task, and what belongs to class n stands at place n of recall, confusion and images.
+    The order of an episode's classes only says which label each got. In ascending order the classes are the
+    key of the task, and recall, confusion and images follow the same order.
     """
 
     def __init__(self, batch: "EpisodeBatch", outcome: "Outcome") -> None:
@@ -96,16 +100,9 @@ class BatchRows:
         ]
 
     def pairs_seen(self) -> Iterable[tuple[int, int, float, float]]:
-        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode.
-
-        A class that fills two ways of one task (`duplicates: adjacent`) makes no pair with itself.
-        """
-        i, j = places(self._batch.way)
-        columns: Sequence[NDArray[Any]] = (
-            self.classes[:, i], self.classes[:, j], self._confusion[:, i, j], self._confusion[:, j, i]
-        )  # fmt: skip
-        two = columns[0] != columns[1]
-        return zip(*(column[two].tolist() for column in columns), strict=True)
+        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode."""
+        columns = _pair_columns(self.classes, self._confusion)
+        return zip(*(column.tolist() for column in columns), strict=True)
 
     def tasks_seen(self) -> list[tuple[bytes, float, int]]:
         """(key, accuracy, hard) for each episode."""
@@ -116,20 +113,20 @@ def _wrong_answers(outcome: "Outcome", order: NDArray[np.int64]) -> list[bytes |
     """WRONG records of each task, its classes in their new `order` (T, N); None where not known."""
     if outcome.predicted is None or outcome.confidence is None:
         return [None] * len(order)
-    task = np.arange(len(order))[:, None]
-    place = order.argsort(1)  # where each class has gone
-    taken = np.take_along_axis(place, outcome.predicted.numpy().reshape(len(order), -1).astype(np.int64), 1)
-    queries = outcome.predicted.shape[2]
-    taken = taken.reshape(len(order), -1, queries)[task, order]
-    sure = outcome.confidence.numpy()[task, order]
-    found: list[bytes | None] = []
-    for answers, surely in zip(taken, sure, strict=True):
-        own, query = (answers != np.arange(len(answers))[:, None]).nonzero()
-        records = np.empty(len(own), WRONG)
-        records["query"], records["taken"] = own * queries + query, answers[own, query]
-        records["sure"] = surely[own, query]
-        found.append(records.tobytes())
-    return found
+    tasks, queries = len(order), outcome.predicted.shape[2]
+    task = np.arange(tasks)[:, None]
+    new_place = order.argsort(1)  # of each class
+    old_predicted = outcome.predicted.numpy().reshape(tasks, -1).astype(np.int64)
+    predicted = np.take_along_axis(new_place, old_predicted, 1).reshape(tasks, -1, queries)[task, order]
+    confidence = outcome.confidence.numpy()[task, order]
+    blobs: list[bytes | None] = []
+    for answers, sure in zip(predicted, confidence, strict=True):
+        place, query = (answers != np.arange(len(answers))[:, None]).nonzero()
+        records = np.empty(len(place), WRONG)
+        records["query"], records["taken"] = place * queries + query, answers[place, query]
+        records["sure"] = sure[place, query]
+        blobs.append(records.tobytes())
+    return blobs
 
 
 def heaviest(weights: Tensor, count: int) -> Tensor:
@@ -145,46 +142,32 @@ def heaviest(weights: Tensor, count: int) -> Tensor:
     return torch.from_numpy(np.concatenate([above, level[: count - above.size]]))
 
 
-_ROWS = 1024
-
-
-def episode_columns(
-    rows: sqlite3.Cursor, dtype: str
-) -> Iterator[tuple[NDArray[np.int64], NDArray[Any], tuple[int, ...]]]:
-    """From rows of (classes, another BLOB, integers ...): what many episodes of one shape have.
+def episode_blobs(rows: sqlite3.Cursor, dtype: str) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """From rows of two BLOBs, classes and another: arrays of many episodes of one shape.
 
     Yields:
-        classes (k, N), the numbers of the other BLOB (k, ...) as they lie there, of type `dtype`, and the
-        integers, which are the same for all k.
+        classes (k, N) and the numbers of the other BLOB (k, ...), of type `dtype`.
     """
-    while some := rows.fetchmany(_ROWS):
-        shapes: dict[tuple[int, ...], list[tuple[bytes, bytes]]] = defaultdict(list)
-        for classes, other, *integers in some:
-            shapes[len(classes), len(other), *integers].append((classes, other))
-        for (_, _, *integers), blobs in shapes.items():
+    while chunk := rows.fetchmany(_CHUNK):
+        by_shape: dict[tuple[int, int], list[tuple[bytes, bytes]]] = defaultdict(list)
+        for classes, other in chunk:
+            by_shape[len(classes), len(other)].append((classes, other))
+        for blobs in by_shape.values():
             classes, others = (b"".join(column) for column in zip(*blobs, strict=True))
             ids = np.frombuffer(classes, ">i4").astype(np.int64).reshape(len(blobs), -1)
-            yield ids, np.frombuffer(others, dtype).reshape(len(blobs), -1), tuple(integers)
+            yield ids, np.frombuffer(others, dtype).reshape(len(blobs), -1)
 
 
-PairSum = tuple[int, int, float, float, int]  # low, high, Σ P(high|low), Σ P(low|high), visits
-
-
-def sum_pairs(episodes: Iterable[tuple[bytes, bytes]], top: int) -> list[PairSum]:
+def sum_pairs(episodes: sqlite3.Cursor, top: int) -> list[PairSum]:
     """From the (classes, confusion) BLOBs of episodes: the `top` pairs by Σ confusion / (n + 1)."""
-    by_way: dict[int, tuple[list[bytes], list[bytes]]] = defaultdict(lambda: ([], []))
-    for classes, confusion in episodes:
-        classes_of, confusion_of = by_way[len(classes)]
-        classes_of.append(classes)
-        confusion_of.append(confusion)
-    if not by_way:
+    parts = []
+    for ids, confusion in episode_blobs(episodes, "<f2"):
+        tasks, way = ids.shape
+        parts.append(_pair_columns(ids, confusion.astype(np.float64).reshape(tasks, way, way)))
+    if not parts:
         return []
-
-    parts = [
-        _pairs(b"".join(classes), b"".join(confusion), len(classes)) for classes, confusion in by_way.values()
-    ]
-    keys, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
-    pair, place, n = np.unique(keys, return_inverse=True, return_counts=True)
+    low, high, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pair, place, n = np.unique(low << 32 | high, return_inverse=True, return_counts=True)
     there = np.bincount(place, there)
     back = np.bincount(place, back)
     order = np.lexsort((pair, -(there + back) / (n + 1)))[:top]
@@ -192,11 +175,12 @@ def sum_pairs(episodes: Iterable[tuple[bytes, bytes]], top: int) -> list[PairSum
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _pairs(classes: bytes, confusion: bytes, tasks: int) -> tuple[NDArray[Any], ...]:
-    """(keys, P(high|low), P(low|high)) of all pairs in episodes of one way; a key is low << 32 | high."""
-    ids = np.frombuffer(classes, ">i4").astype(np.int64).reshape(tasks, -1)
-    way = ids.shape[1]
-    table = np.frombuffer(confusion, "<f2").astype(np.float64).reshape(tasks, way, way)
-    i, j = np.triu_indices(way, 1)
-    two = ids[:, i] != ids[:, j]  # a class may fill two ways of one task
-    return (ids[:, i] << 32 | ids[:, j])[two], table[:, i, j][two], table[:, j, i][two]
+def _pair_columns(classes: NDArray[np.int64], confusion: NDArray[Any]) -> list[NDArray[Any]]:
+    """low, high, P(high|low), P(low|high) of all pairs of T tasks; from classes (T, N), confusion (T, N, N).
+
+    A class that fills two ways of one task (`duplicates: adjacent`) makes no pair with itself.
+    """
+    i, j = places(classes.shape[1])
+    columns = (classes[:, i], classes[:, j], confusion[:, i, j], confusion[:, j, i])
+    two = columns[0] != columns[1]
+    return [column[two] for column in columns]

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mtl.ledger.class_history import round_bins
 from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
-from mtl.ledger.sparkline import sparkline, thinned
 from mtl.ledger.store import Phase, Round
 
 _LISTED = 6  # classes of a task that a table names
@@ -21,10 +21,23 @@ _POINTS = 12  # of a sparkline in a table
 _LONG = 36  # of one that has a line to itself
 _NEAR = 1e-6  # so near a tenth a float is that tenth
 
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_MIDDLE = 0.45  # of a scale that is a single point
+_ROUNDING = 1e-9  # of a step: a number so little below one counts as at it
+
+
+_Options = dict[str, Any]  # of a column of rich
+_Columns = dict[str, _Options]
+_Cells = tuple[str, _Columns, list[list[str]]]  # title, columns, and the rows' texts
+_NAME: _Options = {"overflow": "fold", "min_width": 12}
+_NUMBER: _Options = {"justify": "right", "no_wrap": True}
+_CURVE: _Options = {"no_wrap": True}
+_VERDICT: _Options = {"overflow": "fold", "min_width": 10}
+
 
 @dataclass(frozen=True)
-class Course:
-    """How a phase went, beside the rows of its views: always of the whole phase."""
+class Curves:
+    """What sparklines show beside the rows of the views: always of the whole phase."""
 
     rounds: Sequence[Round]  # all of them
     visits: Sequence[Sequence[float]]  # accuracies of each of the hardest tasks, in order
@@ -32,76 +45,74 @@ class Course:
 
 
 def phase_tables(
-    phase: Phase, views: dict[str, list[Any]], course: Course, round: int | None, width: int
+    phase: Phase, views: dict[str, list[Any]], curves: Curves, round: int | None, width: int
 ) -> str:
     """The four views of one phase as plain text, `width` columns wide at most. An empty view is left out."""
-    at = "" if round is None else f", round {round}"
+    of_round = "" if round is None else f", round {round}"
     out = io.StringIO()
     console = Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False)
     episodes = "1 episode" if phase.episodes == 1 else f"{phase.episodes:,} episodes"
-    console.print(_text(f"{phase.name}: {episodes}, {phase.split} classes{at}"))
+    console.print(_text(f"{phase.name}: {episodes}, {phase.split} classes{of_round}"))
     console.print()
-    if lines := _all_rounds(course.rounds):
-        console.print(_text(f"All {len(course.rounds):,} rounds, from the first to the last"))
+    if lines := _all_rounds(curves.rounds):
+        console.print(_text(f"All {len(curves.rounds):,} rounds, from the first to the last"))
         for line in lines:
             console.print(line)
         console.print()
-    for table in (
+    for title, columns, rows in (
         _rounds(views["rounds"]),
-        _tasks(views["hardest_tasks"], course.visits),
-        _classes(views["hardest_classes"], course.recalls),
+        _tasks(views["hardest_tasks"], curves.visits),
+        _classes(views["hardest_classes"], curves.recalls),
         _pairs(views["most_confused_pairs"]),
     ):
-        if table.row_count:
-            console.print(table)  # ends in a blank line of its own
+        if rows:
+            console.print(_table(title, columns, rows))  # ends in a blank line
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _all_rounds(rows: Sequence[Round]) -> list[str]:
-    """A line for each figure that at least two rounds have."""
+    """A line for accuracy and for ε, where at least two rounds have one."""
     lines = []
-    for name, values, told in (
+    for name, values, write in (
         ("accuracy", [r.accuracy for r in rows], _percent),
         ("ε", [r.epsilon for r in rows], _figure),
     ):
-        drawn = thinned(values, _LONG)
-        known = [v for v in drawn if v is not None]
+        points = thinned(values, _LONG)
+        known = [v for v in points if v is not None]
         if len(known) > 1:
             low, high = min(known), max(known)
-            span = f"{told(low)} to {told(high)}, at last {told(known[-1])}"
-            lines.append(f"{name:<9} {sparkline(drawn, low, high)}  {span}")
+            span = f"{write(low)} to {write(high)}, at last {write(known[-1])}"
+            lines.append(f"{name:<9} {sparkline(points, low, high)}  {span}")
     return lines
 
 
-def _rounds(rows: list[Round]) -> Table:
+def _rounds(rows: list[Round]) -> _Cells:
     planned = any(r.hard_share for r in rows)  # an evaluation plans none
-    table = _table(
-        f"Rounds (accuracy{' and share' if planned else ''} in %)",
-        (),
-        ("round", "step", "unit", "pool", "ε", "α", "accuracy", *["hard share"] * planned),
-    )
+    names = ["round", "step", "unit", "pool", "ε", "α", "accuracy"] + ["hard share"] * planned
+    cells = []
     for r in rows:
         alpha = None if r.epsilon is None else r.alpha  # without an error there is no weight either
-        _add(
-            table, str(r.round), str(r.step), r.unit, str(r.pool), _figure(r.epsilon), _figure(alpha),
-            _percent(r.accuracy), *[_percent(r.hard_share)] * planned,
-        )  # fmt: skip
-    return table
+        numbers = [str(r.round), str(r.step), r.unit, str(r.pool), _figure(r.epsilon), _figure(alpha)]
+        cells.append([*numbers, _percent(r.accuracy), *[_percent(r.hard_share)] * planned])
+    title = f"Rounds (accuracy{' and share' if planned else ''} in %)"
+    return title, dict.fromkeys(names, _NUMBER), cells
 
 
-def _tasks(rows: list[HardTask], visits: Sequence[Sequence[float]]) -> Table:
+def _tasks(rows: list[HardTask], visits: Sequence[Sequence[float]]) -> _Cells:
     lines, scale = _lines(visits)
     judged = any(row.verdict for row in rows)
-    weighed = any(row.weight is not None for row in rows)
-    figures = ["first", "now", "mean", "seen", "resampled"] + ["weight"] * weighed
-    drawn, after = ["by visit"] * bool(lines), ["verdict"] * judged
-    table = _table(f"Hardest tasks (accuracy in %{scale})", ("classes",), figures, drawn, after)
+    weighted = any(row.weight is not None for row in rows)
+    figures = ["first", "now", "mean", "seen", "resampled"] + ["weight"] * weighted
+    columns = {"classes": _NAME} | dict.fromkeys(figures, _NUMBER)
+    columns |= {"by visit": _CURVE} if lines else {}
+    columns |= {"verdict": _VERDICT} if judged else {}
+    cells = []
     for number, t in enumerate(rows):
-        cells = [_percent(t.first), _percent(t.last), _percent(t.mean), str(t.seen), str(t.resampled)]
-        cells += [_UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighed
-        cells += lines[number : number + 1] + [t.verdict or _UNKNOWN] * judged
-        _add(table, _listed(t.classes), *cells)
-    return table
+        numbers = [_percent(t.first), _percent(t.last), _percent(t.mean), str(t.seen), str(t.resampled)]
+        numbers += [_UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighted
+        after = lines[number : number + 1] + [t.verdict or _UNKNOWN] * judged
+        cells.append([_listed(t.classes), *numbers, *after])
+    return f"Hardest tasks (accuracy in %{scale})", columns, cells
 
 
 def _listed(classes: Sequence[str]) -> str:
@@ -110,19 +121,20 @@ def _listed(classes: Sequence[str]) -> str:
     return ", ".join(classes) if more <= 1 else f"{', '.join(classes[:_LISTED])} and {more} more"
 
 
-def _classes(rows: list[HardClass], recalls: Sequence[Sequence[float | None]]) -> Table:
+def _classes(rows: list[HardClass], recalls: Sequence[Sequence[float | None]]) -> _Cells:
     lines, scale = _lines(recalls)
     grouped = any(row.group for row in rows)
-    names = ("class", "group") if grouped else ("class",)
-    figures, drawn = ("recall", "95 %", "draws", "hard", "trend"), ["by round"] * bool(lines)
-    table = _table(f"Hardest classes (recall in %{scale})", names, figures, drawn)
+    columns = dict.fromkeys(["class"] + ["group"] * grouped, _NAME)
+    columns |= dict.fromkeys(("recall", "95 %", "draws", "hard", "trend"), _NUMBER)
+    columns |= {"by round": _CURVE} if lines else {}
+    cells = []
     for number, c in enumerate(rows):
         interval = f"{100 * c.low:.1f}–{100 * c.high:.1f}"
         trend = _UNKNOWN if c.trend is None else f"{100 * c.trend:+.1f}"
-        own = [c.name, c.group or _UNKNOWN] if grouped else [c.name]
-        cells = [_percent(c.recall), interval, str(c.draws), str(c.hard_draws), trend]
-        _add(table, *own, *cells, *lines[number : number + 1])
-    return table
+        names = [c.name] + [c.group or _UNKNOWN] * grouped
+        numbers = [_percent(c.recall), interval, str(c.draws), str(c.hard_draws), trend]
+        cells.append([*names, *numbers, *lines[number : number + 1]])
+    return f"Hardest classes (recall in %{scale})", columns, cells
 
 
 def _lines(rows: Sequence[Sequence[float | None]]) -> tuple[list[str], str]:
@@ -130,60 +142,38 @@ def _lines(rows: Sequence[Sequence[float | None]]) -> tuple[list[str], str]:
 
     No line at all where no row has two values to go from one to the other.
     """
-    drawn = [thinned(row, _POINTS) for row in rows]
-    known = [[v for v in row if v is not None] for row in drawn]
+    points = [thinned(row, _POINTS) for row in rows]
+    known = [[v for v in row if v is not None] for row in points]
     if max(map(len, known), default=0) < 2:
         return [], ""
     low = min(math.floor(10 * min(v for row in known for v in row) + _NEAR) / 10, 0.9)
     high = max(math.ceil(10 * max(v for row in known for v in row) - _NEAR) / 10, low + 0.1)
-    return [sparkline(row, low, high) for row in drawn], f"; ▁ is {100 * low:.0f}, █ is {100 * high:.0f}"
+    return [sparkline(row, low, high) for row in points], f"; ▁ is {100 * low:.0f}, █ is {100 * high:.0f}"
 
 
-def _pairs(rows: list[ConfusedPair]) -> Table:
-    table = _table(
-        "Most confused pairs (probability in %)",
-        ("first", "second"),
-        ("confusion", "1st as 2nd", "2nd as 1st", "n"),
-    )
-    for p in rows:
-        chances = (_percent(x) for x in (p.confusion, p.first_as_second, p.second_as_first))
-        _add(table, *p.classes, *chances, str(p.n))
-    return table
+def _pairs(rows: list[ConfusedPair]) -> _Cells:
+    columns = dict.fromkeys(("first", "second"), _NAME)
+    columns |= dict.fromkeys(("confusion", "1st as 2nd", "2nd as 1st", "n"), _NUMBER)
+    cells = [
+        [*p.classes, *map(_percent, (p.confusion, p.first_as_second, p.second_as_first)), str(p.n)]
+        for p in rows
+    ]
+    return "Most confused pairs (probability in %)", columns, cells
 
 
-def _table(
-    title: str,
-    names: Sequence[str],
-    figures: Iterable[str],
-    drawn: Sequence[str] = (),
-    after: Sequence[str] = (),
-) -> Table:
+def _table(title: str, columns: _Columns, rows: list[list[str]]) -> Table:
     """Names take the room that figures leave, and go on in the next line rather than being cut."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for name in names:
-        table.add_column(name, overflow="fold", min_width=12)
-    for name in figures:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in drawn:
-        table.add_column(name, no_wrap=True)
-    for name in after:
-        table.add_column(name, overflow="fold", min_width=10)
+    style: dict[str, Any] = {"title_justify": "left", "title_style": "", "box": box.SIMPLE_HEAD}
+    table = Table(title=title, pad_edge=False, collapse_padding=True, **style)
+    for name, options in columns.items():
+        table.add_column(name, **options)
+    for row in rows:
+        table.add_row(*map(_text, row))
     return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    table.add_row(*(_text(cell) for cell in cells))
 
 
 def _text(cell: str) -> Text:
-    """As it stands: no markup is read, and what a terminal would obey (escapes, line ends) is spelt out."""
+    """Literal: no markup is read, and what a terminal would obey (escapes, line ends) is spelt out."""
     return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell))
 
 
@@ -193,3 +183,31 @@ def _percent(share: float | None) -> str:
 
 def _figure(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:.3f}"
+
+
+def sparkline(values: Sequence[float | None], low: float, high: float) -> str:
+    """One block a value, after Tufte: [low, high] in eight equal steps, a gap for None and nan.
+
+    Values beyond the scale are drawn as its nearer end; where low equals high, everything in the middle.
+
+    Raises:
+        ValueError: low is above high, or one of them is not finite.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"a scale goes from a low number to a high one, not from {low} to {high}")
+    return "".join(" " if v is None or math.isnan(v) else _block(v, low, high) for v in values)
+
+
+def _block(value: float, low: float, high: float) -> str:
+    share = (min(max(value, low), high) - low) / (high - low) if low < high else _MIDDLE
+    return _BLOCKS[min(int(share * len(_BLOCKS) + _ROUNDING), len(_BLOCKS) - 1)]
+
+
+def thinned(values: Sequence[float | None], most: int) -> list[float | None]:
+    """At most `most` values: the means of as many equal bins, None where nothing in one is known."""
+    return [_mean(values[a : b + 1]) for a, b in round_bins(range(len(values)), most)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None and not math.isnan(v)]
+    return sum(known) / len(known) if known else None

@@ -1,26 +1,29 @@
-"""The ledger's file: its tables, and how it is opened for writing or reading.
+"""The ledger's file: its tables, how it is opened to write or to read, and checks of a damaged one.
 
-Numbers of small sets lie in BLOBs: classes as big-endian int32 in ascending order, so that BLOBs compare as
-the class ids do; images as little-endian int32; recall as little-endian float32; confusion as float16, row
-by row (three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
+Arrays of numbers are BLOBs: class ids as big-endian int32 in ascending order, so that BLOBs compare as the
+ids do; images as little-endian int32; recall as little-endian float32; confusion as float16, row by row
+(three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
 """
 
 import logging
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mtl.errors import UserError
-from mtl.ledger.class_squares import COLUMN, add_squares
 from mtl.runtime.locks import network_kind
 
 VERSION = 4  # in PRAGMA user_version
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
-_PATIENCE_MS = 600_000  # that a commit waits for readers, where they are in its way
+_PATIENCE_MS = 600_000  # how long a commit waits for readers where there is no write-ahead log
 _log = logging.getLogger(__name__)
 
+# squares: sum over the tasks of (right answers in the task)²
+_CLASS_SUMS = """queries INTEGER NOT NULL, correct INTEGER NOT NULL, draws INTEGER NOT NULL,
+        hard INTEGER NOT NULL, squares INTEGER NOT NULL"""
 TABLES = {
     "phase": """(
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, split TEXT NOT NULL, episodes INTEGER NOT NULL)""",
@@ -31,24 +34,22 @@ TABLES = {
     "episode": """(
         id INTEGER PRIMARY KEY, round INTEGER NOT NULL, step INTEGER NOT NULL, origin TEXT NOT NULL,
         stream INTEGER NOT NULL, shot INTEGER NOT NULL, classes BLOB NOT NULL, images BLOB NOT NULL,
-        loss REAL, accuracy REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL,
-        wrong BLOB)""",
-    # first and last span the episodes of the round: numbers within the phase
+        loss REAL, accuracy REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL, wrong BLOB)""",
+    # first and last episode of the round: numbers within the phase
     "round_span": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
         PRIMARY KEY (phase, round)) WITHOUT ROWID""",
-    # squares: sum over the tasks of (right answers in the task)²
     "class_total": f"""(
-        phase INTEGER NOT NULL, class INTEGER NOT NULL, queries INTEGER NOT NULL, correct INTEGER NOT NULL,
-        draws INTEGER NOT NULL, hard INTEGER NOT NULL, {COLUMN}, PRIMARY KEY (phase, class)) WITHOUT ROWID""",
+        phase INTEGER NOT NULL, class INTEGER NOT NULL, {_CLASS_SUMS},
+        PRIMARY KEY (phase, class)) WITHOUT ROWID""",
     "class_round": f"""(
-        phase INTEGER NOT NULL, round INTEGER NOT NULL, class INTEGER NOT NULL, queries INTEGER NOT NULL,
-        correct INTEGER NOT NULL, draws INTEGER NOT NULL, hard INTEGER NOT NULL, {COLUMN},
+        phase INTEGER NOT NULL, round INTEGER NOT NULL, class INTEGER NOT NULL, {_CLASS_SUMS},
         PRIMARY KEY (phase, round, class)) WITHOUT ROWID""",
     # low_high: sum over n visits of the probability that queries of class low got for class high
     "pair_total": """(
         phase INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, low_high REAL NOT NULL,
         high_low REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (phase, low, high)) WITHOUT ROWID""",
+    # first, last, total: accuracy at the first and the last visit, and the sum over all
     "task_total": """(
         phase INTEGER NOT NULL, classes BLOB NOT NULL, first_round INTEGER NOT NULL, first REAL NOT NULL,
         last REAL NOT NULL, total REAL NOT NULL, seen INTEGER NOT NULL, hard INTEGER NOT NULL, weight REAL,
@@ -61,7 +62,7 @@ TABLES = {
     "round_weight": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, rank INTEGER NOT NULL, classes BLOB NOT NULL,
         weight REAL NOT NULL, PRIMARY KEY (phase, round, rank)) WITHOUT ROWID""",
-    # what tells the images of a split, which episodes speak of by number, from others
+    # identifies the images that the indices in the episodes of a split refer to
     "image_set": "(split TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID",
     "saved": "(only INTEGER PRIMARY KEY CHECK (only = 1), token TEXT NOT NULL)",
 }
@@ -69,14 +70,7 @@ TABLES = {
 HOT_PAIR = "low_high + high_low > 0.2 * (n + 1)"
 _HOT_INDEX = f"CREATE INDEX pair_hot ON pair_total (phase, low_high, high_low, n) WHERE {HOT_PAIR}"
 
-# What a writer adds to a ledger of each older format; a reader takes it as it is.
-_LATER: dict[int, Callable[[sqlite3.Connection], object]] = {
-    1: lambda connection: connection.execute("ALTER TABLE episode ADD COLUMN wrong BLOB"),
-    2: lambda connection: connection.execute(f"CREATE TABLE image_set {TABLES['image_set']}"),
-    3: add_squares,
-}
-
-PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart within it
+PER_PHASE = {  # tables with a column `phase`, and the rest of their primary keys
     "round_span": "round",
     "class_total": "class",
     "class_round": "round, class",
@@ -85,6 +79,22 @@ PER_PHASE = {  # tables with a column `phase`, and what tells their rows apart w
     "round": "round",
     "round_weight": "round, rank",
 }
+
+_ADD_SUMS = """ON CONFLICT DO UPDATE SET
+    queries = queries + excluded.queries, correct = correct + excluded.correct,
+    draws = draws + 1, hard = hard + excluded.hard, squares = squares + excluded.squares"""
+ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_CLASS = f"INSERT INTO class_total VALUES (?1, ?2, ?3, ?4, 1, ?5, ?4 * ?4) {_ADD_SUMS}"
+ADD_CLASS_ROUND = f"INSERT INTO class_round VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?5 * ?5) {_ADD_SUMS}"
+ADD_PAIR = """
+    INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
+    low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
+ADD_TASK = """
+    INSERT INTO task_total VALUES (?1, ?2, ?3, ?4, ?4, ?4, 1, ?5, NULL, NULL) ON CONFLICT DO UPDATE SET
+    last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
+ADD_SPAN = "INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"
+ADD_ROUND = "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_WEIGHT = "INSERT INTO round_weight VALUES (?, ?, ?, ?, ?)"
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -97,21 +107,19 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     On network file systems, where processes share no memory for such a log, and where SQLite refuses one, a
     rollback journal takes its place, and a warning says so: then a commit waits for readers.
 
-    Raises UserError if the file is no ledger, one of another version, or another process is writing it.
+    Raises UserError if the file is no ledger, one of another format, or another process is writing it.
     """
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     except sqlite3.OperationalError as error:
         raise UserError(f"{path}: the ledger cannot be opened ({error})") from None
-    with _closed_unless_ready(connection, path):
+    with _closed_on_error(connection, path):
         new = _is_blank(connection)
         if not new:
-            _check(connection, path)
+            _check_format(connection, path)
         _choose_journal(connection, path)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(
-            "PRAGMA cache_size = -65536"
-        )  # 64 MiB: the aggregates of a long run stay in memory
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the sums of a long run stay in memory
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("BEGIN IMMEDIATE")
         if new:
@@ -120,12 +128,6 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute(_HOT_INDEX)
             connection.execute("INSERT INTO saved VALUES (1, '')")
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            connection.execute("COMMIT")
-            connection.execute("BEGIN IMMEDIATE")
-        elif (found := _pragma(connection, "user_version")) < VERSION:
-            for older in range(found, VERSION):
-                _LATER[older](connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
@@ -149,54 +151,50 @@ def _choose_journal(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     where = f"on a network file system ({kind})" if kind else "where SQLite cannot keep a write-ahead log"
     _log.warning(
-        "%s: lies %s: it is written with a rollback journal, so that views may have to wait while training "
-        "saves, and training while they read",
+        "%s: is %s, so it is written with a rollback journal: views may wait while training saves, and "
+        "training while they read",
         path,
         where,
     )
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """Opens the ledger at `path` for reading alone; everything read is of one moment, the last commit.
+    """Opens the ledger at `path` read-only; everything read is of one moment, the last commit.
 
-    Raises UserError if there is no file, or it is empty, no ledger, or one of another version.
+    Raises UserError if there is no file, or it is empty, no ledger, or one of another format.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no ledger; a stage that solves episodes writes it")
     try:
         connection = _open_to_read(path)
     except sqlite3.DatabaseError as error:
-        raise UserError(_told(path, error)) from None
-    with _closed_unless_ready(connection, path):
+        raise UserError(_message(path, error)) from None
+    with _closed_on_error(connection, path):
         if _is_blank(connection):
             raise UserError(f"{path}: the ledger is empty; a stage that solves episodes fills it")
-        _check(connection, path)
+        _check_format(connection, path)
         connection.execute("BEGIN")
     return connection
 
 
 @contextmanager
-def _closed_unless_ready(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """Closes the connection where getting it ready fails, and says of a damaged file what it is."""
-    with ExitStack() as unless_ready:
-        unless_ready.callback(connection.close)
+def _closed_on_error(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Closes the connection where preparing it fails, and explains why a file cannot be opened."""
+    with ExitStack() as on_error:
+        on_error.callback(connection.close)
         try:
             yield
-        except (
-            sqlite3.DatabaseError,
-            TypeError,
-            ValueError,
-        ) as error:  # the latter: of BLOBs that do not fit
-            raise UserError(_told(path, error)) from None
-        unless_ready.pop_all()
+        except sqlite3.DatabaseError as error:
+            raise UserError(_message(path, error)) from None
+        on_error.pop_all()
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
     address = path.absolute().as_uri()
-    # Not mode=ro, which would leave the log's files behind: the last to close, if it may, tidies them away.
+    # Not mode=ro, which would leave the log's files behind: the last to close removes them, if it may write.
     connection = sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-    with ExitStack() as unless_ready:
-        unless_ready.callback(connection.close)
+    with ExitStack() as on_error:
+        on_error.callback(connection.close)
         try:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -204,10 +202,10 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
             log = path.with_name(path.name + "-wal")
             if log.exists() and log.stat().st_size:
                 raise
-            # A folder that may not be written, or a full disk, has no room for the log's index; without a log
-            # (or with the empty one that this very attempt has made), no writer.
+            # A read-only folder or a full disk has no room for the log's index. Without a log (or with the
+            # empty one that this very attempt has made) nobody is writing.
             return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
-        unless_ready.pop_all()
+        on_error.pop_all()
     return connection
 
 
@@ -220,15 +218,18 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
     return tables == 0 and _pragma(connection, "application_id") == 0
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "application_id") != _APPLICATION:
         raise UserError(f"{path}: this SQLite file is no ledger of hard tasks")
-    found = _pragma(connection, "user_version")
-    if found not in {*_LATER, VERSION}:
-        raise UserError(f"{path}: the ledger has format {found}, and this program reads format {VERSION}")
+    version = _pragma(connection, "user_version")
+    if version != VERSION:
+        raise UserError(
+            f"{path}: the ledger has format {version}, and this program reads format {VERSION}; use the "
+            "program that wrote it, or start another run with run=NAME"
+        )
 
 
-def _told(path: Path, error: Exception) -> str:
+def _message(path: Path, error: Exception) -> str:
     if "locked" in str(error) or "busy" in str(error):
         return f"{path}: another process is writing this ledger; stop it first"
     if "not a database" in str(error):
@@ -236,21 +237,49 @@ def _told(path: Path, error: Exception) -> str:
     return f"{path}: the ledger cannot be opened ({error})"
 
 
-ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ADD_CLASS = """
-    INSERT INTO class_total VALUES (?1, ?2, ?3, ?4, 1, ?5, ?4 * ?4) ON CONFLICT DO UPDATE SET
-    queries = queries + excluded.queries, correct = correct + excluded.correct,
-    draws = draws + 1, hard = hard + excluded.hard, squares = squares + excluded.squares"""
-ADD_CLASS_ROUND = """
-    INSERT INTO class_round VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?5 * ?5) ON CONFLICT DO UPDATE SET
-    queries = queries + excluded.queries, correct = correct + excluded.correct,
-    draws = draws + 1, hard = hard + excluded.hard, squares = squares + excluded.squares"""
-ADD_PAIR = """
-    INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
-    low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
-ADD_TASK = """
-    INSERT INTO task_total VALUES (?, ?, ?, ?, ?, ?, 1, ?, NULL, NULL) ON CONFLICT DO UPDATE SET
-    last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
-ADD_SPAN = """
-    INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"""
-ADD_ROUND = "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TYPES = {  # typeof() of the values that a column of each type may hold
+    "INTEGER": ("integer",),
+    "REAL": ("real", "integer"),
+    "TEXT": ("text",),
+    "BLOB": ("blob",),
+}
+_RULES = (  # table, what is true of each row, the columns to name
+    ("episode", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
+    ("episode", "length(images) % 4 = 0", "images"),
+    ("episode", "length(recall) = length(classes)", "recall"),
+    ("episode", "8 * length(confusion) = length(classes) * length(classes)", "confusion"),
+    ("episode", "wrong IS NULL OR length(wrong) % 6 = 0", "wrong"),
+    ("class_total", "queries > 0 AND correct BETWEEN 0 AND queries", "queries and correct"),
+    ("class_round", "queries > 0 AND correct BETWEEN 0 AND queries", "queries and correct"),
+    ("pair_total", "n > 0 AND low_high BETWEEN 0 AND 1.001 * n AND high_low BETWEEN 0 AND 1.001 * n", "sums"),
+    ("task_total", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
+    ("task_total", "seen > 0 AND total BETWEEN 0 AND 1.001 * seen", "seen and total"),
+    ("round_weight", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
+)
+
+
+def damage(connection: sqlite3.Connection) -> str:
+    """The first thing in a ledger that no stage writes, in a few words; empty where there is nothing.
+
+    Meant for a ledger of which reading has failed: it goes through every row.
+    """
+    try:
+        for table, declared in TABLES.items():
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            if not columns:
+                return f"it has no table {table}"
+            for column, kind, more in re.findall(r"(\w+) (INTEGER|REAL|TEXT|BLOB)([^,]*)", declared):
+                optional = "NOT NULL" not in more and "PRIMARY KEY" not in more
+                types = ", ".join(f"'{name}'" for name in (*_TYPES[kind], *["null"] * optional))
+                if column in columns and _any(connection, table, f"typeof({column}) NOT IN ({types})"):
+                    return f"{table}.{column} holds something else than {kind}"
+        for table, rule, what in _RULES:
+            if _any(connection, table, f"NOT ({rule})"):
+                return f"{what} of {table} cannot be right"
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
+
+
+def _any(connection: sqlite3.Connection, table: str, condition: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1").fetchone() is not None

@@ -1,4 +1,4 @@
-"""Single tasks looked at closely: every visit, and at the worst of them what each query was taken for."""
+"""Single tasks looked at closely: every visit, and how each query of the worst one was answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from mtl.errors import UserError
-from mtl.ledger.queries import class_names
-from mtl.ledger.rows import WRONG, class_key, episode_id, key_classes
+from mtl.ledger.queries import ClassNames, class_names, classes_drawn
+from mtl.ledger.rows import WRONG, class_key, key_classes, phase_span
 from mtl.ledger.store import Ledger, Phase
-
-_WRONG_COLUMN = 12  # of `episode`; ledgers of the first format do not have it
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,12 @@ class WrongAnswer:
 class SolvedEpisode:
     """One episode as the ledger has it, its N classes in the order of their ids."""
 
-    round: int
     step: int
-    origin: str
-    classes: tuple[int, ...]
     names: tuple[str, ...]
     support: tuple[tuple[int, ...], ...]  # N rows of K image indices
     accuracy: float
     recall: tuple[float, ...]  # of each class
-    queries: int  # a class
-    wrong: tuple[WrongAnswer, ...] | None  # the surest first; None where the ledger does not know them
+    wrong: tuple[WrongAnswer, ...] | None  # the most confident first; None where they were not recorded
 
 
 @dataclass(frozen=True)
@@ -50,64 +44,60 @@ class Visit:
 
 
 def worst_episodes(ledger: Ledger, phase: str, tasks: Sequence[tuple[str, ...]]) -> list[SolvedEpisode]:
-    """Of each task its episode of lowest accuracy, the latest of equals.
+    """The episode of lowest accuracy of each task, the latest of equals.
 
-    Tasks go by the names of their classes, as in `HardTask.classes`.
+    Tasks are given by the names of their classes, as in `HardTask.classes`.
 
     Raises:
-        UserError: there is no such phase, or a task was never met in it.
+        UserError: there is no such phase, or it has no such task.
     """
     at = ledger.phase(phase)
     lowest = [
         min(visits, key=lambda visit: (visit[1].accuracy, -visit[0]))[0]
         for visits in _visits(ledger, at, tasks)
     ]
-    rows = [ledger.sql.execute("SELECT * FROM episode WHERE id = ?", (id_,)).fetchone() for id_ in lowest]
-    names = class_names(ledger, at)
-    return [_solved(row, names) for row in rows]
+    columns, names = "step, shot, classes, images, accuracy, recall, wrong", class_names(ledger, at)
+    rows = (ledger.sql.execute(f"SELECT {columns} FROM episode WHERE id = ?", (id_,)) for id_ in lowest)
+    return [_solved(row.fetchone(), names) for row in rows]
 
 
 def histories(ledger: Ledger, phase: str, tasks: Sequence[tuple[str, ...]]) -> list[list[Visit]]:
     """Every visit of each task, in order; arguments and errors as of `worst_episodes`."""
-    found = _visits(ledger, ledger.phase(phase), tasks)
-    return [[visit for _, visit in visits] for visits in found]
+    return [[visit for _, visit in visits] for visits in _visits(ledger, ledger.phase(phase), tasks)]
 
 
 def _visits(ledger: Ledger, at: Phase, tasks: Sequence[tuple[str, ...]]) -> list[list[tuple[int, Visit]]]:
     """(episode's id, visit) of each task, ascending; one scan of the phase for all of them."""
     names = class_names(ledger, at)
-    met = ledger.sql.execute("SELECT class FROM class_total WHERE phase = ?", (at.id,))
-    numbers = {names.get(c, str(c)): c for (c,) in met}
+    numbers = {names[c]: c for c in classes_drawn(ledger, at)}
     keys = [class_key(numbers[n] for n in task) if numbers.keys() >= set(task) else b"" for task in tasks]
-    found: dict[bytes, list[tuple[int, Visit]]] = {key: [] for key in keys}
-    if found:
+    visits: dict[bytes, list[tuple[int, Visit]]] = {key: [] for key in keys}
+    if visits:
         rows = ledger.sql.execute(
             "SELECT classes, id, round, accuracy, origin FROM episode "
-            f"WHERE id >= ? AND id < ? AND classes IN ({', '.join('?' * len(found))}) ORDER BY id",
-            (episode_id(at.id, 0), episode_id(at.id + 1, 0), *found),
+            f"WHERE id BETWEEN ? AND ? AND classes IN ({', '.join('?' * len(visits))}) ORDER BY id",
+            (*phase_span(at.id), *visits),
         )
         for key, id_, *visit in rows:
-            found[key].append((id_, Visit(*visit)))
+            visits[key].append((id_, Visit(*visit)))
     for key, task in zip(keys, tasks, strict=True):
-        if not found[key]:
+        if not visits[key]:
             raise UserError(f'{ledger.path}: phase "{at.name}" has no task of the classes {", ".join(task)}')
-    return [found[key] for key in keys]
+    return [visits[key] for key in keys]
 
 
-def _solved(row: Sequence[Any], names: dict[int, str]) -> SolvedEpisode:
-    _, round_, step, origin, _, shot, key, images_blob, _, accuracy, recall, _ = row[:_WRONG_COLUMN]
+def _solved(row: Sequence[Any], names: ClassNames) -> SolvedEpisode:
+    step, shot, key, images_blob, accuracy, recall, wrong_blob = row
     classes = key_classes(key)
     way = len(classes)
     images: list[int] = np.frombuffer(images_blob, "<i4").tolist()
     support, query = images[: way * shot], images[way * shot :]
     queries = len(query) // way
     wrong = None
-    if len(row) > _WRONG_COLUMN and row[_WRONG_COLUMN] is not None:
-        records = np.frombuffer(row[_WRONG_COLUMN], WRONG).tolist()
+    if wrong_blob is not None:
+        records = np.frombuffer(wrong_blob, WRONG).tolist()
         answers = [WrongAnswer(query[q], q // queries, taken, sure) for q, taken, sure in records]
         wrong = tuple(sorted(answers, key=lambda answer: -answer.confidence))
-    return SolvedEpisode(
-        round_, step, origin, classes, tuple(names.get(c, str(c)) for c in classes),
-        tuple(tuple(support[n * shot : (n + 1) * shot]) for n in range(way)),
-        accuracy, tuple(np.frombuffer(recall, "<f4").tolist()), queries, wrong,
-    )  # fmt: skip
+    by_class = tuple(tuple(support[n * shot : (n + 1) * shot]) for n in range(way))
+    recalls = tuple(np.frombuffer(recall, "<f4").tolist())
+    return SolvedEpisode(step, tuple(names[c] for c in classes), by_class, accuracy, recalls, wrong)

@@ -16,19 +16,17 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from mtl.errors import UserError
-from mtl.ledger.show import latest_tables, render
+from mtl.ledger.show import render
 from mtl.ledger.store import Ledger
 from mtl.runtime.process import reader_gone
 from mtl.runtime.progress import tell
 
-_WIDTH = 80  # columns, where the output is no terminal
-_RULE = "─" * _WIDTH + "\n"
-_LIVELY, _CALM = 2.0, 30.0  # seconds from look to look; whole tables fill a file quickly
-_PATIENCE = 1.0  # seconds in which a ledger may look blank or damaged: it is being made
+_WIDTHS = 80, 140  # columns of a table: the least, also where the output is no terminal, and the most
+_RULE = "─" * _WIDTHS[0] + "\n"
+_SHORT, _LONG = 2.0, 30.0  # seconds from look to look; whole tables fill a file quickly
+_PATIENCE = 1.0  # seconds for which a ledger may look blank or damaged: it is being created
 _SETTLED = 1.0  # seconds after which a file's time of change tells a further change from this one
 
 
@@ -41,8 +39,8 @@ def follow(
 ) -> None:
     """Shows the views of the ledger at `path` until Ctrl-C, or until nobody reads; waits for it at first.
 
-    A terminal shows the phase that was begun last, as many rows as fit, and refreshes them in place.
-    Elsewhere all views are printed again after a line; as JSON, one object a line.
+    A terminal is cleared before they are shown again; elsewhere a line separates them. As JSON, one object a
+    line.
 
     Args:
         top: rows of each view, at most.
@@ -53,60 +51,50 @@ def follow(
         UserError: the file is no ledger that this program reads.
     """
     out = out or sys.stdout
-    calm = format == "table" and not out.isatty()
-    every = every or (_CALM if calm else _LIVELY)
-    if format == "json":
-        for text in changes(path, lambda ledger: render(ledger, top, format="json line"), every):
-            print(text, end="", file=out, flush=True)
-            if reader_gone(out):
-                return
-    elif calm:
-        before = ""
-        for text in changes(path, lambda ledger: render(ledger, top, width=_WIDTH), every):
-            print(before + text, end="", file=out, flush=True)
-            if reader_gone(out):
-                return
-            before = _RULE
-    else:
-        console = Console(file=out)
+    terminal = format == "table" and out.isatty()
 
-        def fitting(ledger: Ledger) -> str:
-            width, height = console.size
-            if _being_written(path):
-                return latest_tables(ledger, top, width, height)
-            return f"{latest_tables(ledger, top, width, height - 1)}No stage is writing it now.\n"
+    def views(ledger: Ledger) -> str:
+        if format == "json":
+            return render(ledger, top, format="json line")
+        columns = shutil.get_terminal_size().columns if terminal else 0
+        text = render(ledger, top, width=min(max(_WIDTHS[0], columns), _WIDTHS[1]))
+        ended = terminal and not _being_written(path)
+        return text + "No stage is writing it now.\n" if ended else text
 
-        with Live(console=console, auto_refresh=False) as live:
-            for text in changes(path, fitting, every):
-                live.update(Text(text.rstrip("\n")), refresh=True)
-                if reader_gone(out):
-                    return
+    between = ""
+    for text in changes(path, views, every or (_SHORT if terminal or format == "json" else _LONG)):
+        if terminal:
+            Console(file=out).clear()
+        print(between + text, end="", file=out, flush=True)
+        if reader_gone(out):
+            return
+        between = _RULE if format == "table" and not terminal else ""
 
 
 def changes(path: Path, views: Callable[[Ledger], str], every: float) -> Iterator[str]:
-    """What `views` says of the ledger, each time that it is something new. Never ends of itself."""
-    looked: object = None  # how the files stood when they were read last, if that can be told
-    shown, waits, refused = "", False, math.inf
+    """What `views` returns for the ledger, each time that it is something new. Endless."""
+    read_state: object = None  # of the files when they were last read, if a later change would show in it
+    shown, waiting, refused_since = "", False, math.inf
     while True:
-        stands = _state(path)
-        if stands is None:
-            if not waits:
+        state = _state(path)
+        if state is None:
+            if not waiting:
                 tell(
                     f"{path}: there is no ledger yet; waiting for a stage that solves episodes{_known(path)}"
                 )
-            waits, looked, refused = True, None, math.inf
-        elif stands != looked:
+            waiting, read_state, refused_since = True, None, math.inf
+        elif state != read_state:
             try:
                 ledger = Ledger.read(path)
             except UserError:
                 now = time.monotonic()
-                refused = min(refused, now)
-                if now - refused > _PATIENCE:
+                refused_since = min(refused_since, now)
+                if now - refused_since > _PATIENCE:
                     raise
             else:
                 with ledger:
                     text = views(ledger)
-                waits, looked, refused = False, stands if _settled(path) else None, math.inf
+                waiting, read_state, refused_since = False, state if _settled(path) else None, math.inf
                 if text != shown:
                     yield text
                     shown = text
@@ -123,7 +111,7 @@ def _known(path: Path) -> str:
 
 
 def _state(path: Path) -> object:
-    """Is another one when the ledger has changed, or the terminal's size; None where there is no ledger."""
+    """Differs after a change of the ledger or of the terminal's size; None where there is no ledger."""
     stats = _stats(path)
     if not stats or not stats[0].st_size:
         return None
@@ -131,19 +119,19 @@ def _state(path: Path) -> object:
 
 
 def _being_written(path: Path) -> bool:
-    """Whether a stage has the ledger open: the write-ahead log of a mere reader is empty."""
+    """True if a stage has the ledger open: the write-ahead log of a mere reader is empty."""
     return any(stats.st_size for stats in _stats(path)[1:])
 
 
 def _settled(path: Path) -> bool:
-    """Whether the files' times are so old that a change to come will show in them."""
+    """True if the files' times are so old that a change to come will show in them."""
     return all(time.time() - s.st_mtime > _SETTLED for s in _stats(path))
 
 
 def _stats(path: Path) -> list[os.stat_result]:
-    """Of the ledger and its write-ahead log, as far as they are there: a writer that ends removes the log."""
-    found = []
+    """Of the ledger and its write-ahead log, as far as they exist: a writer that ends removes the log."""
+    stats = []
     with suppress(FileNotFoundError, NotADirectoryError):
-        found.append(path.stat())
-        found.append(path.with_name(path.name + "-wal").stat())
-    return found
+        stats.append(path.stat())
+        stats.append(path.with_name(path.name + "-wal").stat())
+    return stats

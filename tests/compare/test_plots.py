@@ -137,58 +137,25 @@ def test_curves_are_means_with_a_band_of_one_standard_error(cell, answered, draw
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "validation accuracy (%)")
 
 
-@pytest.mark.parametrize("what", ["forest", "curves"])
-def test_a_picture_is_written_whole_or_not_at_all(cells, tmp_path, monkeypatch, what):
-    study, path = compare(cells(3), "uniform", 0, count=5), tmp_path / "plots" / "a.png"
-
-    def draw():
-        if what == "forest":
-            plots.forest(study, "5-way 1-shot", path)
-        else:
-            plots.curves(cells(3), "uniform", path)
-
-    draw()
-    with Image.open(path) as image:
-        image.load()
-        assert image.format == "PNG"
-        assert image.width > 900
-        assert len(image.convert("L").getcolors()) > 20
-    whole = path.read_bytes()
-    draw()
-    assert path.read_bytes() == whole
-    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
-
-    def fail(self, target, **how):
-        target.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(UserError, match=r"a\.png: the picture cannot be written \(No space left"):
-        draw()
-    assert path.read_bytes() == whole
-
-
-def test_one_seed_alone_is_drawn(cell, answered, tmp_path):
-    made = [cell(arm, 0, answered(judged=0), curve=[(5, 0.5)]) for arm in ("uniform", "词")]
-    plots.forest(compare(made, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")
-    plots.curves(made, "uniform", tmp_path / "b.png")
-    assert (tmp_path / "a.png").exists()
-    assert (tmp_path / "b.png").exists()
-
-
-@pytest.mark.parametrize("name", ["W" * 30, "i", "two\nlines"])
+@pytest.mark.parametrize("name", ["W" * 30, "two\nlines", "词"])
 def test_the_paper_holds_names_of_any_width(cell, answered, tmp_path, name):
-    made = [cell(arm, s, answered()) for s in range(2) for arm in ("uniform", name)]
+    """Of two seeds, and of one alone without judged tasks."""
+    seeds, judged = (1, 0) if name == "词" else (2, 7)
+    made = [
+        cell(arm, s, answered(judged=judged), curve=[(5, 0.5)])
+        for s in range(seeds)
+        for arm in ("uniform", name)
+    ]
     plots.forest(compare(made, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")
     plots.curves(made, "uniform", tmp_path / "b.png")
     for path in (tmp_path / "a.png", tmp_path / "b.png"):
         with Image.open(path) as image:
             ink = np.asarray(image.convert("L")) < 250
-        assert ink.any()
-        assert ink[9:-9, 9:-9].sum() == ink.sum()  # a white edge all around
+            assert len(image.convert("L").getcolors()) > 20
+        assert ink[9:-9, 9:-9].sum() == ink.sum() > 0  # a white edge all around
 
 
-def test_nothing_to_draw_is_told(cell, answered, tmp_path):
+def test_nothing_to_draw_is_refused(cell, answered, tmp_path):
     alone = [cell("uniform", 0, answered(), curve=[])]
     with pytest.raises(UserError, match="no arm shares a seed with uniform"):
         plots.forest(compare(alone, "uniform", 0, count=5), "5-way 1-shot", tmp_path / "a.png")

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from ledger_digest import dump
 from rich.console import Console
 
 from mtl.data import ImageSet, Splits
@@ -15,7 +16,6 @@ from mtl.errors import UserError
 from mtl.evaluation.cross_domain import scored_sets
 from mtl.evaluation.evaluate import evaluate
 from mtl.evaluation.results import show
-from mtl.ledger.digest import dump
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.process import Interrupted

@@ -1,19 +1,19 @@
+"""The matrix of confusions, and the order of its classes."""
+
 import itertools
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import squareform
 
 from mtl.errors import UserError
-from mtl.ledger.confusions import confusions
+from mtl.ledger.confusions import confusions, leaf_order
 from mtl.ledger.queries import confused_pairs
-from mtl.ledger.store import Ledger, Round
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with Ledger.open(tmp_path / "l.sqlite") as ledger:
-        yield ledger
+from mtl.ledger.store import Round
 
 
 def _cells(found):
@@ -100,21 +100,6 @@ def test_groups_against_a_plain_loop(ledger, random_solved):
     assert _cells(found) == pytest.approx({k: float(np.mean(p)) for k, p in met.items()}, abs=1e-4)
 
 
-def test_groups_that_cannot_stand_for_their_classes(ledger, random_solved):
-    ledger.append("p", 0, 0, *random_solved(30, 4, 8, seed=0), "train")
-    for groups in (
-        dict.fromkeys(range(8), "all"),  # a single one
-        {c: f"g{c}" for c in range(8)},  # too many
-        {c: f"g{c % 2}" for c in range(7)} | {7: ""},  # one class is in none
-        {c: f"g{c % 2}" for c in range(7)},
-    ):
-        _grouped(ledger, groups)
-        found = confusions(ledger, "p", most=5, fewest_groups=2)
-        assert not found.by_group
-        assert len(found.names) == 5
-        assert found.left_out == 3
-
-
 @pytest.mark.parametrize("most", [3, 4, 5, 8])
 def test_of_many_classes_those_in_the_most_confused_pairs(ledger, random_solved, most):
     batches = [random_solved(40, 3, 12, seed=1)]
@@ -138,7 +123,7 @@ def _solved_by(table, solved):
     return solved([list(range(n))], [[0.5] * n], confusion=[table.tolist()])
 
 
-def test_what_is_confused_stands_together(ledger, solved):
+def test_confused_classes_are_neighbours(ledger, solved):
     n, kind = 12, np.arange(12) % 3
     noise = np.random.default_rng(0).random((n, n)) * 0.01
     table = 0.02 + 0.1 * (kind[:, None] == kind) + noise
@@ -149,7 +134,7 @@ def test_what_is_confused_stands_together(ledger, solved):
     assert int(found.names[0]) < int(found.names[-1])
 
 
-def test_classes_that_are_all_alike_keep_the_order_of_their_names(ledger, solved):
+def test_classes_confused_equally_are_ordered_by_name(ledger, solved):
     names = ["g", "c", "a", "k", "b", "i", "e", "h", "d", "j", "f", "l"]
     ledger.register_classes("train", dict(enumerate(names)))
     ledger.append("p", 0, 0, *_solved_by(np.full((12, 12), 0.0625), solved), "train")
@@ -166,8 +151,51 @@ def test_fewer_than_three_classes_are_no_matrix(ledger, solved):
     assert len(confusions(ledger, "p").names) == 3
 
 
-def test_what_is_not_there_is_told(ledger):
+def test_a_wrong_phase_or_number_is_refused(ledger):
     with pytest.raises(UserError, match='no phase "q"'):
         confusions(ledger, "q")
     with pytest.raises(ValueError, match="fewer than 3"):
         confusions(ledger, "q", most=2)
+
+
+def _distances(n, seed):
+    distance = np.random.default_rng(seed).random((n, n))
+    distance += distance.T
+    np.fill_diagonal(distance, 0)
+    return distance
+
+
+def _length(distance, order):
+    return sum(distance[a, b] for a, b in itertools.pairwise(order))
+
+
+def _orders(tree, n):
+    """All that the tree leaves open, by turning each of its nodes."""
+    nodes = [[[k]] for k in range(n)]
+    for a, b, *_ in tree:
+        nodes.append([x + y for p in nodes[int(a)] for q in nodes[int(b)] for x, y in ((p, q), (q, p))])
+    return nodes[-1]
+
+
+@given(st.integers(2, 9), st.integers(0, 10**6))
+def test_no_order_of_the_tree_has_nearer_neighbours(n, seed):
+    distance = _distances(n, seed)
+    orders = _orders(linkage(squareform(distance), "average"), n)
+    assert len(orders) == 2 ** (n - 1)
+    order = leaf_order(distance).tolist()
+    assert order in orders
+    assert order[0] < order[-1]
+    assert _length(distance, order) == pytest.approx(min(_length(distance, o) for o in orders), abs=1e-6)
+
+
+def test_points_on_a_line_by_hand():
+    at = np.array([5.0, 0.0, 9.0, 1.0, 10.0, 6.0])
+    assert leaf_order(abs(at[:, None] - at)).tolist() == [1, 3, 0, 5, 2, 4]  # the ends are 1 and 4
+    back = at[::-1]  # from right to left now: the ends are 1, at 10, and 4, at 0
+    assert leaf_order(abs(back[:, None] - back)).tolist() == [1, 3, 0, 5, 2, 4]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n", [2, 3, 8, 13, 40])
+def test_equals_keep_their_order(n, value):
+    assert leaf_order(np.full((n, n), value)).tolist() == list(range(n))

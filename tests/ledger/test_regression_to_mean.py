@@ -1,3 +1,5 @@
+"""Picked tasks and their control group, before and after."""
+
 import math
 
 import numpy as np
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mtl.errors import UserError
-from mtl.ledger.regression_to_mean import Bin, class_retests, compare_gains, improvement, task_retests
-from mtl.ledger.store import Ledger, Round
+from mtl.ledger.regression_to_mean import Bin, compare_gains, improvement, task_retests
+from mtl.ledger.rows import HARD_ORIGINS
+from mtl.ledger.store import Round
 
 
 def _half(values):
@@ -71,7 +74,7 @@ def test_equal_starts_against_a_plain_loop(n, m, levels, seed):
     """Of few levels many starts are equal, and bins fewer."""
     random = np.random.default_rng(seed)
     picked, others = (random.integers(0, levels + 1, (k, 2)) / levels for k in (n, m))
-    found = compare_gains("class", picked, others)
+    found = compare_gains("task", picked, others)
     expected, sizes = _reference(picked.tolist(), others.tolist())
     if expected is None:
         assert found.at_equal_start is None
@@ -80,28 +83,22 @@ def test_equal_starts_against_a_plain_loop(n, m, levels, seed):
     assert [(b.picked, b.others) for b in found.bins] == sizes
 
 
-def _measured(true, queries, random):
-    return random.binomial(queries, true) / queries
+def _worlds(seed, count=4000, gain=0.0):
+    """Tasks measured twice over 20 queries, the lower half by the first measurement likelier picked.
 
-
-def _worlds(seed, count=4000, gain=0.0, hidden=0.0):
-    """Classes measured twice over 20 queries, the lower half by the first measurement likelier picked.
-
-    Returns rows of the picked and of the others. Whoever is picked gains `gain`; `hidden` says how much the
-    pick goes by true recall beyond the measurement.
+    Returns rows of the picked and of the others. Whoever is picked gains `gain`.
     """
     random = np.random.default_rng(seed)
     true = random.uniform(0.3, 0.8, count)
-    before = _measured(true, 20, random)
-    low = (before + hidden * (true - before)) < 0.55
-    picked = random.random(count) < np.where(low, 0.7, 0.3)
-    after = _measured(np.clip(true + gain * picked, 0, 1), 20, random)
+    before = random.binomial(20, true) / 20
+    picked = random.random(count) < np.where(before < 0.55, 0.7, 0.3)
+    after = random.binomial(20, np.clip(true + gain * picked, 0, 1)) / 20
     rows = np.stack([before, after], 1)
     return rows[picked], rows[~picked]
 
 
 def test_regression_to_the_mean_is_not_taken_for_improvement():
-    found = compare_gains("class", *_worlds(0))
+    found = compare_gains("task", *_worlds(0))
     naive = found.gain_picked[0] - found.gain_others[0]
     assert found.gain_picked[0] - found.gain_picked[1] > 0.01  # a gain without anything learned
     assert naive > 0.02
@@ -110,38 +107,15 @@ def test_regression_to_the_mean_is_not_taken_for_improvement():
 
 
 def test_what_practice_gave_is_found():
-    mean, half = compare_gains("class", *_worlds(1, gain=0.08)).at_equal_start
+    mean, half = compare_gains("task", *_worlds(1, gain=0.08)).at_equal_start
     assert mean == pytest.approx(0.08, abs=half)
     assert half < 0.02
 
 
-def test_picked_by_more_than_the_measurement_they_fall_back_further():
-    """What the docstring warns of: without any effect, the estimate is below 0."""
-    mean, half = compare_gains("class", *_worlds(2, hidden=1.0)).at_equal_start
-    assert mean + half < 0
-
-
 def test_the_interval_covers_the_truth_as_often_as_it_says():
-    found = [compare_gains("class", *_worlds(seed, 200, gain=0.05)).at_equal_start for seed in range(200)]
+    found = [compare_gains("task", *_worlds(seed, 200, gain=0.05)).at_equal_start for seed in range(200)]
     covered = sum(abs(mean - 0.05) < half for mean, half in found)
     assert 180 <= covered <= 198  # 190 ± 2.6 deviations of 3.1
-
-
-def test_rows_of_one_class_are_no_independent_evidence():
-    """Each class has its own gain, which all its rows share."""
-    held = {"by class": 0, "by row": 0}
-    for seed in range(100):
-        random = np.random.default_rng(seed)
-        units = np.tile(np.arange(30), 12)
-        before = random.uniform(0.4, 0.6, len(units))
-        after = before + random.normal(0, 0.05, 30)[units] + random.normal(0, 0.05, len(units))
-        rows, chosen = np.stack([before, after], 1), units % 3 == 0
-        split = rows[chosen], rows[~chosen]
-        for how, of in (("by class", (units[chosen], units[~chosen])), ("by row", None)):
-            mean, half = compare_gains("class", *split, of).at_equal_start
-            held[how] += abs(mean) < half
-    assert held["by row"] < 70
-    assert held["by class"] >= 88
 
 
 @pytest.mark.parametrize("few", [(9, 50), (50, 9), (0, 0), (0, 50)])
@@ -150,7 +124,6 @@ def test_few_of_either_are_no_comparison(few):
     assert compare_gains("task", *rows) is None
     rows = np.ones((10, 2)), np.ones((10, 2))
     assert compare_gains("task", *rows) is not None
-    assert compare_gains("class", *rows, (np.zeros(10, int), np.arange(10))) is None  # of one class alone
 
 
 def test_where_no_other_started_as_low_there_is_no_estimate():
@@ -164,59 +137,85 @@ def test_where_no_other_started_as_low_there_is_no_estimate():
     )
 
 
-def test_equal_starts_of_all_picked_make_one_bin():
-    picked = np.array([(0.5, 0.5 + k / 100) for k in range(12)])
-    others = np.array([(0.5, 0.5), (0.5, 0.6)] + [(0.25, 0.25), (0.75, 1.0)] * 5)
-    found = compare_gains("class", picked, others)
-    assert [(b.start, b.picked, b.others) for b in found.bins] == [(0.5, 12, 2)]
-    assert found.at_equal_start[0] == pytest.approx(0.055 - 0.05)
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with Ledger.open(tmp_path / "l.sqlite") as ledger:
-        yield ledger
-
-
-@pytest.mark.parametrize(
-    ("phase", "unit", "retests"),
-    [
-        ("evaluate test 5-way 1-shot", "task", task_retests),
-        ("evaluate", "task", task_retests),
-        ("meta-train", "class", class_retests),
-    ],
-)
-def test_tasks_of_evaluations_and_classes_of_training(ledger, random_solved, phase, unit, retests):
+@pytest.mark.parametrize("phase", ["evaluate test 5-way 1-shot", "evaluate", "meta-train"])
+def test_only_evaluations_are_compared(ledger, random_solved, phase):
     for number, origin in enumerate(("uniform", "resampled", "control", "uniform", "hard", "uniform")):
         ledger.append(phase, number, 0, *random_solved(60, 2, 14, seed=number, origin=origin), "train")
-    rows = retests(ledger, ledger.phase(phase))
     found = improvement(ledger, phase)
-    assert found.unit == unit
-    assert found.picked.tolist() == rows.rows(True).tolist()
-    assert found.others.tolist() == rows.rows(False).tolist()
-    again = compare_gains(
-        unit, rows.rows(True), rows.rows(False), (rows.units_of(True), rows.units_of(False))
-    )
-    assert found.gain_picked == again.gain_picked
-    assert found.at_equal_start == again.at_equal_start
+    if phase == "meta-train":
+        assert found is None
+        return
+    picked, others = task_retests(ledger, ledger.phase(phase))
+    assert found.picked.tolist() == picked.tolist()
+    assert found.others.tolist() == others.tolist()
+    again = compare_gains("task", picked, others)
+    assert (found.gain_picked, found.at_equal_start) == (again.gain_picked, again.at_equal_start)
 
 
-@pytest.mark.parametrize("phase", ["evaluate", "meta-train"])
-def test_one_round_or_nothing_picked_is_no_comparison(ledger, random_solved, phase):
-    ledger.add_round(phase, "train", Round(0, 0, "class", 2, None, 0.0, None, 0.5))
-    assert improvement(ledger, phase) is None
-    ledger.append(phase, 0, 0, *random_solved(60, 2, 20, seed=0), "train")
-    for number in (1, 2, 3):  # the same tasks again
-        ledger.append(phase, number, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
-    assert improvement(ledger, phase) is None
-    for number in (4, 5):
-        ledger.append(phase, number, 0, *random_solved(12, 2, 20, seed=0, origin="hard"), "train")
-        ledger.append(phase, number, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
-    ledger.append(phase, 6, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
-    found = improvement(ledger, phase)
+def test_one_round_or_nothing_picked_is_no_comparison(ledger, random_solved):
+    ledger.add_round("evaluate", "train", Round(0, 0, "class", 2, None, 0.0, None, 0.5))
+    assert improvement(ledger, "evaluate") is None
+    ledger.append("evaluate", 0, 0, *random_solved(60, 2, 20, seed=0), "train")
+    ledger.append("evaluate", 1, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")
+    assert improvement(ledger, "evaluate") is None
+    ledger.append("evaluate", 2, 0, *random_solved(12, 2, 20, seed=0, origin="hard"), "train")
+    found = improvement(ledger, "evaluate")
     assert min(len(found.picked), len(found.others)) >= 10
 
 
-def test_what_is_not_there_is_told(ledger):
+def test_a_phase_that_is_not_there_is_refused(ledger):
     with pytest.raises(UserError, match='no phase "q"'):
         improvement(ledger, "q")
+
+
+def _solve(ledger, solved, round_, task, recall, origin="uniform", **kwargs):
+    ledger.append("p", round_, 0, *solved([task], [recall], origin, **kwargs), "train")
+
+
+def test_tasks_by_hand(ledger, solved):
+    first = [([1, 2], 0.25), ([3, 4], 0.5), ([2, 3], 1.0), ([5, 6], 0.0), ([2, 1], 0.75)]
+    for task, share in first:
+        _solve(ledger, solved, 0, task, [share, share])
+    for number, picked, control in ((1, 0.5, 1.0), (2, 0.75, 0.5), (3, 1.0, 0.75)):
+        _solve(ledger, solved, number, [2, 1], [picked, picked], "resampled")
+        _solve(ledger, solved, number, [4, 3], [control, control], "control")
+        _solve(ledger, solved, number, [6, 5], [1.0, 1.0], "uniform")  # neither picked nor a control
+    _solve(ledger, solved, 4, [7, 8], [0.0, 0.0], "resampled")  # never scored before
+    ledger.append("q", 0, 0, *solved([[1, 2]], [[0.0, 0.0]]), "train")
+    ledger.append("q", 1, 0, *solved([[3, 4]], [[0.0, 0.0]], "control"), "train")
+    picked, others = task_retests(ledger, ledger.phase("p"))
+    assert picked.tolist() == [[0.5, 0.75]]  # 1 and 2 were scored as 0.25 and 0.75
+    assert others.tolist() == [[0.5, 0.75]]
+
+
+def test_a_task_that_was_picked_and_drawn_as_a_control_was_picked(ledger, solved):
+    _solve(ledger, solved, 0, [1, 2], [0.25, 0.25])
+    _solve(ledger, solved, 1, [1, 2], [0.5, 0.5], "control")
+    _solve(ledger, solved, 1, [1, 2], [1.0, 1.0], "resampled")
+    picked, others = task_retests(ledger, ledger.phase("p"))
+    assert picked.tolist() == [[0.25, 0.75]]
+    assert others.shape == (0, 2)
+
+
+def test_tasks_against_a_plain_loop(ledger, random_solved):
+    before, after, picked = {}, {}, set()
+    for number, origin in enumerate(("uniform", "resampled", "control", "hard", "control")):
+        batch, outcome = random_solved(30, 2, 7, seed=number, origin=origin)  # of 21 tasks most come again
+        ledger.append("p", number, 0, batch, outcome, "train")
+        for classes, accuracy in zip(batch.classes.tolist(), outcome.accuracy.tolist(), strict=True):
+            (after if number else before).setdefault(tuple(sorted(classes)), []).append(accuracy)
+            if origin in HARD_ORIGINS:
+                picked.add(tuple(sorted(classes)))
+    both = sorted(before.keys() & after.keys())
+    found = task_retests(ledger, ledger.phase("p"))
+    for rows, hard in zip(found, (True, False), strict=True):
+        chosen = [task for task in both if (task in picked) == hard]
+        assert chosen
+        means = [[sum(of[task]) / len(of[task]) for of in (before, after)] for task in chosen]
+        assert rows == pytest.approx(np.array(means))
+
+
+def test_a_ledger_that_begins_later_has_no_first_scores(ledger, random_solved):
+    for number, origin in ((1, "uniform"), (2, "resampled")):
+        ledger.append("p", number, 0, *random_solved(9, 2, 4, seed=number, origin=origin), "train")
+    assert [rows.shape for rows in task_retests(ledger, ledger.phase("p"))] == [(0, 2), (0, 2)]

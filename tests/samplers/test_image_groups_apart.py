@@ -6,7 +6,7 @@ import pytest
 import torch
 from driven import train
 
-from mtl.compare.judge import judged_episodes
+from mtl.compare.measures import judged_episodes
 from mtl.config import HardTasks, read_config
 from mtl.episodes.categories import EpisodeStream
 from mtl.episodes.class_index import ClassIndex

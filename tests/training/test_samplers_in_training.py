@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 import torch
+from ledger_digest import dump
 
 from mtl.config import Config, HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.errors import UserError
-from mtl.ledger.digest import dump
 from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints

@@ -43,9 +43,9 @@ def _timeless(value):
 def test_a_comparison_that_exists_is_not_overwritten(again):
     config = again()
     before = {p: p.stat().st_mtime_ns for p in Path(config.checkpoints).glob("**/*")}
-    told = mistake(config)
-    assert told.count("\n") == 0
-    assert "compare was begun there already; --resume goes on with it, run=NAME starts another" in told
+    message = mistake(config)
+    assert message.count("\n") == 0
+    assert "compare was begun there already; --resume goes on with it, run=NAME starts another" in message
     assert {p: p.stat().st_mtime_ns for p in Path(config.checkpoints).glob("**/*")} == before
 
 
@@ -108,27 +108,23 @@ def test_only_the_seeds_that_are_asked_for_are_trained(config_of, tmp_path):
 
 
 def test_a_seed_that_is_none_of_the_comparison_is_refused(again):
-    told = mistake(again(), resume=True, seeds=[FIRST, 99])
-    assert "99" in told
-    assert told.count("\n") == 0
+    message = mistake(again(), resume=True, seeds=[FIRST, 99])
+    assert "99" in message
+    assert message.count("\n") == 0
 
 
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(
     "changed",
-    [
-        {"evaluate": {"tasks": 41}},
-        {"evaluate": {"queries": 3}},
-        {"compare": {"judged_tasks": 21}},
-    ],
+    [{"evaluate": {"tasks": 41}}, {"evaluate": {"queries": 3}}, {"compare": {"judged_tasks": 21}}],
     ids=str,
 )
 def test_going_on_with_other_tasks_is_refused(again, changed):
     before = again()
     text = (Path(before.checkpoints) / "study" / "config.yaml").read_text()
-    told = mistake(again(**changed), resume=True)
-    assert told.count("\n") == 0
-    assert "answers are to other tasks" in told
+    message = mistake(again(**changed), resume=True)
+    assert message.count("\n") == 0
+    assert "answers are to other tasks" in message
     assert (Path(before.checkpoints) / "study" / "config.yaml").read_text() == text
 
 
@@ -138,9 +134,9 @@ def test_going_on_with_other_tasks_is_refused(again, changed):
 )
 def test_going_on_with_other_training_is_refused(again, changed, seeds):
     """Arms that are there would be held against arms of another config, as if only the arm had changed."""
-    told = mistake(again(**changed), resume=True, seeds=seeds)
+    message = mistake(again(**changed), resume=True, seeds=seeds)
     section, key = next((s, k) for s, v in changed.items() for k in v)
-    assert f"{section}.{key}" in told
+    assert f"{section}.{key}" in message
 
 
 def test_an_arm_that_is_added_later_is_trained_alone(again, finished, monkeypatch):

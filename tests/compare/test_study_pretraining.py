@@ -3,8 +3,7 @@
 import pytest
 from small_comparison import answered, mistake, small_comparison
 
-from mtl.compare.hparam_search import arm_run
-from mtl.compare.study import compare
+from mtl.compare.study import arm_run, compare
 from mtl.compare.table import to_dict
 from mtl.config import read_config
 from mtl.config import to_dict as config_tree
@@ -17,10 +16,7 @@ from mtl.training.run_data import load_run_data
 GROUPS = [f"base classes, {size} images" for size in ("many", "medium", "few")]
 ARMS = [
     {"name": "plain"},
-    {
-        "name": "balanced",
-        "change": ["pretrain.balance.by=sampling", "pretrain.balance.weighting=inverse"],
-    },
+    {"name": "balanced", "change": ["pretrain.balance.by=sampling", "pretrain.balance.weighting=inverse"]},
 ]
 
 
@@ -47,7 +43,7 @@ def study(image_root, tmp_path):
     return make
 
 
-def test_arms_are_scored_on_novel_classes_and_on_images_held_out_of_the_base_classes(study, tmp_path):
+def test_arms_are_scored_on_novel_and_base_classes_and_a_resumed_comparison_says_the_same(study, tmp_path):
     config = study()
     found = compare(config)
     assert list(found.settings) == ["3-way 1-shot", "3-way 2-shot", "base classes", *GROUPS]
@@ -58,12 +54,12 @@ def test_arms_are_scored_on_novel_classes_and_on_images_held_out_of_the_base_cla
     run_data, device = load_run_data(config), choose_device(config.runtime)
     for cell in answered(tmp_path / "study"):
         arm = config.compare.arm(cell.arm)
-        one = arm_run(config, tmp_path / "study", arm, cell.seed, None)
+        one = arm_run(config, arm, cell.seed, {})
         payload = checkpoints.read(tmp_path / "study" / f"seed-{cell.seed}" / arm.name / "pretrain.pt")
         network = pretrained_network(payload, one, run_data)
-        told = base_accuracy(network, run_data, device)
-        assert float(cell.answers["base classes"].accuracy.mean()) == pytest.approx(told.balanced)
-        for name, accuracy in told.groups.items():
+        base = base_accuracy(network, run_data, device)
+        assert float(cell.answers["base classes"].accuracy.mean()) == pytest.approx(base.balanced)
+        for name, accuracy in base.groups.items():
             mean = float(cell.answers[f"base classes, {name} images"].accuracy.mean())
             assert mean == pytest.approx(accuracy)
         assert [step for step, _ in cell.curve] == sorted({step for step, _ in cell.curve})
@@ -71,26 +67,25 @@ def test_arms_are_scored_on_novel_classes_and_on_images_held_out_of_the_base_cla
             "sampling" if arm.name == "balanced" else "none"
         )
 
-
-def test_goes_on_where_it_stopped_and_trains_nothing_twice(study, tmp_path):
-    whole = compare(study())
-    (tmp_path / "study" / "seed-8" / "balanced" / "answers.pt").unlink()
-    kept = (tmp_path / "study" / "seed-8" / "balanced" / "pretrain.pt").stat().st_mtime_ns
-    again = compare(study(), resume=True)
-    assert (tmp_path / "study" / "seed-8" / "balanced" / "pretrain.pt").stat().st_mtime_ns == kept
-    assert to_dict(again) == to_dict(whole)
+    # It goes on where it stopped, and trains nothing twice.
+    home = tmp_path / "study" / "seed-8" / "balanced"
+    (home / "answers.pt").unlink()
+    before = (home / "pretrain.pt").stat().st_mtime_ns
+    again = compare(config, resume=True)
+    assert (home / "pretrain.pt").stat().st_mtime_ns == before
+    assert to_dict(again) == to_dict(found)
 
 
 def test_trials_are_chosen_by_validation_tasks(study, tmp_path):
     trials = [["pretrain.lr=1e-9"], ["pretrain.lr=0.1"]]
     compare(study(arms=[{**arm, "trials": trials} for arm in ARMS], seeds=1))
-    told = (tmp_path / "study" / "trials.json").read_text()
+    written = (tmp_path / "study" / "trials.json").read_text()
     scores = {}
     for arm in ("plain", "balanced"):
         folder = tmp_path / "study" / "trials" / arm
         scores[arm] = [checkpoints.read(folder / str(i) / "pretrain.pt")["mean"] for i in range(2)]
         best = trials[scores[arm].index(max(scores[arm]))][0]
-        assert f'"chosen": [\n   "{best}"' in told
+        assert f'"chosen": [\n   "{best}"' in written
 
 
 @pytest.mark.parametrize(
