@@ -105,7 +105,7 @@ def _takes_config(sub: argparse.ArgumentParser, resumable: bool) -> argparse.Arg
 
 
 def _run(given: argparse.Namespace) -> None:
-    from mtl.evaluation.run_all import run
+    from mtl.evaluation.evaluate import run
 
     config = _config(given)
     found = run(config, given.resume)

@@ -93,7 +93,7 @@ def _report(given: argparse.Namespace) -> None:
 
 
 def _curriculum(given: argparse.Namespace) -> None:
-    from mtl.report.curriculum_command import draw_curriculum
+    from mtl.report.curriculum_pictures import draw_curriculum
 
     draw_curriculum(given.folder, given.out)
 

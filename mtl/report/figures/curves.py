@@ -9,17 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from mtl.report.figures.style import (
-    PALETTE,
-    WIDTH,
-    axis_name,
-    fitted,
-    name_ends,
-    new_figure,
-    panel,
-    ticks,
-    width_of,
-)
+from mtl.report.figures import style
+from mtl.report.figures.style import PALETTE, WIDTH
 
 Line = list[tuple[float, float]]  # (step, value)
 
@@ -61,15 +52,15 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
         at: _name(*at, several=len(runs) > 1, best=max(y for _, y in line)) for at, line in scores.items()
     }
     if not scores and len(runs) > 1:  # else nothing would tell the runs apart
-        names = {(run, ""): fitted(run, _NAME) for run in runs}
+        names = {(run, ""): style.fitted(run, _NAME) for run in runs}
 
-    right = 0.1 + max((width_of(name) + 0.35 for name in names.values()), default=0.2)
+    right = 0.1 + max((style.width_of(name) + 0.35 for name in names.values()), default=0.2)
     top = max(1.7, 0.2 * len(names)) if scores else 1.35  # inches of the first panel
     below = list(trained) if scores else list(trained)[1:]
     bottom = 0.6 + (1.35 + 0.85 if below else 0)
-    figure = new_figure(WIDTH, bottom + top + 0.4)
+    figure = style.new_figure(WIDTH, bottom + top + 0.4)
     title = "Validation accuracy (%), ringed where best" if scores else next(iter(trained))
-    first = panel(figure, 0.55, bottom, WIDTH - 0.55 - right, top, title)
+    first = style.panel(figure, 0.55, bottom, WIDTH - 0.55 - right, top, title)
     width = (WIDTH - 0.55 - 0.3 - 0.65) / 2
     axes = dict(zip(below, _row(figure, below, width), strict=True)) | ({} if scores else {title: first})
     for (run, setting), line in scores.items():
@@ -82,7 +73,7 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
     for one in (first, *axes.values()):
         _steps(one)
     shown = scores or {(run, ""): line for run, line in trained[title].items()}
-    name_ends(first, [(*line[-1], names.get(at, ""), colours[at[0]]) for at, line in shown.items()])
+    style.name_ends(first, [(*line[-1], names.get(at, ""), colours[at[0]]) for at, line in shown.items()])
     return figure
 
 
@@ -110,15 +101,19 @@ def _name(run: str, key: str, several: bool, best: float) -> str:
     The run comes last: a name written from right to left would draw what follows to its left.
     """
     setting = re.sub(r"(?<=\d)(way|shot)", r"-\1", key.removeprefix("val").strip("_").replace("_", " "))
-    name = ", ".join(part for part in (fitted(setting, _NAME), fitted(run, _NAME) if several else "") if part)
+    name = ", ".join(
+        part for part in (style.fitted(setting, _NAME), style.fitted(run, _NAME) if several else "") if part
+    )
     return f"{best:.1f} {name}".strip()
 
 
 def _row(figure: Figure, kinds: Sequence[str], width: float) -> list[Axes]:
     """Panels beside each other; one alone is as wide as two."""
     if len(kinds) == 1:
-        return [panel(figure, 0.55, 0.6, 2 * width + 0.65, 1.35, kinds[0])]
-    return [panel(figure, 0.55 + i * (width + 0.65), 0.6, width, 1.35, kind) for i, kind in enumerate(kinds)]
+        return [style.panel(figure, 0.55, 0.6, 2 * width + 0.65, 1.35, kinds[0])]
+    return [
+        style.panel(figure, 0.55 + i * (width + 0.65), 0.6, width, 1.35, kind) for i, kind in enumerate(kinds)
+    ]
 
 
 def _draw(axes: Axes, line: Line, colour: str, dash: Any) -> None:
@@ -144,7 +139,7 @@ def _steps(axes: Axes) -> None:
     if first == last:
         axes.set_xticks([first])
     else:
-        ticks(axes.xaxis, 4, whole=True)
-    ticks(axes.yaxis, 4)
+        style.ticks(axes.xaxis, 4, whole=True)
+    style.ticks(axes.yaxis, 4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-    axis_name(axes, "training step")
+    style.axis_name(axes, "training step")

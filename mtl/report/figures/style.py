@@ -1,17 +1,11 @@
-"""What all figures share: ink that follows the page's theme, colours, panels placed in inches, SVG, files."""
+"""What all figures share: colours, panels placed in inches, names that fit."""
 
-import hashlib
-import io
-import re
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -22,7 +16,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mtl.runtime.figure_files import DPI, FONTS, save_png, short, spread, write
+from mtl.runtime.figure_files import DPI, FONTS, short, spread
 
 #: Text and axes; in SVG the page's own text colour.
 INK = "#1c1e22"
@@ -40,9 +34,6 @@ WIDTH, SIZE, SMALL = 6.2, 10.5, 10.0
 
 _SHAPES = 800  # more than so many marks become a picture
 _PER_INCH = 72  # units of matplotlib's SVG, and points
-_PAGE_FONT = "system-ui, sans-serif"
-_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-_NUMBERS = frozenset({"d", "x", "y", "width", "height", "transform", "points"})
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -100,7 +91,7 @@ def width_of(words: str, size: float = SIZE) -> float:
     """Inches that one line of words takes; wide letters, which no font here may have, are as wide as high."""
     narrow = "".join(letter for letter in words if unicodedata.east_asian_width(letter) not in "WF")
     font = FontProperties(family=list(FONTS), size=size)
-    with _no_glyph_warnings():
+    with no_glyph_warnings():
         drawn, _, _ = text_to_path.get_text_width_height_descent(narrow, font, ismath=False)
     return (float(drawn) + size * (len(words) - len(narrow))) / _PER_INCH
 
@@ -155,96 +146,9 @@ def key(
         x += max(column, 0.3 + width_of(name) + 0.25)
 
 
-def to_svg(figure: Figure, salt: str) -> str:
-    """The figure as an <svg> that stands in a page and takes part in its theme.
-
-    INK has become currentColor and FAINT var(--line); nothing lies behind. Text is text, in the page's fonts.
-    There are no ids but those that are referred to, and these are of the `salt` alone, so that figures of
-    different salts share none. No header, no metadata, no <style>, which would hold for all of the page.
-    """
-    root = ElementTree.fromstring(_drawn(figure, salt, "none"))
-    width, height = figure.get_size_inches()
-    root.attrib = {
-        "viewBox": f"0 0 {_PER_INCH * width:g} {_PER_INCH * height:g}",
-        "width": f"{96 * width:.0f}",
-        "height": f"{96 * height:.0f}",
-        "style": f"max-width: 100%; height: auto; font-family: {_PAGE_FONT}; stroke-linejoin: round",
-    }
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in (f"{_SVG}metadata", f"{_SVG}style") or _draws_nothing(child):
-                parent.remove(child)
-    names = _new_names(root, "f" + hashlib.sha256(salt.encode()).hexdigest()[:10])
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-        if element is not root:
-            element.attrib = dict(_attributes(element, names))
-        if element.tag != "text":
-            element.text = None
-        element.tail = None
-    root.set("xmlns", _SVG[1:-1])
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def save(figure: Figure, stem: Path) -> None:
-    """Writes <stem>.png and <stem>.svg on white, each whole or not at all.
-
-    Raises:
-        UserError: one of them cannot be written.
-    """
-    made = _drawn(figure, stem.name, "white")
-    save_png(figure, stem.with_name(f"{stem.name}.png"), facecolor="white")
-    write(stem.with_name(f"{stem.name}.svg"), lambda path: path.write_text(made, encoding="utf-8"))
-
-
-def _drawn(figure: Figure, salt: str, behind: str) -> str:
-    """Matplotlib's SVG, without a date and with ids that are the same each time."""
-    made = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), _no_glyph_warnings():
-        figure.savefig(made, format="svg", facecolor=behind, dpi=DPI, metadata={"Date": None})
-    return made.getvalue()
-
-
 @contextmanager
-def _no_glyph_warnings() -> Iterator[None]:
+def no_glyph_warnings() -> Iterator[None]:
+    """Names in any writing are drawn, with boxes for the letters that no font has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
-
-
-def _draws_nothing(element: ElementTree.Element) -> bool:
-    return "id" not in element.attrib and element.get("style") == "fill: none"
-
-
-def _new_names(root: ElementTree.Element, prefix: str) -> dict[str, str]:
-    """A new id for each that something refers to."""
-    told = [value for element in root.iter() for value in element.attrib.values()]
-    used = {name for value in told for name in re.findall(r"^#(.+)$|url\(#([^)]+)\)", value) for name in name}
-    found = [element.attrib["id"] for element in root.iter() if element.get("id") in used]
-    return {name: f"{prefix}-{number}" for number, name in enumerate(found)}
-
-
-def _attributes(element: ElementTree.Element, names: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The attributes of an element as they are to be, in their order."""
-    for attribute, value in element.attrib.items():
-        plain = attribute.removeprefix(_XLINK)
-        if plain == "id":
-            if value in names:
-                yield plain, names[value]
-        elif plain == "href":
-            yield plain, f"#{names[value[1:]]}" if value.startswith("#") else "".join(value.split())
-        elif plain == "style":
-            yield plain, _style(value)
-        elif plain in _NUMBERS:
-            shorter = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), 2):g}", value)
-            if not shorter.startswith("rotate(-0 "):
-                yield plain, shorter
-        else:
-            yield plain, re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{names[match[1]]})", value)
-
-
-def _style(style: str) -> str:
-    """A style with the page's colours and without fonts of its own."""
-    parts = [part.split(": ", 1) for part in style.split("; ")]
-    ours = {INK: "currentColor", FAINT: "var(--line)"}
-    return "; ".join(f"{name}: {ours.get(value, value)}" for name, value in parts if name != "font-family")

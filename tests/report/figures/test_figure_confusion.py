@@ -7,6 +7,7 @@ from matplotlib.patches import PathPatch
 from sample_figures import require_no_collision
 
 from mtl.ledger.confusions import Confusions
+from mtl.report.drawings import to_svg
 from mtl.report.figures import style as ink
 from mtl.report.figures.confusion import heat_map
 
@@ -106,13 +107,13 @@ def test_the_colour_bar_ends_at_the_most():
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_a_matrix_of_nothing_can_be_drawn(value):
     figure = heat_map(Confusions(("a", "b", "c"), False, np.full((3, 3), value), 0))
-    svg = ink.to_svg(figure, "a")
+    svg = to_svg(figure, "a")
     assert "nan" not in svg
     require_no_collision(figure)
 
 
 def test_a_matrix_in_the_svg_is_small():
-    assert len(ink.to_svg(heat_map(made(40)), "a")) < 60_000
+    assert len(to_svg(heat_map(made(40)), "a")) < 60_000
 
 
 @pytest.mark.parametrize(("names", "shape"), [((), (0, 0)), (("a", "b"), (3, 3)), (("a",), (1, 2))])

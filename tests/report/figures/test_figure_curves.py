@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_figures import require_no_collision
 
+from mtl.report.drawings import to_svg
 from mtl.report.figures import style as ink
 from mtl.report.figures.curves import smooth, training_curves
 from mtl.runtime.run_folder import Metrics
@@ -141,7 +142,7 @@ def test_one_measurement_is_a_point():
     assert [line.get_xydata().tolist() for line in axes.lines[:1]] == [[[0, 25]]]
     assert axes.lines[0].get_marker() == "o"
     assert axes.get_xticks().tolist() == [0]
-    assert ink.to_svg(figure, "a")
+    assert to_svg(figure, "a")
 
 
 def test_what_a_stage_writes_can_be_drawn(tmp_path):

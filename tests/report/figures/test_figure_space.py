@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sample_figures import require_no_collision
 
-from mtl.report.figures import style as ink
+from mtl.report.drawings import to_svg
 from mtl.report.figures.space import feature_space
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0])
@@ -62,12 +62,12 @@ def test_a_class_without_images_is_in_the_key():
     figure = feature_space(BEFORE, None, LABELS, ["a", "b", "c", "none"])
     assert list(keys(figure)) == ["a", "b", "c", "none"]
     assert len(panels(figure)[0].lines[3].get_xdata()) == 0
-    assert ink.to_svg(figure, "a")
+    assert to_svg(figure, "a")
 
 
 def test_many_images_are_a_picture():
     many = np.random.default_rng(0).random((3000, 2))
-    svg = ink.to_svg(feature_space(many, None, np.zeros(3000, dtype=int), ["a"]), "a")
+    svg = to_svg(feature_space(many, None, np.zeros(3000, dtype=int), ["a"]), "a")
     assert "data:image/png" in svg
     assert len(svg) < 150_000
 
