@@ -130,7 +130,8 @@ def _task(
     by_recall = sorted(range(len(worst.names)), key=lambda place: (worst.recall[place], place))
     places = by_recall[: limits.shown] if len(by_recall) > limits.shown else sorted(by_recall)
     answers = worst.wrong or ()
-    wrong = [a for place in places for a in [x for x in answers if x.own == place][: limits.wrong]]
+    of_class = [[answer for answer in answers if answer.own == place] for place in places]
+    wrong = [answer for group in of_class for answer in group[: limits.wrong]]
     return TaskCard(
         task=task,
         history=[visit.accuracy for visit in visits],

@@ -7,6 +7,7 @@ import io
 import math
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,14 @@ def _inner(tiles: Tensor) -> Tensor:
     return tiles[..., margin:-margin, margin:-margin]
 
 
+def _mosaic(rows: Sequence[Tensor], columns: int) -> Any:
+    """(R·58, C·58, 3) of R rows with at most C tiles."""
+    page = torch.ones(len(rows), columns, 3, _TILE, _TILE)
+    for row, found in zip(page, rows, strict=True):
+        row[: len(found)] = found
+    return page.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1).numpy()
+
+
 def sheet(record: Curriculum, images: Tensor, title: str, seed: int) -> Figure:
     """Lines of what counts, a heat map of all images, and strips of some of them.
 
@@ -152,7 +161,16 @@ def sheet(record: Curriculum, images: Tensor, title: str, seed: int) -> Figure:
     if record.mislabelled.any():
         _wrong_labels(figure.add_subplot(top[2], sharey=heat_map), record)
     for row, strip in enumerate(strips, 1):
-        _strip(figure.add_subplot(rows[row]), strip, record, images)
+        axes = figure.add_subplot(rows[row])
+        axes.imshow(_mosaic([tiles(record, images, strip.shown)], _SHOWN))
+        axes.set_title(caption(strip, record), loc="left", fontsize=10)
+        labels, wrong = record.labels[strip.shown].tolist(), record.mislabelled[strip.shown].tolist()
+        names = [_in_lines(record.class_names[label]) for label in labels]
+        axes.set_xticks([_TILE * (i + 0.5) for i in range(len(names))], names, fontsize=6, **_TEXT)
+        for name, is_wrong in zip(axes.get_xticklabels(), wrong, strict=True):
+            name.set_color(VERMILION if is_wrong else "0.15")
+        axes.set_yticks([])
+        _without_lines(axes)
     return figure
 
 
@@ -164,8 +182,8 @@ def _lines(axes: Axes, record: Curriculum) -> None:
         lines["mean v"] = of_all.weight  # else one line would hide the other
     lines |= {name: stats.pace(record.weights, among).share for name, among in stats.groups(record).items()}
     epochs = range(1, len(record.weights) + 1)
+    marker = "." if len(epochs) <= 30 else ""
     for name, values in lines.items():
-        marker = "." if len(epochs) <= 30 else ""
         axes.plot(epochs, (100 * values).tolist(), marker=marker, color=_COLOURS[name], label=name)
     axes.set(title="Share of the images met that count (%)", xlabel="epoch", ylim=(-2, 102))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -196,33 +214,20 @@ def _wrong_labels(axes: Axes, record: Curriculum) -> None:
     axes.tick_params(axis="y", labelleft=False)
 
 
-def _strip(axes: Axes, strip: stats.Strip, record: Curriculum, images: Tensor) -> None:
-    """A row of images over their class names."""
-    row = torch.ones(_SHOWN, 3, _TILE, _TILE)
-    row[: len(strip.shown)] = tiles(record, images, strip.shown)
-    axes.imshow(row.permute(2, 0, 3, 1).flatten(1, 2).numpy())
-    axes.set_title(f"{strip.name}: {caption(strip, record)}", loc="left", fontsize=10)
-    names = [_in_lines(record.class_names[label]) for label in record.labels[strip.shown].tolist()]
-    axes.set_xticks([_TILE * (i + 0.5) for i in range(len(names))], names, fontsize=6, **_TEXT)
-    for name, wrong in zip(axes.get_xticklabels(), record.mislabelled[strip.shown].tolist(), strict=True):
-        name.set_color(VERMILION if wrong else "0.15")
-    axes.set_yticks([])
+def _without_lines(axes: Axes) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
 def caption(strip: stats.Strip, record: Curriculum) -> str:
-    """`counted first in epochs 3 to 4: 1,204 images, 12 % of them mislabelled (framed)`."""
+    """`Midway: counted first in epochs 3 to 4: 1,204 images, 12 % of them mislabelled (framed)`."""
     when = "counted in no epoch"
     if strip.epochs is not None:
         first, last = (epoch + 1 for epoch in strip.epochs)
         when = "counted first in " + (f"epoch {first}" if first == last else f"epochs {first} to {last}")
-    count = len(strip.members)
-    words = f"{when}: {count:,} image{'s' if count > 1 else ''}"
-    if record.mislabelled.any():
-        wrong = float(record.mislabelled[strip.members].double().mean())
-        words += f", {100 * wrong:.0f} % of them mislabelled (framed)"
-    return words
+    count, wrong = len(strip.members), record.mislabelled[strip.members].double().mean()
+    words = f"{strip.name}: {when}: {count:,} image{'s' if count > 1 else ''}"
+    return words + (f", {100 * wrong:.0f} % of them mislabelled (framed)" if record.mislabelled.any() else "")
 
 
 def _in_lines(name: str) -> str:
@@ -241,23 +246,24 @@ def film(record: Curriculum, images: Tensor, seed: int) -> bytes:
         images: (M, channels, size, size) uint8 of the train split.
         seed: decides which classes and images are shown, and nothing else.
     """
-    rows = stats.grid(record, _CLASSES, _SAMPLES, seed)
-    at = evenly(len(record.weights), _FRAMES)
+    rows, weights = stats.grid(record, _CLASSES, _SAMPLES, seed), record.weights
+    epochs = evenly(len(weights), _FRAMES)
     figure = Figure(figsize=(7.4, 1.2 + 0.6 * len(rows)), facecolor="white", layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
     names = [fitted(record.class_names[label], 2.2, 8) for label in rows]
     axes.set_yticks([_TILE * (i + 0.5) for i in range(len(rows))], names, fontsize=8, **_TEXT)
-    axes.set(xticks=[], xlabel=_legend(record, len(rows)))
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    of_all, of_wrong = (stats.pace(record.weights, among).share for among in (None, record.mislabelled))
-    pictures, frames = mosaics(record, images, list(rows.values()), at), []
+    paler = "; paler: counts for less" if ((weights > 0) & (weights < 100)).any() else ""
+    legend = f"Faded: does not count{paler}. {len(rows)} of {len(torch.unique(record.labels)):,} classes."
+    axes.set(xticks=[], xlabel=legend + (" Framed: wrong label." if record.mislabelled.any() else ""))
+    _without_lines(axes)
+    of_all, of_wrong = (stats.pace(weights, among).share for among in (None, record.mislabelled))
+    pictures, frames = mosaics(record, images, list(rows.values()), epochs), []
     shown = axes.imshow(pictures[0])
-    for epoch, picture in zip(at, pictures, strict=True):
+    for epoch, picture in zip(epochs, pictures, strict=True):
         shown.set_data(picture)
-        lost = "" if math.isnan(of_wrong[epoch]) else f", {100 * of_wrong[epoch]:.0f} % of the mislabelled"
-        share = f"{100 * of_all[epoch]:.0f} % of all images count{lost}"
-        figure.suptitle(f"epoch {epoch + 1} of {len(record.weights)}: {share}", x=0.01, ha="left")
+        wrong = "" if math.isnan(of_wrong[epoch]) else f", {100 * of_wrong[epoch]:.0f} % of the mislabelled"
+        share = f"{100 * of_all[epoch]:.0f} % of all images count{wrong}"
+        figure.suptitle(f"epoch {epoch + 1} of {len(weights)}: {share}", x=0.01, ha="left")
         with no_glyph_warnings():
             canvas.draw()
         figure.set_layout_engine("none")  # as the first frame is
@@ -270,25 +276,14 @@ def film(record: Curriculum, images: Tensor, seed: int) -> bytes:
     return file.getvalue()
 
 
-def _legend(record: Curriculum, shown: int) -> str:
-    paler = "; paler: counts for less" if ((record.weights > 0) & (record.weights < 100)).any() else ""
-    wrong = " Framed: wrong label." if record.mislabelled.any() else ""
-    return f"Faded: does not count{paler}. {shown} of {len(record.labels.unique()):,} classes.{wrong}"
-
-
 def mosaics(record: Curriculum, images: Tensor, rows: list[Tensor], epochs: list[int]) -> list[Any]:
     """For each epoch (R·58, 8·58, 3) in [0, 1]: the images of R rows, as strongly as they weigh."""
-    places = torch.cat(rows)
-    strength, made = strengths(record.weights[:, places]), tiles(record, images, places)
-    cells = [r * _SAMPLES + c for r, row in enumerate(rows) for c in range(len(row))]
-    found = []
+    places, sizes = torch.cat(rows), [len(row) for row in rows]
+    strength, made, found = strengths(record.weights[:, places]), tiles(record, images, places), []
     for epoch in epochs:
-        page = torch.ones(len(rows) * _SAMPLES, 3, _TILE, _TILE)
         faded = made.clone()
         _inner(faded)[:] = 1 + strength[epoch][:, None, None, None] * (_inner(made) - 1)
-        page[cells] = faded
-        page = page.unflatten(0, (len(rows), _SAMPLES)).permute(0, 3, 1, 4, 2)
-        found.append(page.flatten(2, 3).flatten(0, 1).numpy())
+        found.append(_mosaic(torch.split(faded, sizes), _SAMPLES))
     return found
 
 

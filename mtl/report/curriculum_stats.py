@@ -35,7 +35,7 @@ class Strip:
 
 
 def pace(weights: Tensor, among: Tensor | None = None) -> Pace:
-    """Counts of weights (E, P), as a record has them, over the images `among` (P,) bool."""
+    """Counts of weights (E, P), as a record has them, of all images or those `among` (P,) bool."""
     if among is not None:
         weights = weights[:, among]
     met = (weights >= 0).sum(1)

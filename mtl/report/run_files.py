@@ -20,7 +20,7 @@ STAGES = ("pretrain", "meta-train")
 
 
 class _Line(BaseModel):
-    """What every line of metrics.jsonl has; of the measurements beside it, what is no number is not drawn."""
+    """What every line of metrics.jsonl has, beside measurements; those that are not numbers are not drawn."""
 
     stage: str
     step: Annotated[int, Field(ge=0, le=10**12)]
@@ -84,7 +84,7 @@ def at_home(config: Config, folder: Path, made_in: Sequence[str] = ()) -> Config
     """The config of a run with a relative `data.root` found from where the run was made, if it is there.
 
     That place is above the run folder where this still is `<place>/<checkpoints>/<run>`; else a checkpoint
-    names it (`made_in`). Elsewhere `data.root` is left alone, and starts in the working folder.
+    names it (`made_in`). Otherwise `data.root` stays as it is, and starts in the working folder.
     """
     root = Path(config.data.root).expanduser()
     if root.is_absolute():

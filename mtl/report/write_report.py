@@ -244,7 +244,7 @@ def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) ->
         return None
     return drawings.add(
         f"{run.name} feature space",
-        space.feature_space(found.before, found.after, found.labels, found.names),
+        space.feature_space(found),
         "Images of novel classes, most of them from confused pairs, laid out by t-SNE so that neighbours in "
         "the features are neighbours in the picture; distances between far groups mean nothing.",
         f"Features of {len(found.names)} novel classes in the plane",

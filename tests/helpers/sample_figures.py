@@ -53,7 +53,8 @@ def _confusion() -> Figure:
 
 def _space() -> Figure:
     random, labels = np.random.default_rng(0), np.arange(30) % len(HOSTILE)
-    return space.feature_space(random.random((30, 2)), random.random((30, 2)), labels, HOSTILE)
+    before, after = random.random((30, 2)), random.random((30, 2))
+    return space.feature_space(space.FeatureSpace(before, after, labels, tuple(HOSTILE)))
 
 
 def _changes() -> Figure:

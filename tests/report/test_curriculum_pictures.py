@@ -219,9 +219,9 @@ def test_captions_are_of_all_images_of_a_strip():
     wrong = torch.tensor([False, True, False, True, True])
     record = Curriculum(torch.arange(5), torch.zeros(5, dtype=torch.int64), wrong, weights, ("one",))
     assert [caption(strip, record) for strip in stats.strips(weights, 1, 0)] == [
-        "counted first in epoch 1: 2 images, 50 % of them mislabelled (framed)",
-        "counted first in epoch 2: 1 image, 0 % of them mislabelled (framed)",
-        "counted in no epoch: 2 images, 100 % of them mislabelled (framed)",
+        "First: counted first in epoch 1: 2 images, 50 % of them mislabelled (framed)",
+        "Last: counted first in epoch 2: 1 image, 0 % of them mislabelled (framed)",
+        "Never: counted in no epoch: 2 images, 100 % of them mislabelled (framed)",
     ]
 
 

@@ -1,7 +1,7 @@
 """What changed: accuracy and recall of classes from run to run, and of tasks that were tested again."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,13 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from mtl.ledger.regression_to_mean import Improvement
 from mtl.report.contents import ClassChange, RunDifference
 from mtl.report.figures import style
 from mtl.report.figures.style import BLUE, INK, VERMILION, WIDTH, signed
 from mtl.runtime.figure_files import text
-
-if TYPE_CHECKING:
-    from mtl.ledger.regression_to_mean import Improvement
 
 Row = TypeVar("Row", ClassChange, RunDifference)
 Floats = NDArray[np.float64]
@@ -128,7 +126,7 @@ def _look(gain: float, proven: bool) -> dict[str, Any]:
     return {"color": BLUE if gain >= 0 else VERMILION, "alpha": 1 if proven else _UNSURE}
 
 
-def improvement(found: "Improvement") -> Figure:
+def improvement(found: Improvement) -> Figure:
     """Tasks picked for a new test and others, each a faint point, over the diagonal, which is no change.
 
     Over the points means of bins of equal start, with 95 % intervals: bars for what was picked, a band for
@@ -160,7 +158,7 @@ def improvement(found: "Improvement") -> Figure:
     return figure
 
 
-def _gains(found: "Improvement") -> list[str]:
+def _gains(found: Improvement) -> list[str]:
     """What was gained, in a sentence or two."""
     (picked, half), (others, others_half) = found.gain_picked, found.gain_others
     lines = [
@@ -176,7 +174,7 @@ def _gains(found: "Improvement") -> list[str]:
     return lines
 
 
-def _means(axes: Axes, found: "Improvement") -> None:
+def _means(axes: Axes, found: Improvement) -> None:
     """The bins' means after, over their starts, with intervals."""
     bars: dict[str, Any] = {"linewidth": 2, "elinewidth": 2, "marker": "o", "markersize": 7}
     bars |= {"markeredgecolor": INK, "markeredgewidth": 1}
@@ -190,14 +188,14 @@ def _means(axes: Axes, found: "Improvement") -> None:
     axes.errorbar(starts, after, half, color=VERMILION, linestyle="", zorder=4, **bars)
 
 
-def _bins(found: "Improvement") -> Floats:
+def _bins(found: Improvement) -> Floats:
     """(5, bins) in percent: start, after and half width of the picked, then of the others."""
     rows = [(b.start, b.picked_after, b.picked_half, b.others_after, b.others_half) for b in found.bins]
     percent: Floats = 100.0 * np.array(rows, dtype=np.float64).reshape(-1, 5).T
     return percent
 
 
-def _limits(found: "Improvement") -> tuple[float, float]:
+def _limits(found: Improvement) -> tuple[float, float]:
     """Both axes' limits in percent: all points, intervals as far as they can be true, and a little more."""
     _, after, half, others_after, others_half = _bins(found)
     ends = np.clip(

@@ -1,6 +1,6 @@
-"""What is taken for what: a heat map of classes or groups, in which what is confused stands together."""
+"""What is taken for what: a heat map of classes or groups, those that are confused next to each other."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,27 +10,25 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
+from mtl.ledger.confusions import Confusions
 from mtl.report.figures import style
 from mtl.report.figures.style import FAINT, INK, SIZE, VERMILION
 from mtl.runtime.figure_files import text
 
-if TYPE_CHECKING:
-    from mtl.ledger.confusions import Confusions
-
 Floats = NDArray[np.float64]
 
-#: From nothing to full colour: what is more stands out more, on white as on black.
+#: From nothing to full colour: higher values are stronger, on white as on black.
 SHADES = LinearSegmentedColormap.from_list("shades", [(*to_rgb(VERMILION), 0.0), (*to_rgb(VERMILION), 1.0)])
 
 _GAMMA = 0.7  # of the colours: below 1, so that little confusion is seen beside much
-_NUMBERED = 14  # up to so many rows have their numbers written
+_NUMBERED = 14  # rows at most whose numbers are written
 _NAME, _SMALLEST = 1.35, 9.0  # inches of a name at most; points of letters in a crowd
 _NARROW, _BROAD, _SIDE = 0.145, 0.38, 4.6  # inches: of a row, at least and at most; of the matrix
 _ABOVE, _BAR, _LEAST = 1.05, 1.6, 4.7  # inches: over the matrix; the colour bar; the figure
 _TITLE = {"fontsize": SIZE, "color": INK}
 
 
-def heat_map(found: "Confusions") -> Figure:
+def heat_map(found: Confusions) -> Figure:
     """Whose queries they are by row, what they were taken for by column; of few rows the numbers are written.
 
     Grey is what never met in a task. The diagonal of classes is empty; that of groups is confusion within.

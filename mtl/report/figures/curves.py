@@ -16,9 +16,9 @@ Line = list[tuple[float, float]]  # (step, value)
 
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 _NAME = 1.7  # inches of a name at most
-_POINTS = 30  # up to so many measurements are marked each
+_POINTS = 30  # measurements at most that are marked each
 _ABSURD = 1e100  # no measurement is as large; it could not be drawn
-_SMOOTHED = 12  # from so many on a smooth line is drawn over the measurements
+_SMOOTHED = 12  # measurements at least over which a smooth line is drawn
 
 
 def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str) -> Figure | None:
@@ -51,7 +51,7 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
     names = {
         at: _name(*at, several=len(runs) > 1, best=max(y for _, y in line)) for at, line in scores.items()
     }
-    if not scores and len(runs) > 1:  # else nothing would tell the runs apart
+    if not scores and len(runs) > 1:  # else nothing would say which run is which
         names = {(run, ""): style.fitted(run, _NAME) for run in runs}
 
     right = 0.1 + max((style.width_of(name) + 0.35 for name in names.values()), default=0.2)

@@ -2,35 +2,32 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from mtl.ledger.class_history import Share, WeightsAt
 from mtl.ledger.store import Round
 from mtl.report.figures import style
 from mtl.report.figures.style import BLUE, INK, VERMILION, WIDTH
-
-if TYPE_CHECKING:
-    from mtl.ledger.class_history import Share, WeightsAt
 
 Line = list[tuple[int, float]]  # (round, value)
 
 _LEFT, _GAP, _HEIGHT, _TITLE, _BELOW = 0.6, 0.65, 1.25, 0.4, 0.6  # inches: of small panels
 _WEIGHTS = 1.8  # inches: height of the panel of weights
-_POINTS = 30  # up to so many rounds are marked each
+_POINTS = 30  # rounds at most that are marked each
 _ROW, _NAME = 0.25, 2.2  # inches: of a row of draws, and of a name at most
 _WIDE = 8  # from this ratio of the heaviest weight to the lightest on, the scale of weights is logarithmic
 _PLURAL = {"task": "tasks", "class": "classes", "pair": "pairs"}
 
 
-def boosting(rounds: Sequence[Round], weights: Sequence["WeightsAt"]) -> Figure | None:
+def boosting(rounds: Sequence[Round], weights: Sequence[WeightsAt]) -> Figure | None:
     """Small panels of what each round measured, and below them the weights; None if nothing is there.
 
     A quantity that no round has, and a share of hard episodes that is always 0, have no panel. Weights are
-    shown relative to the even weight 1/units where every unit's weight was kept, and to the median of those
-    kept otherwise.
+    shown relative to the even weight 1/units where the ledger has every unit's weight, and otherwise to the
+    median of those it has.
 
     Args:
         rounds: of one phase, in order.
@@ -64,7 +61,7 @@ def boosting(rounds: Sequence[Round], weights: Sequence["WeightsAt"]) -> Figure 
 
 
 def _panels(
-    rounds: Sequence[Round], weights: Sequence["WeightsAt"], effective: str
+    rounds: Sequence[Round], weights: Sequence[WeightsAt], effective: str
 ) -> list[tuple[str, Line, tuple[float, float]]]:
     """Title, line, and (least extent, value that is within) of its scale, of those that have anything."""
     most = max((w.units for w in weights), default=0)
@@ -85,7 +82,7 @@ def _percent(values: Sequence[tuple[int, float | None]]) -> Line:
 
 
 def _weights(
-    figure: Figure, weights: Sequence["WeightsAt"], unit: str, even: bool, numbers: Sequence[int]
+    figure: Figure, weights: Sequence[WeightsAt], unit: str, even: bool, numbers: Sequence[int]
 ) -> None:
     base = [1 / w.units if even else w.median for w in weights]
     heaviest, median, *quantiles = (
@@ -149,7 +146,7 @@ def _open(axes: Axes, least: float, within: float) -> None:
         axes.set_ylim(low - more / 2, high + more / 2)
 
 
-def draw_shares(shares: Sequence["Share"]) -> Figure:
+def draw_shares(shares: Sequence[Share]) -> Figure:
     """A bar of hard draws for each share, in their order, with a mark where an even share would end.
 
     After each bar is its ratio to the even share.

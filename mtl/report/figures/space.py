@@ -1,4 +1,4 @@
-"""Where the images of a few novel classes lie in feature space, before and after meta-training.
+"""Images of a few novel classes in feature space, before and after meta-training.
 
 t-SNE (van der Maaten and Hinton, 2008) by scikit-learn: neighbours in the picture are neighbours in the
 features, and distances between far groups mean nothing.
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 CLASSES, _IMAGES = 10, 20  # shown, and of each of them
 _PERPLEXITY = 12.0
-_MOST = 12  # classes that can be told apart
+_MOST = 12  # classes that can be distinguished
 _SHAPES = ("o", "^", "s", "v", "D", "P")
 _GAP, _NAME = 0.2, 2.2  # inches: between the panels, and of a name at most
 
@@ -97,27 +97,16 @@ def plane(features: Tensor, start: Floats | None, seed: int) -> Floats:
     return places
 
 
-def feature_space(
-    before: Floats, after: Floats | None, labels: NDArray[np.int64], names: Sequence[str]
-) -> Figure:
+def feature_space(found: FeatureSpace) -> Figure:
     """Points by class, each class in another colour and shape, and the names below.
 
-    Args:
-        before: (n, 2) places of n images before meta-training.
-        after: (n, 2) of the same images after it; None: one panel.
-        labels: (n,) which of the names each image belongs to.
-        names: of at most 12 classes.
-
     Raises:
-        ValueError: shapes or labels do not fit each other, or there are too many classes.
+        ValueError: more classes than can be distinguished.
     """
+    names, labels, after = found.names, found.labels, found.after
     if not 1 <= len(names) <= _MOST:
-        raise ValueError(f"{len(names)} classes cannot be told apart; 1 to {_MOST} can")
-    layouts = {"before": before} if after is None else {"before": before, "after": after}
-    if labels.ndim != 1 or any(layout.shape != (len(labels), 2) for layout in layouts.values()):
-        raise ValueError(f"layouts {[x.shape for x in layouts.values()]} do not fit labels {labels.shape}")
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
-        raise ValueError(f"labels must be between 0 and {len(names) - 1}")
+        raise ValueError(f"{len(names)} classes cannot be distinguished; 1 to {_MOST} can")
+    layouts = {"": found.before} if after is None else {"before": found.before, "after": after}
     side = (WIDTH - 0.2 - _GAP) / 2 if after is not None else 4.2  # inches
     entries = [(style.fitted(name, _NAME), _look(i)) for i, name in enumerate(names)]
     column = 0.6 + max(style.width_of(name) for name, _ in entries)
@@ -127,12 +116,13 @@ def feature_space(
     for row, first in enumerate(range(0, len(entries), columns)):
         style.key(figure, 0.1, below - 0.2 - 0.22 * row, entries[first : first + columns], column)
     for i, (title, layout) in enumerate(layouts.items()):
-        axes = style.panel(
-            figure, 0.1 + i * (side + _GAP), below, side, side, title if after is not None else ""
-        )
+        axes = style.panel(figure, 0.1 + i * (side + _GAP), below, side, side, title)
         for number in range(len(names)):
-            own = np.asarray(layout, dtype=float)[labels == number]
-            style.dots(axes, own, **{**_look(number), "markersize": _size(len(labels)), "alpha": 0.8})
+            style.dots(
+                axes,
+                layout[labels == number],
+                **{**_look(number), "markersize": _size(len(labels)), "alpha": 0.8},
+            )
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set(visible=True, color=FAINT)
@@ -154,5 +144,5 @@ def _look(number: int) -> dict[str, Any]:
 
 
 def _size(count: int) -> float:
-    """Points, of one of so many marks."""
+    """Points, of one of `count` marks."""
     return min(6.0, max(2.5, 90 / math.sqrt(count + 1)))

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from mtl.runtime.figure_files import DPI, FONTS, short, spread
 
-#: Text and axes; in SVG the page's own text colour.
+#: Text and axes; in the page its text colour.
 INK = "#1c1e22"
-#: Grids, frames and what is left empty; in SVG the page's `--line`.
+#: Grids, frames and what is left empty; in the page its `--line`.
 FAINT = "#d8dade"
-#: Six colours with a contrast of at least 3 on white and on near-black, which also those tell apart who see
-#: no red, no green or no blue.
+#: Six colours with a contrast of at least 3 on white and on near-black, distinct also for those who see no
+#: red, no green or no blue.
 PALETTE = BLUE, VERMILION, TEAL, ORCHID, WINE, MOSS = (
     "#0072b2", "#d55e00", "#29a691", "#c261f2", "#a64263", "#628c4d",
 )  # fmt: skip
@@ -32,7 +32,7 @@ QUIET = to_rgba(INK, 0.75)
 #: Inches, so that a phone of 390 px shows letters of 8 px; points.
 WIDTH, SIZE, SMALL = 6.2, 10.5, 10.0
 
-_SHAPES = 800  # more than so many marks become a picture
+_SHAPES = 800  # more marks become a picture
 _PER_INCH = 72  # units of matplotlib's SVG, and points
 
 
@@ -55,10 +55,10 @@ def panel(figure: Figure, left: float, bottom: float, width: float, height: floa
     return axes
 
 
-def label(axes: Axes, x: float, y: float, words: str, **how: Any) -> Any:
-    """Text in ink that stays as it is, whatever it holds."""
+def label(axes: Axes, x: float, y: float, words: str, **look: Any) -> Any:
+    """Text in ink, shown as it is, whatever it holds."""
     plain = {"color": INK, "fontsize": SIZE, "fontfamily": list(FONTS), "parse_math": False, "va": "center"}
-    return axes.text(x, y, words, **{**plain, **how})
+    return axes.text(x, y, words, **{**plain, **look})
 
 
 def axis_name(axes: Axes, x: str = "", y: str = "") -> None:
@@ -68,7 +68,7 @@ def axis_name(axes: Axes, x: str = "", y: str = "") -> None:
 
 
 def ticks(axis: Axis, most: int, *, whole: bool = False) -> None:
-    """At most so many round numbers on an axis; of `whole` numbers if so."""
+    """At most `most` round numbers on an axis, integers if `whole`."""
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1))
 
 
@@ -97,7 +97,7 @@ def width_of(words: str, size: float = SIZE) -> float:
 
 
 def fitted(name: str, inches: float, size: float = SIZE) -> str:
-    """A name on one line, shortened in its middle until it takes no more than so many inches."""
+    """A name on one line, shortened in its middle until it fits into `inches`."""
     letters = len(name)
     while (line := short(name, letters)) and letters > 3 and (width := width_of(line, size)) > inches:
         letters = max(3, min(letters - 1, int(letters * inches / width)))
@@ -113,8 +113,8 @@ def signed(share: float) -> str:
 def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Names lines at their right ends: (x, y, name, colour), moved apart where they would touch.
 
-    The limits of the axes must stand. A lead in the line's colour ends at each name, which is in ink: no
-    colour of the palette is dark enough for small letters on white and light enough on black.
+    The limits of the axes must be set before. A lead in the line's colour ends at each name, which is in ink:
+    no colour of the palette is dark enough for small letters on white and light enough on black.
     """
     ends = sorted((end for end in ends if end[2]), key=lambda end: end[1])
     box = axes.get_window_extent()
