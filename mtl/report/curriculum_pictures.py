@@ -41,7 +41,7 @@ _ROWS = 20  # of the table
 _SIDE, _EDGE, _GAP = 48, 3, 2  # pixels: an image, the frame of a wrong label, white around both
 _TILE = _SIDE + 2 * (_EDGE + _GAP)
 _SHOWN = 14  # images of a strip
-_BINS, _COARSE = 300, 40  # of images: in the heat map, and of the shares of wrong labels beside it
+_BINS = 300  # of images, in the heat map
 _CLASSES, _SAMPLES = 12, 8  # of the film; images of a class
 _FRAMES, _MILLISECONDS, _LAST = 60, 330, 2000  # of the film at most; a frame, the last one
 _PALEST, _PALE = 0.18, 0.55  # how strongly an image is drawn that does not count, one that barely counts
@@ -154,12 +154,9 @@ def sheet(record: Curriculum, images: Tensor, title: str, seed: int) -> Figure:
     figure = Figure(figsize=(12.6, 4.4 + 1.5 * len(strips)), facecolor="white", dpi=DPI, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold", **_TEXT)
     rows = figure.add_gridspec(1 + len(strips), 1, height_ratios=[3, *[1] * len(strips)])
-    top = rows[0].subgridspec(1, 3, width_ratios=[5, 5, 1])
-    _lines(figure.add_subplot(top[0]), record)
-    heat_map = figure.add_subplot(top[1])
-    _heat_map(heat_map, record)
-    if record.mislabelled.any():
-        _wrong_labels(figure.add_subplot(top[2], sharey=heat_map), record)
+    for axes, draw in zip(rows[0].subgridspec(1, 2).subplots(), (_lines, _heat_map), strict=True):
+        draw(axes, record)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     for row, strip in enumerate(strips, 1):
         axes = figure.add_subplot(rows[row])
         axes.imshow(_mosaic([tiles(record, images, strip.shown)], _SHOWN))
@@ -182,11 +179,9 @@ def _lines(axes: Axes, record: Curriculum) -> None:
         lines["mean v"] = of_all.weight  # else one line would hide the other
     lines |= {name: stats.pace(record.weights, among).share for name, among in stats.groups(record).items()}
     epochs = range(1, len(record.weights) + 1)
-    marker = "." if len(epochs) <= 30 else ""
     for name, values in lines.items():
-        axes.plot(epochs, (100 * values).tolist(), marker=marker, color=_COLOURS[name], label=name)
+        axes.plot(epochs, (100 * values).tolist(), marker=".", color=_COLOURS[name], label=name)
     axes.set(title="Share of the images met that count (%)", xlabel="epoch", ylim=(-2, 102))
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.grid(color="0.9")
     axes.legend(fontsize=8)
 
@@ -199,19 +194,7 @@ def _heat_map(axes: Axes, record: Curriculum) -> None:
     shades = axes.imshow(means, extent=extent, origin="lower", aspect="auto", **look)
     axes.set(title="Every image by when it first counted (%), and its weight", xlabel="epoch")
     axes.set_facecolor("0.75")
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.figure.colorbar(shades, ax=axes, ticks=[0, 0.5, 1], label="v")
-
-
-def _wrong_labels(axes: Axes, record: Curriculum) -> None:
-    """Share of wrong labels among images that are next to each other in the heat map."""
-    wrong = record.mislabelled[stats.in_order(record.weights)].double()
-    bins = wrong.tensor_split(min(_COARSE, len(wrong)))
-    shares, edges = [100 * float(part.mean()) for part in bins], np.linspace(0, 100, len(bins) + 1)
-    axes.stairs(shares, edges, orientation="horizontal", fill=True, color=VERMILION)
-    axes.axvline(100 * float(wrong.mean()), color="0.1", linestyle=":")
-    axes.set(xlabel="wrong\nlabels (%)", xlim=(0, max(10.0, 1.05 * max(shares))))
-    axes.tick_params(axis="y", labelleft=False)
 
 
 def _without_lines(axes: Axes) -> None:

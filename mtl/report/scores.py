@@ -65,7 +65,7 @@ def compare_runs(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
     drawn = [
         drawings.add(
             f"{stage} curves of all",
-            curves.training_curves({run.name: of for run in runs if (of := run.lines(stage))}, stage),
+            curves.training_curves({run.name: of for run in runs if (of := run.lines(stage))}),
             f"{stage.capitalize()} of {', '.join(run.name for run in runs)}.",
             f"Training curves of {stage}, {len(runs)} runs",
         )

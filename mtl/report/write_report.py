@@ -222,7 +222,7 @@ def find_images(run: RunFiles) -> Images:
 def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
     return drawings.add(
         f"{run.name} {stage} curves",
-        curves.training_curves({run.name: run.lines(stage)}, stage),
+        curves.training_curves({run.name: run.lines(stage)}),
         f"{stage.capitalize()}: loss and accuracy on training images, and accuracy on validation classes, "
         "which chooses the checkpoint.",
         f"Training curves of {stage}",

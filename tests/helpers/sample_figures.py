@@ -27,7 +27,7 @@ def _curves() -> Figure | None:
         {"stage": "pretrain", "step": 10 * i, "loss": 2 / (i + 1), "accuracy": x, "val_5way_1shot": y}
         for i, (x, y) in enumerate(random.random((20, 2)).tolist())
     ]
-    return curves.training_curves({name: lines[i:] for i, name in enumerate(HOSTILE)}, "pretrain")
+    return curves.training_curves({name: lines[i:] for i, name in enumerate(HOSTILE)})
 
 
 def _boosting() -> Figure | None:

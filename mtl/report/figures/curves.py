@@ -21,7 +21,7 @@ _ABSURD = 1e100  # no measurement is as large; it could not be drawn
 _SMOOTHED = 12  # measurements at least over which a smooth line is drawn
 
 
-def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str) -> Figure | None:
+def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
     """The measurements of one stage, a panel for each kind that there is; None where there are none.
 
     Validation is on top, a line for each run and setting, its best ringed and written before its name. Below
@@ -29,20 +29,18 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
     many, their moving mean is drawn over them.
 
     Args:
-        runs: by name, lines of metrics.jsonl; those of other stages are left out.
-        stage: as the lines name it.
+        runs: by name, lines of metrics.jsonl of one stage.
     """
-    lines = {run: [x for x in of if x.get("stage", stage) == stage] for run, of in runs.items()}
     scores = {
         (run, key): line
-        for run, of in lines.items()
+        for run, of in runs.items()
         for key in sorted({k for x in of for k in x if k == "val" or k.startswith("val_")}, key=_in_order)
         if (line := _series(of, key, 100))
     }
     trained = {
         title: found
         for title, key, scale in (("Training loss", "loss", 1), ("Training accuracy (%)", "accuracy", 100))
-        if (found := {run: line for run, of in lines.items() if (line := _series(of, key, scale))})
+        if (found := {run: line for run, of in runs.items() if (line := _series(of, key, scale))})
     }
     if not scores and not trained:
         return None
@@ -79,7 +77,7 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
 
 def _series(lines: Sequence[Mapping[str, Any]], key: str, scale: float) -> Line:
     """(step, value) of the lines that have a finite value."""
-    known = [x for x in lines if "step" in x and isinstance(x.get(key), float | int)]
+    known = [x for x in lines if isinstance(x.get(key), float | int)]
     return [(float(x["step"]), scale * float(x[key])) for x in known if abs(x[key]) < _ABSURD]
 
 

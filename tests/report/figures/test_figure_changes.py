@@ -85,15 +85,6 @@ def test_several_runs_stand_under_the_settings():
     assert headings(axes) == {"1-shot": 0, "5-shot": 3}
 
 
-def test_the_key_tells_of_rings_where_there_are_some():
-    def key(figure) -> list[str]:
-        return [t.get_text() for t in figure.axes[1].texts]
-
-    assert key(differences(DIFFERENCES)) == ["same tasks", "other tasks", "faint: may be chance"]
-    assert key(differences(DIFFERENCES[:1])) == ["faint: may be chance"]
-    assert key(class_changes(CHANGES)) == ["first run", "other run", "faint: may be chance"]
-
-
 @pytest.mark.parametrize("difference", [0.0, 1e-6, -0.3])
 def test_one_difference_alone_is_within_the_scale(difference):
     figure = differences([RunDifference("5-way", "run", 0.5, difference, 0.0, "other images")])
@@ -183,13 +174,6 @@ def test_one_bin_has_bars_for_both(found):
     assert not [c for c in axes.collections if isinstance(c, FillBetweenPolyCollection)]
 
 
-def test_without_bins_the_points_are_drawn(found):
-    figure = improvement(dataclasses.replace(found, bins=[], at_equal_start=None))
-    assert points(plot(figure), ink.VERMILION) == pytest.approx(100 * found.picked)
-    assert titles(figure) == ["Picked tasks changed by +8.1 ± 1.2 points, others by −2.4 ± 3.1."]
-    assert to_svg(figure, "a")
-
-
 def test_the_title_tells_the_three_numbers(found):
     _, more = titles(improvement(found))
     assert more == "From an equal start picked ones ended 4.5 ± 2.1 points above the others."
@@ -222,10 +206,3 @@ def test_a_crowd_is_a_picture_and_no_darker_than_a_few():
     opacity = [min(x.get_alpha() for x in plot(f).lines if x.get_alpha()) for f in (faint, shaded)]
     assert opacity[1] < opacity[0]
     assert points(plot(shaded), ink.VERMILION) == pytest.approx(100 * many.picked)
-
-
-def test_equal_numbers_can_be_drawn():
-    same = np.full((10, 2), 0.5)
-    figure = improvement(compare_gains("task", same, same))
-    assert plot(figure).get_xlim()[0] < 50 < plot(figure).get_xlim()[1]
-    require_no_collision(figure)

@@ -122,11 +122,6 @@ def test_nothing_is_no_figure():
     assert boosting([a_round(0, epsilon=None, alpha=0.0, accuracy=None, hard_share=0.0)], []) is None
 
 
-def test_weights_without_rounds_are_drawn():
-    found = panels(boosting([], [some_weights(0), some_weights(1)]))
-    assert list(found) == ["Effective units (of 50)", "Weight of a unit, in multiples of the even weight"]
-
-
 def test_weights_that_have_no_scale_are_left_out():
     nothing = WeightsAt(0, 50, 1.0, 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, False)
     assert list(panels(boosting([a_round(0)], [nothing]))) == [ACCURACY, ERROR, ALPHA, SHARE]
@@ -174,11 +169,6 @@ def test_bars_are_draws_and_marks_are_even_shares():
     assert low > high  # the first is on top
 
 
-def test_an_even_share_beyond_all_bars_is_within_the_scale():
-    axes = draw_shares([Share("a", 1, 1, 50.0)]).axes[0]
-    assert axes.get_xlim()[1] > 50
-
-
 def test_nothing_to_expect_has_no_ratio():
     figure = draw_shares([Share("a", 0, 0, 0.0), Share("b", 3, 3, 0.0)])
     assert [t.get_text() for t in figure.axes[0].texts] == ["", ""]
@@ -190,8 +180,3 @@ def test_names_of_any_width_and_number_fit(name, count):
     figure = draw_shares([Share(f"{name} {i}", 1000 - i, 9999, 500.5) for i in range(count)])
     assert len(set(names(figure.axes[0]))) == count
     require_no_collision(figure)
-
-
-def test_no_shares_are_refused():
-    with pytest.raises(ValueError, match="nothing to draw"):
-        draw_shares([])

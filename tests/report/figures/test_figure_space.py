@@ -60,13 +60,6 @@ def test_twelve_classes_look_different():
     require_no_collision(figure)
 
 
-def test_a_class_without_images_is_in_the_key():
-    figure = drawn(BEFORE, None, LABELS, ["a", "b", "c", "none"])
-    assert list(keys(figure)) == ["a", "b", "c", "none"]
-    assert len(panels(figure)[0].lines[3].get_xdata()) == 0
-    assert to_svg(figure, "a")
-
-
 def test_many_images_are_a_picture():
     many = np.random.default_rng(0).random((3000, 2))
     svg = to_svg(drawn(many, None, np.zeros(3000, dtype=int), ["a"]), "a")
