@@ -55,6 +55,7 @@ def to_svg(figure: Figure, salt: str) -> str:
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # the only ids without the salt; nothing refers to them
+    svg = re.sub(r">\s+<", "><", svg)
     for colour, of_page in ((INK, "currentColor"), (FAINT, "var(--line)")):
         svg = re.sub(rf"\b(fill|stroke): {colour}", rf"\1: {of_page}", svg)
     return svg
