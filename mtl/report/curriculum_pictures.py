@@ -154,7 +154,9 @@ def sheet(record: Curriculum, images: Tensor, title: str, seed: int) -> Figure:
     figure = Figure(figsize=(12.6, 4.4 + 1.5 * len(strips)), facecolor="white", dpi=DPI, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold", **_TEXT)
     rows = figure.add_gridspec(1 + len(strips), 1, height_ratios=[3, *[1] * len(strips)])
-    for axes, draw in zip(rows[0].subgridspec(1, 2).subplots(), (_lines, _heat_map), strict=True):
+    top = rows[0].subgridspec(1, 2)
+    for column, draw in enumerate((_lines, _heat_map)):
+        axes = figure.add_subplot(top[column])
         draw(axes, record)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     for row, strip in enumerate(strips, 1):
