@@ -233,7 +233,9 @@ def film(record: Curriculum, images: Tensor, seed: int) -> bytes:
     """
     rows, weights = stats.grid(record, _CLASSES, _SAMPLES, seed), record.weights
     epochs = evenly(len(weights), _FRAMES)
-    figure = Figure(figsize=(7.4, 1.2 + 0.6 * len(rows)), facecolor="white", layout="constrained")
+    height = 1 + 0.6 * len(rows)  # inches, as the names' 2.2
+    figure = Figure(figsize=(7.4, height), facecolor="white")
+    figure.subplots_adjust(left=2.4 / 7.4, right=0.99, bottom=0.4 / height, top=1 - 0.4 / height)
     canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
     names = [fitted(record.class_names[label], 2.2, 8) for label in rows]
     axes.set_yticks([_TILE * (i + 0.5) for i in range(len(rows))], names, fontsize=8, **_TEXT)
@@ -251,7 +253,6 @@ def film(record: Curriculum, images: Tensor, seed: int) -> bytes:
         figure.suptitle(f"epoch {epoch + 1} of {len(weights)}: {share}", x=0.01, ha="left")
         with no_glyph_warnings():
             canvas.draw()
-        figure.set_layout_engine("none")  # as the first frame is
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
     palette = frames[-1].quantize()
     first, *more = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
