@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mtl.config import Config, read_config, to_dict
-from mtl.evaluation.run_all import run
+from mtl.evaluation.evaluate import run
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain

@@ -252,7 +252,7 @@ def test_a_command_hands_config_and_resume_to_its_stage(command, stage, config, 
 
 def test_curriculum_hands_on_where_to_read_and_where_to_draw(monkeypatch):
     seen = []
-    monkeypatch.setattr("mtl.report.curriculum_command.draw_curriculum", lambda *given: seen.append(given))
+    monkeypatch.setattr("mtl.report.curriculum_pictures.draw_curriculum", lambda *given: seen.append(given))
     assert cli.main(["curriculum", "runs/mine"]) == 0
     assert cli.main(["curriculum", "runs/mine", "--out", "pictures"]) == 0
     assert seen == [(Path("runs/mine"), None), (Path("runs/mine"), Path("pictures"))]

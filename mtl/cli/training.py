@@ -81,7 +81,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from mtl.evaluation.run_all import run
+    from mtl.evaluation.evaluate import run
 
     config = _config(args)
     _show_results(config, run(config, args.resume))

@@ -74,7 +74,7 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _curriculum(args: argparse.Namespace) -> None:
-    from mtl.report.curriculum_command import draw_curriculum
+    from mtl.report.curriculum_pictures import draw_curriculum
 
     draw_curriculum(args.folder, args.out)
 

@@ -1,4 +1,4 @@
-"""How well the classifier of pretraining knows the base classes, on images of theirs that it never saw."""
+"""Accuracy of the classifier of pretraining on held-out images of the base classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from mtl.training.run_data import RunData
 
 @dataclass(frozen=True)
 class BaseAccuracy:
-    """Mean recalls in [0, 1]: every class counts alike, whatever it has of images."""
+    """Mean recalls in [0, 1]: every class has the same weight, however many images it has."""
 
     balanced: float  # over all base classes
-    groups: dict[str, float]  # over the thirds with many, medium and few images in training; {} if alike
+    groups: dict[str, float]  # over the thirds with many, medium, few images in training; {} if equal
     images: int  # held out, over which they were measured
 
     def __str__(self) -> str:
@@ -56,10 +56,10 @@ def base_accuracy(network: nn.ModuleDict, run_data: RunData, device: Device) -> 
 
 
 def base_answers(network: nn.ModuleDict, run_data: RunData, device: Device) -> dict[str, Answers]:
-    """The same as answers of a comparison: to all base classes, and to those with many and few images.
+    """The same as answers of a comparison: of all base classes, and of those with many and few images.
 
-    Task t asks for the t-th held-out image of every class, one query each, so that accuracy is the mean
-    recall, and differences are paired over images. Classes give as many as the one with the fewest has.
+    The queries of task t are the t-th held-out image of every class, so that accuracy is the mean recall, and
+    differences are paired over images. Each class gives as many as the one with the fewest has.
 
     Raises:
         ValueError: no image is held out.
@@ -80,9 +80,9 @@ def base_answers(network: nn.ModuleDict, run_data: RunData, device: Device) -> d
 
 
 def size_groups(run_data: RunData) -> dict[str, Tensor]:
-    """The base classes by their images in pretraining, in thirds; {} where about alike.
+    """The base classes in thirds by the number of their images in pretraining; {} where about equal.
 
-    Classes without held-out images are left out, and so is a third without any other.
+    Classes without held-out images are left out, and so is a third that has no others.
     """
     train = run_data.splits.train
     counts = torch.bincount(train.labels[run_data.pretrain_images], minlength=train.num_classes)
@@ -93,9 +93,10 @@ def size_groups(run_data: RunData) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def held_out_right(network: nn.ModuleDict, run_data: RunData, device: Device) -> Tensor:
-    """(H,) bool: which of the held-out images are answered rightly.
+    """(H,) bool: which of the held-out images are classified correctly.
 
-    Of several image sets the classes of the image's own compete, whether each has a head or all share one.
+    With several image sets only classes of the image's own set compete, whether each set has a head or all
+    share one.
 
     Raises:
         ValueError: no image is held out.

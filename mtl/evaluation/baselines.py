@@ -1,4 +1,4 @@
-"""Who answers the novel tasks: the meta-trained learner, and what it has to beat, on the same tasks."""
+"""What solves the novel tasks: the meta-trained learner, and the baselines it has to beat."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,12 +33,13 @@ from mtl.training.restore import (
 )
 from mtl.training.run_data import RunData
 
-_PIXELS = 32  # side to which images are averaged for the comparison of pixels, where they are larger
+_PIXELS = 32  # side to which larger images are averaged for the comparison of pixels
+_TINY = 1e-30  # smaller probabilities count as this
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A name, and how it answers episodes of the split that is scored."""
+    """A name, and a function that solves episodes of the split that is scored."""
 
     name: str
     solve: Callable[[EpisodeBatch], Outcome]
@@ -53,7 +54,7 @@ def baselines(
 ) -> list[Baseline]:
     """The learner first (the pretrained backbone, where nothing is meta-trained yet), then the baselines.
 
-    Features of the whole split are computed once for each network, and serve every setting.
+    Features of the whole split are computed once for each network and used at every setting.
     """
     train, split, mirror = run_data.splits.train, config.evaluate.split, config.evaluate.mirror
     pictures = run_data.split_images(split, device)
@@ -78,24 +79,24 @@ def baselines(
 def votes(
     learners: Sequence[Learner], alphas: Sequence[float], pictures: SplitImages, mirror: bool = False
 ) -> list[Baseline]:
-    """The vote of the kept networks: by α where the rounds had one, and each alike."""
+    """The vote of the kept networks: by α where the rounds had one, and with equal weights."""
     if not learners:
         return []
-    alike = [1.0] * len(learners)
     kinds = {"by α": alphas} if sum(alphas) > 0 else {}
+    kinds["each alike"] = [1.0] * len(learners)
     return [
         Baseline(
             f"vote of {len(learners)} rounds, {kind}",
-            partial(solve_by_vote, learners, w, pictures, mirror=mirror),
+            partial(solve_by_vote, learners, weights, pictures, mirror=mirror),
         )
-        for kind, w in {**kinds, "each alike": alike}.items()
+        for kind, weights in kinds.items()
     ]
 
 
 def table_of(
     backbone: nn.Module, run_data: RunData, split: str, device: Device, mirror: bool = False
 ) -> Tensor:
-    """Features (M, D) of every image of a split, by a network as it stands."""
+    """Features (M, D) of every image of a split."""
     device.place(backbone).eval()
     pictures = run_data.split_images(split, device)
     everything = torch.arange(len(pictures.images))
@@ -103,12 +104,12 @@ def table_of(
 
 
 def from_table(name: str, head: Head, table: Tensor) -> Baseline:
-    """Answers from features (M, D) of every image of the split."""
+    """Solves episodes from features (M, D) of every image of the split."""
     return Baseline(name, lambda episodes: solve_table(head, table, episodes.image_indices(), episodes))
 
 
 def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: bool = False) -> Baseline:
-    """Answers of a learner, which sees each image of the split once where it allows that."""
+    """A learner as it is; each image of the split passes the backbone once where features can be cached."""
     if not learner.features_cacheable:
         return Baseline(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.set_mode(training=False)
@@ -143,19 +144,16 @@ def pixels(pictures: SplitImages) -> Tensor:
     )
 
 
-_TINY = 1e-30  # probabilities so small count as this
-
-
 def voters(
     meta: Mapping[str, Any], pretrained: Mapping[str, Any], config: Config, train: ImageSet, device: Device
 ) -> tuple[list[Learner], list[float]]:
-    """The learners that meta-training kept of its last rounds, and the α of each; none where it kept none."""
+    """The learners that meta-training kept of its last rounds, if any, and the α of each."""
     learners, alphas = [], []
-    for kept in meta.get("snapshots", ()):
+    for snapshot in meta.get("snapshots", ()):
         learner = learner_from_pretrained(pretrained, config, train, device)
-        learner.load_state_dict(kept["learner"])
+        learner.load_state_dict(snapshot["learner"])
         learners.append(learner)
-        alphas.append(float(kept["alpha"]))
+        alphas.append(float(snapshot["alpha"]))
     return learners, alphas
 
 
@@ -167,9 +165,9 @@ def solve_by_vote(
     episodes: EpisodeBatch,
     mirror: bool = False,
 ) -> Outcome:
-    """Outcomes of the mean of the learners' probabilities, each counting as `weights` says.
+    """Outcomes of the mean of the learners' probabilities, weighted by `weights`.
 
-    Probabilities and not the votes of AdaBoost proper: as SAMME.R, which needs fewer learners (Zhu et al.,
+    Probabilities, not the votes of AdaBoost proper: as in SAMME.R, which needs fewer learners (Zhu et al.,
     2009).
     """
     wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)

@@ -1,6 +1,6 @@
 """How far the logits of a run's network can be trusted: temperatures of its validation tasks.
 
-Those who classify images of their own begin with them (mtl/own_images/temperature.py).
+Classifiers of a person's own images begin with them (mtl/own_images/temperature.py).
 """
 
 import json
@@ -40,7 +40,7 @@ def calibrate(
     pretrained: Mapping[str, Any],
     meta: Mapping[str, Any] | None,
 ) -> dict[int, float]:
-    """Writes calibration.json into the run's folder; nothing where its learner cannot answer own images.
+    """Writes calibration.json into the run's folder; nothing where its learner cannot classify own images.
 
     The network is the one that prediction uses: the meta-trained one, or the pretrained one where `meta`, the
     checkpoint of meta-training, is None. It is the same at every call.
@@ -56,8 +56,8 @@ def calibrate(
     else:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
     found = temperatures(config, run_data, device, learner)
-    told = {"temperatures": found, "network": "pretrained" if meta is None else "meta-trained"}
-    replace_text(RunFolder.of(config).calibration, json.dumps(told, indent=1) + "\n")
+    tree = {"temperatures": found, "network": "pretrained" if meta is None else "meta-trained"}
+    replace_text(RunFolder.of(config).calibration, json.dumps(tree, indent=1) + "\n")
     return found
 
 
@@ -92,7 +92,7 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def some_of_each(labels: Tensor, most: int, random: torch.Generator) -> Tensor:
-    """Image indices, ascending: of each class at most so many."""
+    """Image indices, ascending: of each class at most `most`, drawn at random."""
     order = torch.randperm(len(labels), generator=random)
     order = order[labels[order].argsort(stable=True)]
     counts = torch.bincount(labels)

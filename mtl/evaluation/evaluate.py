@@ -2,21 +2,23 @@
 
     python run_meta.py evaluate --config configs/omniglot.yaml evaluate.settings='[[20,1],[20,5]]'
 
-Scores the checkpoint that validation chose, and baselines beside it, on the same fixed tasks. Writes
-results.json, the tasks and what became of the worst of them into hard_tasks.sqlite, and calibration.json,
-with which prediction on other images begins.
+Scores the checkpoint that validation chose, and baselines, on the same fixed tasks. Writes results.json, the
+tasks and what became of the worst of them into hard_tasks.sqlite, and calibration.json, with which prediction
+on other images begins.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from mtl.config import Config
+from mtl.config import Config, SetName
+from mtl.data import ImageSet
+from mtl.data.sources.multi_dataset import load_matching
+from mtl.errors import UserError
 from mtl.evaluation.base_classes import base_accuracy, pretrained_network
 from mtl.evaluation.baselines import Baseline, baselines
 from mtl.evaluation.calibrate import calibrate
-from mtl.evaluation.cross_domain import scored_sets
-from mtl.evaluation.resample import resample_worst
-from mtl.evaluation.results import Setting, score, write_results
-from mtl.evaluation.results_file import read_results
+from mtl.evaluation.resample import Scored, resample_worst
+from mtl.evaluation.results import Setting, read_results, score, write_results
 from mtl.ledger.queries import split_name
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
@@ -25,8 +27,32 @@ from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.ledger_rounds import register
+from mtl.training.meta_train import STAGE as META_TRAIN
+from mtl.training.meta_train import meta_train
+from mtl.training.pretrain import STAGE as PRETRAIN
+from mtl.training.pretrain import pretrain
 from mtl.training.restore import read_pretrained
-from mtl.training.run_data import RunData, load_run_data
+from mtl.training.run_data import RunData, load_run_data, require_scored
+
+
+def run(config: Config, resume: bool = False) -> list[Setting]:
+    """All stages of a run: pretrains, meta-trains and evaluates.
+
+    With `resume`, stages that have ended are left alone and one that was begun goes on.
+
+    Raises:
+        UserError: before anything is written, for mistakes of the user.
+    """
+    folder = RunFolder.of(config)
+    with folder.held("run"):
+        if not resume:
+            for stage in (PRETRAIN, META_TRAIN):
+                folder.refuse_existing(stage)
+        require_tensorboard(config.log)
+        run_data = load_run_data(config)
+        pretrain(config, resume, run_data)
+        meta_train(config, resume, run_data)
+        return evaluate(config, run_data)
 
 
 def evaluate(config: Config, run_data: RunData | None = None) -> list[Setting]:
@@ -45,9 +71,8 @@ def evaluate(config: Config, run_data: RunData | None = None) -> list[Setting]:
 
 
 def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None) -> list[Setting]:
-    how = config.evaluate
     require_tensorboard(config.log)
-    before = read_results(folder.results).get("settings", [])  # a damaged file is told before the work
+    before = read_results(folder.results).get("settings", [])  # a damaged file is found before the work
     pretrained = read_pretrained(folder, config)
     folder.require_recorded(pretrained)
     meta = None
@@ -58,67 +83,107 @@ def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None) -> li
     config = settle_precision(config, recorded_precision(meta or pretrained))
     device = choose_device(config.runtime)
     run_data = run_data or load_run_data(config)
-    found = []
+    settings = []
     with Ledger.open(folder.ledger) as ledger:
         for name, scored in scored_sets(config, run_data):
-            against = baselines(config, scored, device, pretrained, meta)
-            split = split_name(how.split, name)
-            register(ledger, split, scored.split(how.split))
-            found += [
-                score_setting(config, scored, against, way, shot, ledger, split, name)
-                for way, shot in how.settings
+            solvers = baselines(config, scored, device, pretrained, meta)
+            register(ledger, split_name(config.evaluate.split, name), scored.split(config.evaluate.split))
+            settings += [
+                score_setting(config, scored, solvers, shape, ledger, name)
+                for shape in config.evaluate.settings
             ]
         ledger.commit(ledger.token() or "evaluate")
     calibrate(config, run_data, device, pretrained, meta)
     base = None
-    if len(run_data.held_out) and "classifier" in pretrained:  # which older checkpoints lack
+    if len(run_data.held_out) and "classifier" in pretrained:  # there is none without pretraining
         network = pretrained_network(pretrained, config, run_data)
         device.place(network)
         base = base_accuracy(network, run_data, device)
         tell(f"base classes, {base}")
-    write_results(folder.results, config.run, found, before, base)
-    return found
+    write_results(folder.results, config.run, settings, before, base)
+    return settings
 
 
 def score_setting(
     config: Config,
     run_data: RunData,
-    against: Sequence[Baseline],
-    way: int,
-    shot: int,
+    solvers: Sequence[Baseline],
+    shape: tuple[int, int],
     ledger: Ledger,
-    split: str,
     name: str | None,
 ) -> Setting:
-    """All baselines on the fixed tasks of one setting, and what becomes of the worst tasks of the first.
+    """The learner and all baselines on the fixed tasks of one setting, and what becomes of the worst tasks.
 
     Args:
-        split: what the ledger calls the split.
-        name: of the image set, where not the run's own.
+        solvers: the learner first.
+        shape: way and shot.
+        name: of the image set, where it is not the run's own.
     """
-    how = config.evaluate
+    cfg, (way, shot) = config.evaluate, shape
     episodes = run_data.fixed_episodes(
-        how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate", how.within_group
+        cfg.split, way, shot, cfg.queries, cfg.tasks, config.seed, "evaluate", cfg.within_group
     )
-    outcomes = [c.solve(episodes) for c in against]
-    first, class_names = outcomes[0], run_data.split(how.split).class_names
+    outcomes = [solver.solve(episodes) for solver in solvers]
+    first, class_names = outcomes[0], run_data.split(cfg.split).class_names
     scores = [
-        score(c.name, episodes, o, None if o is first else first, class_names)
-        for c, o in zip(against, outcomes, strict=True)
+        score(solver.name, episodes, outcome, None if outcome is first else first, class_names)
+        for solver, outcome in zip(solvers, outcomes, strict=True)
     ]
+    split = split_name(cfg.split, name)
     phase = f"evaluate {split} {way}-way {shot}-shot"
     ledger.clear(phase)
     ledger.append(phase, 0, 0, episodes, first, split)
-    again = resample_worst(
-        against[0],
-        episodes,
-        first,
-        run_data.index(how.split),
-        how.resample,
-        config.hard_tasks,
-        config.seed,
-        ledger,
-        phase,
-        split,
-    )
-    return Setting(how.split, way, shot, how.queries, how.tasks, scores, again, name)
+    scored = Scored(solvers[0], episodes, first, run_data.index(cfg.split), phase, split)
+    resampled = resample_worst(scored, config, ledger)
+    return Setting(cfg.split, way, shot, cfg.queries, cfg.tasks, scores, resampled, name)
+
+
+def scored_sets(config: Config, run_data: RunData) -> list[tuple[str | None, RunData]]:
+    """The image sets to score: the run's own, each of several, or others (across domains).
+
+    Each by its name (None for the run's own), with the run_data whose scored split is that set's alone.
+    Images of other sets are brought to the size, channels and normalisation of the training images.
+
+    Raises:
+        UserError: a set is not available, is too small, or holds a class that the run was trained on.
+    """
+    split = config.evaluate.split
+    if config.evaluate.sets:
+        return [(name, _other(config, run_data, name)) for name in config.evaluate.sets]
+    parts = run_data.split(split).by_domain()
+    return [(name, _with(run_data, split, part)) for name, part in parts.items()] or [(None, run_data)]
+
+
+def _other(config: Config, run_data: RunData, name: SetName) -> RunData:
+    splits, data, split = run_data.splits, config.data, config.evaluate.split
+    train = splits.train
+    like = replace(data, image_size=train.size, grayscale=train.channels == 1)
+    found = load_matching(like, name, data.split_seed)
+    scored = found.test if split == "test" else found.val
+    rest = (train, splits.val if split == "test" else splits.test)
+    twice = sorted(set(scored.class_names) & {name for part in rest for name in _bare_names(part)})
+    if twice:
+        raise UserError(
+            f"evaluate.sets: {len(twice)} {split} classes of {name}, {twice[0]} for one, are in other splits "
+            "of the run's own images; its figures would not be those of novel classes"
+        )
+    other = _with(run_data, split, scored)
+    try:
+        require_scored(config, other.splits)
+    except UserError as error:
+        raise UserError(f"evaluate.sets: {name}: {error}") from None
+    return other
+
+
+def _bare_names(images: ImageSet) -> set[str]:
+    """Class names as their own image set has them."""
+    if images.domains is None:
+        return set(images.class_names)
+    return {n.removeprefix(f"{d}/") for n, d in zip(images.class_names, images.domains, strict=True)}
+
+
+def _with(run_data: RunData, split: str, images: ImageSet) -> RunData:
+    """The run_data with other images in the scored split."""
+    splits = run_data.splits
+    changed = replace(splits, test=images) if split == "test" else replace(splits, val=images)
+    return replace(run_data, splits=changed)

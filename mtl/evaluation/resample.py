@@ -3,7 +3,7 @@
 The same AdaBoost rounds as in training, with nothing trained: the pool is the worst of the tasks that were
 just scored, and every round tests each of them with fresh support and query images of the same classes. As a
 control, as many of the other tasks, drawn at random, are tested again in the same way: what the worst tasks
-win over them when nothing was learned in between is regression to the mean.
+gain over them is regression to the mean, since nothing was learned in between.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks, Resample
+from mtl.config import Config
 from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
@@ -41,90 +41,93 @@ class Resampled:
     control_fresh: float | None  # ... and with fresh images
 
 
-def resample_worst(
-    contender: Baseline,
-    scored: EpisodeBatch,
-    outcome: Outcome,
-    index: ClassIndex,
-    config: Resample,
-    rule: HardTasks,
-    seed: int,
-    ledger: Ledger,
-    phase: str,
-    split: str,
-) -> Resampled | None:
-    """Tests the worst scored tasks again in `config.rounds` rounds, and records each task's verdict.
+@dataclass(frozen=True)
+class Scored:
+    """What a learner answered at one setting, and the names under which the ledger has it."""
 
-    Returns None where the config asks for no rounds.
+    learner: Baseline
+    episodes: EpisodeBatch
+    outcome: Outcome
+    index: ClassIndex  # of the split that is scored
+    phase: str
+    split: str
+
+
+def resample_worst(scored: Scored, config: Config, ledger: Ledger) -> Resampled | None:
+    """Tests the worst scored tasks again with fresh images, and records the verdict on each.
+
+    None where `evaluate.resample.rounds` is 0.
     """
-    if not config.rounds:
+    resample, rule, seed = config.evaluate.resample, config.hard_tasks, config.seed
+    if not resample.rounds:
         return None
-    worst = outcome.accuracy.argsort(stable=True)[: config.tasks]
-    others = outcome.accuracy.argsort(stable=True)[config.tasks :]
-    drawn = torch.randperm(len(others), generator=generator(seed, "control", scored.way, scored.shot))
+    episodes, outcome = scored.episodes, scored.outcome
+    order = outcome.accuracy.argsort(stable=True)
+    worst, others = order[: resample.tasks], order[resample.tasks :]
+    drawn = torch.randperm(len(others), generator=generator(seed, "control", episodes.way, episodes.shot))
     control = others[drawn[: len(worst)]]
-    classes, first = scored.classes[worst], outcome.accuracy[worst]
-    everything = float(outcome.accuracy.mean())
-    boosting = BoostRule(scored.way, rule.rate, rule.forget, rule.floor, rule.cap)
+    classes, first = episodes.classes[worst], outcome.accuracy[worst]
+    overall = float(outcome.accuracy.mean())
+    boosting = BoostRule(episodes.way, rule.rate, rule.forget, rule.floor, rule.cap)
     weights = torch.full((len(worst),), 1 / len(worst), dtype=torch.float64)
     fresh: list[Tensor] = []
     controlled: list[Tensor] = []
-    for number in range(1, config.rounds + 1):
-        pool = _fresh_images(classes, PICKED, scored, index, seed, number)
-        tested = contender.solve(pool)
+    for number in range(1, resample.rounds + 1):
+        pool = _fresh_images(classes, PICKED, scored, seed, number)
+        tested = scored.learner.solve(pool)
         step = boost(weights, 1 - tested.accuracy, torch.ones(len(worst), dtype=torch.bool), boosting)
         weights = step.weights
         fresh.append(tested.accuracy)
-        ledger.append(phase, number, 0, pool, tested, split)
+        ledger.append(scored.phase, number, 0, pool, tested, scored.split)
         mean = float(tested.accuracy.mean())
         members = classes.__getitem__
         ended = Round(number, "task", len(pool), mean, 0.0, step.epsilon, step.alpha, weights, members)
-        record_round(ledger, phase, split, 0, ended)
+        record_round(ledger, scored.phase, scored.split, 0, ended)
         if len(control):
-            beside = _fresh_images(scored.classes[control], CONTROL, scored, index, seed, number)
-            tested = contender.solve(beside)
+            pool = _fresh_images(episodes.classes[control], CONTROL, scored, seed, number)
+            tested = scored.learner.solve(pool)
             controlled.append(tested.accuracy)
-            ledger.append(phase, number, 0, beside, tested, split)
+            ledger.append(scored.phase, number, 0, pool, tested, scored.split)
     again = torch.stack(fresh, 1)  # (tasks, rounds)
-    verdicts = [verdict(float(f), a, everything) for f, a in zip(first, again, strict=True)]
+    verdicts = [verdict(float(f), a, overall) for f, a in zip(first, again, strict=True)]
     for task, word in zip(classes, verdicts, strict=True):
-        ledger.set_verdict(phase, task.tolist(), word)
-    counts = {word: verdicts.count(word) for word in (HARD, UNLUCKY, UNDECIDED)}
+        ledger.set_verdict(scored.phase, task.tolist(), word)
     return Resampled(
-        len(worst),
-        config.rounds,
-        float(first.mean()),
-        float(again.mean()),
-        everything,
-        counts,
-        len(control),
-        float(outcome.accuracy[control].mean()) if len(control) else None,
-        float(torch.stack(controlled).mean()) if controlled else None,
+        tasks=len(worst),
+        rounds=resample.rounds,
+        accuracy_picked=float(first.mean()),
+        accuracy_fresh=float(again.mean()),
+        accuracy_all=overall,
+        verdicts={word: verdicts.count(word) for word in (HARD, UNLUCKY, UNDECIDED)},
+        control=len(control),
+        control_first=float(outcome.accuracy[control].mean()) if len(control) else None,
+        control_fresh=float(torch.stack(controlled).mean()) if controlled else None,
     )
 
 
-def verdict(first: float, again: Tensor, everything: float) -> str:
+def verdict(first: float, again: Tensor, overall: float) -> str:
     """Why a task was among the worst, from its accuracies (R,) with fresh images.
 
-    Hard classes: the 95 % interval of its mean lies below the mean of all tasks. Unlucky support: it does
-    not, and lies above the accuracy that the task was picked for. Undecided otherwise.
+    Hard classes: the 95 % interval of its mean is below `overall`, the mean of all tasks. Unlucky support: it
+    is not, and is above `first`, the accuracy that the task was picked for. Undecided otherwise.
     """
     if len(again) < 2:
         return UNDECIDED
     mean, half = mean_interval(again.tolist())
-    if mean + half < everything:
+    if mean + half < overall:
         return HARD
     return UNLUCKY if mean - half > first else UNDECIDED
 
 
-def _fresh_images(
-    classes: Tensor, origin: str, scored: EpisodeBatch, index: ClassIndex, seed: int, number: int
-) -> EpisodeBatch:
-    shot, purpose = scored.shot, "resample" if origin == PICKED else origin
+def _fresh_images(classes: Tensor, origin: str, scored: Scored, seed: int, number: int) -> EpisodeBatch:
+    """Tasks of these classes (T, N), their images drawn for round `number`."""
+    shape, purpose = scored.episodes, "resample" if origin == PICKED else origin
     images = [
-        index.draw_episode(c, shot, scored.queries, generator(seed, purpose, scored.way, shot, number, task))
+        scored.index.draw_episode(
+            c, shape.shot, shape.queries, generator(seed, purpose, shape.way, shape.shot, number, task)
+        )
         for task, c in enumerate(classes)
     ]
     return episode_batch(
-        classes, torch.stack(images), shot, (origin,) * len(classes), tuple(range(len(classes)))
+        classes, torch.stack(images), shape.shot, (origin,) * len(classes), tuple(range(len(classes)))
     )

@@ -1,13 +1,14 @@
-"""What an evaluation found, as plain numbers, as JSON and as a table."""
+"""The numbers of an evaluation: as plain values, as results.json and as a table."""
 
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.table import Table
 
@@ -15,18 +16,19 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.evaluation.base_classes import BaseAccuracy
 from mtl.evaluation.resample import Resampled
 from mtl.runtime.outputs import replace_text
+from mtl.runtime.tensor_files import read_json
 from mtl.stats import BY_TASK, fifth_percentile, mean_interval, recall_intervals
 
 
 @dataclass(frozen=True)
 class Score:
-    """One contender at one setting. Accuracies and recalls in [0, 1], intervals are 95 %."""
+    """One baseline at one setting. Accuracies and recalls in [0, 1], intervals are 95 %."""
 
     name: str
     accuracy: float
     interval: float  # half width, Student t over tasks
     percentile_5: float  # of task accuracy, by `fifth_percentile`
-    difference: float | None  # to the first contender, paired over the same tasks
+    difference: float | None  # to the first baseline, paired over the same tasks
     difference_interval: float | None
     class_recall: dict[str, tuple[float, float, float]]  # recall and its interval over tasks
     task_accuracy: list[float]
@@ -44,15 +46,13 @@ class Setting:
     scores: list[Score]
     resampled: Resampled | None
     set: str | None = None  # whose novel classes, where not those of the run's own image set alone
-    # What the intervals of `class_recall` are over. Files of earlier versions lack this key: there
-    # every query counted as independent, and they are too narrow.
-    recall_intervals: str = BY_TASK
+    recall_intervals: str = BY_TASK  # what the intervals of `class_recall` are over
 
 
 def score(
     name: str, episodes: EpisodeBatch, outcome: Outcome, first: Outcome | None, class_names: Sequence[str]
 ) -> Score:
-    """The numbers of one contender; `first` is the outcome it is compared with."""
+    """The numbers of one baseline; `first` is the outcome it is compared with."""
     mean, half = mean_interval(outcome.accuracy.tolist())
     gap, gap_half = None, None
     if first is not None:
@@ -90,13 +90,10 @@ def write_results(
         return setting.get("set"), setting["split"], setting["way"], setting["shot"]
 
     new: list[Mapping[str, Any]] = [dataclasses.asdict(s) for s in settings]
-    kept = [s for s in before if key(s) not in {key(n) for n in new}]
-    whole = {
-        "run": run,
-        "settings": [*kept, *new],
-        "base": None if base is None else dataclasses.asdict(base),
-    }
-    replace_text(path, json.dumps(whole, indent=1))
+    unchanged = [s for s in before if key(s) not in {key(n) for n in new}]
+    of_base = None if base is None else dataclasses.asdict(base)
+    tree = {"run": run, "settings": [*unchanged, *new], "base": of_base}
+    replace_text(path, json.dumps(tree, indent=1))
 
 
 def show(settings: Sequence[Setting], console: Console) -> None:
@@ -123,17 +120,17 @@ def show(settings: Sequence[Setting], console: Console) -> None:
         console.print(table)
         if s.resampled is not None:
             r = s.resampled
-            told = ", ".join(f"{n} {word}" for word, n in r.verdicts.items())
-            beside = ""
+            verdicts = ", ".join(f"{n} {word}" for word, n in r.verdicts.items())
+            control = ""
             if r.control_first is not None and r.control_fresh is not None:
-                beside = (
+                control = (
                     f" Of the others {r.control} drawn at random: {100 * r.control_first:.1f}, "
                     f"then {100 * r.control_fresh:.1f}."
                 )
             console.print(
                 f"The {r.tasks} worst tasks: {100 * r.accuracy_picked:.1f} when picked, "
                 f"{100 * r.accuracy_fresh:.1f} in {r.rounds} rounds of fresh images "
-                f"(all tasks: {100 * r.accuracy_all:.1f}).{beside} Verdicts: {told}.\n",
+                f"(all tasks: {100 * r.accuracy_all:.1f}).{control} Verdicts: {verdicts}.\n",
                 highlight=False,
             )
     if len({s.set for s in settings}) > 1:
@@ -141,7 +138,7 @@ def show(settings: Sequence[Setting], console: Console) -> None:
 
 
 def _across_sets(settings: Sequence[Setting]) -> Table:
-    """The first contender on each set, a row, at each setting, a column."""
+    """The first baseline on each set, a row, at each setting, a column."""
     table = Table(title=f"{settings[0].scores[0].name}, by image set", title_justify="left")
     shapes = list(dict.fromkeys((s.way, s.shot) for s in settings))
     table.add_column("")
@@ -152,3 +149,64 @@ def _across_sets(settings: Sequence[Setting]) -> Table:
         figures = [f"{100 * first[at].accuracy:.2f} ± {100 * first[at].interval:.2f}" for at in shapes]
         table.add_row(name or "", *figures)
     return table
+
+
+_Count = Annotated[int, Field(ge=0, le=10**12)]
+_Recall = Annotated[list[float], Field(min_length=3)]  # and the ends of its interval
+
+
+class _Score(BaseModel):
+    name: str
+    accuracy: float
+    interval: float
+    percentile_5: float
+    difference: float | None
+    difference_interval: float | None
+    class_recall: Annotated[dict[str, _Recall], Field(min_length=1)]
+    task_accuracy: Annotated[list[float], Field(min_length=1)]
+
+
+class _Resampled(BaseModel):
+    tasks: _Count
+    rounds: _Count
+    accuracy_picked: float
+    accuracy_fresh: float
+    verdicts: dict[str, _Count]
+    control_first: float | None
+    control_fresh: float | None
+
+
+class _Setting(BaseModel):
+    split: str
+    way: _Count
+    shot: _Count
+    queries: _Count
+    tasks: _Count
+    scores: list[_Score]
+    resampled: _Resampled | None
+    set: str | None = None
+    recall_intervals: Literal["over tasks"]  # BY_TASK
+
+
+class _Base(BaseModel):
+    balanced: float
+    images: _Count
+
+
+class _Results(BaseModel):
+    """What must be in results.json; further keys are left to newer versions."""
+
+    settings: list[_Setting] = []
+    base: _Base | None = None
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The tree of results.json; {} where there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.exists():
+        return {}
+    tree: dict[str, Any] = read_json(path, _Results, "move it away and run evaluate again")
+    return tree

@@ -1,4 +1,4 @@
-"""What one arm answered with one seed, and its file."""
+"""What one arm of a comparison answered with one seed, and its file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _KIND = "cell of a comparison"
 
 @dataclass(frozen=True)
 class Answers:
-    """How T fixed tasks and J tasks drawn as hard were answered at one setting; everything on the CPU.
+    """The results of T fixed tasks and J tasks drawn as hard, at one setting; everything on the CPU.
 
     The T tasks are the same for every arm and seed, the J tasks for every arm of a seed.
     """
 
     classes: Tensor  # (T, N) int64: class ids, all different in a task
-    recall: Tensor  # (T, N) float32 in [0, 1]: share of each class's queries answered rightly
+    recall: Tensor  # (T, N) float32 in [0, 1]: share of each class's queries classified correctly
     judged: Tensor  # (J,) float32: accuracies on the tasks that the judge drew as hard; J may be 0
     queries: int  # Q: queries a class, so that Q · recall are whole numbers
 
@@ -38,12 +38,12 @@ class Answers:
 
     @property
     def right(self) -> Tensor:
-        """(T, N) int64: queries answered rightly, out of Q."""
+        """(T, N) int64: correct answers out of Q queries."""
         return (self.queries * self.recall.double()).round().long()
 
     @property
     def accuracy(self) -> Tensor:
-        """(T,) float64 in [0, 1]: mean recall of each task, the same number for as many right answers."""
+        """(T,) float64 in [0, 1]: mean recall of each task, to the bit the same for as many right answers."""
         return self.right.sum(1).double() / (self.classes.shape[1] * self.queries)
 
 

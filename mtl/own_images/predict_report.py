@@ -15,9 +15,9 @@ from mtl.own_images.contact_sheet import MOST, contact_sheet
 from mtl.own_images.fit import Source
 from mtl.own_images.predict_request import Asked
 from mtl.own_images.read_support import read_ahead
+from mtl.report.cards import thumbnail
 from mtl.report.contents import Thumbnail
 from mtl.report.layout import lay_out
-from mtl.report.thumbnails import thumbnail
 from mtl.runtime.outputs import write_whole
 
 

@@ -1,21 +1,24 @@
-"""Tasks, classes and pairs out of the ledger, with their pictures."""
+"""Tasks, classes and pairs out of the ledger, with small pictures of their images."""
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from mtl.data import ImageSet
 from mtl.ledger.class_history import class_trends
-from mtl.ledger.queries import (
-    ConfusedPair,
-    HardTask,
-    confused_pairs,
-    hardest_classes,
-    hardest_tasks,
-    is_evaluation,
-)
+from mtl.ledger.queries import HardTask, confused_pairs, hardest_classes, hardest_tasks, is_evaluation
 from mtl.ledger.store import Ledger
 from mtl.ledger.task_history import SolvedEpisode, Visit, histories, worst_episodes
-from mtl.report.contents import ClassRow, PairCard, Shown, TaskCard, Thumbnail, Wrong
-from mtl.report.thumbnails import Gallery
+from mtl.report.contents import ClassRow, PairCard, ShownClass, TaskCard, Thumbnail, WrongQuery
+
+_SIDE = 48  # pixels; larger images are averaged down to it
+_QUALITY = 82  # of JPEG
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Limits:
 
     tasks: int = 8
     wrong: int = 6  # wrong answers of each class of a task
-    shown: int = 6  # classes of a task: those answered worst, where it has more
+    shown: int = 6  # classes of a task: those with the lowest recall, where it has more
     support: int = 5  # images of a class of a task
     classes: int = 200
     with_pictures: int = 60  # rows of the classes' table that have pictures
@@ -46,79 +49,106 @@ class Limits:
         )
 
 
-def task_cards(ledger: Ledger, phase: str, gallery: Gallery | None, limits: Limits) -> list[TaskCard]:
+def thumbnail(image: Tensor, alt: str, side: int = _SIDE) -> Thumbnail:
+    """One image (1 or 3, H, W) uint8: PNG where it is grey, else JPEG; both are the same at every call.
+
+    Raises:
+        ValueError: it has another number of channels.
+    """
+    if image.shape[0] not in {1, 3}:
+        raise ValueError(f"a picture has 1 or 3 channels, not {image.shape[0]}")
+    if max(image.shape[1:]) > side:
+        height, width = (max(1, round(n * side / max(image.shape[1:]))) for n in image.shape[1:])
+        small = F.interpolate(image[None].float(), (height, width), mode="bilinear", antialias=True)[0]
+        image = small.round().clamp(0, 255).to(torch.uint8)
+    height, width = image.shape[1:]
+    file = io.BytesIO()
+    if image.shape[0] == 1:
+        kind, picture = "png", Image.fromarray(image[0].numpy(), "L")
+        picture.save(file, "PNG", optimize=True)
+    else:
+        kind, picture = "jpeg", Image.fromarray(image.permute(1, 2, 0).contiguous().numpy(), "RGB")
+        picture.save(file, "JPEG", quality=_QUALITY, optimize=True)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return Thumbnail(f"data:image/{kind};base64,{data}", width, height, alt)
+
+
+class Gallery:
+    """Thumbnails of one image set by image index; each is made once. Without an image set there are none.
+
+    Args:
+        images: the split that the indices speak of; None if its images are not available.
+    """
+
+    def __init__(self, images: ImageSet | None) -> None:
+        self.images = images
+        self._made: dict[int, Thumbnail] = {}
+        self._members: dict[str, list[int]] | None = None
+
+    def picture(self, index: int) -> Thumbnail | None:
+        """Image `index`, described by its class, and by its file where that is known."""
+        if self.images is None:
+            return None
+        if index not in self._made:
+            of = self.images
+            name = of.class_names[int(of.labels[index])]
+            alt = f"{name}, image {index}" + (f": {of.files[index]}" if of.files else "")
+            self._made[index] = thumbnail(of.images[index], alt)
+        return self._made[index]
+
+    def pictures(self, indices: Sequence[int]) -> list[Thumbnail]:
+        return [made for index in indices if (made := self.picture(index)) is not None]
+
+    def of_class(self, name: str, count: int) -> list[Thumbnail]:
+        """The first `count` images of a class; none where the set has no such class."""
+        if self.images is None:
+            return []
+        if self._members is None:
+            order = self.images.labels.argsort(stable=True)
+            parts = torch.split(order, self.images.class_counts().tolist())
+            self._members = dict(zip(self.images.class_names, (p.tolist() for p in parts), strict=True))
+        return self.pictures(self._members.get(name, [])[:count])
+
+
+def task_cards(ledger: Ledger, phase: str, gallery: Gallery, limits: Limits) -> list[TaskCard]:
     """The hardest tasks, each with its worst episode and its visits."""
     tasks = hardest_tasks(ledger, phase, limits.tasks)
     names = [task.classes for task in tasks]
     episodes, visits = worst_episodes(ledger, phase, names), histories(ledger, phase, names)
-    return [_task(*of, phase, gallery, limits) for of in zip(tasks, episodes, visits, strict=True)]
-
-
-def class_rows(ledger: Ledger, phase: str, gallery: Gallery | None, limits: Limits) -> list[ClassRow]:
-    """The hardest classes, each with its recall over the phase."""
-    found = hardest_classes(ledger, phase, limits.classes)
-    trends = class_trends(ledger, phase, [c.name for c in found])
-    return [
-        ClassRow(
-            name=c.name,
-            group=c.group,
-            recall=c.recall,
-            low=c.low,
-            high=c.high,
-            draws=c.draws,
-            hard_draws=c.hard_draws,
-            trend=trend,
-            change=c.trend,
-            pictures=_of_class(gallery, c.name, 2) if rank < limits.with_pictures else [],
-        )
-        for rank, (c, trend) in enumerate(zip(found, trends, strict=True))
-    ]
-
-
-def pair_cards(ledger: Ledger, phase: str, gallery: Gallery | None, limits: Limits) -> list[PairCard]:
-    """The most confused pairs, side by side."""
-    return [_pair(p, gallery, limits.pair_pictures) for p in confused_pairs(ledger, phase, limits.pairs)]
+    trained = not is_evaluation(phase)
+    return [_task(*of, trained, gallery, limits) for of in zip(tasks, episodes, visits, strict=True)]
 
 
 def _task(
     task: HardTask,
     worst: SolvedEpisode,
     visits: Sequence[Visit],
-    phase: str,
-    gallery: Gallery | None,
+    trained: bool,
+    gallery: Gallery,
     limits: Limits,
 ) -> TaskCard:
     by_recall = sorted(range(len(worst.names)), key=lambda place: (worst.recall[place], place))
-    shown = by_recall[: limits.shown] if len(by_recall) > limits.shown else sorted(by_recall)
+    places = by_recall[: limits.shown] if len(by_recall) > limits.shown else sorted(by_recall)
     answers = worst.wrong or ()
-    of_class = [[a for a in answers if a.own == place] for place in shown]
-    wrong = [a for own in of_class for a in own[: limits.wrong]]
+    of_class = [[answer for answer in answers if answer.own == place] for place in places]
+    wrong = [answer for group in of_class for answer in group[: limits.wrong]]
     return TaskCard(
-        classes=task.classes,
-        first=task.first,
-        last=task.last,
-        mean=task.mean,
-        seen=task.seen,
-        resampled=task.resampled,
-        weight=task.weight,
-        verdict=task.verdict,
+        task=task,
         history=[visit.accuracy for visit in visits],
         shown=[
-            Shown(
-                worst.names[place],
-                worst.recall[place],
-                _pictures(gallery, worst.support[place][: limits.support]),
+            ShownClass(name, recall, gallery.pictures(support[: limits.support]))
+            for name, recall, support in (
+                (worst.names[place], worst.recall[place], worst.support[place]) for place in places
             )
-            for place in shown
         ],
         worst_accuracy=worst.accuracy,
-        worst_step=None if is_evaluation(phase) else worst.step,
+        worst_step=worst.step if trained else None,
         wrong=[
-            Wrong(
-                picture=gallery.picture(answer.image) if gallery else None,
-                own=worst.names[answer.own],
-                predicted=worst.names[answer.predicted],
-                confidence=answer.confidence,
+            WrongQuery(
+                gallery.picture(answer.image),
+                worst.names[answer.own],
+                worst.names[answer.predicted],
+                answer.confidence,
             )
             for answer in wrong
         ],
@@ -127,23 +157,20 @@ def _task(
     )
 
 
-def _pair(pair: ConfusedPair, gallery: Gallery | None, pictures: int) -> PairCard:
-    first, second = pair.classes
-    return PairCard(
-        first=first,
-        second=second,
-        confusion=pair.confusion,
-        first_as_second=pair.first_as_second,
-        second_as_first=pair.second_as_first,
-        met=pair.n,
-        first_pictures=_of_class(gallery, first, pictures),
-        second_pictures=_of_class(gallery, second, pictures),
-    )
+def class_rows(ledger: Ledger, phase: str, gallery: Gallery, limits: Limits) -> list[ClassRow]:
+    """The hardest classes, each with its recall over the phase."""
+    rows = hardest_classes(ledger, phase, limits.classes)
+    trends = class_trends(ledger, phase, [row.name for row in rows])
+    return [
+        ClassRow(row, trend, gallery.of_class(row.name, 2) if rank < limits.with_pictures else [])
+        for rank, (row, trend) in enumerate(zip(rows, trends, strict=True))
+    ]
 
 
-def _pictures(gallery: Gallery | None, images: Sequence[int]) -> list[Thumbnail]:
-    return [gallery.picture(i) for i in images] if gallery else []
-
-
-def _of_class(gallery: Gallery | None, name: str, count: int) -> list[Thumbnail]:
-    return gallery.of_class(name, count) if gallery else []
+def pair_cards(ledger: Ledger, phase: str, gallery: Gallery, limits: Limits) -> list[PairCard]:
+    """The most confused pairs, side by side."""
+    pairs = confused_pairs(ledger, phase, limits.pairs)
+    return [
+        PairCard(pair, *(gallery.of_class(name, limits.pair_pictures) for name in pair.classes))
+        for pair in pairs
+    ]

@@ -1,8 +1,10 @@
-"""What a report holds, ready to be laid out: numbers, names, thumbnails and drawn figures."""
+"""What a report holds, ready to be laid out: rows of the ledger, thumbnails and drawn figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
 from mtl.ledger.store import Round
 
 
@@ -18,7 +20,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as it stands in the page, and under which name it is written as a file."""
+    """A figure of the page, and the name under which it is written as a file."""
 
     name: str  # stem of its files, unique within a report
     svg: str
@@ -27,32 +29,17 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Result:
-    """One contender at one setting; accuracies in [0, 1], intervals are 95 % half widths."""
-
-    name: str
-    accuracy: float
-    interval: float
-    percentile_5: float
-    worst_class: float
-    difference: float | None  # to the first, paired over the same tasks
-    difference_interval: float | None
-
-
-@dataclass(frozen=True)
 class SettingResults:
     """All baselines at one setting, the first of which is the run's own."""
 
     title: str  # "5-way 1-shot"
-    tasks: int
-    split: str
-    results: Sequence[Result]
+    setting: Mapping[str, Any]  # as results.json has it
     note: str | None  # what became of the worst tasks, in a sentence
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A class of a task: its support images and how its queries fared."""
+class ShownClass:
+    """A class of a task: its support images and the recall of its queries."""
 
     name: str
     recall: float
@@ -60,49 +47,35 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """A query that was answered wrongly."""
+class WrongQuery:
+    """A query that was taken for another class."""
 
     picture: Thumbnail | None
     own: str
     predicted: str
-    confidence: float  # probability given to `taken`
+    confidence: float  # probability given to `predicted`
 
 
 @dataclass(frozen=True)
 class TaskCard:
     """One of the hardest tasks, and its worst episode."""
 
-    classes: Sequence[str]
-    first: float
-    last: float
-    mean: float
-    seen: int
-    resampled: int
-    weight: float | None
-    verdict: str | None
+    task: HardTask
     history: Sequence[float | None]  # accuracy at each visit
-    shown: Sequence[Shown]
-    worst_accuracy: float | None  # of the episode that is shown
+    shown: Sequence[ShownClass]
+    worst_accuracy: float  # of the episode that is shown
     worst_step: int | None  # of training, at which it was solved; None where nothing is trained
-    wrong: Sequence[Wrong]
+    wrong: Sequence[WrongQuery]
     more_wrong: int  # further wrong answers, not shown
-    answers_known: bool  # whether the ledger has single answers at all
+    answers_known: bool  # False if the ledger has no single answers
 
 
 @dataclass(frozen=True)
 class ClassRow:
     """A class over all tasks that it was drawn into."""
 
-    name: str
-    group: str | None
-    recall: float
-    low: float
-    high: float
-    draws: int
-    hard_draws: int
+    row: HardClass
     trend: Sequence[float | None]  # recall over the phase
-    change: float | None  # last quarter less the first
     pictures: Sequence[Thumbnail]
 
 
@@ -110,12 +83,7 @@ class ClassRow:
 class PairCard:
     """Two classes that were taken for each other."""
 
-    first: str
-    second: str
-    confusion: float
-    first_as_second: float
-    second_as_first: float
-    met: int
+    pair: ConfusedPair
     first_pictures: Sequence[Thumbnail]
     second_pictures: Sequence[Thumbnail]
 
@@ -135,9 +103,9 @@ class PhaseReport:
     rounds_in_all: int
     confusion: Drawing | None
     boosting: Drawing | None
-    extra: Drawing | None
+    draw_share: Drawing | None
     improvement: Drawing | None
-    improvement_told: str | None  # the finding, in a sentence or two
+    improvement_note: str | None  # the finding, in a sentence or two
 
 
 @dataclass(frozen=True)
@@ -145,7 +113,7 @@ class RunReport:
     """One run."""
 
     name: str
-    told: str  # what was run and how far it got, in a sentence or two
+    progress: str  # what was run and how far it got, in a sentence or two
     facts: Sequence[tuple[str, str]]  # image set, backbone, method, ...: a word and its value
     settings: Sequence[SettingResults]
     base: str | None  # accuracy on held-out images of the base classes, in a sentence
@@ -165,7 +133,7 @@ class RunDifference:
     run: str
     accuracy: float
     difference: float
-    interval: float | None
+    interval: float
     unpaired: str | None  # why the two were scored on different tasks; None: on the same
 
     @property
@@ -182,12 +150,12 @@ class ClassChange:
     name: str
     before: float
     after: float
-    apart: bool | None  # the 95 % intervals of the two recalls do not meet; None: of a run they are not known
+    apart: bool  # the 95 % intervals of the two recalls do not meet
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several runs, held against the first."""
+    """Several runs, compared with the first."""
 
     first: str
     differences: Sequence[RunDifference]

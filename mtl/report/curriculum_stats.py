@@ -1,6 +1,5 @@
 """When the images of a self-paced pretraining began to count, in numbers: what its pictures are made of."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +35,7 @@ class Strip:
 
 
 def pace(weights: Tensor, among: Tensor | None = None) -> Pace:
-    """Counts of weights (E, P), as a record has them; `among` (P,) bool says of which images."""
+    """Counts of weights (E, P), as a record has them, of all images or those `among` (P,) bool."""
     if among is not None:
         weights = weights[:, among]
     met = (weights >= 0).sum(1)
@@ -55,16 +54,16 @@ def never(weights: Tensor) -> Tensor:
     return (weights >= 0).any(0) & ~(weights > 0).any(0)
 
 
-def by_label(curriculum: Curriculum) -> dict[str, Tensor]:
-    """Images (P,) bool of right and of wrong label; nothing where all labels are right."""
-    wrong = curriculum.mislabelled
-    return {"right labels": ~wrong, "wrong labels": wrong} if wrong.any() else {}
+def groups(record: Curriculum) -> dict[str, Tensor]:
+    """Images (P,) bool of right and wrong labels, if any is wrong, and of large, medium and small classes.
 
-
-def by_class_size(curriculum: Curriculum) -> dict[str, Tensor]:
-    """Images (P,) bool of the many-, medium- and few-image thirds of the classes; {} where about alike."""
-    counts = torch.bincount(curriculum.labels, minlength=len(curriculum.class_names))
-    return {name: torch.isin(curriculum.labels, own) for name, own in size_groups(counts).items()}
+    The classes are in thirds by their numbers of images; without these where the numbers are about equal.
+    """
+    wrong = record.mislabelled
+    labels = {"right labels": ~wrong, "wrong labels": wrong} if wrong.any() else {}
+    counts = torch.bincount(record.labels, minlength=len(record.class_names))
+    sizes = {name: torch.isin(record.labels, classes) for name, classes in size_groups(counts).items()}
+    return labels | sizes
 
 
 def in_order(weights: Tensor) -> Tensor:
@@ -81,14 +80,9 @@ def heat(weights: Tensor, order: Tensor, rows: int) -> Tensor:
         weights: (E, P) of a record.
         order: (P,) places.
         rows: R; at most one an image.
-
-    Raises:
-        ValueError: no row.
     """
-    if rows < 1:
-        raise ValueError(f"rows: {rows}; it must be at least 1")
     bins = order.tensor_split(min(rows, len(order)))
-    return torch.stack([pace(weights[:, own]).weight for own in bins])
+    return torch.stack([pace(weights[:, places]).weight for places in bins])
 
 
 def strips(weights: Tensor, size: int, seed: int) -> list[Strip]:
@@ -97,32 +91,21 @@ def strips(weights: Tensor, size: int, seed: int) -> list[Strip]:
     First are those of the earliest epoch. Midway and last are chosen among the images that were met and did
     not count before they did: one that no batch held until then was not kept waiting. Strips without any
     image are left out, and images that were never met are in none.
-
-    Raises:
-        ValueError: strips of no image.
     """
-    if size < 1:
-        raise ValueError(f"size: {size}; it must be at least 1")
     epochs, images = weights.shape
     enters = entry(weights)
     random = torch.randperm(images, generator=generator(seed, "curriculum", "strips"))
-    earlier = torch.arange(epochs)[:, None] < enters
-    refused = ((weights == 0) & earlier).any(0)
-
-    def drawn(among: Tensor) -> Tensor:
-        return random[among[random]]
-
-    entered = enters < epochs
-    first = entered & (enters == enters.min())
-    late = drawn(refused & entered & ~first)
+    refused = ((weights == 0) & (torch.arange(epochs)[:, None] < enters)).any(0)
+    first = (enters < epochs) & (enters == enters.min())
+    late = random[(refused & (enters < epochs) & ~first)[random]]
     late = late[enters[late].argsort(stable=True)]
     rest = late[: max(len(late) - size, 0)]
     middle = max(len(rest) - size, 0) // 2
     chosen = {
-        "First": drawn(first)[:size],
+        "First": random[first[random]][:size],
         "Midway": rest[middle : middle + size],
         "Last": late[len(rest) :],
-        "Never": drawn(never(weights))[:size],
+        "Never": random[never(weights)[random]][:size],
     }
     found = []
     for name, shown in chosen.items():
@@ -134,24 +117,16 @@ def strips(weights: Tensor, size: int, seed: int) -> list[Strip]:
     return found
 
 
-def grid(curriculum: Curriculum, classes: int, size: int, seed: int) -> Mapping[int, Tensor]:
-    """Some classes with places of some images of each, drawn from `seed` alone.
-
-    Images of a class stand in the order of `in_order`.
-
-    Raises:
-        ValueError: no class, or none of its images.
-    """
-    if min(classes, size) < 1:
-        raise ValueError(f"a grid of {classes} classes and {size} images of each shows nothing")
-    there = torch.unique(curriculum.labels)
+def grid(record: Curriculum, classes: int, size: int, seed: int) -> dict[int, Tensor]:
+    """Places of some images of some classes, in the order of `in_order`, drawn from `seed` alone."""
     random = generator(seed, "curriculum", "grid")
-    chosen = there[torch.randperm(len(there), generator=random)[:classes]].sort().values
-    rank = torch.empty_like(curriculum.labels)
-    rank[in_order(curriculum.weights)] = torch.arange(len(rank))
+    present = torch.unique(record.labels)
+    chosen = present[torch.randperm(len(present), generator=random)[:classes]].sort().values
+    rank = torch.empty_like(record.labels)
+    rank[in_order(record.weights)] = torch.arange(len(rank))
     drawn = {}
     for label in chosen.tolist():
-        own = (curriculum.labels == label).nonzero().flatten()
-        own = own[torch.randperm(len(own), generator=random)[:size]]
-        drawn[label] = own[rank[own].argsort()]
+        places = (record.labels == label).nonzero().flatten()
+        places = places[torch.randperm(len(places), generator=random)[:size]]
+        drawn[label] = places[rank[places].argsort()]
     return drawn

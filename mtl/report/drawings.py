@@ -1,14 +1,15 @@
 """The figures of a report: in the page as inline SVG, and on demand as files."""
 
+import io
 import re
-from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
-from mtl.report.cards import Limits
-from mtl.report.contents import Drawing, Report
-from mtl.report.figures.style import save, to_svg
+from mtl.report.contents import Drawing
+from mtl.report.figures.style import FAINT, INK, no_glyph_warnings
+from mtl.runtime.figure_files import DPI, save_png, write
 
 
 class Drawings:
@@ -18,24 +19,24 @@ class Drawings:
         self.figures: dict[str, Figure] = {}  # by name
 
     def add(self, name: str, figure: Figure | None, caption: str, alt: str) -> Drawing | None:
-        """The figure as it stands in the page; None where there is none.
+        """The figure for the page; None if there is none.
 
         Args:
-            name: what it shows and of what; made unique and fit for a file's name.
+            name: what it shows and of which run; made unique and fit for a file's name.
             figure: as `mtl.report.figures` draws it.
-            caption: stands below it.
-            alt: what a person who does not see it should know.
+            caption: the text below it.
+            alt: what a reader who cannot see it should know.
         """
         if figure is None:
             return None
-        stem = plain = slug(name)
+        stem = plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
         number = 2
         while stem in self.figures:
             stem, number = f"{plain}-{number}", number + 1
         self.figures[stem] = figure
         return Drawing(stem, to_svg(figure, stem), caption, alt)
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path) -> None:
         """Each figure as <name>.png and <name>.svg.
 
         Raises:
@@ -43,45 +44,38 @@ class Drawings:
         """
         for name, figure in self.figures.items():
             save(figure, folder / name)
-        return [folder / f"{name}{kind}" for name in self.figures for kind in (".png", ".svg")]
 
 
-def slug(name: str) -> str:
-    """A name in lower case letters, digits and hyphens; never empty."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
+def to_svg(figure: Figure, salt: str) -> str:
+    """The figure as an <svg> for a page, whose `style.css` gives it fonts and the colours of the theme.
+
+    INK becomes currentColor and FAINT var(--line). Figures of different salts have no id in common.
+    """
+    svg = _svg(figure, salt, "none")
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # the only ids without the salt; nothing refers to them
+    svg = re.sub(r">\s+<", "><", svg)
+    for colour, of_page in ((INK, "currentColor"), (FAINT, "var(--line)")):
+        svg = re.sub(rf"\b(fill|stroke): {colour}", rf"\1: {of_page}", svg)
+    return svg
 
 
-_FEWER = "Of several runs each is shown with fewer tasks, classes, pairs and pictures than in its own report."
-_NO_FIGURES = (
-    "The figures of single phases and of the feature space are left out to keep the page small; the report "
-    "of each run by itself has them, and --png writes them all."
-)
+def save(figure: Figure, stem: Path) -> None:
+    """Writes <stem>.png and <stem>.svg on white, each whole or not at all.
+
+    Raises:
+        UserError: one of them cannot be written.
+    """
+    svg = _svg(figure, stem.name, "white")
+    save_png(figure, stem.with_name(f"{stem.name}.png"), facecolor="white")
+    write(stem.with_name(f"{stem.name}.svg"), lambda path: path.write_text(svg, encoding="utf-8"))
 
 
-def limits_for(runs: int) -> Limits:
-    """How much of each of several runs is shown: half as much whenever their number doubles."""
-    limits = Limits()
-    for _ in range((runs - 1).bit_length()):
-        limits = limits.smaller()
-    return limits
-
-
-def noted(report: Report) -> Report:
-    """The report of several runs, saying that less is shown of each."""
-    return replace(report, notes=(*report.notes, _FEWER)) if len(report.runs) > 1 else report
-
-
-def without_figures(report: Report) -> Report:
-    """The report with curves and comparisons alone for figures."""
-    runs = [
-        replace(
-            run,
-            phases=[
-                replace(phase, confusion=None, boosting=None, extra=None, improvement=None)
-                for phase in run.phases
-            ],
-            space=None,
-        )
-        for run in report.runs
-    ]
-    return replace(report, runs=runs, notes=(*report.notes, _NO_FIGURES))
+def _svg(figure: Figure, salt: str, background: str) -> str:
+    """Matplotlib's SVG with text as text, the same at every call."""
+    file = io.StringIO()
+    no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), no_glyph_warnings():
+        figure.savefig(file, format="svg", facecolor=background, dpi=DPI, metadata=no_metadata)
+    return file.getvalue()

@@ -1,37 +1,35 @@
-"""What the ledger tells of one phase, with pictures and figures: the heart of the report."""
+"""What the ledger has of one phase, with pictures and figures: the heart of the report."""
 
 from mtl.ledger.class_history import extra_draws, weights_over_rounds
 from mtl.ledger.confusions import Confusions, confusions
-from mtl.ledger.queries import classes_met, rounds
+from mtl.ledger.queries import classes_met, is_evaluation, rounds
 from mtl.ledger.regression_to_mean import Improvement, improvement
 from mtl.ledger.store import Ledger, Phase
-from mtl.report.cards import Limits, class_rows, pair_cards, task_cards
-from mtl.report.contents import PhaseReport
+from mtl.report.cards import Gallery, Limits, class_rows, pair_cards, task_cards
+from mtl.report.contents import Drawing, PhaseReport
 from mtl.report.drawings import Drawings
-from mtl.report.figures import confusion, round_weights
-from mtl.report.figures import draw_share as extra
-from mtl.report.figures import regression as improvement_figure
-from mtl.report.thumbnails import Gallery
+from mtl.report.figures import changes, confusion, round_weights
 
 _ALL = 10_000_000  # rounds: more than any run has
 
 
 def phase_report(
-    ledger: Ledger, phase: Phase, gallery: Gallery | None, drawings: Drawings, run: str, limits: Limits
+    ledger: Ledger, phase: Phase, gallery: Gallery, drawings: Drawings, run: str, limits: Limits
 ) -> PhaseReport:
     """One phase of a run's ledger.
 
     Args:
         ledger: of the run.
         phase: one of its phases.
-        gallery: the images that the phase's indices speak of; None where they cannot be had.
+        gallery: the images that the phase's indices speak of.
         drawings: takes up the figures.
         run: its name, for the names of figures.
         limits: how much is shown.
     """
     name, title = phase.name, f"{run} {phase.name}"
     every_round, weights = rounds(ledger, name, _ALL), weights_over_rounds(ledger, name)
-    shares, confused, found = extra_draws(ledger, name), confusions(ledger, name), improvement(ledger, name)
+    shares = extra_draws(ledger, name)
+    gains = improvement(ledger, name) if is_evaluation(name) else None
     return PhaseReport(
         title=name,
         split=phase.split,
@@ -42,67 +40,57 @@ def phase_report(
         pairs=pair_cards(ledger, name, gallery, limits),
         rounds=every_round[-limits.rounds :],
         rounds_in_all=len(every_round),
-        confusion=drawings.add(
-            f"{title} confusion",
-            confusion.heat_map(confused) if confused else None,
-            _confusion_caption(confused) if confused else "",
-            f"Heat map of the confusion between {len(confused.names)} {_kind(confused)}" if confused else "",
-        ),
+        confusion=_confusion(confusions(ledger, name), title, drawings),
         boosting=drawings.add(
             f"{title} rounds",
             round_weights.boosting(every_round, weights),
-            "What each round came to"
+            "The measurements of each round"
             + ("; the bands show how far the boosting weights have drifted apart." if weights else "."),
             f"Accuracy and more over {len(every_round)} rounds",
         ),
-        extra=drawings.add(
+        draw_share=drawings.add(
             f"{title} extra episodes",
-            extra.extra_draws(shares) if shares else None,
+            round_weights.draw_shares(shares) if shares else None,
             "Where the hard episodes went, beside what an even draw would have given.",
             f"Hard draws of {len(shares)} classes or groups",
         ),
         improvement=drawings.add(
             f"{title} improvement",
-            improvement_figure.improvement(found) if found else None,
-            "Accuracy before against after, of what was picked and of what was not. Whatever scored badly by "
-            "bad luck scores better the next time, picked or not: regression to the mean. Only what the "
-            "picked win beyond others of the same start can come from training on them.",
+            changes.improvement(gains) if gains else None,
+            "Accuracy before against after, of the tasks that were picked and of those that were not. What "
+            "scored badly by bad luck scores better the next time, picked or not: regression to the mean.",
             "Accuracy before and after, picked against not picked",
         ),
-        improvement_told=_told(found, trained=phase.split == "train") if found else None,
+        improvement_note=_note(gains) if gains else None,
     )
 
 
-def _kind(found: Confusions) -> str:
-    return "groups" if found.by_group else "classes"
-
-
-def _confusion_caption(found: Confusions) -> str:
-    return (
+def _confusion(found: Confusions | None, title: str, drawings: Drawings) -> Drawing | None:
+    if found is None:
+        return None
+    kind = "groups" if found.by_group else "classes"
+    return drawings.add(
+        f"{title} confusion",
+        confusion.heat_map(found),
         "Mean probability that queries of the row got for the column. "
-        f"{_kind(found).capitalize()} that are taken for each other stand together. "
-        "Small shares are coloured more than in proportion, as the scale above it tells."
+        f"{kind.capitalize()} that are taken for each other are neighbours. "
+        "Small shares are coloured more than in proportion, as the scale above shows.",
+        f"Heat map of the confusion between {len(found.names)} {kind}",
     )
 
 
-def _told(found: Improvement, trained: bool) -> str:
-    """The finding in words, with what it cannot say."""
-    what = "recall" if found.unit == "class" else "accuracy"
-    text = (
-        f"Where a {found.unit} was picked ({len(found.picked):,} times) its {what} then changed by "
+def _note(found: Improvement) -> str:
+    """What the tasks of an evaluation gained, and that none of it was learned."""
+    note = (
+        f"Where a task was picked ({len(found.picked):,} times) its accuracy then changed by "
         f"{_points(found.gain_picked)} points, where it was not ({len(found.others):,} times) by "
         f"{_points(found.gain_others)}."
     )
     if found.at_equal_start is not None:
-        text += f" From the same start the picked won {_points(found.at_equal_start)} points over the others."
-    if not trained:
-        return text + " Nothing was trained in between, so that all of it is regression to the mean."
-    return text + (
-        " Picked classes are chosen by more than one measurement and are truly harder: to win no more, or "
-        "less, than others of the same start is no proof that training on them did nothing."
-    )
+        note += f" From the same start the picked won {_points(found.at_equal_start)} points over the others."
+    return note + " Nothing was trained in between, so that all of it is regression to the mean."
 
 
-def _points(figure: tuple[float, float]) -> str:
-    mean, half = figure
+def _points(gain: tuple[float, float]) -> str:
+    mean, half = gain
     return f"{100 * mean:+.1f} ± {100 * half:.1f}".replace("-", "−")

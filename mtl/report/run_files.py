@@ -1,4 +1,4 @@
-"""What the files of a run say of it, without its images or networks at work."""
+"""The files of a run, and what they say of it in words; its images and networks are left alone."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from mtl.config import Config, to_dict
-from mtl.config.hard_tasks import HardTasks
 from mtl.errors import UserError
-from mtl.evaluation.results_file import read_results
+from mtl.evaluation.results import read_results
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
@@ -21,7 +20,7 @@ STAGES = ("pretrain", "meta-train")
 
 
 class _Line(BaseModel):
-    """What every line of metrics.jsonl has; of the measurements beside it, what is no number is not drawn."""
+    """What every line of metrics.jsonl has, beside measurements; those that are not numbers are not drawn."""
 
     stage: str
     step: Annotated[int, Field(ge=0, le=10**12)]
@@ -39,11 +38,15 @@ class RunFiles:
     ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
     unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
     images: Mapping[str, str]  # the fingerprint of each split that the ledger speaks of
-    called: str | None = None  # where the name of its config would not tell it from other runs
+    called: str | None = None  # where runs of a report have the same name
 
     @property
     def name(self) -> str:
         return self.called or self.config.run
+
+    def lines(self, stage: str) -> list[dict[str, Any]]:
+        """The measurements of one stage."""
+        return [line for line in self.metrics if line["stage"] == stage]
 
 
 def read_run(path: Path) -> RunFiles:
@@ -61,6 +64,10 @@ def read_run(path: Path) -> RunFiles:
         if folder.result_of(stage).exists()
     }
     unfinished = _unfinished(folder)
+    fingerprints: dict[str, str] = {}
+    if folder.ledger.exists():
+        with Ledger.read(folder.ledger) as ledger:
+            fingerprints = ledger.images()
     return RunFiles(
         folder,
         config,
@@ -69,7 +76,7 @@ def read_run(path: Path) -> RunFiles:
         results.get("base"),
         ended,
         None if unfinished is None or unfinished[0] in ended else unfinished,  # a kill left its checkpoint
-        _images(folder.ledger),
+        fingerprints,
     )
 
 
@@ -77,21 +84,16 @@ def at_home(config: Config, folder: Path, made_in: Sequence[str] = ()) -> Config
     """The config of a run with a relative `data.root` found from where the run was made, if it is there.
 
     That place is above the run folder where this still is `<place>/<checkpoints>/<run>`; else a checkpoint
-    names it (`made_in`). Elsewhere `data.root` is left alone, and starts in the working folder.
+    names it (`made_in`). Otherwise `data.root` stays as it is, and starts in the working folder.
     """
     root = Path(config.data.root).expanduser()
     if root.is_absolute():
         return config
-    places = _place_of(folder.resolve(), Path(config.checkpoints) / config.run)
+    tail, whole = (Path(config.checkpoints) / config.run).parts, folder.resolve().parts
+    places = [Path(*whole[: -len(tail)])] if whole[-len(tail) :] == tail else []
     places += [Path(place) for place in made_in if place]
     found = next((place / root for place in places if (place / root).exists()), None)
     return config if found is None else replace(config, data=replace(config.data, root=str(found)))
-
-
-def _place_of(folder: Path, tail: Path) -> list[Path]:
-    """Where a path that ends in `tail` begins; nothing where it does not end like that."""
-    count = len(tail.parts)
-    return [Path(*folder.parts[:-count])] if folder.parts[-count:] == tail.parts else []
 
 
 def config_text(config: Config) -> str:
@@ -103,7 +105,7 @@ def config_text(config: Config) -> str:
     return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
 
 
-def told(run: RunFiles) -> str:
+def progress(run: RunFiles) -> str:
     """How far a run got, in a sentence."""
     done = [
         word for stage, word in zip(STAGES, ("pretrained", "meta-trained"), strict=True) if stage in run.ended
@@ -114,12 +116,15 @@ def told(run: RunFiles) -> str:
         return text
     stage, step = run.unfinished
     of = f" of {run.config.meta.steps:,}" if stage == "meta-train" else ""
-    return f"{text} {stage.capitalize()} stands at step {step:,}{of}: interrupted, or still going on."
+    return f"{text} {stage.capitalize()} is at step {step:,}{of}: interrupted, or still going on."
 
 
 def facts(run: RunFiles) -> list[tuple[str, str]]:
-    """The choices that a reader asks for first."""
+    """The choices that a reader wants to know first."""
     c, hard, channels = run.config, run.config.hard_tasks, run.config.backbone.channels
+    sampling = "none: tasks are drawn evenly"
+    if hard.sampler != "uniform":
+        sampling = f"{hard.sampler.replace('_', ' ')}, share {hard.share:g}"
     weights = {"head": "the head alone", "all": "all weights", "ss": "scaling and shifting"}.get(
         c.meta.train, "scaling and shifting, and batch norm's own"
     )
@@ -132,12 +137,14 @@ def facts(run: RunFiles) -> list[tuple[str, str]]:
             f"{_count(c.meta.steps, 'step')} of {_count(c.meta.tasks, 'task')}, "
             f"{c.meta.way}-way {c.meta.shot}-shot, {weights}, {c.meta.head.name.replace('_', ' ')}",
         ),
-        ("Hard tasks", _hard(hard)),
+        ("Hard tasks", sampling),
         ("Seed", str(c.seed)),
     ]
     for stage, payload in run.ended.items():
-        score = f", best at step {payload['step']:,}" if "step" in payload else ""
-        found.append((f"Time of {stage}", f"{_time(float(payload['seconds']))}{score}"))
+        minutes, seconds = divmod(round(float(payload["seconds"])), 60)
+        time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+        best = f", best at step {payload['step']:,}" if "step" in payload else ""
+        found.append((f"Time of {stage}", time + best))
     return found
 
 
@@ -145,26 +152,15 @@ def environment(run: RunFiles) -> list[tuple[str, str]]:
     """What it was trained with."""
     newest = next((run.ended[s] for s in reversed(STAGES) if s in run.ended), None)
     versions = newest["versions"] if newest else {}
-    how = run.config.runtime
+    runtime = run.config.runtime
     return [
-        *((f"{name.capitalize()}", str(version)) for name, version in versions.items()),
-        ("Device", f"{how.device}, {how.precision}"),
+        *((name.capitalize(), str(version)) for name, version in versions.items()),
+        ("Device", f"{runtime.device}, {runtime.precision}"),
     ]
-
-
-def _hard(how: HardTasks) -> str:
-    if how.sampler == "uniform":
-        return "none: tasks are drawn evenly"
-    return f"{how.sampler.replace('_', ' ')}, share {how.share:g}"
 
 
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _unfinished(folder: RunFolder) -> tuple[str, int] | None:
@@ -179,13 +175,6 @@ def _unfinished(folder: RunFolder) -> tuple[str, int] | None:
                 continue
             return str(last["stage"]), int(last["step"])
     return None
-
-
-def _images(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    with Ledger.read(path) as ledger:
-        return ledger.images()
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
     python run_meta.py report checkpoints/omniglot
 
-Reads the files of the runs, and their images where they can be had; writes report.html, which needs nothing
-else: no network, no server.
+Reads the files of the runs, and their images where these are available; writes report.html, which needs
+nothing else: no network, no server.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,26 @@ from pathlib import Path
 from mtl.config import Config
 from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
-from mtl.evaluation.cross_domain import scored_sets
+from mtl.evaluation.evaluate import scored_sets
 from mtl.ledger.queries import confused_pairs, split_name
 from mtl.ledger.store import Ledger
-from mtl.report.cards import Limits
+from mtl.report.cards import Gallery, Limits
 from mtl.report.contents import Drawing, PhaseReport, Report, RunReport
-from mtl.report.drawings import Drawings, limits_for, noted, without_figures
+from mtl.report.drawings import Drawings
 from mtl.report.figures import curves, space
-from mtl.report.page import render
+from mtl.report.layout import render
 from mtl.report.phase_section import phase_report
-from mtl.report.run_files import STAGES, RunFiles, at_home, config_text, environment, facts, read_run, told
-from mtl.report.scores import setting_results
-from mtl.report.side_by_side import side_by_side
-from mtl.report.thumbnails import Gallery
-from mtl.report.tsne import CLASSES, feature_space
+from mtl.report.run_files import (
+    STAGES,
+    RunFiles,
+    at_home,
+    config_text,
+    environment,
+    facts,
+    progress,
+    read_run,
+)
+from mtl.report.scores import compare_runs, setting_results
 from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.events import write_figures
 from mtl.runtime.outputs import replace_text
@@ -36,6 +42,11 @@ from mtl.training.run_data import RunData, load_run_data
 
 MOST_BYTES = 3_000_000
 _FIRST = "meta-train"  # the phase that is shown in full; others are shown in brief
+_FEWER = "Of several runs each is shown with fewer tasks, classes, pairs and pictures than in its own report."
+_NO_FIGURES = (
+    "The figures of single phases and of the feature space are left out to keep the page small; the report "
+    "of each run by itself has them, and --png writes them all."
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Images:
 
 
 def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = None) -> Path:
-    """Writes the report of one run, or of several with the others held against the first.
+    """Writes the report of one run, or of several with the others compared with the first.
 
     Args:
         folders: of the runs.
@@ -64,22 +75,11 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise UserError(f"report: {folder} is given twice")
-    runs = told_apart([read_run(folder) for folder in folders])
-    images = [find_images(run) for run in runs]
+    runs = distinct_names([read_run(folder) for folder in folders])
     path = out or runs[0].folder.report
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is there and no file; --out says where else the report may go")
-    limits = limits_for(len(runs))
-    while True:
-        drawings = Drawings()
-        found = noted(contents(runs, images, drawings, limits))
-        page = render(found)
-        least = limits == limits.smaller()
-        if _too_large(page) and (least or len(runs) > 1):  # of several, the comparison is what is looked for
-            page = render(without_figures(found))
-        if least or not _too_large(page):
-            break
-        limits = limits.smaller()
+        raise UserError(f"{path}: is not a file; --out says where else the report may go")
+    page, drawings = _page(runs, [find_images(run) for run in runs])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)
@@ -90,14 +90,49 @@ def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = 
     return path
 
 
+def distinct_names(runs: Sequence[RunFiles]) -> list[RunFiles]:
+    """The runs, those that share a name under the names of their folders instead."""
+    names = [run.name for run in runs]
+    return [run if names.count(run.name) == 1 else replace(run, called=str(run.folder.path)) for run in runs]
+
+
+def _page(runs: Sequence[RunFiles], images: Sequence[Images]) -> tuple[str, Drawings]:
+    """The page, with as much of each run as keeps it small, and its figures."""
+    limits = limits_for(len(runs))
+    while True:
+        drawings = Drawings()
+        shown = contents(runs, images, drawings, limits)
+        page = render(shown)
+        least = limits == limits.smaller()
+        if _too_large(page) and (least or len(runs) > 1):  # of several, the comparison matters most
+            page = render(without_figures(shown))
+        if least or not _too_large(page):
+            return page, drawings
+        limits = limits.smaller()
+
+
 def _too_large(page: str) -> bool:
     return len(page.encode()) > MOST_BYTES
 
 
-def told_apart(runs: Sequence[RunFiles]) -> list[RunFiles]:
-    """The runs, those of one name by their folders instead."""
-    names = [run.name for run in runs]
-    return [run if names.count(run.name) == 1 else replace(run, called=str(run.folder.path)) for run in runs]
+def limits_for(runs: int) -> Limits:
+    """How much of each of several runs is shown: half as much whenever their number doubles."""
+    limits = Limits()
+    for _ in range((runs - 1).bit_length()):
+        limits = limits.smaller()
+    return limits
+
+
+def without_figures(report: Report) -> Report:
+    """The report with curves and comparisons alone for figures."""
+    runs = []
+    for run in report.runs:
+        phases = [
+            replace(phase, confusion=None, boosting=None, draw_share=None, improvement=None)
+            for phase in run.phases
+        ]
+        runs.append(replace(run, phases=phases, space=None))
+    return replace(report, runs=runs, notes=(*report.notes, _NO_FIGURES))
 
 
 def figures_to_events(config: Config) -> None:
@@ -111,47 +146,47 @@ def contents(
     runs: Sequence[RunFiles], images: Sequence[Images], drawings: Drawings, limits: Limits
 ) -> Report:
     """Everything that the page shows."""
-    told_of = []
-    for number, (run, own) in enumerate(zip(runs, images, strict=True), 1):
-        if len(runs) > 1:
-            tell(f"report: {run.name}, {number} of {len(runs)}")
-        told_of.append(run_report(run, own, drawings, limits))
     title = "Hard tasks of " + ", ".join(run.name for run in runs)
-    return Report(title, told_of, side_by_side(runs, drawings) if len(runs) > 1 else None)
+    if len(runs) == 1:
+        return Report(title, [run_report(runs[0], images[0], drawings, limits)])
+    reports = []
+    for number, (run, of_run) in enumerate(zip(runs, images, strict=True), 1):
+        tell(f"report: {run.name}, {number} of {len(runs)}")
+        reports.append(run_report(run, of_run, drawings, limits))
+    return Report(title, reports, compare_runs(runs, drawings), (_FEWER,))
 
 
 def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits) -> RunReport:
     """One run: its results, its curves, and each phase of its ledger."""
     phases: list[PhaseReport] = []
-    missing, layout = list(images.missing), None
+    missing, feature_space = list(images.missing), None
     if run.folder.ledger.exists():
         with Ledger.read(run.folder.ledger) as ledger:
             for phase in ledger.phases():
-                gallery = images.galleries.get(phase.split)
-                if gallery is not None and run.images.get(phase.split) != images.fingerprints[phase.split]:
-                    what = "the images that are there are not those of the run"
-                    if phase.split not in run.images:
-                        what = "its ledger is of a format that does not say which images they were"
-                    missing.append(f"Pictures of {phase.name} are left out: {what}.")
-                    gallery = None
-                own = limits if phase.name == _FIRST else limits.smaller()
-                phases.append(phase_report(ledger, phase, gallery, drawings, run.name, own))
-            layout = _space(run, images, ledger, drawings)
+                split, gallery = phase.split, images.galleries.get(phase.split, Gallery(None))
+                if gallery.images is not None and run.images.get(split) != images.fingerprints[split]:
+                    missing.append(
+                        f"Pictures of {phase.name} are left out: the images are not those of the run."
+                    )
+                    gallery = Gallery(None)
+                of_phase = limits if phase.name == _FIRST else limits.smaller()
+                phases.append(phase_report(ledger, phase, gallery, drawings, run.name, of_phase))
+            feature_space = _space(run, images, ledger, drawings)
     else:
         missing.append("There is no log of hard tasks: no stage that solves episodes has begun.")
-    base = run.base
+    base = run.base and (
+        f"{100 * run.base['balanced']:.1f} % balanced accuracy on {run.base['images']:,} "
+        "held-out images of the base classes."
+    )
     return RunReport(
         name=run.name,
-        told=told(run),
+        progress=progress(run),
         facts=facts(run),
         settings=setting_results(run.results),
-        base=None
-        if base is None
-        else f"{100 * base['balanced']:.1f} % balanced accuracy on {base['images']:,} "
-        "held-out images of the base classes.",
+        base=base or None,
         curves=[drawn for stage in STAGES if (drawn := _curves(run, stage, drawings)) is not None],
         phases=phases,
-        space=layout,
+        space=feature_space,
         config=config_text(run.config),
         environment=environment(run),
         missing=missing,
@@ -159,7 +194,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
 
 
 def find_images(run: RunFiles) -> Images:
-    """The image sets of a run, nothing downloaded; what cannot be had is left out, and said."""
+    """The image sets of a run, nothing downloaded; those that are not available are left out, with a note."""
     made_in = [str(payload.get("made_in", "")) for payload in run.ended.values()]
     config = at_home(run.config, run.folder.path, made_in)
     config = replace(config, data=replace(config.data, download=False, cache=False))
@@ -184,10 +219,9 @@ def find_images(run: RunFiles) -> Images:
 
 
 def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
-    lines = [line for line in run.metrics if line.get("stage") == stage]
     return drawings.add(
         f"{run.name} {stage} curves",
-        curves.training_curves({run.name: lines}, stage) if lines else None,
+        curves.training_curves({run.name: run.lines(stage)}),
         f"{stage.capitalize()}: loss and accuracy on training images, and accuracy on validation classes, "
         "which chooses the checkpoint.",
         f"Training curves of {stage}",
@@ -196,21 +230,20 @@ def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
 
 def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) -> Drawing | None:
     """The novel classes that are confused most, in feature space."""
-    config: Config = run.config
-    split = config.evaluate.split
+    split = run.config.evaluate.split
     if images.run_data is None or run.images.get(split) not in {None, images.fingerprints[split]}:
         return None
     scored = [phase.name for phase in ledger.phases() if phase.split == split]
     wanted: list[str] = []
     if scored:
-        wanted = [name for pair in confused_pairs(ledger, scored[0], CLASSES) for name in pair.classes]
-    device = choose_device(settle_precision(config).runtime)
-    found = feature_space(run, config, images.run_data, device, split, wanted)
+        wanted = [name for pair in confused_pairs(ledger, scored[0], space.CLASSES) for name in pair.classes]
+    device = choose_device(settle_precision(run.config).runtime)
+    found = space.project_features(run, images.run_data, device, split, wanted)
     if found is None:
         return None
     return drawings.add(
         f"{run.name} feature space",
-        space.feature_space(found.before, found.after, found.labels, found.names),
+        space.feature_space(found),
         "Images of novel classes, most of them from confused pairs, laid out by t-SNE so that neighbours in "
         "the features are neighbours in the picture; distances between far groups mean nothing.",
         f"Features of {len(found.names)} novel classes in the plane",

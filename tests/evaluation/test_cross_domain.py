@@ -13,8 +13,7 @@ from rich.console import Console
 from mtl.data import ImageSet, Splits
 from mtl.data.sources import glyphs
 from mtl.errors import UserError
-from mtl.evaluation.cross_domain import scored_sets
-from mtl.evaluation.evaluate import evaluate
+from mtl.evaluation.evaluate import evaluate, scored_sets
 from mtl.evaluation.results import show
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
@@ -45,7 +44,7 @@ def other_set(monkeypatch):
 
     def patch(val, test):
         found = Splits(_images(["q"]), _images(val), _images(test), "omniglot")
-        monkeypatch.setattr("mtl.evaluation.cross_domain.load_matching", lambda *_: found)
+        monkeypatch.setattr("mtl.evaluation.evaluate.load_matching", lambda *_: found)
 
     return patch
 

@@ -9,10 +9,9 @@ import torch
 
 from mtl.episodes.episode import Outcome
 from mtl.evaluation.baselines import nearest_neighbour
-from mtl.evaluation.evaluate import evaluate
+from mtl.evaluation.evaluate import evaluate, run
 from mtl.evaluation.resample import HARD, UNDECIDED, UNLUCKY, verdict
 from mtl.evaluation.results import score
-from mtl.evaluation.run_all import run
 from mtl.ledger.queries import hardest_tasks
 from mtl.ledger.store import Ledger
 from mtl.runtime.run_folder import RunFolder

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from mtl.config import HardTasks, Resample
+from mtl.config import Config, Evaluate, Resample
 from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import Outcome
 from mtl.evaluation.baselines import Baseline
-from mtl.evaluation.resample import resample_worst
+from mtl.evaluation.resample import Scored, resample_worst
 from mtl.ledger.store import Ledger
 
 CLASSES, TASKS, ROUNDS = 12, 40, 3
@@ -39,11 +39,11 @@ def scored():
 
 
 def _again(scored, path, tasks):
-    episodes, first, index, contender, _ = scored
-    how = Resample(rounds=ROUNDS, tasks=tasks)
+    episodes, first, index, learner, _ = scored
+    config = Config(evaluate=Evaluate(resample=Resample(rounds=ROUNDS, tasks=tasks)))
     with Ledger.open(path) as ledger:
         ledger.append("p", 0, 0, episodes, first, "test")
-        found = resample_worst(contender, episodes, first, index, how, HardTasks(), 0, ledger, "p", "test")
+        found = resample_worst(Scored(learner, episodes, first, index, "p", "test"), config, ledger)
         rows = ledger.sql.execute("SELECT origin, round, classes FROM episode WHERE round > 0").fetchall()
     return found, rows
 

@@ -6,19 +6,19 @@ import io
 import numpy as np
 from PIL import Image
 
+from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
 from mtl.ledger.store import Round
 from mtl.report.contents import (
     ClassRow,
     Drawing,
     PairCard,
     PhaseReport,
-    Result,
     RunReport,
     SettingResults,
-    Shown,
+    ShownClass,
     TaskCard,
     Thumbnail,
-    Wrong,
+    WrongQuery,
 )
 
 HOSTILE = (
@@ -73,21 +73,23 @@ class Maker:
     def task(self, way: int = 5, shot: int = 1, verdict: str | None = None) -> TaskCard:
         classes = self.names(way)
         wrong = [
-            Wrong(self.picture(own) if i % 4 else None, own, classes[(i + 1) % way], self.share())
+            WrongQuery(self.picture(own) if i % 4 else None, own, classes[(i + 1) % way], self.share())
             for i, own in enumerate(classes * 2)
             if own != classes[-1]
         ]
         return TaskCard(
-            classes=classes,
-            first=self.share(),
-            last=self.share(),
-            mean=self.share(),
-            seen=int(self.random.integers(1000, 9999)),
-            resampled=int(self.random.integers(1000, 9999)),
-            weight=float(self.random.uniform(1, 9)),
-            verdict=verdict,
+            task=HardTask(
+                classes=tuple(classes),
+                first=self.share(),
+                last=self.share(),
+                mean=self.share(),
+                seen=int(self.random.integers(1000, 9999)),
+                resampled=int(self.random.integers(1000, 9999)),
+                weight=float(self.random.uniform(1, 9)),
+                verdict=verdict,
+            ),
             history=self.shares(12, gaps=True),
-            shown=[Shown(name, self.share(), self.pictures(name, shot)) for name in classes],
+            shown=[ShownClass(name, self.share(), self.pictures(name, shot)) for name in classes],
             worst_accuracy=self.share(),
             worst_step=int(self.random.integers(100, 999)),
             wrong=wrong,
@@ -97,32 +99,28 @@ class Maker:
 
     def row(self, name: str, group: str | None) -> ClassRow:
         recall = self.share()
-        return ClassRow(
+        row = HardClass(
             name=name,
             group=group,
             recall=recall,
             low=recall - 0.04,
             high=recall + 0.031,
+            queries=99,
             draws=int(self.random.integers(1000, 99_999)),
             hard_draws=int(self.random.integers(1000, 99_999)),
-            trend=self.shares(24, gaps=True),
-            change=float(self.random.uniform(-0.3, 0.3)) if name != NAMES[3] else None,
-            pictures=self.pictures(name, 2),
+            early=None,
+            late=None,
+            trend=float(self.random.uniform(-0.3, 0.3)) if name != NAMES[3] else None,
         )
+        return ClassRow(row, self.shares(24, gaps=True), self.pictures(name, 2))
 
     def pair(self) -> PairCard:
         first, second = self.names(2)
         one, other = self.share(), self.share()
-        return PairCard(
-            first,
-            second,
-            (one + other) / 2,
-            one,
-            other,
-            int(self.random.integers(100, 9999)),
-            self.pictures(first, 3, 56),
-            self.pictures(second, 3, 56),
+        pair = ConfusedPair(
+            (first, second), (one + other) / 2, one, other, int(self.random.integers(100, 9999))
         )
+        return PairCard(pair, self.pictures(first, 3, 56), self.pictures(second, 3, 56))
 
     def rounds(self, count: int) -> list[Round]:
         return [
@@ -145,27 +143,37 @@ class Maker:
             rounds_in_all=int(self.random.integers(1000, 9999)),
             confusion=self.drawing(f"confusion-{at}", f"Who was taken for whom, {at}."),
             boosting=self.drawing(f"boosting-{at}", f"Rounds and weights, {at}."),
-            extra=self.drawing(f"extra-{at}", f"Where the hard draws went, {at}."),
+            draw_share=self.drawing(f"extra-{at}", f"Where the hard draws went, {at}."),
             improvement=self.drawing(f"improvement-{at}", f"Before and after, {at}."),
-            improvement_told=f"What was picked gained 3.1 points, {at}.",
+            improvement_note=f"What was picked gained 3.1 points, {at}.",
         )
 
-    def result(self, name: str, first: bool) -> Result:
+    def score(self, name: str, first: bool) -> dict[str, object]:
         gap = (None, None) if first else (self.share() - 0.5, self.share() / 10)
-        return Result(name, self.share(), self.share() / 50, self.share(), self.share(), *gap)
+        return {
+            "name": name,
+            "accuracy": self.share(),
+            "interval": self.share() / 50,
+            "percentile_5": self.share(),
+            "difference": gap[0],
+            "difference_interval": gap[1],
+            "class_recall": {name: (self.share(), 0.0, 1.0) for name in NAMES[:3]},
+        }
 
     def run(self, name: str, at: str) -> RunReport:
         baselines = ["meta-trained", "pretrained backbone", HOSTILE[0]]
         return RunReport(
             name=name,
-            told=f"Trained for 5,000 of 5,000 steps, {at}.",
+            progress=f"Trained for 5,000 of 5,000 steps, {at}.",
             facts=[("image set", f"set of {at}"), ("backbone", "Conv4"), ("hostile", HOSTILE[0])],
             settings=[
                 SettingResults(
                     f"{way}-way 1-shot, {at}",
-                    10_000 + way,
-                    f"part of {at}",
-                    [self.result(contender, i == 0) for i, contender in enumerate(baselines)],
+                    {
+                        "tasks": 10_000 + way,
+                        "split": f"part of {at}",
+                        "scores": [self.score(of, i == 0) for i, of in enumerate(baselines)],
+                    },
                     f"The worst tasks of {way}-way {at}: 12 hard classes.",
                 )
                 for way in (5, 20)

@@ -22,7 +22,7 @@ def full_report() -> Report:
             differences=[
                 RunDifference("5-way 1-shot", second, 0.6123, -0.0213, 0.0042, None),
                 RunDifference("20-way 1-shot", second, 0.4321, 0.0017, 0.0091, "another seed"),
-                RunDifference("5-way 5-shot", second, 0.7777, 0.0123, None, "other images"),
+                RunDifference("5-way 5-shot", second, 0.7777, 0.0123, 0.02, "other images"),
             ],
             changes=[
                 ClassChange("5-way 1-shot", second, name, make.share(), make.share(), i % 2 == 0)

@@ -13,13 +13,11 @@ from mtl.ledger.confusions import Confusions
 from mtl.ledger.regression_to_mean import compare_gains
 from mtl.ledger.store import Round
 from mtl.report.contents import ClassChange, RunDifference
-from mtl.report.figures import changes, confusion, curves, round_weights, space
-from mtl.report.figures import draw_share as extra
-from mtl.report.figures import regression as improvement
-from mtl.report.figures import style as ink
+from mtl.report.drawings import to_svg
+from mtl.report.figures import changes, confusion, curves, round_weights, space, style
 
 HOSTILE = [
-    "$x_1$", "<script>", "a&b; \"q\" 'r'", "url(#x)", "🐈", "字", "שלום", ink.INK, "%s{0}\\n", "x: y; z",
+    "$x_1$", "<script>", "a&b; \"q\" 'r'", "url(#x)", "🐈", "字", "שלום", style.INK, "%s{0}\\n", "x: y; z",
 ]  # fmt: skip
 
 
@@ -29,7 +27,7 @@ def _curves() -> Figure | None:
         {"stage": "pretrain", "step": 10 * i, "loss": 2 / (i + 1), "accuracy": x, "val_5way_1shot": y}
         for i, (x, y) in enumerate(random.random((20, 2)).tolist())
     ]
-    return curves.training_curves({name: lines[i:] for i, name in enumerate(HOSTILE)}, "pretrain")
+    return curves.training_curves({name: lines[i:] for i, name in enumerate(HOSTILE)})
 
 
 def _boosting() -> Figure | None:
@@ -42,9 +40,9 @@ def _boosting() -> Figure | None:
 
 def _improvement() -> Figure:
     random = np.random.default_rng(0)
-    found = compare_gains("class", random.random((60, 2)), random.random((850, 2)))
+    found = compare_gains("task", random.random((60, 2)), random.random((850, 2)))
     assert found is not None
-    return improvement.improvement(found)
+    return changes.improvement(found)
 
 
 def _confusion() -> Figure:
@@ -55,7 +53,8 @@ def _confusion() -> Figure:
 
 def _space() -> Figure:
     random, labels = np.random.default_rng(0), np.arange(30) % len(HOSTILE)
-    return space.feature_space(random.random((30, 2)), random.random((30, 2)), labels, HOSTILE)
+    before, after = random.random((30, 2)), random.random((30, 2))
+    return space.feature_space(space.FeatureSpace(before, after, labels, tuple(HOSTILE)))
 
 
 def _changes() -> Figure:
@@ -71,10 +70,14 @@ def _differences() -> Figure:
     return changes.differences(rows)
 
 
+def _draw_share() -> Figure:
+    return round_weights.draw_shares([Share(n, 9 - i, 20, 4.5) for i, n in enumerate(HOSTILE)])
+
+
 MAKERS: dict[str, Callable[[], Figure | None]] = {
     "curves": _curves,
     "boosting": _boosting,
-    "extra": lambda: extra.extra_draws([Share(n, 9 - i, 20, 4.5) for i, n in enumerate(HOSTILE)]),
+    "draw_share": _draw_share,
     "improvement": _improvement,
     "confusion": _confusion,
     "space": _space,
@@ -95,7 +98,7 @@ def made(kind: str) -> Figure:
 
 @cache
 def svg_of(kind: str) -> str:
-    return ink.to_svg(made(kind), kind)
+    return to_svg(made(kind), kind)
 
 
 def draw(figure: Figure) -> None:

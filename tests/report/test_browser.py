@@ -9,8 +9,7 @@ import pytest
 from made_up import NAMES
 
 from mtl.report.contents import PhaseReport, Report
-from mtl.report.layout import printable
-from mtl.report.page import render
+from mtl.report.layout import printable, render
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PAPER = {"width": 688, "height": 1000}  # A4 less its margins
@@ -74,7 +73,7 @@ def _head(tab: Any, name: str) -> Any:
 
 
 def _rows(full_report: Report) -> list[Any]:
-    return list(full_report.runs[0].phases[1].classes)
+    return [one.row for one in full_report.runs[0].phases[1].classes]
 
 
 def test_sorting_by_a_number_with_the_keyboard(tab, full_report):
@@ -136,10 +135,10 @@ def test_filtering_by_name_and_group(tab):
 
 def test_a_filter_finds_cards_too(tab, full_report):
     tasks = full_report.runs[0].phases[1].tasks
-    name = tasks[7].classes[2]  # a card that is not shown at first
+    name = tasks[7].task.classes[2]  # a card that is not shown at first
     tab.locator('input[aria-controls="r1-p1-tasks-list"]').fill(printable(name))
     cards = tab.locator("#r1-p1-tasks-list > article").filter(visible=True)
-    assert cards.count() == sum(name in task.classes for task in tasks)
+    assert cards.count() == sum(name in card.task.classes for card in tasks)
 
 
 def test_long_lists_show_their_first_rows_until_asked(tab):

@@ -7,7 +7,7 @@ import yaml
 
 from mtl.config import Config, Data, Meta
 from mtl.errors import UserError
-from mtl.report.run_files import at_home, config_text, environment, facts, read_run, told
+from mtl.report.run_files import at_home, config_text, environment, facts, progress, read_run
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
@@ -20,6 +20,7 @@ SETTING = {
     "tasks": 2,
     "scores": [],
     "resampled": None,
+    "recall_intervals": "over tasks",
 }
 SCORE = {
     "name": "meta-trained (mtl)",
@@ -48,7 +49,7 @@ def _ends(folder, config, stage):
 
 def test_a_run_that_has_only_begun_says_so(folder):
     run = read_run(folder[0].path)
-    assert told(run) == "No stage has ended."
+    assert progress(run) == "No stage has ended."
     assert (run.metrics, run.results, run.base) == ([], [], None)
     assert dict(facts(run))["Image set"] == "glyphs"
 
@@ -58,7 +59,7 @@ def test_an_interrupted_run_says_where_it_stands(folder):
     _ends(files, config, "pretrain")
     checkpoints.write(files.last, {**checkpoints.header(config, "meta-train", ("x",)), "step": 120})
     run = read_run(files.path)
-    assert told(run) == ("Pretrained. Meta-train stands at step 120 of 300: interrupted, or still going on.")
+    assert progress(run) == ("Pretrained. Meta-train is at step 120 of 300: interrupted, or still going on.")
     assert dict(facts(run))["Time of pretrain"] == "1 min 15 s, best at step 12"
     assert dict(environment(run))["Torch"] == str(torch.__version__)
 
@@ -68,7 +69,7 @@ def test_a_whole_run_is_told_in_one_sentence(folder):
     for stage in ("pretrain", "meta-train"):
         _ends(files, config, stage)
     files.results.write_text(json.dumps({"run": "a", "settings": [SETTING], "base": None}))
-    assert told(read_run(files.path)) == "Pretrained, meta-trained, evaluated."
+    assert progress(read_run(files.path)) == "Pretrained, meta-trained, evaluated."
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,8 @@ def test_a_whole_run_is_told_in_one_sentence(folder):
             for a in ([], [None], [10**400])
         ),
         {"settings": 3},
+        {"settings": [{k: v for k, v in SETTING.items() if k != "recall_intervals"}]},
+        [],
     ],
 )
 def test_results_that_are_none_are_named(folder, results):
@@ -91,25 +94,20 @@ def test_results_that_are_none_are_named(folder, results):
         read_run(files.path)
 
 
-def test_the_folder_of_all_runs_is_no_run_and_its_runs_are_named(folder):
-    files, _ = folder
-    with pytest.raises(UserError, match=f"{files.path.parent} holds: {files.path.name}"):
-        read_run(files.path.parent)
-
-
 @pytest.mark.parametrize(
     ("sampler", "told_of"), [("uniform", "none: tasks are drawn evenly"), ("boosted", "boosted, share 0.5")]
 )
-def test_what_was_done_about_hard_tasks_is_told(folder, sampler, told_of):
+def test_what_was_done_about_hard_tasks_is_progress(folder, sampler, told_of):
     run = read_run(folder[0].path)
     hard = dataclasses.replace(run.config.hard_tasks, sampler=sampler, share=0.5)
     changed = dataclasses.replace(run, config=dataclasses.replace(run.config, hard_tasks=hard))
     assert dict(facts(changed))["Hard tasks"] == told_of
 
 
-def test_a_line_that_is_being_written_is_left_for_the_next_time(folder):
+def test_lines_of_metrics_that_are_unfinished_or_no_measurement_are_skipped(folder):
     files, _ = folder
-    files.metrics.write_text('{"stage": "pretrain", "step": 1}\n{"stage": "pre')
+    line = b'{"stage": "pretrain", "step": 1}\n'
+    files.metrics.write_bytes(line + b'\xff\xfe bad\n[1, 2]\n{"stage": "pre')
     assert read_run(files.path).metrics == [{"stage": "pretrain", "step": 1}]
 
 
@@ -121,23 +119,9 @@ def test_the_config_is_shown_without_what_other_commands_use(folder):
 
 def test_a_folder_that_is_no_run_is_refused_and_its_neighbours_named(folder):
     files, _ = folder
-    with pytest.raises(UserError, match=r"b: is no folder of a run.*holds: a$"):
-        read_run(files.path.with_name("b"))
-
-
-def test_lines_of_metrics_that_are_none_are_passed_over(folder):
-    files, _ = folder
-    before = read_run(files.path).metrics
-    with files.metrics.open("ab") as file:
-        file.write(b"\xff\xfe bad\n[1, 2]\n")
-    assert read_run(files.path).metrics == before
-
-
-def test_results_of_another_kind_are_named(folder):
-    files, _ = folder
-    files.results.write_text("[]")
-    with pytest.raises(UserError, match=r"results\.json: is damaged \(it holds a list\)"):
-        read_run(files.path)
+    for other in (files.path.with_name("b"), files.path.parent):
+        with pytest.raises(UserError, match=f"holds: {files.path.name}$"):
+            read_run(other)
 
 
 def test_damaged_results_are_named(folder):
@@ -169,4 +153,4 @@ def test_the_checkpoint_that_a_kill_left_of_an_ended_stage_is_no_unfinished_one(
     for stage in ("pretrain", "meta-train"):
         _ends(files, config, stage)
     checkpoints.write(files.last, {**checkpoints.header(config, "meta-train", ("x",)), "step": 300})
-    assert told(read_run(files.path)) == "Pretrained, meta-trained."
+    assert progress(read_run(files.path)) == "Pretrained, meta-trained."

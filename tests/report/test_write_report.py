@@ -4,18 +4,17 @@ import dataclasses
 import json
 import re
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mtl.errors import UserError
-from mtl.evaluation.run_all import run
+from mtl.evaluation.evaluate import run
 from mtl.ledger.queries import confused_pairs
 from mtl.ledger.store import Ledger
 from mtl.report import write_report as stage
-from mtl.report.write_report import MOST_BYTES, report
+from mtl.report.cards import Limits
+from mtl.report.write_report import MOST_BYTES, limits_for, report, without_figures
 from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import meta_train
@@ -70,7 +69,7 @@ def test_several_runs_are_held_against_the_first(whole_run, tiny, tmp_path):
     run(other)
     folder = RunFolder.of(other)
     page = _text(report([whole_run.path, folder.path], tmp_path / "both.html"))
-    assert "other" in page
+    assert "Of several runs each is shown with fewer tasks" in page
     a, b = (json.loads(_text(f.results))["settings"][0]["scores"][0]["accuracy"] for f in (whole_run, folder))
     assert f"{100 * abs(b - a):.2f}" in page
 
@@ -80,17 +79,6 @@ def test_two_folders_of_one_name_go_by_their_folders(whole_run, tmp_path):
     shutil.copytree(whole_run.path, other)
     page = _text(report([whole_run.path, other], tmp_path / "r.html"))
     assert f"Hard tasks of {whole_run.path}, {other}" in page
-
-
-def test_results_whose_intervals_counted_queries_as_independent_are_said_to_be(whole_run, tmp_path):
-    other = tmp_path / "other" / whole_run.path.name
-    shutil.copytree(whole_run.path, other)
-    assert "are apart is not known" not in _text(report([whole_run.path, other], tmp_path / "new.html"))
-    results = json.loads(_text(other / "results.json"))
-    for setting in results["settings"]:
-        del setting["recall_intervals"]
-    (other / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    assert "are apart is not known" in _text(report([whole_run.path, other], tmp_path / "old.html"))
 
 
 def test_a_ledger_damaged_in_its_middle_is_named(whole_run, tmp_path):
@@ -113,7 +101,7 @@ def test_a_page_follows_links_and_spares_what_is_no_file(whole_run, tmp_path):
     report([whole_run.path], link)
     assert link.is_symlink()
     assert _text(target).startswith("<!")
-    with pytest.raises(UserError, match="no file"):
+    with pytest.raises(UserError, match="is not a file"):
         report([whole_run.path], tmp_path)
 
 
@@ -199,24 +187,8 @@ def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_pat
     monkeypatch.setattr(stage, "load_run_data", other)
     page = _text(report([whole_run.path], tmp_path / "r.html"))
     assert "Pictures of meta-train are left out" not in page
-    assert (
-        "Pictures of evaluate test 3-way 1-shot are left out: the images that are there are not those of "
-        "the run." in page
-    )
+    assert "Pictures of evaluate test 3-way 1-shot are left out: the images are not those of the run." in page
     assert "Feature space" not in page
-
-
-def test_of_a_ledger_that_does_not_say_which_images_no_pictures_are_shown(whole_run, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(whole_run.path, copy)
-    with closing(sqlite3.connect(RunFolder(copy).ledger)) as connection:
-        connection.execute("DELETE FROM image_set")
-        connection.commit()
-    page = _text(report([copy], tmp_path / "r.html"))
-    assert "Pictures of meta-train are left out: its ledger is of a format that does not say" in page
-    assert "<img" not in page
-    both = _text(report([whole_run.path, copy], tmp_path / "both.html"))
-    assert "(images not known)" in both
 
 
 def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(whole_run, tmp_path, monkeypatch):
@@ -228,3 +200,22 @@ def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(whole_r
     assert "left out to keep the page small" not in whole
     assert "training curves" in small.lower()
     assert list((tmp_path / "figures").glob("*feature-space*"))
+
+
+def test_of_more_runs_less_is_shown_of_each():
+    once = Limits().smaller()
+    twice = once.smaller()
+    assert [limits_for(n) for n in (1, 2, 3, 4, 5)] == [Limits(), once, twice, twice, twice.smaller()]
+
+
+def test_curves_and_comparisons_are_the_figures_that_stay(full_report):
+    small = without_figures(full_report)
+    for brief, whole in zip(small.runs, full_report.runs, strict=True):
+        assert brief.space is None
+        assert brief.curves == whole.curves
+        for phase, all_ in zip(brief.phases, whole.phases, strict=True):
+            assert (phase.confusion, phase.boosting, phase.draw_share, phase.improvement) == (None,) * 4
+            assert (phase.tasks, phase.classes, phase.pairs) == (all_.tasks, all_.classes, all_.pairs)
+            assert phase.improvement_note == all_.improvement_note
+    assert small.comparison == full_report.comparison
+    assert len(small.notes) == len(full_report.notes) + 1

@@ -143,6 +143,6 @@ def test_a_package_that_is_not_installed_is_named_with_what_to_install(not_insta
 
 def test_the_package_is_not_imported_before_it_is_wanted():
     code = (
-        "import sys, mtl.training.pretrain; sys.exit(any(m.startswith('tensorboard') for m in sys.modules))"
+        "import sys, mtl.evaluation.evaluate; sys.exit(any(m.startswith('tensorboard') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

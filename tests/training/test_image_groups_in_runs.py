@@ -5,7 +5,7 @@ import pytest
 
 from mtl.data import load_splits
 from mtl.errors import UserError
-from mtl.evaluation.run_all import run
+from mtl.evaluation.evaluate import run
 from mtl.ledger.store import Ledger
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.pretrain import pretrain

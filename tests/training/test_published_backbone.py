@@ -11,8 +11,7 @@ from torchvision.models import get_model
 
 from mtl.data.augment import Normalise
 from mtl.errors import UserError
-from mtl.evaluation.cross_domain import scored_sets
-from mtl.evaluation.evaluate import evaluate
+from mtl.evaluation.evaluate import evaluate, scored_sets
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
@@ -137,7 +136,7 @@ def test_other_image_sets_are_brought_to_the_same(mobile, monkeypatch):
     renamed = replace(run_data.splits.test, class_names=tuple("abcdef"))
     others, asked = replace(run_data.splits, test=renamed), []
     monkeypatch.setattr(
-        "mtl.evaluation.cross_domain.load_matching", lambda like, *_: asked.append(like) or others
+        "mtl.evaluation.evaluate.load_matching", lambda like, *_: asked.append(like) or others
     )
     ((_, other),) = scored_sets(config, run_data)
     assert [(like.image_size, like.grayscale) for like in asked] == [(32, True)]

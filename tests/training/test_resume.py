@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from mtl.config import to_yaml
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate
-from mtl.evaluation.run_all import run as all_stages
+from mtl.evaluation.evaluate import run as all_stages
 from mtl.ledger.store import Ledger
 from mtl.own_images.embedder import embedder_of_run
 from mtl.runtime import checkpoints

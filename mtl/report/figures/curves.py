@@ -9,28 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from mtl.report.figures.style import (
-    PALETTE,
-    WIDTH,
-    axis_name,
-    fitted,
-    name_ends,
-    new_figure,
-    panel,
-    ticks,
-    width_of,
-)
+from mtl.report.figures import style
+from mtl.report.figures.style import PALETTE, WIDTH
 
 Line = list[tuple[float, float]]  # (step, value)
 
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 _NAME = 1.7  # inches of a name at most
-_POINTS = 30  # up to so many measurements are marked each
+_POINTS = 30  # measurements at most that are marked each
 _ABSURD = 1e100  # no measurement is as large; it could not be drawn
-_SMOOTHED = 12  # from so many on a smooth line is drawn over the measurements
+_SMOOTHED = 12  # measurements at least over which a smooth line is drawn
 
 
-def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str) -> Figure | None:
+def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
     """The measurements of one stage, a panel for each kind that there is; None where there are none.
 
     Validation is on top, a line for each run and setting, its best ringed and written before its name. Below
@@ -38,20 +29,18 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
     many, their moving mean is drawn over them.
 
     Args:
-        runs: by name, lines of metrics.jsonl; those of other stages are left out.
-        stage: as the lines name it.
+        runs: by name, lines of metrics.jsonl of one stage.
     """
-    lines = {run: [x for x in of if x.get("stage", stage) == stage] for run, of in runs.items()}
     scores = {
         (run, key): line
-        for run, of in lines.items()
+        for run, of in runs.items()
         for key in sorted({k for x in of for k in x if k == "val" or k.startswith("val_")}, key=_in_order)
         if (line := _series(of, key, 100))
     }
     trained = {
         title: found
         for title, key, scale in (("Training loss", "loss", 1), ("Training accuracy (%)", "accuracy", 100))
-        if (found := {run: line for run, of in lines.items() if (line := _series(of, key, scale))})
+        if (found := {run: line for run, of in runs.items() if (line := _series(of, key, scale))})
     }
     if not scores and not trained:
         return None
@@ -60,16 +49,16 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
     names = {
         at: _name(*at, several=len(runs) > 1, best=max(y for _, y in line)) for at, line in scores.items()
     }
-    if not scores and len(runs) > 1:  # else nothing would tell the runs apart
-        names = {(run, ""): fitted(run, _NAME) for run in runs}
+    if not scores and len(runs) > 1:  # else nothing would say which run is which
+        names = {(run, ""): style.fitted(run, _NAME) for run in runs}
 
-    right = 0.1 + max((width_of(name) + 0.35 for name in names.values()), default=0.2)
+    right = 0.1 + max((style.width_of(name) + 0.35 for name in names.values()), default=0.2)
     top = max(1.7, 0.2 * len(names)) if scores else 1.35  # inches of the first panel
     below = list(trained) if scores else list(trained)[1:]
     bottom = 0.6 + (1.35 + 0.85 if below else 0)
-    figure = new_figure(WIDTH, bottom + top + 0.4)
+    figure = style.new_figure(WIDTH, bottom + top + 0.4)
     title = "Validation accuracy (%), ringed where best" if scores else next(iter(trained))
-    first = panel(figure, 0.55, bottom, WIDTH - 0.55 - right, top, title)
+    first = style.panel(figure, 0.55, bottom, WIDTH - 0.55 - right, top, title)
     width = (WIDTH - 0.55 - 0.3 - 0.65) / 2
     axes = dict(zip(below, _row(figure, below, width), strict=True)) | ({} if scores else {title: first})
     for (run, setting), line in scores.items():
@@ -82,13 +71,13 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], stage: str)
     for one in (first, *axes.values()):
         _steps(one)
     shown = scores or {(run, ""): line for run, line in trained[title].items()}
-    name_ends(first, [(*line[-1], names.get(at, ""), colours[at[0]]) for at, line in shown.items()])
+    style.name_ends(first, [(*line[-1], names.get(at, ""), colours[at[0]]) for at, line in shown.items()])
     return figure
 
 
 def _series(lines: Sequence[Mapping[str, Any]], key: str, scale: float) -> Line:
     """(step, value) of the lines that have a finite value."""
-    known = [x for x in lines if "step" in x and isinstance(x.get(key), float | int)]
+    known = [x for x in lines if isinstance(x.get(key), float | int)]
     return [(float(x["step"]), scale * float(x[key])) for x in known if abs(x[key]) < _ABSURD]
 
 
@@ -110,15 +99,19 @@ def _name(run: str, key: str, several: bool, best: float) -> str:
     The run comes last: a name written from right to left would draw what follows to its left.
     """
     setting = re.sub(r"(?<=\d)(way|shot)", r"-\1", key.removeprefix("val").strip("_").replace("_", " "))
-    name = ", ".join(part for part in (fitted(setting, _NAME), fitted(run, _NAME) if several else "") if part)
+    name = ", ".join(
+        part for part in (style.fitted(setting, _NAME), style.fitted(run, _NAME) if several else "") if part
+    )
     return f"{best:.1f} {name}".strip()
 
 
 def _row(figure: Figure, kinds: Sequence[str], width: float) -> list[Axes]:
     """Panels beside each other; one alone is as wide as two."""
     if len(kinds) == 1:
-        return [panel(figure, 0.55, 0.6, 2 * width + 0.65, 1.35, kinds[0])]
-    return [panel(figure, 0.55 + i * (width + 0.65), 0.6, width, 1.35, kind) for i, kind in enumerate(kinds)]
+        return [style.panel(figure, 0.55, 0.6, 2 * width + 0.65, 1.35, kinds[0])]
+    return [
+        style.panel(figure, 0.55 + i * (width + 0.65), 0.6, width, 1.35, kind) for i, kind in enumerate(kinds)
+    ]
 
 
 def _draw(axes: Axes, line: Line, colour: str, dash: Any) -> None:
@@ -144,7 +137,7 @@ def _steps(axes: Axes) -> None:
     if first == last:
         axes.set_xticks([first])
     else:
-        ticks(axes.xaxis, 4, whole=True)
-    ticks(axes.yaxis, 4)
+        style.ticks(axes.xaxis, 4, whole=True)
+    style.ticks(axes.yaxis, 4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-    axis_name(axes, "training step")
+    style.axis_name(axes, "training step")

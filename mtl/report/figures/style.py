@@ -1,17 +1,11 @@
-"""What all figures share: ink that follows the page's theme, colours, panels placed in inches, SVG, files."""
+"""What all figures share: colours, panels placed in inches, names that fit."""
 
-import hashlib
-import io
-import re
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -22,14 +16,14 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mtl.runtime.figure_files import DPI, FONTS, save_png, short, spread, write
+from mtl.runtime.figure_files import DPI, FONTS, short, spread
 
-#: Text and axes; in SVG the page's own text colour.
+#: Text and axes; in the page its text colour.
 INK = "#1c1e22"
-#: Grids, frames and what is left empty; in SVG the page's `--line`.
+#: Grids, frames and what is left empty; in the page its `--line`.
 FAINT = "#d8dade"
-#: Six colours with a contrast of at least 3 on white and on near-black, which also those tell apart who see
-#: no red, no green or no blue.
+#: Six colours with a contrast of at least 3 on white and on near-black, distinct also for those who see no
+#: red, no green or no blue.
 PALETTE = BLUE, VERMILION, TEAL, ORCHID, WINE, MOSS = (
     "#0072b2", "#d55e00", "#29a691", "#c261f2", "#a64263", "#628c4d",
 )  # fmt: skip
@@ -38,11 +32,8 @@ QUIET = to_rgba(INK, 0.75)
 #: Inches, so that a phone of 390 px shows letters of 8 px; points.
 WIDTH, SIZE, SMALL = 6.2, 10.5, 10.0
 
-_SHAPES = 800  # more than so many marks become a picture
+_SHAPES = 800  # more marks become a picture
 _PER_INCH = 72  # units of matplotlib's SVG, and points
-_PAGE_FONT = "system-ui, sans-serif"
-_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-_NUMBERS = frozenset({"d", "x", "y", "width", "height", "transform", "points"})
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -64,10 +55,10 @@ def panel(figure: Figure, left: float, bottom: float, width: float, height: floa
     return axes
 
 
-def label(axes: Axes, x: float, y: float, words: str, **how: Any) -> Any:
-    """Text in ink that stays as it is, whatever it holds."""
+def label(axes: Axes, x: float, y: float, words: str, **look: Any) -> Any:
+    """Text in ink, shown as it is, whatever it holds."""
     plain = {"color": INK, "fontsize": SIZE, "fontfamily": list(FONTS), "parse_math": False, "va": "center"}
-    return axes.text(x, y, words, **{**plain, **how})
+    return axes.text(x, y, words, **{**plain, **look})
 
 
 def axis_name(axes: Axes, x: str = "", y: str = "") -> None:
@@ -77,7 +68,7 @@ def axis_name(axes: Axes, x: str = "", y: str = "") -> None:
 
 
 def ticks(axis: Axis, most: int, *, whole: bool = False) -> None:
-    """At most so many round numbers on an axis; of `whole` numbers if so."""
+    """At most `most` round numbers on an axis, integers if `whole`."""
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1))
 
 
@@ -100,13 +91,13 @@ def width_of(words: str, size: float = SIZE) -> float:
     """Inches that one line of words takes; wide letters, which no font here may have, are as wide as high."""
     narrow = "".join(letter for letter in words if unicodedata.east_asian_width(letter) not in "WF")
     font = FontProperties(family=list(FONTS), size=size)
-    with _no_glyph_warnings():
+    with no_glyph_warnings():
         drawn, _, _ = text_to_path.get_text_width_height_descent(narrow, font, ismath=False)
     return (float(drawn) + size * (len(words) - len(narrow))) / _PER_INCH
 
 
 def fitted(name: str, inches: float, size: float = SIZE) -> str:
-    """A name on one line, shortened in its middle until it takes no more than so many inches."""
+    """A name on one line, shortened in its middle until it fits into `inches`."""
     letters = len(name)
     while (line := short(name, letters)) and letters > 3 and (width := width_of(line, size)) > inches:
         letters = max(3, min(letters - 1, int(letters * inches / width)))
@@ -122,8 +113,8 @@ def signed(share: float) -> str:
 def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Names lines at their right ends: (x, y, name, colour), moved apart where they would touch.
 
-    The limits of the axes must stand. A lead in the line's colour ends at each name, which is in ink: no
-    colour of the palette is dark enough for small letters on white and light enough on black.
+    The limits of the axes must be set before. A lead in the line's colour ends at each name, which is in ink:
+    no colour of the palette is dark enough for small letters on white and light enough on black.
     """
     ends = sorted((end for end in ends if end[2]), key=lambda end: end[1])
     box = axes.get_window_extent()
@@ -155,96 +146,9 @@ def key(
         x += max(column, 0.3 + width_of(name) + 0.25)
 
 
-def to_svg(figure: Figure, salt: str) -> str:
-    """The figure as an <svg> that stands in a page and takes part in its theme.
-
-    INK has become currentColor and FAINT var(--line); nothing lies behind. Text is text, in the page's fonts.
-    There are no ids but those that are referred to, and these are of the `salt` alone, so that figures of
-    different salts share none. No header, no metadata, no <style>, which would hold for all of the page.
-    """
-    root = ElementTree.fromstring(_drawn(figure, salt, "none"))
-    width, height = figure.get_size_inches()
-    root.attrib = {
-        "viewBox": f"0 0 {_PER_INCH * width:g} {_PER_INCH * height:g}",
-        "width": f"{96 * width:.0f}",
-        "height": f"{96 * height:.0f}",
-        "style": f"max-width: 100%; height: auto; font-family: {_PAGE_FONT}; stroke-linejoin: round",
-    }
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in (f"{_SVG}metadata", f"{_SVG}style") or _draws_nothing(child):
-                parent.remove(child)
-    names = _new_names(root, "f" + hashlib.sha256(salt.encode()).hexdigest()[:10])
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-        if element is not root:
-            element.attrib = dict(_attributes(element, names))
-        if element.tag != "text":
-            element.text = None
-        element.tail = None
-    root.set("xmlns", _SVG[1:-1])
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def save(figure: Figure, stem: Path) -> None:
-    """Writes <stem>.png and <stem>.svg on white, each whole or not at all.
-
-    Raises:
-        UserError: one of them cannot be written.
-    """
-    made = _drawn(figure, stem.name, "white")
-    save_png(figure, stem.with_name(f"{stem.name}.png"), facecolor="white")
-    write(stem.with_name(f"{stem.name}.svg"), lambda path: path.write_text(made, encoding="utf-8"))
-
-
-def _drawn(figure: Figure, salt: str, behind: str) -> str:
-    """Matplotlib's SVG, without a date and with ids that are the same each time."""
-    made = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), _no_glyph_warnings():
-        figure.savefig(made, format="svg", facecolor=behind, dpi=DPI, metadata={"Date": None})
-    return made.getvalue()
-
-
 @contextmanager
-def _no_glyph_warnings() -> Iterator[None]:
+def no_glyph_warnings() -> Iterator[None]:
+    """Names in any writing are drawn, with boxes for the letters that no font has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
-
-
-def _draws_nothing(element: ElementTree.Element) -> bool:
-    return "id" not in element.attrib and element.get("style") == "fill: none"
-
-
-def _new_names(root: ElementTree.Element, prefix: str) -> dict[str, str]:
-    """A new id for each that something refers to."""
-    told = [value for element in root.iter() for value in element.attrib.values()]
-    used = {name for value in told for name in re.findall(r"^#(.+)$|url\(#([^)]+)\)", value) for name in name}
-    found = [element.attrib["id"] for element in root.iter() if element.get("id") in used]
-    return {name: f"{prefix}-{number}" for number, name in enumerate(found)}
-
-
-def _attributes(element: ElementTree.Element, names: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The attributes of an element as they are to be, in their order."""
-    for attribute, value in element.attrib.items():
-        plain = attribute.removeprefix(_XLINK)
-        if plain == "id":
-            if value in names:
-                yield plain, names[value]
-        elif plain == "href":
-            yield plain, f"#{names[value[1:]]}" if value.startswith("#") else "".join(value.split())
-        elif plain == "style":
-            yield plain, _style(value)
-        elif plain in _NUMBERS:
-            shorter = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), 2):g}", value)
-            if not shorter.startswith("rotate(-0 "):
-                yield plain, shorter
-        else:
-            yield plain, re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{names[match[1]]})", value)
-
-
-def _style(style: str) -> str:
-    """A style with the page's colours and without fonts of its own."""
-    parts = [part.split(": ", 1) for part in style.split("; ")]
-    ours = {INK: "currentColor", FAINT: "var(--line)"}
-    return "; ".join(f"{name}: {ours.get(value, value)}" for name, value in parts if name != "font-family")

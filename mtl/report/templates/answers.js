@@ -10,12 +10,12 @@ addEventListener("DOMContentLoaded", () => {
     file: cards.slice().sort((a, b) => a.dataset.file - b.dataset.file),
   };
   const show = () => {
-    let met = 0;
+    let shown = 0;
     for (const card of cards) {
       card.hidden = Boolean(only.value) && card.dataset.class !== only.value;
-      met += !card.hidden;
+      shown += !card.hidden;
     }
-    tools.querySelector("output").textContent = only.value ? `${met} of ${cards.length} shown` : "";
+    tools.querySelector("output").textContent = only.value ? `${shown} of ${cards.length} shown` : "";
   };
   only.addEventListener("change", show);
   order.addEventListener("change", () => {

@@ -28,7 +28,7 @@ function say(text) {
   document.getElementById("spoken").textContent = text;
 }
 
-// A table or a list of cards: sorted, filtered, and cut to its first rows until all are asked for.
+// A table or a list of cards: sorted, filtered, and cut to its first rows until all are wanted.
 function list(box) {
   const body = box.tBodies ? box.tBodies[0] : box;
   const rows = [...body.children];
@@ -41,16 +41,16 @@ function list(box) {
 
   function show() {
     const wanted = plain(field ? field.value.trim() : "");
-    let met = 0;
+    let matching = 0;
     for (const row of order) {
       row.hidden = !named(keys.get(row), wanted);
-      met += !row.hidden;
-      row.classList.toggle("beyond", !all && !wanted && met > few);
+      matching += !row.hidden;
+      row.classList.toggle("beyond", !all && !wanted && matching > few);
     }
     more.hidden = Boolean(wanted) || rows.length <= few;
     more.textContent = all ? `Show the first ${few} only` : `Show all ${rows.length} ${noun}`;
     more.setAttribute("aria-expanded", all);
-    if (field) field.closest(".tools").querySelector("output").textContent = wanted ? `${met} of ${rows.length} ${noun}` : "";
+    if (field) field.closest(".tools").querySelector("output").textContent = wanted ? `${matching} of ${rows.length} ${noun}` : "";
   }
 
   more.type = "button";
@@ -86,11 +86,11 @@ function plain(text) {
   return text.normalize("NFKC").toLocaleLowerCase();
 }
 
-// Whether a name has the text in it, or words that begin with its words: "latin ou" finds "Latin capital ou".
+// True if a name has the text in it, or words that begin with its words: "latin ou" finds "Latin capital ou".
 function named(name, wanted) {
   const words = (text) => text.split(/[^\p{L}\p{N}\p{M}]+/u).filter(Boolean);
-  const asked = words(wanted), own = words(name);
-  return name.includes(wanted) || (asked.length > 0 && asked.every((word) => own.some((one) => one.startsWith(word))));
+  const parts = words(wanted), own = words(name);
+  return name.includes(wanted) || (parts.length > 0 && parts.every((word) => own.some((one) => one.startsWith(word))));
 }
 
 // Numbers by data-value, else text; what is not known comes last either way, equals keep their order.

@@ -16,12 +16,11 @@ from mtl.runtime.run_folder import Metrics
 VALIDATION = "Validation accuracy (%), ringed where best"
 
 
-def lines(count: int, shift: float = 0.0, stage: str = "meta-train") -> list[dict]:
+def lines(count: int, shift: float = 0.0) -> list[dict]:
     """As meta-training writes them: at step 0 there is validation alone."""
-    first = {"stage": stage, "step": 0, "val": 0.25, "seconds": 0.1}
+    first = {"step": 0, "val": 0.25, "seconds": 0.1}
     return [first] + [
         {
-            "stage": stage,
             "step": 50 * i,
             "loss": 2 / i + shift,
             "accuracy": 1 - 0.5 / i,
@@ -49,7 +48,7 @@ def points(of: list[dict], key: str, scale: float) -> np.ndarray:
 
 def test_each_kind_of_measurement_has_its_panel():
     made = lines(8)
-    found = panels(training_curves({"run": made}, "meta-train"))
+    found = panels(training_curves({"run": made}))
     assert list(found) == [VALIDATION, "Training loss", "Training accuracy (%)"]
     for title, key, scale in (
         (VALIDATION, "val", 100),
@@ -63,20 +62,20 @@ def test_each_kind_of_measurement_has_its_panel():
 
 def test_many_measurements_are_drawn_as_they_are_and_smooth():
     made = lines(60)
-    axes = panels(training_curves({"run": made}, "meta-train"))["Training loss"]
+    axes = panels(training_curves({"run": made}))["Training loss"]
     raw, smoothed = drawn(axes)
     assert raw == pytest.approx(points(made, "loss", 1))
     assert smoothed[:, 0] == pytest.approx(raw[:, 0])
     assert smoothed[:, 1] == pytest.approx(smooth(raw[:, 1].tolist()))
     assert axes.lines[0].get_alpha() < 0.5
     assert axes.lines[1].get_alpha() is None
-    (validation,) = drawn(panels(training_curves({"run": made}, "meta-train"))[VALIDATION])  # never smoothed
+    (validation,) = drawn(panels(training_curves({"run": made}))[VALIDATION])  # never smoothed
     assert validation == pytest.approx(points(made, "val", 100))
 
 
 def test_settings_are_lines_of_one_run_with_their_best():
     made = [{"step": i, "val_5way_10shot": 0.5 + 0.1 * (i == 2), "val_5way_1shot": 0.1 * i} for i in range(5)]
-    axes = panels(training_curves({"run": made}, "pretrain"))[VALIDATION]
+    axes = panels(training_curves({"run": made}))[VALIDATION]
     one, ten = drawn(axes)  # in the order of shots, not of letters
     assert one[:, 1] == pytest.approx([0, 10, 20, 30, 40])
     assert ten[:, 1] == pytest.approx([50, 50, 60, 50, 50])
@@ -86,16 +85,9 @@ def test_settings_are_lines_of_one_run_with_their_best():
     assert axes.lines[0].get_linestyle() != axes.lines[2].get_linestyle()
 
 
-def test_the_first_of_equal_bests_is_ringed():
-    made = [{"step": i, "val": v} for i, v in enumerate((0.1, 0.7, 0.7))]
-    axes = panels(training_curves({"run": made}, "pretrain"))[VALIDATION]
-    (ring,) = (line for line in axes.lines if line.get_fillstyle() == "none")
-    assert ring.get_xydata().tolist() == [[1, pytest.approx(70)]]
-
-
 def test_runs_lie_over_each_other_each_in_its_colour_and_with_its_name():
     runs = {"first": lines(8), "second": lines(5, 0.3), "$x_1$ <b>": lines(6, 0.1)}
-    figure = training_curves(runs, "meta-train")
+    figure = training_curves(runs)
     for title, axes in panels(figure).items():
         key, scale = {VALIDATION: ("val", 100), "Training loss": ("loss", 1)}.get(title, ("accuracy", 100))
         for made, colour in zip(runs.values(), ink.PALETTE, strict=False):
@@ -108,40 +100,21 @@ def test_runs_lie_over_each_other_each_in_its_colour_and_with_its_name():
 
 def test_without_validation_the_first_panel_has_the_names():
     runs = {"a": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "b": [{"step": 1, "loss": 3.0}]}
-    figure = training_curves(runs, "meta-train")
+    figure = training_curves(runs)
     (axes,) = figure.axes
     assert {t.get_text() for t in axes.texts} == {"Training loss", "a", "b"}
     require_no_collision(figure)
 
 
-def test_lines_of_other_stages_without_step_or_number_do_not_count():
-    made = [
-        *lines(4),
-        *lines(9, stage="pretrain"),
-        {"stage": "meta-train", "step": 7, "loss": math.nan, "val": None},
-    ]
-    (line,) = drawn(
-        panels(training_curves({"run": [*made, {"stage": "meta-train", "loss": 5.0}]}, "meta-train"))[
-            "Training loss"
-        ]
-    )
+def test_measurements_that_are_no_number_do_not_count():
+    made = [*lines(4), {"step": 7, "loss": math.nan, "val": None}]
+    (line,) = drawn(panels(training_curves({"run": made}))["Training loss"])
     assert line == pytest.approx(points(lines(4), "loss", 1))
 
 
-@pytest.mark.parametrize(
-    "runs", [{}, {"a": []}, {"a": [{"stage": "pretrain", "step": 1, "loss": 1.0}]}, {"a": [{"step": 1}]}]
-)
+@pytest.mark.parametrize("runs", [{}, {"a": []}, {"a": [{"step": 1}]}])
 def test_nothing_measured_is_no_figure(runs):
-    assert training_curves(runs, "meta-train") is None
-
-
-def test_one_measurement_is_a_point():
-    figure = training_curves({"run": lines(1)}, "meta-train")
-    (axes,) = figure.axes
-    assert [line.get_xydata().tolist() for line in axes.lines[:1]] == [[[0, 25]]]
-    assert axes.lines[0].get_marker() == "o"
-    assert axes.get_xticks().tolist() == [0]
-    assert ink.to_svg(figure, "a")
+    assert training_curves(runs) is None
 
 
 def test_what_a_stage_writes_can_be_drawn(tmp_path):
@@ -151,7 +124,7 @@ def test_what_a_stage_writes_can_be_drawn(tmp_path):
             step=step, epoch=1, loss=1.5, accuracy=0.25, seconds=0.1, val_5way_1shot=0.5, val_5way_5shot=0.75
         )
     written = [json.loads(line) for line in metrics.path.read_text().splitlines()]
-    figure = training_curves({"run": written}, "pretrain")
+    figure = training_curves({"run": written})
     assert [len(drawn(axes)) for axes in figure.axes] == [2, 1, 1]
     require_no_collision(figure)
 

@@ -1,4 +1,4 @@
-"""Rounds of hard-task sampling: each quantity where it was measured, weights over their reference."""
+"""Rounds of hard-task sampling: quantities by round, weights over their reference, draws over even shares."""
 
 import math
 
@@ -7,10 +7,11 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 from sample_figures import require_no_collision
 
-from mtl.ledger.class_history import WeightsAt
+from mtl.ledger.class_history import Share, WeightsAt
 from mtl.ledger.store import Round
+from mtl.report.drawings import to_svg
 from mtl.report.figures import style as ink
-from mtl.report.figures.round_weights import boosting
+from mtl.report.figures.round_weights import boosting, draw_shares
 
 ACCURACY, ERROR, ALPHA, SHARE = (
     "Pool accuracy (%)", "Weighted error ε (%)", "Weight α of the round", "Share of hard episodes (%)",
@@ -121,18 +122,13 @@ def test_nothing_is_no_figure():
     assert boosting([a_round(0, epsilon=None, alpha=0.0, accuracy=None, hard_share=0.0)], []) is None
 
 
-def test_weights_without_rounds_are_drawn():
-    found = panels(boosting([], [some_weights(0), some_weights(1)]))
-    assert list(found) == ["Effective units (of 50)", "Weight of a unit, in multiples of the even weight"]
-
-
 def test_weights_that_have_no_scale_are_left_out():
     nothing = WeightsAt(0, 50, 1.0, 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, False)
     assert list(panels(boosting([a_round(0)], [nothing]))) == [ACCURACY, ERROR, ALPHA, SHARE]
     all_on_one = WeightsAt(0, 50, 1.0, 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, True)  # the even weight is a scale
     axes = list(panels(boosting([a_round(0)], [all_on_one])).values())[-1]
     assert line_of(axes, ink.VERMILION) == pytest.approx(np.array([[0, 50]]))
-    assert ink.to_svg(axes.figure, "a")
+    assert to_svg(axes.figure, "a")
 
 
 @pytest.mark.parametrize("count", [1, 2, 40])
@@ -147,4 +143,40 @@ def test_any_number_of_rounds_can_be_read(count):
         assert all(axes.get_xticks().tolist() == [0] for axes in figure.axes)
         bars = [line.get_ydata() for line in figure.axes[-1].lines if line.get_alpha()]
         assert np.array(bars) == pytest.approx(np.array([[0.4, 1.6], [0.6, 1.2]]))
+    require_no_collision(figure)
+
+
+SHARES = [Share("dogs", 90, 400, 30.0), Share("cats", 45, 300, 30.0), Share("fish", 0, 100, 30.0)]
+
+
+def names(axes) -> list[str]:
+    return [t.get_text() for t in axes.get_yticklabels()]
+
+
+def test_bars_are_draws_and_marks_are_even_shares():
+    axes = draw_shares(SHARES).axes[0]
+    assert names(axes) == ["dogs", "cats", "fish"]
+    bars = [line.get_xydata().tolist() for line in axes.lines if line.get_color() == ink.BLUE]
+    marks = [line.get_xydata().tolist() for line in axes.lines if line.get_color() == ink.INK]
+    assert bars == [[[0, row], [share.hard, row]] for row, share in enumerate(SHARES)]
+    assert [x for mark in marks for x, _ in mark] == [30.0] * 6
+    for row, ((_, top), (_, bottom)) in enumerate(marks):
+        assert top < row < bottom
+    assert [t.get_text() for t in axes.texts] == ["3.0×", "1.5×", "0.0×"]
+    assert axes.get_xlim()[0] == 0
+    assert axes.get_xlim()[1] > 90
+    low, high = axes.get_ylim()
+    assert low > high  # the first is on top
+
+
+def test_nothing_to_expect_has_no_ratio():
+    figure = draw_shares([Share("a", 0, 0, 0.0), Share("b", 3, 3, 0.0)])
+    assert [t.get_text() for t in figure.axes[0].texts] == ["", ""]
+    assert to_svg(figure, "a")
+
+
+@pytest.mark.parametrize(("name", "count"), [("W" * 60, 1), ("two\nlines", 20), ("", 2)])
+def test_names_of_any_width_and_number_fit(name, count):
+    figure = draw_shares([Share(f"{name} {i}", 1000 - i, 9999, 500.5) for i in range(count)])
+    assert len(set(names(figure.axes[0]))) == count
     require_no_collision(figure)
