@@ -1,6 +1,6 @@
 """How far the logits of a run's network can be trusted: temperatures of its validation tasks.
 
-Those who classify images of their own begin with them (mtl/own_images/temperature.py).
+Those who classify images of their own begin with them (mtl/own_images/leave_one_out.py).
 """
 
 import json

@@ -1,16 +1,30 @@
-"""How a base learner answers its own support images, each left out of the support while it is asked."""
+"""What a base learner answers to its own support images while they are left out, and how sure that may be.
 
-from collections.abc import Iterator
+The temperature makes answers with probability p right in a share p: Guo et al., ICML 2017, who fit it on a
+validation set. Here there are only the support set, each image of it answered while it was left out, and what
+evaluation found on tasks of a run's validation classes.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtl.models.heads import BaseLearner
+from mtl.models.likelihood import negative_log_likelihoods
+from mtl.own_images.support import Support, even_shot, one_less
 
 _MOST_PARTS, _FEWEST_PARTS = 100, 10  # in which support images are left out: one of each class, up to 100
 _WORK = 30_000  # parts times images beyond which parts become fewer: the cost of each grows with images²
 _FLOATS = 4_000_000  # of support features gathered together
+
+# Deviation of ln T from what is known of it. Between a run's validation classes and images of another kind
+# ln T differed by 0.4 or so, between tasks of one kind by 0.2. Where nothing is known, T = 1 is the guess.
+_SPREAD, _SPREAD_OF_GUESS = 0.3, 0.5
+_REACH = 4.0  # how far around that ln T is searched
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,35 +42,31 @@ class HeldOut:
 def leave_out(base_learner: BaseLearner, features: Tensor, labels: Tensor, way: int) -> HeldOut:
     """Answers to images that are left out, one of each class at a time.
 
-    Of large support sets more are left out together: every class is spread over 10 to 100 parts, so that it
+    In large support sets more are left out together: every class is spread over 10 to 100 parts, so that it
     never lacks more than an image or its share.
 
     Args:
-        base_learner: adapts to what is left.
+        base_learner: adapts to the remaining images.
         features: (S, D) embedded.
         labels: (S,) in 0..N-1, each present.
         way: N.
     """
-    parts = _parts(labels, way)
-    rows, logits = [], []
-    for together in _of_one_size(parts):
+    rows, logits = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, way)]
+    for together in _of_one_size(_parts(labels, way)):
         out = torch.stack(together)  # (T, n): the images that each of T tasks leaves out
-        kept = _others(out, len(labels))
-        for ask, support in zip(
-            *(torch.split(x, _at_once(kept, features)) for x in (out, kept)), strict=True
-        ):
-            answers = base_learner.adapt(features[support], labels[support], features[ask], way)
-            rows.append(ask.flatten())
+        remaining = _others(out, len(labels))
+        at_once = max(1, _FLOATS // (remaining.shape[1] * features.shape[1]))
+        for query, support in zip(torch.split(out, at_once), torch.split(remaining, at_once), strict=True):
+            answers = base_learner.adapt(features[support], labels[support], features[query], way)
+            rows.append(query.flatten())
             logits.append(answers.flatten(0, 1))
-    if not rows:
-        return HeldOut(torch.empty(0, dtype=torch.int64), torch.empty(0, way))
     every = torch.cat(rows)
     order = every.argsort()
     return HeldOut(every[order], torch.cat(logits)[order])
 
 
 def _parts(labels: Tensor, way: int) -> list[Tensor]:
-    """Disjoint parts of the images that can be asked: of each class one, or its share; never all of it.
+    """Disjoint parts of the images that can be left out: one of each class, or its share; never all of it.
 
     An image that is left out alone leaves its class smaller than the others, 1 image against 2 at the worst,
     and is answered wrongly for that: in 5-way 2-shot tasks of CIFAR-FS validation classes 39 % are right that
@@ -77,11 +87,56 @@ def _of_one_size(parts: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _others(out: Tensor, count: int) -> Tensor:
-    """(T, S - n): for each row of (T, n) what it lacks of 0..S-1."""
-    kept = torch.ones(len(out), count, dtype=torch.bool)
-    kept.scatter_(1, out, False)
-    return kept.nonzero()[:, 1].view(len(out), -1)
+    """(T, S - n): the numbers of 0..S-1 that each row of (T, n) lacks."""
+    remaining = torch.ones(len(out), count, dtype=torch.bool)
+    remaining.scatter_(1, out, False)
+    return remaining.nonzero()[:, 1].view(len(out), -1)
 
 
-def _at_once(kept: Tensor, features: Tensor) -> int:
-    return max(1, _FLOATS // (kept.shape[1] * features.shape[1]))
+def fit_temperature(held_out: HeldOut, support: Support, known: Sequence[tuple[int, float]]) -> float:
+    """The temperature of a support set: the one that makes its held-out answers most probable.
+
+    A few answers say little, so they only move what is known: ln T has a normal prior around `known`. As each
+    class lacked an image, they give the temperature for fewer images; `known` says how much it differs from
+    that for all of them. Classes count the same, however many images they have.
+
+    Args:
+        held_out: answers to the support images.
+        support: the support images.
+        known: (shot, T) of validation tasks; empty where there are none, which leaves T near 1. T does not
+            depend on the number of classes: at 5, 10 and 20 ways it was measured the same within 15 %.
+    """
+    counts = support.counts()
+    full = temperature_at(even_shot(counts), known)
+    if not len(held_out):
+        return full
+    labels = support.labels[held_out.rows]
+    shares = 1 / counts[labels].double()
+    # their sum is the number of equal answers that would say as much (Kish)
+    weights = shares * shares.sum() / shares.square().sum()
+    lacking = held_out_temperature(full, support, known)
+    middle, spread = math.log(lacking), _SPREAD if known else _SPREAD_OF_GUESS
+
+    def cost(log: float) -> float:
+        nll = weights @ negative_log_likelihoods(held_out.logits, labels, math.exp(log))
+        return float(nll) + 0.5 * ((log - middle) / spread) ** 2
+
+    from scipy.optimize import minimize_scalar
+
+    best = minimize_scalar(cost, bounds=(middle - _REACH, middle + _REACH), method="bounded")
+    return math.exp(float(best.x)) * full / lacking
+
+
+def held_out_temperature(temperature: float, support: Support, known: Sequence[tuple[int, float]]) -> float:
+    """The temperature of held-out answers, each class lacking an image, given that of all images."""
+    counts = support.counts()
+    fewer, full = (temperature_at(even_shot(c), known) for c in (one_less(counts), counts))
+    return temperature * fewer / full
+
+
+def temperature_at(shot: float, known: Sequence[tuple[int, float]]) -> float:
+    """T at any shot, from `known` (shot, T): ln T is linear in ln shot between them; 1 if none is known."""
+    if not known:
+        return 1.0
+    shots, logs = np.log(np.array(sorted(known), dtype=np.float64)).T
+    return math.exp(float(np.interp(math.log(shot), shots, logs)))

@@ -1,8 +1,8 @@
-"""Whether an image is of none of the classes, judged by what the support set says of its own images.
+"""The probability that an image is of none of the classes, judged by the support images.
 
 The measure is the largest cosine of an image's feature with a prototype, the mean of a class's unit features.
-On validation tasks of CIFAR-FS and glyphs, of 1 to 20 shots, it told known from unknown as well as or better
-than margins, softmax probabilities, energies and the nearest support images did.
+On validation tasks of CIFAR-FS and glyphs, of 1 to 20 shots, it separated known from unknown as well as or
+better than margins, softmax probabilities, energies and the nearest support images did.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mtl.own_images.support import Support
 
 Floats = NDArray[np.float64]
 
-_FLATTEST = 0.1  # slope over a deviation of likeness, where unlike images are likened as much as known ones
+_FLATTEST = 0.1  # slope over a deviation of likeness, where unlike images are as similar as known ones
 
 
 @dataclass(frozen=True)
@@ -38,30 +38,32 @@ class OpenSet:
 
 
 def fit_open_set(support: Support) -> OpenSet | None:
-    """Own images without themselves stand for known ones, and without their class for unlike ones.
+    """Support images left out serve as known ones, and left out with their class as unlike ones.
 
     Logistic regression of the two kinds, of equal weight, gives threshold and slope; half the square of the
     slope over a deviation is added to its loss, or few images that happen to lie apart would make it certain.
 
     Returns:
-        None where no class has two images: how much alike images of one class are is not known then.
+        None where no class has two images: then it is not known how similar images of one class are.
     """
     counts = support.counts()
     several = counts[support.labels] > 1
     if not several.any():
         return None
     known, unlike = likenesses(support)
-    share = 1 / counts[support.labels].double()  # classes count alike, however many images they have
+    share = 1 / counts[support.labels].double()  # classes count the same, however many images they have
     threshold, slope = _logistic(
         known[several].numpy(), unlike.numpy(), share[several].numpy(), share.numpy()
     )
-    return OpenSet(_prototypes(support), threshold, slope)
+    unit = F.normalize(support.features, dim=-1)
+    sums = torch.zeros(support.way, unit.shape[1]).index_add_(0, support.labels, unit)
+    return OpenSet(F.normalize(sums, dim=-1), threshold, slope)
 
 
 def likenesses(support: Support) -> tuple[Tensor, Tensor]:
-    """(S,) each, float64: what new images of the classes, and of others, would have for their likeness.
+    """(S,) each, float64: the likeness that new images of the classes, and of others, are expected to have.
 
-    Left out, a class has an image less and there is a class less to be like. Both are made up for:
+    Left out, a class has an image less and there is a class less to be like. Both are corrected for:
 
     - Of images whose cosine with each other is c on average, a new one has the cosine c √(n / (1 + (n−1)c))
       with the mean of n. What is measured with n − 1 is multiplied by the quotient of the two.
@@ -83,14 +85,8 @@ def likenesses(support: Support) -> tuple[Tensor, Tensor]:
     return torch.maximum(itself, other).clamp(max=1), (other + gap / way).clamp(max=1)
 
 
-def _prototypes(support: Support) -> Tensor:
-    unit = F.normalize(support.features, dim=-1)
-    sums = torch.zeros(support.way, unit.shape[1]).index_add_(0, support.labels, unit)
-    return F.normalize(sums, dim=-1)
-
-
 def _logistic(known: Floats, unlike: Floats, of_known: Floats, of_unlike: Floats) -> tuple[float, float]:
-    """(threshold, slope) by likenesses and their shares, of which each kind is given half the weight."""
+    """(threshold, slope) from likenesses and their shares; each kind has half the weight."""
     from scipy.optimize import minimize
     from scipy.special import expit
 

@@ -33,7 +33,7 @@ def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
         told="40 pictures answered: ash & elm.",
         facts=[("Classifier", "runs/<i>mine</i>"), ("Support pictures", "30")],
         outlook=TOLD,
-        calibrated=True,
+        calibration="Probabilities are calibrated.",
         cards=made,
         answered=1234,
         table="predictions & more.csv",

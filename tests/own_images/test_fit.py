@@ -56,9 +56,9 @@ def test_a_fitted_classifier_answers_out_of_its_file_as_before(home, whole_run, 
         said.err == "left out: things/ash/0.png, things/ash/again.png: are the same picture; it counts once\n"
     )
     read, source = file.load(OUT), fit_run(whole_run.path, Path("things"))
-    features = source.fitted.support.features
+    features = source.classifier.support.features
     for one, other in zip(
-        read.answer(features).probabilities, source.fitted.answer(features).probabilities, strict=True
+        read.answer(features).probabilities, source.classifier.answer(features).probabilities, strict=True
     ):
         assert torch.allclose(one, other, atol=1e-6)
 
@@ -86,7 +86,7 @@ def test_adding_to_a_classifier_is_fitting_to_all(home, fitted, whole_run):
     shutil.copyfile("new/ash 3.png", "more/ash/3.png")
     fit_again(fitted, add=Path("more"))
     shutil.copyfile("new/ash 3.png", "things/ash/3.png")
-    whole = fit_run(whole_run.path, Path("things")).fitted
+    whole = fit_run(whole_run.path, Path("things")).classifier
     answers = [one.answer(whole.support.features).probabilities for one in (file.load(fitted), whole)]
     assert torch.allclose(*answers, atol=1e-4)
 
