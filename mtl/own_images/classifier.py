@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mtl.models.heads import LinearHead
 from mtl.own_images.embedder import Embedder
-from mtl.own_images.leave_one_out import HeldOut, fit_temperature, leave_out
-from mtl.own_images.open_set import OpenSet, fit_open_set
+from mtl.own_images.leave_one_out import HeldOut, OpenSet, fit_open_set, fit_temperature, leave_out
 from mtl.own_images.support import Support, find_views
 
 #: What the names of classes are read as, where a program gave them and not a folder.

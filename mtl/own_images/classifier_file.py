@@ -23,8 +23,7 @@ from mtl.models.scale_shift import give_biases
 from mtl.own_images.class_labels import LABEL_DTYPE
 from mtl.own_images.classifier import FittedClassifier, LabelKind
 from mtl.own_images.embedder import Embedder, Origin, Preparation
-from mtl.own_images.leave_one_out import HeldOut
-from mtl.own_images.open_set import OpenSet
+from mtl.own_images.leave_one_out import HeldOut, OpenSet
 from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
 from mtl.runtime.outputs import write_whole

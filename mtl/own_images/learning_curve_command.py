@@ -34,23 +34,7 @@ from mtl.own_images.learning_curve import (
 from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.self_assessment import near_copy_sentences
 from mtl.own_images.support import Support, find_views
-from mtl.report.figures.style import (
-    BLUE,
-    INK,
-    QUIET,
-    SIZE,
-    SMALL,
-    VERMILION,
-    WIDTH,
-    axis_name,
-    fitted,
-    label,
-    name_ends,
-    new_figure,
-    panel,
-    ticks,
-    width_of,
-)
+from mtl.report.figures import style
 from mtl.runtime.figure_files import save_png
 from mtl.runtime.outputs import require_free, require_not_read
 
@@ -62,10 +46,10 @@ _NAME = 1.2  # inches of a class name at most
 _LINE = 0.22  # inches from a line of text to the next
 _BOLD = 1.15  # times as wide as plain letters
 _TEN = 10  # accuracies are drawn from a multiple of 10 % on
-_MEASURED: dict[str, Any] = {"color": BLUE, "markersize": 6, "linewidth": 2, "zorder": 3}
-_DASHED: dict[str, Any] = {"color": BLUE, "linestyle": (0, (4, 2)), "zorder": 2}
-_RING: dict[str, Any] = {"color": BLUE, "markersize": 6, "markerfacecolor": "white", "zorder": 4}
-_WORST: dict[str, Any] = {"color": VERMILION, "markersize": 5, "linewidth": 1.5}
+_MEASURED: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "linewidth": 2, "zorder": 3}
+_DASHED: dict[str, Any] = {"color": style.BLUE, "linestyle": (0, (4, 2)), "zorder": 2}
+_RING: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "markerfacecolor": "white", "zorder": 4}
+_WORST: dict[str, Any] = {"color": style.VERMILION, "markersize": 5, "linewidth": 1.5}
 
 
 def learning_curve(
@@ -161,14 +145,14 @@ def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
     recalls = [100 * point.recalls[worst] for point in points]
     last = 2 * curve.most if expected else points[-1].shot
     end = 100 * (expected.at(last).accuracy if expected else points[-1].accuracy)
-    heading = list(_wrapped(forecast_sentence(curve, expected), (WIDTH - 0.2) / _BOLD, SIZE))
-    notes = list(_wrapped(_note(curve, expected), WIDTH - 0.2, SMALL))
-    of_worst = f"{recalls[-1]:.0f}  worst: {fitted(curve.classes[worst], _NAME)}"
+    heading = list(_wrapped(forecast_sentence(curve, expected), (style.WIDTH - 0.2) / _BOLD, style.SIZE))
+    notes = list(_wrapped(_note(curve, expected), style.WIDTH - 0.2, style.SMALL))
+    of_worst = f"{recalls[-1]:.0f}  worst: {style.fitted(curve.classes[worst], _NAME)}"
     names = f"{end:.0f}  all classes", of_worst
     bottom = 0.65 + _LINE * len(notes)
-    width = WIDTH - _LEFT - 0.45 - max(map(width_of, names))
-    figure = new_figure(WIDTH, bottom + _HEIGHT + 0.5 + _LINE * len(heading))
-    axes = panel(figure, _LEFT, bottom, width, _HEIGHT, "right answers (%)")
+    width = style.WIDTH - _LEFT - 0.45 - max(map(style.width_of, names))
+    figure = style.new_figure(style.WIDTH, bottom + _HEIGHT + 0.5 + _LINE * len(heading))
+    axes = style.panel(figure, _LEFT, bottom, width, _HEIGHT, "right answers (%)")
 
     _draw_points(axes, points)
     if expected:
@@ -176,18 +160,18 @@ def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
     axes.plot(curve.shots, recalls, "s:", **_WORST)
     _scale(axes, last)
     _name_shots(axes, sorted({*curve.shots, last}), width)
-    ends = [(last, end, names[0], BLUE), (points[-1].shot, recalls[-1], names[1], VERMILION)]
-    name_ends(axes, ends)
-    _write(figure, heading, bottom + _HEIGHT + 0.42, SIZE, color=INK, weight="bold")
-    _write(figure, notes, 0.12, SMALL, color=QUIET)
+    ends = [(last, end, names[0], style.BLUE), (points[-1].shot, recalls[-1], names[1], style.VERMILION)]
+    style.name_ends(axes, ends)
+    _write(figure, heading, bottom + _HEIGHT + 0.42, style.SIZE, color=style.INK, weight="bold")
+    _write(figure, notes, 0.12, style.SMALL, color=style.QUIET)
     return figure
 
 
 def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
     shots, low, high = zip(*((p.shot, 100 * p.low, 100 * p.high) for p in points), strict=True)
-    axes.fill_between(shots, low, high, color=BLUE, alpha=0.16, linewidth=0)
+    axes.fill_between(shots, low, high, color=style.BLUE, alpha=0.16, linewidth=0)
     if len(points) == 1:
-        axes.plot(shots * 2, (low[0], high[0]), color=BLUE, alpha=0.3, linewidth=5)
+        axes.plot(shots * 2, (low[0], high[0]), color=style.BLUE, alpha=0.3, linewidth=5)
     axes.plot(shots, [100 * p.accuracy for p in points], "o-", **_MEASURED)
 
 
@@ -200,7 +184,7 @@ def _draw_law(axes: Axes, law: Forecast, measured: int, last: int) -> None:
         expected = [law.at(shot) for shot in shots]
         axes.plot(shots, [100 * e.accuracy for e in expected], **_DASHED, **look)
     low, high = [100 * e.low for e in expected], [100 * e.high for e in expected]
-    axes.fill_between(shots, low, high, color=BLUE, alpha=0.08, linewidth=0)
+    axes.fill_between(shots, low, high, color=style.BLUE, alpha=0.08, linewidth=0)
     axes.plot(last, 100 * expected[-1].accuracy, "o", **_RING)
 
 
@@ -211,15 +195,15 @@ def _scale(axes: Axes, last: int) -> None:
     axes.set_xlim(0.9, 1.06 * last)
     lowest = float(axes.dataLim.ymin)
     axes.set_ylim(max(-2.0, _TEN * np.floor(lowest / _TEN - 0.2)), 102)
-    ticks(axes.yaxis, 6)
-    axis_name(axes, "pictures of each class")
+    style.ticks(axes.yaxis, 6)
+    style.axis_name(axes, "pictures of each class")
 
 
 def _name_shots(axes: Axes, shots: Sequence[int], width: float) -> None:
     """Ticks at numbers of images: the last two, and those of the others that have room."""
     low, high = np.log(axes.get_xlim())
     at = {shot: width * (np.log(shot) - low) / (high - low) for shot in shots}  # inches
-    half = {shot: width_of(f"{shot:,}", SMALL) / 2 + 0.04 for shot in shots}
+    half = {shot: style.width_of(f"{shot:,}", style.SMALL) / 2 + 0.04 for shot in shots}
     named: list[int] = []
     for shot in [*shots[:-3:-1], *shots[:-2]]:
         if all(abs(at[shot] - at[other]) >= half[shot] + half[other] for other in named):
@@ -242,7 +226,7 @@ def _wrapped(words: str, inches: float, size: float) -> Iterator[str]:
     """Lines at most `inches` wide; a line ends after a semicolon."""
     line = ""
     for word in words.split(" "):
-        if line and (line.endswith(";") or width_of(f"{line} {word}", size) > inches):
+        if line and (line.endswith(";") or style.width_of(f"{line} {word}", size) > inches):
             yield line
             line = word
         else:
@@ -250,11 +234,11 @@ def _wrapped(words: str, inches: float, size: float) -> Iterator[str]:
     yield line
 
 
-def _write(figure: Figure, lines: Sequence[str], bottom: float, size: float, **style: Any) -> None:
+def _write(figure: Figure, lines: Sequence[str], bottom: float, size: float, **options: Any) -> None:
     """Lines of text from the left edge, the last one `bottom` inches up."""
     across, up = figure.get_size_inches()
     axes = figure.add_axes((0, 0, 1, 1), facecolor="none", zorder=3)
     axes.set(xlim=(0, across), ylim=(0, up))
     axes.axis("off")
     for above, line in enumerate(reversed(lines)):
-        label(axes, 0.1, bottom + _LINE * above, line, fontsize=size, va="bottom", **style)
+        style.label(axes, 0.1, bottom + _LINE * above, line, fontsize=size, va="bottom", **options)
