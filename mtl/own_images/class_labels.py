@@ -38,11 +38,7 @@ def checked_labels(y: Any) -> NDArray[Any]:
 
 
 def _as_array(y: Any) -> Any:
-    """Labels that numpy does not change: it makes texts of `[1, "a"]`, and floats of large integers.
-
-    Raises:
-        ValueError: they are of several kinds, or integers of more than 64 bits.
-    """
+    """Refuses labels that numpy would change: it makes texts of `[1, "a"]`, and floats of large integers."""
     if not isinstance(y, list | tuple) or not y:
         return y
     kinds = sorted({kind for label in y if (kind := _family(label))})

@@ -56,11 +56,7 @@ class _Header:
 
 
 def save(classifier: FittedClassifier, path: Path) -> None:
-    """Writes the file whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Writes the file whole or not at all."""
     from safetensors.torch import save as packed
 
     tree, tensors = _tree(classifier), _tensors(classifier)
@@ -109,11 +105,7 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
 
 
 def _require_content(path: Path) -> None:
-    """Checks what can be said without looking into the file.
-
-    Raises:
-        UserError: there is no such file, it cannot be read, is empty, or a folder.
-    """
+    """Refuses what is no file with content."""
     shown = one_line(path)
     if path.is_dir():
         of_run = (path / "config.yaml").exists()
@@ -189,10 +181,6 @@ def _tree(classifier: FittedClassifier) -> dict[str, Any]:
 def _fitted(
     tree: dict[str, Any], tensors: Mapping[str, Tensor], runtime: Runtime, precision: Precision | None
 ) -> FittedClassifier:
-    """
-    Raises:
-        KeyError, TypeError, ValueError, RuntimeError, UserError: for what is missing or does not fit.
-    """
     fields = {name: tree[name] for name in _Header.__dataclass_fields__}
     header = TypeAdapter(_Header).validate_python(fields)
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
@@ -254,10 +242,7 @@ def _embedder(header: _Header, tensors: Mapping[str, Tensor], runtime: Runtime) 
 def _require_tensors(
     tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 ) -> None:
-    """
-    Raises:
-        _UnusableError: a tensor is missing, too many, of another shape or type, or not finite.
-    """
+    """Refuses a tensor that is missing, unknown, of another shape or type, or not finite."""
     for name in sorted({*tensors, *expected}):
         if name not in tensors or name not in expected:
             raise _UnusableError(

@@ -56,7 +56,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     more likely of none of the classes than of one. `predict_proba` gives, as without it, how likely each
     class is if it is one of them, and `predict_none_proba` how likely it is none.
 
-    `save` and `load` keep a fitted classifier, not pickle.
+    `save` and `load` keep a fitted classifier, not pickle. Methods that need it raise NotFittedError.
 
     Args:
         run: the folder of a run, or a fitted classifier's file, whose network is then used.
@@ -94,12 +94,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fitted classifier to a file, which the commands read as well; replaces what is there.
-
-        Raises:
-            NotFittedError: there is nothing to save yet.
-            ValueError: it cannot be written there.
-        """
+        """Writes the fitted classifier to a file, which the commands read as well; replaces what is there."""
         check_is_fitted(self)
         with _value_errors():
             place = Path(os.path.expanduser(path))
@@ -107,18 +102,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             classifier_file.save(self.fitted_, place)
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learns from images and the label of each.
-
-        Raises:
-            ValueError: images or labels cannot be used, or `run` is no run.
-        """
+        """Learns from images and the label of each."""
         labels = checked_labels(y)
         images = _images(X)
         check_consistent_length(images, labels)
         classes, places = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
-        kind = kind_of(classes)
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
             require_told_apart(names, "labels")
@@ -129,19 +119,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             features, prints = _embedded(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images), prints)
             fitted = fit_classifier(embedder, support)
-            fitted = replace(fitted, label_kind=kind, label_dtype=kept_dtype(labels))
+            fitted = replace(fitted, label_kind=kind_of(classes), label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
         self.fitted_, self.classes_, self.views_ = fitted, classes, fitted.support.views.numpy()
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(n,) the most probable class of each image; with `open_set` also that it is none.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: an image cannot be read, or classes do not go with `open_set`.
-        """
+        """(n,) the most probable class of each image; with `open_set` also that it is none."""
         check_is_fitted(self)
         return self._predicted(X)
 
@@ -149,16 +134,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The share of right answers to images that the classifier was not fitted to; nan where none is left.
 
         Images that are, to the pixel, among those it was fitted to are left out, with a warning.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: as `predict`; or labels are of another number.
         """
         check_is_fitted(self)
         images = _images(X)
         check_consistent_length(images, y, sample_weight)
         with _value_errors():
-            same = self._support_images(_embedded(self.fitted_.embedder, images)[1])
+            _, same = self._embedded(images)
         new = [i for i, known in enumerate(same.tolist()) if not known]
         weights = None if sample_weight is None else np.asarray(sample_weight)[new]
         if len(new) < len(images):
@@ -169,12 +150,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return float(accuracy_score(np.asarray(y)[new], answers, sample_weight=weights))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: an image cannot be read.
-        """
+        """(n, N) calibrated probabilities of `classes_`, if an image is of one of them."""
         check_is_fitted(self)
         return self._ordered(self._answers(X, False))
 
@@ -182,8 +158,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """(n,) the probability that an image is of none of the classes, whatever `open_set` says.
 
         Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: an image cannot be read, or no class has two images to judge this by.
+            ValueError: no class has two images to judge this by.
         """
         check_is_fitted(self)
         none = self._answers(X, True).none
@@ -208,14 +183,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _embedder(self) -> Embedder:
         path, runtime = Path(os.path.expanduser(self.run)), self._runtime()
-        return (
-            classifier_file.load(path, runtime).embedder if path.is_file() else embedder_of_run(path, runtime)
-        )
+        if path.is_file():
+            return classifier_file.load(path, runtime).embedder
+        return embedder_of_run(path, runtime)
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
-            features, prints = _embedded(self.fitted_.embedder, _images(images))
-            same = self._support_images(prints)
+            features, same = self._embedded(_images(images))
             if same.any():
                 _warn(int(same.sum()), len(same))
             return self.fitted_.answer(features, open_set)
@@ -231,9 +205,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             chosen = chosen.astype(np.int64)  # which has room for -1
         return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
 
-    def _support_images(self, prints: Prints) -> Tensor:
-        """(n,) bool: which images the classifier was fitted to."""
-        return SeenBefore(self.fitted_.support.prints)(prints)[0]
+    def _embedded(self, images: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Features (n, D), and (n,) bool: which images the classifier was fitted to."""
+        features, prints = _embedded(_with_levels(self.fitted_.embedder, images), images)
+        return features, SeenBefore(self.fitted_.support.prints)(prints)[0]
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
         """Probabilities in the order of `classes_`; a fitted classifier sorts its classes by name."""
@@ -263,7 +238,6 @@ def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
 
 def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints]:
     """Features (n, D), and what the images are recognised by."""
-    embedder = _with_levels(embedder, images)
     preparation = embedder.preparation
     size, grayscale, ink, top = preparation.size, preparation.grayscale, preparation.ink, preparation.top
     changes: list[Change] = []

@@ -44,7 +44,7 @@ _DIFFERENCE = 1e-4  # of probabilities: rounding is a hundredth of it
 
 
 def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool = False) -> Path:
-    """Writes the file, once it answers random images as the classifier does; prints how much they differ.
+    """Writes the file, once it answers random images as the classifier does; returns its path.
 
     It computes in float32, whatever the run did; where that was bfloat16, `predict` rounds more.
 
@@ -53,9 +53,6 @@ def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool
         form: "onnx" or "torch_export".
         out: None: beside the classifier, with the form's ending.
         overwrite: whether the file may exist.
-
-    Returns:
-        The path of the file.
 
     Raises:
         UserError: the form is unknown or needs packages that are not installed, there is no such classifier,
@@ -148,12 +145,12 @@ def packed(network: FittedNetwork, form: str, about: dict[str, Any]) -> bytes:
         torch.export.save(program, archive, extra_files={KEY: text})
         return archive.getvalue()
     inputs, outputs = ["images"], ["probabilities"]
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         program, (examples,), input_names=inputs, output_names=outputs, dynamo=True, verbose=False
     )
-    assert made is not None
-    made.model.metadata_props[KEY] = text
-    content: bytes = made.model_proto.SerializeToString()
+    assert exported is not None
+    exported.model.metadata_props[KEY] = text
+    content: bytes = exported.model_proto.SerializeToString()
     return content
 
 

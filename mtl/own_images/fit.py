@@ -53,11 +53,7 @@ class Fit:
 
 
 def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
-    """The classifier of a command.
-
-    Raises:
-        UserError: as `fit_run`; or the file is no classifier.
-    """
+    """The classifier of a command; a UserError as of `fit_run`, or where the file is no classifier."""
     if source.run is not None and source.support is not None:
         return fit_run(source.run, source.support, log)
     assert source.classifier is not None
@@ -153,10 +149,7 @@ def _changed(
 
 
 def _refuse_other_endings(out: Path) -> None:
-    """
-    Raises:
-        UserError: a classifier of this name would be taken for something else.
-    """
+    """A classifier of such a name would be taken for something else."""
     if out.suffix.lower() in _OTHER_KINDS:
         raise UserError(
             f"{one_line(out)}: {out.suffix} is the ending of another kind of file; a classifier ends in "

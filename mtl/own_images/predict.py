@@ -130,11 +130,7 @@ def _predict(request: PredictRequest) -> None:
 
 
 def _query_pictures(request: PredictRequest) -> PictureFiles:
-    """The pictures to answer, once it is certain that the answers can be written.
-
-    Raises:
-        UserError: a file cannot be written, exists, or is a picture that is read; or there is no picture.
-    """
+    """The pictures to answer, once it is certain that the answers can be written."""
     require_free(request.out, _ENDINGS, request.overwrite)
     require_free(request.page, (), request.overwrite)
     pictures = query_files(request.query)
@@ -153,10 +149,6 @@ def support_matches(seen: SeenBefore, images: Tensor) -> list[SupportMatch]:
 
 
 def _require_open_set(classifier: FittedClassifier) -> None:
-    """
-    Raises:
-        UserError: no class has two support pictures, or one has the name of the answer.
-    """
     if classifier.open_set is None:
         raise UserError(
             "--open-set: how similar pictures of one class are shows where it has two support pictures; here "

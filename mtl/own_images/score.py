@@ -114,11 +114,7 @@ def score(pictures: Path, source: ClassifierSource, log: Log | None = None) -> S
 def _known(
     files: Mapping[str, Sequence[Path]], classes: Sequence[str], pictures: Path
 ) -> tuple[dict[Path, int], list[str]]:
-    """The class of each file that the classifier has learned, and sentences about the others.
-
-    Raises:
-        UserError: it has learned none of them.
-    """
+    """The class of each file that the classifier has learned, and sentences about the others."""
     place = {composed(name): k for k, name in enumerate(classes)}
     learned = {
         file: place[composed(name)] for name in files if composed(name) in place for file in files[name]
@@ -129,9 +125,9 @@ def _known(
             f"{one_line(pictures)}: has none of the classes of the classifier ({_first(classes)}), but "
             f"{_first([*files])}; the folders must be called as those that it was fitted to"
         )
-    return learned, [
-        f"pictures of classes that the classifier has not learned: {_first(others)}"
-    ] if others else []
+    if not others:
+        return learned, []
+    return learned, [f"pictures of classes that the classifier has not learned: {_first(others)}"]
 
 
 def _first(names: Sequence[str]) -> str:

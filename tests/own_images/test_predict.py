@@ -417,6 +417,9 @@ def test_frames_of_a_burst_promise_nothing(predict, home):
     assert code == 0
     assert "of new images of each class will be right" not in out
     assert "4 pictures of ash are 1 view, as near copies count once: vary them." in out
+    page = Path("predictions.html").read_text(encoding="utf-8")
+    assert "calibrated on validation classes of the run alone" in page
+    assert "four in five are right" not in page
     code, _, err = predict("--overwrite", "--open-set")
     assert code == 2
     assert "near copies" in err
