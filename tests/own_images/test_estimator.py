@@ -91,6 +91,8 @@ LABELS = {
     "texts as objects": np.array(["b", "ü", "a"], dtype=object),
     "integers": np.array([10, 9, -1]),  # as texts they would be in another order
     "small integers": np.array([200, 3, 40], dtype=np.uint8),
+    "large integers": np.array([2**63 + 1, 1, 2], dtype=np.uint64),
+    "single precision": np.array([16_777_216, 1, 2], dtype=np.float32),
     "numbers": np.array([2.0, 10.0, -3.0]),
     "bools": np.array([True, False, False]),
 }
@@ -112,7 +114,7 @@ def test_labels_are_what_they_were_also_after_keeping(learned, things, labels, t
     made.save(tmp_path / "things.fewshot")
     kept = FewShotClassifier.load(tmp_path / "things.fewshot", device="cpu")
     assert kept.classes_.tolist() == made.classes_.tolist()
-    assert kept.classes_.dtype.kind in {made.classes_.dtype.kind, *"iU"}
+    assert kept.classes_.dtype == made.classes_.dtype or made.classes_.dtype.kind == "O"
     assert kept.predict(things[2]).tolist() == answers.tolist()
     assert np.array_equal(kept.predict_proba(things[2]), shares)
 
@@ -224,6 +226,8 @@ def test_labels_of_no_use_are_refused(unfitted, things, labels, message):
 def test_images_of_no_use_are_refused(learned, things, tmp_path):
     with pytest.raises(ValueError, match="images are a sequence of paths"):
         learned.predict(str(things[0][0]))
+    with pytest.raises(ValueError, match="one image is given alone"):
+        learned.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match=r"0 sample\(s\)"):
         learned.predict([])
     (tmp_path / "a.png").write_text("no picture")
@@ -252,15 +256,9 @@ def test_a_run_of_no_use_is_refused(unfitted, things, whole_run, tmp_path):
         FewShotClassifier(run=tmp_path / "episodes").fit(*things[:2])
 
 
-def test_it_is_fitted_before_it_answers_or_is_kept(unfitted, things, tmp_path):
-    for ask in (unfitted.predict, unfitted.predict_proba, unfitted.predict_none_proba):
-        with pytest.raises(NotFittedError):
-            ask(things[0])
+def test_where_it_cannot_be_kept_is_said(unfitted, learned, tmp_path):
     with pytest.raises(NotFittedError):
         unfitted.save(tmp_path / "a.fewshot")
-
-
-def test_where_it_cannot_be_kept_is_said(learned, tmp_path):
     with pytest.raises(ValueError, match=r"the folder .*nowhere does not exist"):
         learned.save(tmp_path / "nowhere" / "a.fewshot")
     with pytest.raises(ValueError, match="is a folder"):
@@ -321,26 +319,6 @@ def classifier(whole_run):
     return FewShotClassifier(whole_run.path, device="cpu")
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        np.repeat(np.array([2**63 + 1, 1, 2], dtype=np.uint64), 4),
-        [label for label in (2**63 + 1, 1, 2) for _ in range(4)],
-        np.repeat(np.array([16_777_216, 1, 2], dtype=np.float32), 4),
-        np.repeat(np.array([-3, 0, 100], dtype=np.int8), 4),
-        np.repeat(["b", "a", "c"], 4),
-    ],
-)
-def test_labels_come_back_from_a_file_as_they_were(classifier, pictures, labels, tmp_path):
-    before = classifier.fit(pictures, labels)
-    answers = before.predict(pictures)
-    before.save(tmp_path / "a.fewshot")
-    after = FewShotClassifier.load(tmp_path / "a.fewshot", device="cpu")
-    assert after.classes_.dtype == before.classes_.dtype
-    assert after.classes_.tolist() == sorted(set(np.asarray(labels, dtype=object).tolist()))
-    assert after.predict(pictures).tolist() == answers.tolist()
-
-
 def test_unsigned_labels_leave_room_for_none_of_them(whole_run, pictures):
     classifier = FewShotClassifier(whole_run.path, open_set=True, device="cpu")
     found = classifier.fit(pictures, np.repeat(np.array([7, 8, 9], dtype=np.uint8), 4)).predict(pictures)
@@ -356,12 +334,6 @@ def test_labels_that_look_the_same_are_refused_or_told(classifier, pictures, cap
     with caplog.at_level(logging.WARNING):
         classifier.fit(pictures, np.repeat(["Dog", "dog", "elm"], 4))
     assert '"Dog", "dog"' in caplog.text
-
-
-def test_one_colour_array_alone_is_refused(classifier, pictures):
-    fitted = classifier.fit(pictures, np.repeat(["a", "b", "c"], 4))
-    with pytest.raises(ValueError, match="one image is given alone"):
-        fitted.predict(np.zeros((64, 64, 3), dtype=np.uint8))
 
 
 def deep(file, most):

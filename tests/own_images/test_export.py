@@ -131,28 +131,12 @@ def test_probabilities_are_those_of_the_classifier(how):
     assert torch.equal(network(pixels[2:3]).argmax(1), found[2:3].argmax(1))
 
 
-def test_mirror_images_count_where_the_run_says_so():
-    network = FittedNetwork(fitted(embedder(mirror=True)))
-    pixels = images(4)
-    torch.testing.assert_close(network(pixels), network(pixels.flip(-1)))
-
-
 def test_it_is_computed_in_full_precision_whatever_the_run_did():
     low = fitted(embedder(precision="bfloat16"))
     pixels = images(6, seed=1)
     whole = FittedNetwork(low)(pixels)
     rounded = low.answer(low.embedder(pixels)).probabilities.float()
     assert 1e-5 < (whole - rounded).abs().max() < 0.1
-
-
-def test_the_classifier_stays_as_it_is():
-    whole = fitted(embedder(), (2, 2, 2))
-    before = whole.embedder(images(3))
-    network = FittedNetwork(whole)
-    for parameter in network.parameters():
-        parameter.zero_()
-    assert torch.equal(whole.embedder(images(3)), before)
-    assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
 @pytest.fixture(params=["float32", "bfloat16"])
@@ -236,9 +220,3 @@ def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):
         "--format: onnx needs onnxscript, not installed here: "
         "pip install onnx onnxscript onnxruntime -r requirements.txt"
     )
-
-
-def test_without_a_classifier_nothing_is_made(tmp_path):
-    with pytest.raises(UserError, match="there is no such classifier"):
-        export(tmp_path / "none.fewshot", "torch_export")
-    assert not list(tmp_path.iterdir())

@@ -95,14 +95,6 @@ def test_of_all_draws_there_are_the_curve_is_what_counting_finds(counts, monkeyp
         assert point.worst == int(np.argmin(recalls))
 
 
-def test_many_draws_come_near_to_all_of_them():
-    support = pictures([4, 5, 4])
-    curve = measure_curve(base_learner(), support, draws=3000)
-    for right, shot in zip(curve.right, curve.shots, strict=True):
-        shares, _ = by_hand(support, all_draws(support, shot), shot)
-        np.testing.assert_allclose(right, shares, atol=0.07)  # 4 standard errors of 750 answers
-
-
 def test_a_draw_has_as_many_different_images_of_each_class_each_as_often():
     labels = torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 1])
     rows = module._drawn(labels, 2, 3, 3000, generator(0, "drawn"))
@@ -126,15 +118,6 @@ def test_classes_that_lie_far_apart_are_always_right(head):
     for point in curve.points():
         assert (point.accuracy, point.spread, point.high, set(point.recalls)) == (1, 0, 1, {1.0})
         assert point.low == wilson(18, 18)[0]
-
-
-def test_noise_is_guessed_for_no_image_answers_itself():
-    points = [
-        measure_curve(base_learner(way=4), pictures([12] * 4, 0, seed), draws=50).points()
-        for seed in range(15)
-    ]
-    for at in zip(*points, strict=True):
-        assert fmean(point.accuracy for point in at) == pytest.approx(0.25, abs=0.04)
 
 
 def test_the_same_seed_draws_the_same():
@@ -294,13 +277,6 @@ def test_the_share_that_is_right_is_the_integral(way, sensitivity):
     assert float(share_right(np.array(sensitivity), way)) == pytest.approx(wanted, abs=1e-9)
 
 
-def test_without_sensitivity_it_is_chance_and_between_two_it_is_a_normal_share():
-    d = np.array([[0.0, 1.0], [2.0, 12.0]])
-    assert share_right(d, 2) == pytest.approx(norm.cdf(d / math.sqrt(2)), abs=1e-12)
-    for way in (2, 7, 1000):
-        assert float(share_right(np.array(0.0), way)) == pytest.approx(1 / way, abs=1e-12)
-
-
 @settings(max_examples=40, deadline=None)
 @given(way=st.integers(2, 30), limit=st.floats(0.05, 5), images=st.integers(4, 60))
 def test_a_curve_that_follows_the_law_is_found_and_gone_on_with(way, limit, images):
@@ -377,29 +353,3 @@ def test_a_person_is_told_what_there_is_and_what_twice_as_many_would_bring():
     assert forecast_sentence(curve_of({1: 0.2, 2: 0.25}), None).startswith(
         "With 2 pictures of each class 25 % are right ("
     )
-
-
-def test_on_clouds_of_points_it_is_nearer_than_that_all_stays_as_it_is():
-    way, size, images, off, stays = 4, 12, 6, [], []
-    learner = BaseLearner(Head(name="prototype", metric="euclid"), size, way).requires_grad_(False)
-    for seed in range(40):
-        random = generator(seed, "clouds")
-        centres = 0.9 * torch.randn(way, 1, size, generator=random)
-        mine, others = (centres + torch.randn(way, n, size, generator=random) for n in (images, 300))
-        labels = torch.arange(way).repeat_interleave(images)
-        names = [f"{label}" for label in labels]
-        curve = measure_curve(learner, Support.of(mine.flatten(0, 1), names, names), draws=60)
-        found = forecast(curve).at(2 * images).accuracy
-        twice = others[:, : 2 * images * 10].unflatten(1, (10, 2 * images)).transpose(0, 1)
-        head = learner.classifier(
-            twice.flatten(1, 2), torch.arange(way).repeat_interleave(2 * images).expand(10, -1), way
-        )
-        asked = others[:, 2 * images * 10 :]
-        right = head(asked.flatten(0, 1)[None]).argmax(-1) == torch.arange(way).repeat_interleave(
-            asked.shape[1]
-        )
-        truth = float(right.double().mean())
-        off.append(abs(found - truth))
-        stays.append(abs(curve.points()[-1].accuracy - truth))
-    assert fmean(off) < 0.9 * fmean(stays)
-    assert module.POINTS == 3

@@ -35,12 +35,11 @@ def home(image_root, tmp_path, monkeypatch):
     return tmp_path
 
 
-def refused(home, run, support=THINGS, **given):
-    before = {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
-    with pytest.raises(UserError) as caught:
-        learning_curve(ClassifierSource(run, support), **{"out": OUT, **given})
-    assert {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()} == before
-    return str(caught.value)
+@pytest.fixture
+def curve_refused(refused):
+    return lambda run, support=THINGS, out=OUT, **given: refused(
+        learning_curve, ClassifierSource(run, support), out, **given
+    )
 
 
 def test_a_folder_and_the_classifier_fitted_to_it_have_one_curve(home, whole_run, capsys):
@@ -98,41 +97,43 @@ def test_few_pictures_have_no_law(home, whole_run, capsys):
     assert OUT.exists()
 
 
-def test_where_no_two_classes_have_two_pictures_nothing_is_measured(home, whole_run):
+def test_where_no_two_classes_have_two_pictures_nothing_is_measured(curve_refused, whole_run):
     for name in CLASSES[:2]:
         for number in range(1, 5):
             Path(f"things/{name}/{number}.png").unlink()
-    told = refused(home, whole_run.path)
+    told = curve_refused(whole_run.path)
     assert told.startswith("things: a learning curve needs two classes of two pictures or more")
     assert told.endswith("there are ash 1, elm 1, oak 5")
     shutil.rmtree("things/ash")
     shutil.rmtree("things/elm")
-    assert refused(home, whole_run.path).startswith(
+    assert curve_refused(whole_run.path).startswith(
         "things: 2 classes with pictures that can be read are needed, there is only oak"
     )
 
 
-def test_a_learned_start_serves_one_number_of_classes(home, whole_run, monkeypatch):
+def test_a_learned_start_serves_one_number_of_classes(curve_refused, whole_run, monkeypatch):
     plain = embedder_of_run(whole_run.path)
     learned = replace(plain, origin=replace(plain.origin, head=Head(init="learned"), way=4))
     monkeypatch.setattr(stage, "embedder_of_run", lambda *_: learned)
-    told = refused(home, whole_run.path)
+    told = curve_refused(whole_run.path)
     assert (
         "has a learned start (meta.head.init = learned), which serves 4 classes alone, and here are 3" in told
     )
 
 
-def test_a_picture_is_refused_before_the_work_where_it_cannot_be_written(home, whole_run, monkeypatch):
+def test_a_picture_is_refused_before_the_work_where_it_cannot_be_written(
+    curve_refused, whole_run, monkeypatch
+):
     monkeypatch.setattr(stage, "embedder_of_run", lambda *_: pytest.fail("work was begun"))
     run = whole_run.path
-    assert refused(home, run, out=Path("curve.svg")) == "curve.svg: must end in .png"
-    assert "the folder nowhere does not exist" in refused(home, run, out=Path("nowhere/a.png"))
-    assert refused(home, run, Path("thing")) == ("thing: there is no such folder; did you mean things?")
+    assert curve_refused(run, out=Path("curve.svg")) == "curve.svg: must end in .png"
+    assert "the folder nowhere does not exist" in curve_refused(run, out=Path("nowhere/a.png"))
+    assert curve_refused(run, Path("thing")) == ("thing: there is no such folder; did you mean things?")
     OUT.write_bytes(b"mine")
     assert (
-        refused(home, run) == "curve.png: is there already; --overwrite replaces it, --out writes elsewhere"
+        curve_refused(run) == "curve.png: is there already; --overwrite replaces it, --out writes elsewhere"
     )
-    asked = refused(home, run, out=Path("things/ash/0.png"), overwrite=True)
+    asked = curve_refused(run, out=Path("things/ash/0.png"), overwrite=True)
     assert asked == "things/ash/0.png: is one of the pictures that are read; --out writes elsewhere"
 
 

@@ -218,14 +218,6 @@ def test_answers_with_probability_p_are_right_in_a_share_p():
         assert max(map(abs, gaps)) < most if most else max(gaps) > 0.1
 
 
-def test_few_answers_move_what_is_known_less_than_many():
-    sizes = ([2, 2], [10, 10], [200, 200])
-    moved = [abs(math.log(fit_temperature(*answers(c, 0.3), [(1, 1.0), (500, 1.0)]))) for c in sizes]
-    assert moved == sorted(moved)
-    assert moved[0] < 0.2
-    assert moved[2] > 0.7
-
-
 def test_without_answers_it_is_what_is_known_of_as_many_images():
     held = support([1, 1, 1])
     nothing = HeldOut(torch.empty(0, dtype=torch.int64), torch.empty(0, 3))

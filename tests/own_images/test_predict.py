@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from elsewhere import in_another_thread
-from own_folders import CLASSES, hostile, lay_out
+from own_folders import CLASSES, contents, hostile
 from PIL import Image
 
 from mtl.cli import main
@@ -35,13 +35,6 @@ WRITTEN = ("predictions.csv", "predictions.html")
 
 
 @pytest.fixture
-def home(image_root, tmp_path, monkeypatch):
-    lay_out(image_root, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def predict(home, whole_run, capsys):
     """Runs the command on `things`; its exit code, and what it said on both streams."""
 
@@ -55,13 +48,13 @@ def predict(home, whole_run, capsys):
 
 @pytest.fixture
 def refused(home, predict):
-    """The sentence of a command that must end as a mistake of the user's and change no file."""
+    """What a command says that must end as a mistake of the user's and change no file."""
 
     def run(*more, **how):
-        before = {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+        before = contents(home)
         code, _, said = predict(*more, **how)
         assert code == 2
-        assert {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()} == before
+        assert contents(home) == before
         return said
 
     return run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from own_folders import CLASSES, hostile, lay_out
+from own_folders import CLASSES, hostile
 from PIL import Image
 
 from mtl.data.decode import decode
@@ -20,13 +20,6 @@ THINGS = Path("things")
 @pytest.fixture(scope="module")
 def embedder(whole_run):
     return embedder_of_run(whole_run.path)
-
-
-@pytest.fixture
-def home(image_root, tmp_path, monkeypatch):
-    lay_out(image_root, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_every_picture_is_a_feature_of_its_class(home, embedder):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from own_folders import CLASSES, lay_out
+from own_folders import CLASSES
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from mtl.cli import main
@@ -16,15 +16,13 @@ from mtl.own_images.score import count_right
 
 
 @pytest.fixture
-def home(image_root, tmp_path, monkeypatch):
-    """`things/<class>` to learn, `more/<class>` to ask."""
-    lay_out(image_root, tmp_path)
-    monkeypatch.chdir(tmp_path)
+def home(home):
+    """`things/<class>` to learn, `more/<class>` to be scored on."""
     for file in sorted(Path("new").iterdir()):
-        name = file.name.partition(" ")[0]
-        (tmp_path / "more" / name).mkdir(parents=True, exist_ok=True)
-        shutil.move(file, tmp_path / "more" / name / file.name)
-    return tmp_path
+        folder = Path("more", file.name.partition(" ")[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.move(file, folder / file.name)
+    return home
 
 
 @pytest.fixture

@@ -209,28 +209,6 @@ def test_at_the_bound_a_label_is_as_likely_wrong_as_right(way):
     assert mislabelled_below(5) == pytest.approx(1 / 37)
 
 
-def test_the_worst_come_first_with_their_rows_and_classes():
-    probabilities = torch.tensor(
-        [
-            [0.98, 0.01, 0.01],  # labelled 1: wrong
-            [0.01, 0.95, 0.04],  # labelled 1: right
-            [0.002, 0.1, 0.898],  # labelled 0: worse
-            [0.06, 0.90, 0.04],  # labelled 0: unlikely, but not so much: the bound is 0.0526
-        ],
-        dtype=torch.float64,
-    )
-    found = label_issues(probabilities, torch.tensor([1, 1, 0, 0]), torch.tensor([3, 5, 8, 9]))
-    assert [(d.row, d.label, d.like) for d in found] == [(8, 0, 2), (3, 1, 0)]
-    assert [(d.label_probability, d.probability) for d in found] == [(0.002, 0.898), (0.01, 0.98)]
-
-
-def test_of_no_images_none_is_doubted():
-    assert (
-        label_issues(torch.empty(0, 3), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-        == []
-    )
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 8), st.integers(0, 40), st.integers(0, 10_000))
 def test_they_are_the_images_below_the_bound_in_order(way, count, seed):
@@ -253,16 +231,6 @@ def answered(rows):
     """Rows (label, probabilities, how many images) as probabilities (H, N) and labels (H,)."""
     probabilities = torch.tensor([p for _, p, n in rows for _ in range(n)], dtype=torch.float64)
     return probabilities, torch.tensor([label for label, _, n in rows for _ in range(n)])
-
-
-def test_confusions_are_means_of_what_either_gets_for_the_other():
-    probabilities, labels = answered(
-        [(0, (0.5, 0.3, 0.2), 1), (0, (0.9, 0.1, 0.0), 1), (1, (0.6, 0.4, 0.0), 3), (2, (0.1, 0.1, 0.8), 1)]
-    )
-    found, asked = confusions(probabilities, labels, 3)
-    # 0 and 1: (0.2 + 0.6) / 2, 0 and 2: (0.1 + 0.1) / 2, 1 and 2: (0 + 0.1) / 2
-    assert found.tolist() == pytest.approx([0.4, 0.1, 0.05])
-    assert asked.tolist() == [5, 3, 4]
 
 
 def test_classes_that_were_not_asked_have_what_others_tell_of_them():
@@ -338,10 +306,6 @@ def test_the_most_confused_come_first():
         (1, 0),
     ]  # all of 1 and of 2 and 3 are answered wrongly
     assert [one.confusion for one in found] == pytest.approx([0.6, 0.5])
-
-
-def test_of_no_answers_there_is_no_advice():
-    assert data_advice(torch.empty(0, 3), torch.empty(0, dtype=torch.int64), torch.tensor([1, 1, 1])) == []
 
 
 @pytest.mark.parametrize(

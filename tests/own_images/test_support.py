@@ -11,7 +11,7 @@ from torch import Tensor
 from mtl.data.prints import Prints, SeenBefore
 from mtl.own_images import classifier_file as file
 from mtl.own_images.classifier import fit_classifier
-from mtl.own_images.self_assessment import in_sentences, near_copy_sentences, self_assessment
+from mtl.own_images.self_assessment import in_sentences, self_assessment
 from mtl.own_images.support import Support, even_shot, find_views, one_less
 from mtl.runtime.seeds import generator
 
@@ -159,12 +159,6 @@ def test_a_class_of_one_view_is_not_tested_and_named(made):
     assert lines[1] == "Not tested, and not counted, as it has one view: ash."
     assert lines[2].startswith("4 pictures of ash are 1 view")
     assert lines[3] == "4 pictures of oak are 3 views, as near copies count once."
-
-
-def test_without_copies_nothing_is_said(made):
-    held = find_views(of_bursts(made, {"ash": [1, 1, 1], "elm": [1, 1]}))
-    assert near_copy_sentences(held) == []
-    assert held.by_view() is held
 
 
 def test_a_file_keeps_views_and_what_pictures_are_recognised_by(made, tmp_path, caplog):
