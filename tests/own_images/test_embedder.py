@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -210,12 +211,17 @@ def test_answers_are_those_of_evaluation_on_the_same_episodes(whole_run):
     episodes = run_data.fixed_episodes("test", way, shot, queries, 12, 0, "evaluate")
     outcome = solve_episodes(learner, pictures, episodes)
     embedder = embedder_of_run(whole_run.path, RUNTIME)
-    table, right = embedder(pictures.images), []
+    table, right, predicted, confidence = embedder(pictures.images), [], [], []
     labels = [f"{i}" for i in range(way) for _ in range(shot)]
     for rows in episodes.image_indices():
         held = Support.of(table[rows[: way * shot]], labels, labels)
-        chosen = fit_classifier(embedder, held).answer(table[rows[way * shot :]]).classes()
+        plain = replace(fit_classifier(embedder, held), temperature=1.0)
+        probability, chosen = plain.answer(table[rows[way * shot :]]).probabilities.max(-1)
         right.append((chosen == torch.arange(way).repeat_interleave(queries)).double().mean())
+        predicted.append(chosen)
+        confidence.append(probability.float())
+    assert torch.equal(torch.stack(predicted), outcome.predicted.flatten(1).long())
+    torch.testing.assert_close(torch.stack(confidence), outcome.confidence.flatten(1), rtol=0, atol=1e-5)
     assert torch.stack(right).tolist() == pytest.approx(outcome.accuracy.tolist(), abs=1e-6)
     assert 0.34 < torch.stack(right).mean() < 1
 

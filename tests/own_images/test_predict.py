@@ -5,31 +5,20 @@ import json
 import os
 import shutil
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from elsewhere import in_another_thread
 from own_folders import CLASSES, contents, hostile
 from PIL import Image
 
 from mtl.cli import main
-from mtl.data.prefetch import decode_ahead
 from mtl.own_images import predict as stage
 from mtl.own_images import predict_report as draw_answers
-from mtl.own_images.answers import NONE, rows
-from mtl.own_images.classifier import fit_classifier
-from mtl.own_images.embedder import embedder_of_run
-from mtl.own_images.read_support import read_support
-from mtl.runtime import checkpoints
-from mtl.runtime.devices import choose_device
+from mtl.own_images.answers import NONE
 from mtl.runtime.outputs import claimed
 from mtl.runtime.progress import Count
-from mtl.training.inference import solve_episodes
-from mtl.training.restore import meta_trained_learner, read_pretrained
-from mtl.training.run_data import load_run_data
 
 WRITTEN = ("predictions.csv", "predictions.html")
 
@@ -63,42 +52,6 @@ def refused(home, predict):
 def table(path="predictions.csv"):
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
-
-
-def test_the_answers_are_those_of_evaluation(whole_run, image_root, tmp_path):
-    config = whole_run.read_config()
-    run_data, device = load_run_data(config), choose_device(config.runtime)
-    images = run_data.splits.test
-    learner = meta_trained_learner(
-        checkpoints.read(whole_run.meta),
-        read_pretrained(whole_run, config),
-        config,
-        run_data.splits.train,
-        device,
-    )
-    episodes = run_data.fixed_episodes("test", 3, 2, 4, 6, config.seed, "evaluate")
-    outcome = solve_episodes(learner, run_data.split_images("test", device), episodes)
-    embedder = embedder_of_run(whole_run.path)
-    for t in range(len(episodes)):
-        names = [images.class_names[c] for c in episodes.classes[t].tolist()]
-        for name, members in zip(names, episodes.support[t].tolist(), strict=True):
-            folder = tmp_path / str(t) / name
-            folder.mkdir(parents=True)
-            for i in members:
-                shutil.copyfile(image_root / images.files[i], folder / Path(images.files[i]).name)
-        fitted = fit_classifier(embedder, read_support(tmp_path / str(t), embedder).support)
-        plain = replace(fitted, temperature=1.0)
-        asked = [image_root / images.files[i] for i in episodes.query[t].flatten().tolist()]
-        answered = []
-        for batch in decode_ahead(asked, 16, True, at_once=5):
-            answered += rows(batch.files, plain.answer(embedder(batch.images)), plain.classes)
-        taken = [names[k] for k in outcome.predicted[t].flatten().tolist()]
-        assert [row.answer for row in answered] == taken
-        found = torch.tensor([row.probability for row in answered])
-        assert torch.allclose(found, outcome.confidence[t].flatten(), atol=1e-5)
-        own = [name for name in names for _ in range(4)]
-        right = [row.answer == name for row, name in zip(answered, own, strict=True)]
-        assert sum(right) / len(right) == pytest.approx(float(outcome.accuracy[t]), abs=1e-6)
 
 
 def test_a_table_and_a_page_are_written(predict, home):
@@ -369,19 +322,6 @@ def test_pictures_that_are_gone_by_the_time_of_the_page_are_said_to_be(predict, 
     monkeypatch.setattr(stage, "to_csv", deleting)
     assert predict()[0] == 0
     assert Path("predictions.html").read_text(encoding="utf-8").count("no longer there") == 1
-
-
-def test_a_learned_start_says_how_many_classes_it_serves(tiny, from_pretrained, home, capsys):
-    config = tiny(meta={"head": {"init": "learned"}})
-    folder = from_pretrained(config)
-    folder.write_config(config)
-    shutil.rmtree("things/oak")
-    code = main(["predict", "--run", str(folder.path), "--support", "things", "--query", "new"])
-    assert code == 2
-    assert capsys.readouterr().err.startswith(
-        "error: run tiny has a learned start (meta.head.init = learned), which serves 3 classes alone, and "
-        "here are 2;"
-    )
 
 
 def test_support_pictures_among_the_queries_are_not_counted(predict, home, whole_run):

@@ -41,7 +41,7 @@ def test_every_card_shows_its_answer_and_runner_up(page, root):
     for card, shown in zip(page.cards, cards, strict=True):
         names = [e.text for e in shown.all("bdi")]
         assert names == [seen(card.row.answer), seen(card.row.runner_up), seen(card.row.file)]
-        assert shown.named("sure")[0].text == percent(card.row.probability)
+        assert shown.named("confidence")[0].text == percent(card.row.probability)
         assert f"or {seen(card.row.runner_up)} {percent(card.row.runner_up_probability)}" in shown.text
         assert f"margin {100 * card.row.margin:.1f} points · none {percent(card.row.none)}" in shown.text
         widths = [e.attributes["style"] for e in shown.named("both")[0].all("span")]
