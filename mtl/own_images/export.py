@@ -207,12 +207,12 @@ def _of_ink(prepared: Preparation) -> list[str]:
     """How to prepare images where the training images are ink on a plain ground."""
     if (ink := prepared.ink) is None:
         return []
-    wanted, other = "light ink on a dark ground", "dark ink on a light ground"
+    known, other = "light ink on a dark ground", "dark ink on a light ground"
     if not ink.light:
-        wanted, other = other, wanted
+        known, other = other, known
     ground, value = round(ink.ground[1]), round(ink.ground[1] + ink.side * ink.contrast[1])
     lines = [
-        f"the network knows {wanted}: invert an image that has {other} (255 - value)",
+        f"the network knows {known}: invert an image that has {other} (255 - value)",
         f"bring its ground to about {ground} and its ink to about {value} of 255, whatever they were",
     ]
     if ink.sides:

@@ -206,8 +206,10 @@ def likenesses(support: Support) -> tuple[Tensor, Tensor]:
     others = cosines.masked_fill(F.one_hot(labels, way).bool(), -torch.inf).sort(descending=True).values
     other = others[:, 0]
     gap = other - others[:, 1] if way > 2 else torch.zeros_like(other)  # of two none can be dropped
-    alike = ((sums.square().sum(-1) - n) / (n * (n - 1))).clamp(min=1e-3)  # c of each class; nan for n = 1
-    more = (n / (n - 1) * (1 + (n - 2) * alike) / (1 + (n - 1) * alike)).sqrt()
+    similarity = ((sums.square().sum(-1) - n) / (n * (n - 1))).clamp(
+        min=1e-3
+    )  # c of each class; nan for n = 1
+    more = (n / (n - 1) * (1 + (n - 2) * similarity) / (1 + (n - 1) * similarity)).sqrt()
     itself = (unit * F.normalize(sums[labels] - unit, dim=-1)).sum(-1) * more[labels]
     return torch.maximum(itself, other).clamp(max=1), (other + gap / way).clamp(max=1)
 
@@ -230,8 +232,8 @@ def _logistic(known: Floats, unlike: Floats, of_known: Floats, of_unlike: Floats
         value = total * float(weight @ np.logaddexp(0, -margin)) + float(line[0]) ** 2 / 2
         return value, np.array([pull @ scaled + line[0], pull.sum()])
 
-    found = minimize(
+    line = minimize(
         loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(_FLATTEST, None), (None, None)]
     )
-    slope, offset = (float(x) for x in found.x)
+    slope, offset = (float(x) for x in line.x)
     return middle - offset / slope * deviation, slope / deviation

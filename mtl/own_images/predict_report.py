@@ -48,7 +48,7 @@ class AnswersPage:
     """What the template shows."""
 
     title: str
-    told: str  # what was answered by what, in a sentence or two
+    summary: str  # how many pictures got which answer, in a sentence or two
     facts: Sequence[tuple[str, str]]  # a word and its value
     outlook: Sequence[str]  # how well it will do, a sentence each
     calibration: str  # how far probabilities can be trusted, in a sentence; may be empty
@@ -123,17 +123,17 @@ def _support_pictures(classifier: FittedClassifier) -> dict[str, list[Thumbnail]
     most = max(1, min(_OF_A_CLASS, _PICTURES // support.way))
     of_class = [(support.labels == k).nonzero().flatten().tolist()[:most] for k in range(support.way)]
     rows = [row for rows in of_class for row in rows][:_PICTURES]
-    wanted = {Path(support.files[row]): row for row in rows if support.files[row]}
+    row_of = {Path(support.files[row]): row for row in rows if support.files[row]}
     unchanged = []
-    for batch in PictureReader(classifier.embedder, list(wanted), Log(quiet=True)):
-        before = support.features[[wanted[file] for file in batch.files]]
+    for batch in PictureReader(classifier.embedder, list(row_of), Log(quiet=True)):
+        before = support.features[[row_of[file] for file in batch.files]]
         near = (batch.features - before).norm(dim=-1) <= _SAME * before.norm(dim=-1)
         unchanged += [file for file, is_near in zip(batch.files, near.tolist(), strict=True) if is_near]
-    found: dict[str, list[Thumbnail]] = {name: [] for name in support.classes}
+    pictures: dict[str, list[Thumbnail]] = {name: [] for name in support.classes}
     for file, image in _read(unchanged).items():
-        name = support.classes[int(support.labels[wanted[file]])]
-        found[name].append(thumbnail(image, f"{name}: {one_line(file)}", _OF_SUPPORT))
-    return found
+        name = support.classes[int(support.labels[row_of[file]])]
+        pictures[name].append(thumbnail(image, f"{name}: {one_line(file)}", _OF_SUPPORT))
+    return pictures
 
 
 def _card(row: Row, picture: Tensor | None) -> AnswerCard:
@@ -152,7 +152,7 @@ def _page(
         classes.append(ClassCard(NONE, 0, [], by_class[NONE]))
     return AnswersPage(
         title="What 1 picture shows" if answered == 1 else f"What {answered:,} pictures show",
-        told=answers.summary,
+        summary=answers.summary,
         facts=[
             ("Classifier", one_line(answers.source)),
             ("Network of", classifier.embedder.origin.run),

@@ -22,7 +22,7 @@ _WORTH = 0.8  # of an answer: those of one support set depend on each other
 _SHOWN = 5  # label issues, and pieces of advice, that are printed
 _NAMED = 5  # classes that a sentence names
 _MANY = 20  # images of a class, beyond which more change little
-_CONFUSED = 0.1  # pairs that are confused less than this are well told apart
+_CONFUSED = 0.1  # pairs that are confused less than this are distinguished well
 _FEWEST, _MOST = 3, 20  # images to add at once
 _WRONG = 0.1  # share of labels that are taken to be wrong before anything is seen
 
@@ -185,24 +185,24 @@ def confusions(probabilities: Tensor, labels: Tensor, way: int) -> tuple[Tensor,
     return torch.stack([mean[i, j], mean[j, i]]).nanmean(0), answered[i] + answered[j]
 
 
-def in_sentences(found: SelfAssessment) -> list[str]:
+def in_sentences(assessment: SelfAssessment) -> list[str]:
     """A self-assessment in sentences, the most important first."""
-    lines, views = [], found.support.by_view()
-    copied = len(views) < len(found.support)
-    if found.accuracy is None:
+    lines, views = [], assessment.support.by_view()
+    copied = len(views) < len(assessment.support)
+    if assessment.accuracy is None:
         what = "one picture, or near copies of one," if copied else "one image,"
         lines.append(f"Every class has {what} so that how well they are told apart cannot be tested.")
     else:
         what = "views of the classes" if copied else "support images"
+        interval = f"95 % interval {100 * assessment.low:.0f} to {100 * assessment.high:.0f}"
         lines.append(
-            f"About {100 * found.accuracy:.0f} % of new images of each class will be right on average (95 % "
-            f"interval {100 * found.low:.0f} to {100 * found.high:.0f}): of {found.tested:,} {what}, "
-            f"left out in turn, {found.right:,} were."
+            f"About {100 * assessment.accuracy:.0f} % of new images of each class will be right on average "
+            f"({interval}): of {assessment.tested:,} {what}, left out in turn, {assessment.right:,} were."
         )
         lines += _untested(views, "view" if copied else "image")
-    lines += near_copy_sentences(found.support)
-    lines += _first([_issue_sentence(issue, views) for issue in found.label_issues])
-    return lines + _first([_advice_sentence(advice, views) for advice in found.data_advice])
+    lines += near_copy_sentences(assessment.support)
+    lines += _first([_issue_sentence(issue, views) for issue in assessment.label_issues])
+    return lines + _first([_advice_sentence(advice, views) for advice in assessment.data_advice])
 
 
 def _untested(support: Support, unit: str) -> list[str]:
