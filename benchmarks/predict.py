@@ -82,7 +82,7 @@ def untrained_run(home: Path, name: Literal["conv4", "resnet12"], size: int) -> 
     payload = checkpoints.header(config, "pretrain", ()) | {
         "backbone": backbone.state_dict(),
         "normalise": {"mean": [0.5] * 3, "std": [0.25] * 3},
-        "images": {"size": size, "channels": 3, "ink": None},
+        "images": {"size": size, "channels": 3, "levels": None, "ink": None},
     }
     checkpoints.write(folder.pretrain, payload)
     return folder.path
