@@ -20,9 +20,9 @@ from mtl.config import Runtime
 from mtl.data import ImageSet
 from mtl.data.near_copies import Prints
 from mtl.evaluation.calibrate import some_of_each, temperatures
-from mtl.own_images.classifier import Fitted, fit
+from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder, embedder_of_run
-from mtl.own_images.self_assessment import Outlook, outlook
+from mtl.own_images.self_assessment import SelfAssessment, self_assessment
 from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
@@ -61,7 +61,7 @@ class Classes:
 class Task:
     """A fitted classifier, and queries that it has never seen."""
 
-    fitted: Fitted
+    fitted: FittedClassifier
     queries: Tensor  # (B, D)
     labels: Tensor  # (B,)
     others: Tensor  # (M, D) of classes that it does not know
@@ -123,7 +123,7 @@ def tasks(
         support = Support.of(classes.features[rows], names, files, prints)
         query_labels = torch.cat([torch.full((len(rows),), k) for k, rows in enumerate(asked[:way])])
         known, unknown = torch.cat(asked[:way]), torch.cat([*asked[way:], torch.empty(0, dtype=torch.int64)])
-        fitted = fit(classes.embedder, support)
+        fitted = fit_classifier(classes.embedder, support)
         yield Task(fitted, classes.features[known], query_labels, classes.features[unknown])
 
 
@@ -189,10 +189,10 @@ def labels(classes: Classes, count: int) -> Iterator[Sequence[object]]:
                 continue
             hits = false = idle = 0
             for task in tasks(classes, way, shot, count, 1, wrong=True):
-                rows = [doubt.row for doubt in outlook(task.fitted).doubts]
+                rows = [issue.row for issue in self_assessment(task.fitted).label_issues]
                 hits, false = hits + (0 in rows), false + len(rows) - (0 in rows)
             for task in tasks(classes, way, shot, count, 1):
-                idle += len(outlook(task.fitted).doubts)
+                idle += len(self_assessment(task.fitted).label_issues)
             right = false / (count * (way * shot - 1))
             named = hits / max(1, hits + false)
             yield way, shot, way * shot, hits / count, right, named, f"{idle / count:.2f} a task"
@@ -210,7 +210,7 @@ def accuracy(classes: Classes, count: int) -> Iterator[Sequence[object]]:
                 continue
             found = []
             for task in tasks(classes, way, shot, max(1, count * 5 // way), IMAGES):
-                one: Outlook = outlook(task.fitted)
+                one: SelfAssessment = self_assessment(task.fitted)
                 if one.accuracy is not None:
                     told_of = (task.fitted.views.counts() > 1)[task.labels]
                     right = task.fitted.answer(task.queries).classes() == task.labels

@@ -26,7 +26,7 @@ from mtl.data.decode import upright
 from mtl.data.ink import Ink, strokes
 from mtl.data.own_picture import brought
 from mtl.errors import UserError
-from mtl.own_images.classifier import fit
+from mtl.own_images.classifier import fit_classifier
 from mtl.own_images.embedder import Embedder, Preparation, embedder_of_run
 from mtl.own_images.support import Support
 from mtl.runtime.run_folder import RunFolder
@@ -129,7 +129,7 @@ def _error(embedder: Embedder, features: Tensor) -> float:
     """Percentage of wrong answers where the second half of features is to be told apart by the first."""
     learned, asked = features.chunk(2)
     names = [f"{c:03d}" for c in range(len(learned))]
-    answers = fit(embedder, Support.of(learned, names, names)).answer(asked).classes()
+    answers = fit_classifier(embedder, Support.of(learned, names, names)).answer(asked).classes()
     return 100 * float((answers != torch.arange(len(learned))).double().mean())
 
 

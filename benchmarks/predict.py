@@ -25,7 +25,7 @@ from mtl.data.own_picture import own_picture
 from mtl.data.prefetch import decode_ahead
 from mtl.models.backbones import build_backbone
 from mtl.own_images.answers import rows as rows_of
-from mtl.own_images.classifier import Fitted
+from mtl.own_images.classifier import FittedClassifier
 from mtl.own_images.fit import fit_run
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
@@ -45,7 +45,9 @@ def rows(quick: bool) -> Iterator[Row]:
         home = Path(folder)
         lay_out(home, size, count // parts)
         run = untrained_run(home, NAMES[size], size)
-        found = paired(*streamed_and_bare(fit_run(run, home / "things").fitted, home / "new", size), parts)
+        found = paired(
+            *streamed_and_bare(fit_run(run, home / "things").classifier, home / "new", size), parts
+        )
         what = f"{count:,} pictures of {size}×{size}, {NAMES[size]}: files to answers over a bare pass"
         yield Row(what, found.ratio, "×", None if quick else MOST, True, f"{parts} parts: {found}")
         yield from ink_rows(home, 6 if quick else 100, 1 if quick else 5)
@@ -80,14 +82,14 @@ def untrained_run(home: Path, name: Literal["conv4", "resnet12"], size: int) -> 
     payload = checkpoints.header(config, "pretrain", ()) | {
         "backbone": backbone.state_dict(),
         "normalise": {"mean": [0.5] * 3, "std": [0.25] * 3},
-        "images": {"size": size, "channels": 3, "ink": None},
+        "images": {"size": size, "channels": 3, "levels": None, "ink": None},
     }
     checkpoints.write(folder.pretrain, payload)
     return folder.path
 
 
 def streamed_and_bare(
-    fitted: Fitted, folder: Path, size: int
+    fitted: FittedClassifier, folder: Path, size: int
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """What `predict` does with files, and the backbone alone on their normalised pixels, which are there."""
     files = sorted(folder.iterdir())
@@ -112,7 +114,7 @@ def streamed_and_bare(
 def ink_rows(home: Path, count: int, pairs: int) -> Iterator[Row]:
     """Drawings read, one by one in this thread, and answered by Conv4: with the rule on ink over without."""
     ink = Ink(True, (0, 0, 0), (32, 255, 255), 78, (0.1, 0.64, 1), sides=(28, 105))
-    fitted = fit_run(untrained_run(home, "conv4", 28), home / "things").fitted
+    fitted = fit_run(untrained_run(home, "conv4", 28), home / "things").classifier
     for kind, ending, what in (
         ("dark", "png", "black on white, 105×105, PNG"),
         ("photo", "jpg", "photographs of paper, 500×500, JPEG"),
@@ -145,7 +147,7 @@ def read_alone(files: Sequence[Path], ink: Ink | None) -> None:
         own_picture(file, 28, True, ink)
 
 
-def answered_in_turn(fitted: Fitted, files: Sequence[Path], ink: Ink | None) -> None:
+def answered_in_turn(fitted: FittedClassifier, files: Sequence[Path], ink: Ink | None) -> None:
     for batch in decode_ahead(files, 28, False, AT_ONCE, ink=ink):
         rows_of(batch.files, fitted.answer(fitted.embedder(batch.images)), fitted.classes)
 
@@ -174,5 +176,5 @@ def first_answer(run: Path, home: Path, runs: int) -> Row:
     for _ in range(runs):
         once()
     took, all_of_it = (statistics.median(times) for times in (there, ended))
-    note = f"import torch alone {told(torch_alone)}; with page and contact sheet {told(all_of_it)}"
+    note = f"import torch alone {told(torch_alone)}; with the page {told(all_of_it)}"
     return Row("first answer, from the start of the process", took, "s", SOON, True, note)

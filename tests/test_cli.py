@@ -14,6 +14,7 @@ from mtl.config import Config, load_config
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import RunStopped
 from mtl.ledger.store import Ledger
+from mtl.own_images.fit import ClassifierSource
 from mtl.runtime import checkpoints
 from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
@@ -273,13 +274,13 @@ def _handed_on(monkeypatch, function, *arguments):
 def test_predict_hands_on_what_is_asked(monkeypatch):
     function = "mtl.own_images.predict.predict"
     ((asked,), _) = _handed_on(monkeypatch, function, "predict", *OF_THINGS, "--query", "new", "more/*.jpg")
-    assert (asked.run, asked.support, asked.classifier) == (Path("runs/mine"), Path("things"), None)
+    assert asked.source == ClassifierSource(Path("runs/mine"), Path("things"))
     assert (list(asked.query), asked.out) == (["new", "more/*.jpg"], Path("predictions.csv"))
-    assert (asked.page, asked.sheet) == (Path("predictions.html"), Path("predictions.png"))
+    assert asked.page == Path("predictions.html")
     assert (asked.open_set, asked.overwrite, asked.quiet) == (False, False, False)
     more = ("--query", "a", "--query", "b", "--out", "x/a.json", "--open-set", "--overwrite", "-q")
     ((asked,), _) = _handed_on(monkeypatch, function, "predict", "--classifier", "c.fewshot", *more)
-    assert (asked.run, asked.support, asked.classifier) == (None, None, Path("c.fewshot"))
+    assert asked.source == ClassifierSource(classifier=Path("c.fewshot"))
     assert (list(asked.query), asked.page) == (["a", "b"], Path("x/a.html"))
     assert (asked.open_set, asked.overwrite, asked.quiet) == (True, True, True)
 
@@ -298,7 +299,7 @@ def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     asked = ["--run=~/runs/a", "--support=~/things", "--query=~/new/*.jpg", "--out=~/a.csv"]
     ((given,), _) = _handed_on(monkeypatch, "mtl.own_images.predict.predict", "predict", *asked)
-    assert (given.run, given.support) == (Path("/home/me/runs/a"), Path("/home/me/things"))
+    assert given.source == ClassifierSource(Path("/home/me/runs/a"), Path("/home/me/things"))
     assert (list(given.query), given.out) == (["/home/me/new/*.jpg"], Path("/home/me/a.csv"))
     given, _ = _handed_on(monkeypatch, "mtl.report.write_report.report", "report", "~/a", "--png=~/b")
     assert given == ([Path("/home/me/a")], None, Path("/home/me/b"))
@@ -306,7 +307,7 @@ def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
 
 def test_export_hands_on_what_is_asked(monkeypatch):
     given = ("export", "--classifier", "c.fewshot", "--format", "onnx")
-    function = "mtl.own_images.export_command.export"
+    function = "mtl.own_images.export.export"
     assert _handed_on(monkeypatch, function, *given)[0] == (Path("c.fewshot"), "onnx", None, False)
     more = (*given, "--out", "x", "--overwrite")
     assert _handed_on(monkeypatch, function, *more)[0] == (Path("c.fewshot"), "onnx", Path("x"), True)

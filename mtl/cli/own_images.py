@@ -9,6 +9,7 @@ from mtl.errors import UserError
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
+    from mtl.own_images.fit import ClassifierSource
 
 _SUPPORT = """
 A support folder holds one folder for each class, with its pictures: my_things/ash/*.jpg,
@@ -56,7 +57,7 @@ def add_to(commands: "Commands") -> None:
         "predict",
         _predict,
         "what new pictures show, from a few of each class",
-        "Says how well it will do,\nthen writes a table, a page and a contact sheet, least sure first.",
+        "Says how well it will do,\nthen writes a table and a page, least sure first.",
     )
     predict.epilog = _SUPPORT + _QUERY
     _takes_source(predict)
@@ -74,7 +75,7 @@ def add_to(commands: "Commands") -> None:
         type=path,
         metavar="FILE",
         default="predictions.csv",
-        help="the table, .csv or .json (default predictions.csv); beside it .html and .png",
+        help="the table, .csv or .json (default predictions.csv); beside it a page, .html",
     )
     predict.add_argument("--open-set", action="store_true", help="a picture may be of none of the classes")
     _takes_common(predict, "files that are there already")
@@ -130,43 +131,34 @@ def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
 
-def _require_source(given: argparse.Namespace) -> None:
+def _source(given: argparse.Namespace) -> "ClassifierSource":
     if given.run is not None and given.support is None:
         raise UserError("--support: is missing; --run needs a folder of your classes, <folder>/<class>/*")
     if given.classifier is not None and given.support is not None:
         raise UserError("--support: goes with --run; a classifier has its own, which fit --add adds to")
+    from mtl.own_images.fit import ClassifierSource
+
+    return ClassifierSource(given.run, given.support, given.classifier)
 
 
 def _predict(given: argparse.Namespace) -> None:
-    _require_source(given)
-    from mtl.own_images.predict import predict
-    from mtl.own_images.predict_request import Asked
+    source = _source(given)
+    from mtl.own_images.predict import PredictRequest, predict
 
-    predict(
-        Asked(
-            given.query,
-            run=given.run,
-            support=given.support,
-            classifier=given.classifier,
-            out=given.out,
-            open_set=given.open_set,
-            overwrite=given.overwrite,
-            quiet=given.quiet,
-        )
-    )
+    predict(PredictRequest(given.query, source, given.out, given.open_set, given.overwrite, given.quiet))
 
 
 def _score(given: argparse.Namespace) -> None:
-    _require_source(given)
+    source = _source(given)
     from mtl.config import Log
     from mtl.own_images.score import score
 
-    score(given.pictures, given.run, given.support, given.classifier, Log(quiet=given.quiet))
+    score(given.pictures, source, Log(quiet=given.quiet))
 
 
 def _fit(given: argparse.Namespace) -> None:
-    _require_source(given)
-    if given.run is not None:
+    source = _source(given)
+    if source.run is not None:
         if given.add is not None or given.remove is not None:
             raise UserError(
                 "--add and --remove: change a classifier and go with --classifier, not with --run"
@@ -181,21 +173,19 @@ def _fit(given: argparse.Namespace) -> None:
     log, out = Log(quiet=given.quiet), given.out
     if given.classifier is not None:
         fit_again(given.classifier, given.add, given.remove, out, given.overwrite, log)
-    elif out is not None:
+    else:
         fit_new(given.run, given.support, out, given.overwrite, log)
 
 
 def _export(given: argparse.Namespace) -> None:
-    from mtl.own_images.export_command import export
+    from mtl.own_images.export import export
 
     export(given.classifier, given.format, given.out, given.overwrite)
 
 
 def _learning_curve(given: argparse.Namespace) -> None:
-    _require_source(given)
+    source = _source(given)
     from mtl.config import Log
     from mtl.own_images.learning_curve_command import learning_curve
 
-    log = Log(quiet=given.quiet)
-    source = given.run, given.support, given.classifier
-    learning_curve(given.out, *source, given.overwrite, log)
+    learning_curve(source, given.out, given.overwrite, Log(quiet=given.quiet))

@@ -1,6 +1,6 @@
 """How far the logits of a run's network can be trusted: temperatures of its validation tasks.
 
-Classifiers of a person's own images begin with them (mtl/own_images/temperature.py).
+Classifiers of a person's own images begin with them (mtl/own_images/leave_one_out.py).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What is answered to each picture, as rows: for a table, a spreadsheet, a program."""
+"""The answer to each picture as a row: for a table, a spreadsheet, a program."""
 
 import csv
 import io
@@ -13,8 +13,8 @@ from mtl.data.prefetch import Unread
 from mtl.errors import one_line
 from mtl.own_images.classifier import Answers
 
-#: Whether a picture that is answered is a support picture, to the pixel ("same") or nearly ("near").
-Support = Literal["", "same", "near"]
+#: Whether an answered picture is a support picture, to the pixel ("same") or nearly ("near").
+SupportMatch = Literal["", "same", "near"]
 
 NONE = "none of these"  # the class of a picture that is more likely of none than of one
 _NAMED = 12  # classes that a sentence names
@@ -25,7 +25,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes text that 
 class Row:
     """The answer to one picture.
 
-    Where `none` is asked, all are probabilities among the classes and none of them together.
+    With an open set all are probabilities among the classes and none of them together.
     """
 
     file: str
@@ -33,8 +33,8 @@ class Row:
     probability: float  # calibrated: of answers with 0.8 four of five are right
     runner_up: str  # the most probable class beside the answer
     runner_up_probability: float
-    none: float | None  # the probability of being of none of the classes; None: not asked
-    support: Support = ""  # whether it is a support picture, or nearly shows what one shows
+    none: float | None  # the probability of being of none of the classes; None: the set is closed
+    support: SupportMatch = ""
 
     @property
     def margin(self) -> float:
@@ -57,24 +57,23 @@ class Row:
 
 
 def rows(
-    files: Sequence[object], answers: Answers, classes: Sequence[str], support: Sequence[Support] = ()
+    files: Sequence[object], answers: Answers, classes: Sequence[str], support: Sequence[SupportMatch] = ()
 ) -> list[Row]:
     """The answers to B files, which may be support pictures.
 
     The class is NONE where that has more than even odds; else it is the most probable one.
     """
-    of_none = answers.none
-    joint = answers.probabilities if of_none is None else answers.probabilities * (1 - of_none)[:, None]
+    none = answers.none
+    joint = answers.probabilities if none is None else answers.probabilities * (1 - none)[:, None]
     shares, places = (found.tolist() for found in joint.topk(2))
-    nones = [None] * len(places) if of_none is None else of_none.tolist()
+    nones = [None] * len(places) if none is None else none.tolist()
     made = []
-    known = support or [""] * len(places)
-    each = zip(files, places, shares, nones, known, strict=True)
-    for file, (first, second), (most, next_), none, of_support in each:
-        if none is not None and none > 0.5:
-            made.append(Row(str(file), NONE, none, classes[first], most, none, of_support))
+    each = zip(files, places, shares, nones, support or [""] * len(places), strict=True)
+    for file, (first, second), (most, next_), of_none, match in each:
+        if of_none is not None and of_none > 0.5:
+            made.append(Row(str(file), NONE, of_none, classes[first], most, of_none, match))
         else:
-            made.append(Row(str(file), classes[first], most, classes[second], next_, none, of_support))
+            made.append(Row(str(file), classes[first], most, classes[second], next_, of_none, match))
     return made
 
 
@@ -85,27 +84,27 @@ def percent(share: float) -> str:
     return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
 
 
-def told(answered: Sequence[Row], asked: int) -> str:
-    """How many pictures got which answer, in a sentence; `asked`: how many there were.
+def answers_sentence(answered: Sequence[Row], total: int) -> str:
+    """How many of `total` pictures got which answer.
 
     Support pictures are not counted: a classifier knows the answers to them.
     """
     new = new_ones(answered)
-    found = Counter(row.answer for row in new).most_common()
-    named = ", ".join(f"{one_line(name)} {count:,}" for name, count in found[:_NAMED])
-    more = f" and {len(found) - _NAMED:,} classes more" if len(found) > _NAMED else ""
-    of = "" if len(answered) == asked else f" of {asked:,}"
-    plural = "picture" if asked == 1 else "pictures"
+    by_answer = Counter(row.answer for row in new).most_common()
+    named = ", ".join(f"{one_line(name)} {count:,}" for name, count in by_answer[:_NAMED])
+    more = f" and {len(by_answer) - _NAMED:,} classes more" if len(by_answer) > _NAMED else ""
+    of = "" if len(answered) == total else f" of {total:,}"
+    plural = "picture" if total == 1 else "pictures"
     counts = f": {named}{more}" if new else ""
-    return f"{len(answered):,}{of} {plural} answered{counts}.{_told_of_support(answered)}"
+    return f"{len(answered):,}{of} {plural} answered{counts}.{_support_sentence(answered)}"
 
 
 def new_ones(answered: Sequence[Row]) -> list[Row]:
-    """Those that are no support pictures."""
+    """The rows of pictures that are not support pictures."""
     return [row for row in answered if row.support != "same"]
 
 
-def _told_of_support(answered: Sequence[Row]) -> str:
+def _support_sentence(answered: Sequence[Row]) -> str:
     same, near = (sum(row.support == kind for row in answered) for kind in ("same", "near"))
     lines = ""
     if same:
@@ -131,7 +130,7 @@ def to_csv(answered: Sequence[Row], unread: Sequence[Unread], open_set: bool) ->
     no text are written as backslashes and numbers.
     """
     text = io.StringIO(newline="")
-    support: Support = "same" if any(row.support for row in answered) else ""
+    support: SupportMatch = "same" if any(row.support for row in answered) else ""
     names = list(Row("", "", 0, "", 0, 0 if open_set else None, support).columns())
     table = csv.DictWriter(text, names, restval="", lineterminator="\r\n")
     table.writeheader()
@@ -151,13 +150,13 @@ def _cell(name: str, value: object) -> str:
     return text
 
 
-def to_json(answered: Sequence[Row], unread: Sequence[Unread], classes: Sequence[str], asked: int) -> bytes:
-    """All that is known, with probabilities as they are; `asked`: how many pictures there are."""
+def to_json(answered: Sequence[Row], unread: Sequence[Unread], classes: Sequence[str], total: int) -> bytes:
+    """All that is known, with probabilities as they are; `total`: how many pictures there are."""
     tree = {
-        "asked": asked,
+        "asked": total,
         "classes": list(classes),
         "answers": [row.columns() for row in answered],
         "skipped": [{"file": str(one.file), "why": one.why} for one in unread],
     }
-    # A name that is no Unicode has halves of surrogate pairs, which become JSON's own escapes for them.
+    # A name that is no Unicode has halves of surrogate pairs, which JSON can escape.
     return (json.dumps(tree, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")

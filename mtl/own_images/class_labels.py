@@ -1,4 +1,4 @@
-"""Labels as programs have them, and the names of classes that they are kept as."""
+"""Labels of programs, and the names of classes that they are saved as."""
 
 import re
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ LABEL_DTYPE = r"u?int(8|16|32|64)|float(16|32|64)"
 _KINDS: dict[str, LabelKind] = {"U": "str", "O": "str", "i": "int", "u": "int", "f": "float", "b": "bool"}
 
 
-def checked(y: Any) -> NDArray[Any]:
+def checked_labels(y: Any) -> NDArray[Any]:
     """(n,) the labels of n images.
 
     Raises:
-        ValueError: they are none, or of several columns or kinds, or numbers that count nothing.
+        ValueError: they are none, or of several columns or kinds, or numbers that are not whole.
     """
     if y is None:
         raise ValueError("FewShotClassifier requires y to be passed, but the target y is None")
@@ -38,11 +38,7 @@ def checked(y: Any) -> NDArray[Any]:
 
 
 def _as_array(y: Any) -> Any:
-    """Labels that numpy takes as they are: it makes texts of `[1, "a"]`, and floats of large integers.
-
-    Raises:
-        ValueError: they are of several kinds, or integers of more than 64 bits.
-    """
+    """Refuses labels that numpy would change: it makes texts of `[1, "a"]`, and floats of large integers."""
     if not isinstance(y, list | tuple) or not y:
         return y
     kinds = sorted({kind for label in y if (kind := _family(label))})
@@ -69,26 +65,19 @@ def _family(label: Any) -> str | None:
 
 
 def kept_dtype(labels: NDArray[Any]) -> str:
-    """The name of the type of labels that are numbers; else nothing."""
+    """The name of the type of labels that are numbers; else an empty text."""
     return labels.dtype.name if re.fullmatch(LABEL_DTYPE, labels.dtype.name) else ""
 
 
 def class_labels(names: Sequence[str], kind: LabelKind, dtype: str) -> NDArray[Any]:
-    """(N,) sorted: the labels of classes, in the type that they were given in.
-
-    Args:
-        names: of the classes.
-        kind: of the labels.
-        dtype: of `kept_dtype`; nothing in files of older versions.
-    """
+    """(N,) sorted: the labels of classes, in the type that they were given in."""
     labels = [to_label(name, kind) for name in names]
-    made: NDArray[Any] = np.array(labels, dtype=dtype) if dtype else np.asarray(_as_array(labels))
-    found: NDArray[Any] = np.unique(made)
-    return found
+    sorted_labels: NDArray[Any] = np.unique(np.array(labels, dtype=dtype or None))
+    return sorted_labels
 
 
 def kind_of(labels: NDArray[Any]) -> LabelKind:
-    """Of labels as `checked` has them."""
+    """Of labels from `checked_labels`."""
     return _KINDS[labels.dtype.kind]
 
 
@@ -99,5 +88,5 @@ def to_label(name: str, kind: LabelKind) -> Any:
 
 
 def none_label(kind: LabelKind) -> str | int:
-    """What is answered to an image of none of the classes."""
+    """The answer to an image of none of the classes."""
     return NONE if kind == "str" else -1

@@ -8,22 +8,19 @@ from torch import Tensor
 
 from mtl.models.heads import LinearHead
 from mtl.own_images.embedder import Embedder
-from mtl.own_images.leave_one_out import HeldOut, leave_out
-from mtl.own_images.near_views import find_views
-from mtl.own_images.open_set import OpenSet, fit_open_set
-from mtl.own_images.support import Support
-from mtl.own_images.temperature import fit_temperature
+from mtl.own_images.leave_one_out import HeldOut, OpenSet, fit_open_set, fit_temperature, leave_out
+from mtl.own_images.support import Support, find_views
 
-#: What the names of classes stand for, where a program gave them and not a folder.
+#: What the names of classes are read as, where a program gave them and not a folder.
 LabelKind = Literal["str", "int", "float", "bool"]
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What is answered to B images."""
+    """The answers to B images."""
 
     probabilities: Tensor  # (B, N) float64, calibrated; each row sums to 1
-    none: Tensor | None  # (B,) float64: the probability of being of none of the classes; None: not asked
+    none: Tensor | None  # (B,) float64: the probability of being of none of the classes, with `open_set`
 
     def classes(self) -> Tensor:
         """(B,) the most probable class."""
@@ -31,8 +28,8 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A base learner adapted to a support set, with what it knows of its own errors."""
+class FittedClassifier:
+    """A base learner adapted to a support set, with what is known of its errors."""
 
     embedder: Embedder
     support: Support
@@ -57,23 +54,23 @@ class Fitted:
         """Answers to embedded features (B, D).
 
         Raises:
-            ValueError: `open_set` is asked of a classifier that has none.
+            ValueError: `open_set` with a classifier that has none.
         """
         logits = self.head(self.embedder.base_learner.transform_queries(features)[None])[0]
         probabilities = torch.softmax(logits.double() / self.temperature, -1)
         if not open_set:
             return Answers(probabilities, None)
         if self.open_set is None:
-            raise ValueError("no class has two different images, so that unlike images cannot be told")
+            raise ValueError("no class has two different images, so unlike images cannot be recognised")
         return Answers(probabilities, self.open_set.none(features))
 
 
 @torch.no_grad()
-def fit(embedder: Embedder, support: Support) -> Fitted:
-    """Adapts to a support set, and asks it for its own images in turn.
+def fit_classifier(embedder: Embedder, support: Support) -> FittedClassifier:
+    """Adapts to a support set, and answers its own images, each left out in turn.
 
-    Near copies count as one image, whose feature is the mean of theirs. In turn means by view: an image is
-    answered without its copies.
+    Near copies count as one image, whose feature is the mean of theirs. They are left out together: an image
+    is answered without its copies.
 
     Raises:
         ValueError: there is only one class, or a learned start serves another number of them.
@@ -85,4 +82,4 @@ def fit(embedder: Embedder, support: Support) -> Fitted:
     head = base_learner.classifier(support.view_means()[None], views.labels[None], views.way)
     held_out = leave_out(base_learner, views.features, views.labels, views.way)
     temperature = fit_temperature(held_out, views, embedder.temperatures)
-    return Fitted(embedder, support, head, held_out, temperature, fit_open_set(views))
+    return FittedClassifier(embedder, support, head, held_out, temperature, fit_open_set(views))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from mtl.config import Meta, Runtime
-from mtl.data.levels import FULL
 from mtl.data.near_copies import SIDE, Prints
 from mtl.errors import UserError, one_line
 from mtl.learners import MetaTransfer
@@ -22,10 +20,9 @@ from mtl.models.backbones import build_backbone
 from mtl.models.heads import LinearHead
 from mtl.models.scale_shift import give_biases
 from mtl.own_images.class_labels import LABEL_DTYPE
-from mtl.own_images.classifier import Fitted, LabelKind
+from mtl.own_images.classifier import FittedClassifier, LabelKind
 from mtl.own_images.embedder import Embedder, Origin, Preparation
-from mtl.own_images.leave_one_out import HeldOut
-from mtl.own_images.open_set import OpenSet
+from mtl.own_images.leave_one_out import HeldOut, OpenSet
 from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
 from mtl.runtime.outputs import write_whole
@@ -33,21 +30,19 @@ from mtl.runtime.seeds import generator
 
 FORMAT = 1
 
-_log = logging.getLogger(__name__)
-
 Precision = Literal["float32", "bfloat16"]
 _DAMAGED = "is no classifier, or was cut short or changed"
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Unfit(ValueError):
-    """What a file holds is of no use, in words that a person may read; libraries have others."""
+class _UnusableError(ValueError):
+    """The content of a file cannot be used, in words that a person may read; libraries have others."""
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What the header says beside the names of classes and files, which may be no Unicode."""
+class _Header:
+    """The header beside the names of classes and files, which may be no Unicode."""
 
     preparation: Preparation
     origin: Origin
@@ -56,33 +51,29 @@ class _Told:
     temperature: _Temperature
     open_set: tuple[_Number, _Number] | None
     label_kind: LabelKind
-    label_dtype: Annotated[str, Field(pattern=f"^({LABEL_DTYPE})?$")] = ""  # older files have none
+    label_dtype: Annotated[str, Field(pattern=f"^({LABEL_DTYPE})?$")]
 
 
-def save(fitted: Fitted, path: Path) -> None:
-    """Writes the file whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+def save(classifier: FittedClassifier, path: Path) -> None:
+    """Writes the file whole or not at all."""
     from safetensors.torch import save as packed
 
-    told, tensors = _told(fitted), _tensors(fitted)
-    header = {"format": FORMAT, "sha256": _digest(told, tensors), "told": told}
+    tree, tensors = _tree(classifier), _tensors(classifier)
+    header = {"format": FORMAT, "sha256": _digest(tree, tensors), "told": tree}
     write_whole(path, packed(tensors, {"fewshot": json.dumps(header)}))
 
 
-def load(path: Path, runtime: Runtime | None = None, precision: Precision | None = None) -> Fitted:
+def load(path: Path, runtime: Runtime | None = None, precision: Precision | None = None) -> FittedClassifier:
     """A classifier as `save` wrote it. Nothing of the run that it came from is needed.
 
     Args:
         path: of the file.
-        runtime: where it is to run; None: on the best device there is. Its precision is not asked.
+        runtime: where it is to run; None: on the best device there is. Its precision is not used.
         precision: of the backbone; None: as it was saved, so that answers stay the same.
 
     Raises:
         UserError: there is no such file, or it is damaged, or of another kind or version; or the device is
-            not to be had.
+            not available.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -90,44 +81,30 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
     _require_content(path)
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError):
         raise UserError(f"{shown}: {_DAMAGED}") from None
-    if "fewshot" not in header:
+    if "fewshot" not in metadata:
         raise UserError(f"{shown}: is no classifier, but safetensors of another program")
     try:
-        tree = dict(json.loads(header["fewshot"]))
-        found = tree["format"]
-        if found == FORMAT:
+        tree = dict(json.loads(metadata["fewshot"]))
+        if (version := tree["format"]) == FORMAT:
             if tree["sha256"] != _digest(tree["told"], tensors):
-                raise _Unfit("its checksum is another")
-            return _noted(_fitted(tree["told"], tensors, runtime or Runtime(), precision), shown)
-    except UserError as error:  # what the network needs is not there
+                raise _UnusableError("its checksum is another")
+            try:
+                return _fitted(tree["told"], tensors, runtime or Runtime(), precision)
+            except KeyError as name:  # the checksum holds, so it is no damage
+                raise UserError(f"comes from another version: it lacks {name}; fit it again") from None
+    except UserError as error:  # what the network needs is missing here
         raise UserError(f"{shown}: {str(error).splitlines()[0]}") from None
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        raise UserError(f"{shown}: {_DAMAGED}{_what(error)}") from None
-    raise UserError(f"{shown}: has format {found}, this version reads format {FORMAT}")
-
-
-def _noted(fitted: Fitted, shown: str) -> Fitted:
-    """The classifier, after saying what one of an earlier version cannot do for new pictures."""
-    if not fitted.support.prints.known().all():
-        _log.warning(
-            "%s: comes from an earlier version, which noted neither the ink of the training images nor what "
-            "the support pictures look like, so that pictures with the opposite ink, and support pictures "
-            "among new ones, are not noticed; fit it again to its pictures",
-            shown,
-        )
-    return fitted
+        raise UserError(f"{shown}: {_DAMAGED}{_reason(error)}") from None
+    raise UserError(f"{shown}: has format {version}, this version reads format {FORMAT}; fit it again")
 
 
 def _require_content(path: Path) -> None:
-    """Checks what can be said without looking into the file.
-
-    Raises:
-        UserError: there is no such file, it cannot be read, is empty, or a folder.
-    """
+    """Refuses what is no file with content."""
     shown = one_line(path)
     if path.is_dir():
         of_run = (path / "config.yaml").exists()
@@ -143,79 +120,72 @@ def _require_content(path: Path) -> None:
         raise UserError(f"{shown}: cannot be read ({error.strerror})") from None
 
 
-def _what(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """What is wrong, in brackets, where that is known in words of ours."""
     if isinstance(error, ValidationError):
         return f" ({'.'.join(map(str, error.errors()[0]['loc']))} is not as it should be)"
     if isinstance(error, KeyError):
         return f" (it lacks {error})"
-    return f" ({error})" if isinstance(error, _Unfit) else ""
+    return f" ({error})" if isinstance(error, _UnusableError) else ""
 
 
-def _digest(told: Any, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all that a file holds: safetensors has no checksum of its own."""
-    found = hashlib.sha256(json.dumps(told).encode())
+def _digest(tree: Any, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the whole content: safetensors has no checksum."""
+    digest = hashlib.sha256(json.dumps(tree).encode())
     for name in sorted(tensors):
-        found.update(f"\n{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
-        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"\n{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _tensors(fitted: Fitted) -> dict[str, Tensor]:
-    known = {f"network.{name}": value for name, value in fitted.embedder.learner.state_dict().items()}
-    known |= {
-        "support.features": fitted.support.features,
-        "support.labels": fitted.support.labels,
-        "support.views": fitted.support.views,
-        "support.digests": fitted.support.prints.digests,
-        "support.thumbnails": fitted.support.prints.thumbnails,
-        "head.weight": fitted.head.weight,
-        "head.bias": fitted.head.bias,
-        "held_out.rows": fitted.held_out.rows,
-        "held_out.logits": fitted.held_out.logits,
+def _tensors(classifier: FittedClassifier) -> dict[str, Tensor]:
+    support, head, held_out = classifier.support, classifier.head, classifier.held_out
+    network = classifier.embedder.learner.state_dict()
+    tensors = {f"network.{name}": value for name, value in network.items()} | {
+        "support.features": support.features,
+        "support.labels": support.labels,
+        "support.views": support.views,
+        "support.digests": support.prints.digests,
+        "support.thumbnails": support.prints.thumbnails,
+        "head.weight": head.weight,
+        "head.bias": head.bias,
+        "held_out.rows": held_out.rows,
+        "held_out.logits": held_out.logits,
     }
-    if fitted.open_set is not None:
-        known["open_set.prototypes"] = fitted.open_set.prototypes
-    return {name: value.detach().cpu().contiguous() for name, value in known.items()}
+    if classifier.open_set is not None:
+        tensors["open_set.prototypes"] = classifier.open_set.prototypes
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
-def _told(fitted: Fitted) -> dict[str, Any]:
-    embedder, unlike = fitted.embedder, fitted.open_set
-    told = _Told(
+def _tree(classifier: FittedClassifier) -> dict[str, Any]:
+    embedder, open_set = classifier.embedder, classifier.open_set
+    header = _Header(
         embedder.preparation,
         embedder.origin,
         "bfloat16" if embedder.device.precision == torch.bfloat16 else "float32",
         embedder.temperatures,
-        fitted.temperature,
-        None if unlike is None else (unlike.threshold, unlike.slope),
-        fitted.label_kind,
-        fitted.label_dtype,
+        classifier.temperature,
+        None if open_set is None else (open_set.threshold, open_set.slope),
+        classifier.label_kind,
+        classifier.label_dtype,
     )
     return {
-        "classes": fitted.classes,
-        "files": fitted.support.files,
-        **asdict(told),
+        "classes": classifier.classes,
+        "files": classifier.support.files,
+        **asdict(header),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
 
 
 def _fitted(
     tree: dict[str, Any], tensors: Mapping[str, Tensor], runtime: Runtime, precision: Precision | None
-) -> Fitted:
-    """
-    Raises:
-        KeyError, TypeError, ValueError, RuntimeError, UserError: for what is missing or does not fit.
-    """
-    # older files were read with the white of 16 bits, and without an ink
-    tree = {**tree, "preparation": {"levels": FULL, **tree["preparation"]}}
-    told = TypeAdapter(_Told).validate_python(
-        {name: tree[name] for name in _Told.__dataclass_fields__ if name in tree or name != "label_dtype"}
-    )
+) -> FittedClassifier:
+    fields = {name: tree[name] for name in _Header.__dataclass_fields__}
+    header = TypeAdapter(_Header).validate_python(fields)
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
-    embedder = _embedder(told, tensors, replace(runtime, precision=precision or told.precision))
-    tensors = {**_without_views(len(files)), **tensors}
+    embedder = _embedder(header, tensors, replace(runtime, precision=precision or header.precision))
     rows, length = len(tensors["held_out.rows"]), sum(embedder.base_learner.sizes)
-    wanted = {
+    expected = {
         "support.features": ((len(files), length), torch.float32),
         "support.labels": ((len(files),), torch.int64),
         "support.views": ((len(files),), torch.int64),
@@ -226,68 +196,59 @@ def _fitted(
         "held_out.rows": ((rows,), torch.int64),
         "held_out.logits": ((rows, len(classes)), torch.float32),
     }
-    if told.open_set is not None:
-        wanted["open_set.prototypes"] = ((len(classes), length), torch.float32)
-    _require_as_told({name: tensors[name] for name in wanted}, wanted)
+    if header.open_set is not None:
+        expected["open_set.prototypes"] = ((len(classes), length), torch.float32)
+    _require_tensors({name: tensors[name] for name in expected}, expected)
     prints = Prints(tensors["support.digests"], tensors["support.thumbnails"])
     features, labels, views = (tensors[f"support.{name}"] for name in ("features", "labels", "views"))
     support = Support(features, labels, classes, files, prints, views)
     held_out = HeldOut(tensors["held_out.rows"], tensors["held_out.logits"])
     if not set(held_out.rows.tolist()) <= set(range(support.view_count)):
-        raise _Unfit("held_out.rows are no support images")
-    open_set = None if told.open_set is None else OpenSet(tensors["open_set.prototypes"], *told.open_set)
-    head = LinearHead(tensors["head.weight"], tensors["head.bias"])
-    kinds = told.label_kind, told.label_dtype
-    return Fitted(embedder, support, head, held_out, told.temperature, open_set, *kinds)
-
-
-def _without_views(count: int) -> dict[str, Tensor]:
-    """What files of earlier versions lack: each image is a view of its own, and its pixels are not known."""
-    unknown = Prints.unknown(count)
-    return {
-        "support.views": torch.arange(count),
-        "support.digests": unknown.digests,
-        "support.thumbnails": unknown.thumbnails,
-    }
+        raise _UnusableError("held_out.rows are no support images")
+    return FittedClassifier(
+        embedder,
+        support,
+        LinearHead(tensors["head.weight"], tensors["head.bias"]),
+        held_out,
+        header.temperature,
+        None if header.open_set is None else OpenSet(tensors["open_set.prototypes"], *header.open_set),
+        header.label_kind,
+        header.label_dtype,
+    )
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise _Unfit("names of classes and files must be lists of texts")
+        raise _UnusableError("names of classes and files must be lists of texts")
     return tuple(value)
 
 
-def _embedder(told: _Told, tensors: Mapping[str, Tensor], runtime: Runtime) -> Embedder:
-    prepared, origin, prefix = told.preparation, told.origin, "network."
-    state = _below(prefix, tensors)
+def _embedder(header: _Header, tensors: Mapping[str, Tensor], runtime: Runtime) -> Embedder:
+    prepared, origin, prefix = header.preparation, header.origin, "network."
+    state = {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
     network = build_backbone(origin.backbone, prepared.channels, prepared.size, generator(0, "backbone"))
-    if any(name not in network.state_dict() for name in _below("backbone.", state)):
+    plain = {f"backbone.{name}" for name in network.state_dict()}
+    if any(name.startswith("backbone.") and name not in plain for name in state):
         give_biases(network)  # as scaling and shifting leaves it when folded
     meta = Meta(head=origin.head, way=origin.way, train="head")
     learner = MetaTransfer(network, meta, choose_device(runtime))
-    wanted = {prefix + name: (tuple(v.shape), v.dtype) for name, v in learner.state_dict().items()}
-    _require_as_told({prefix + name: v for name, v in state.items()}, wanted)
+    expected = {prefix + name: (tuple(v.shape), v.dtype) for name, v in learner.state_dict().items()}
+    _require_tensors({prefix + name: v for name, v in state.items()}, expected)
     learner.load_state_dict(state)
-    return Embedder.of(learner, prepared, origin, told.temperatures)
+    return Embedder.of(learner, prepared, origin, header.temperatures)
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names begin so, by the rest of their names."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _require_as_told(
-    tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+def _require_tensors(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 ) -> None:
-    """
-    Raises:
-        _Unfit: a tensor is missing, too many, of another shape or kind, or holds what is no number.
-    """
-    for name in sorted({*tensors, *wanted}):
-        if name not in tensors or name not in wanted:
-            raise _Unfit(f"tensor {name} is {'missing' if name in wanted else 'of another network'}")
+    """Refuses a tensor that is missing, unknown, of another shape or type, or not finite."""
+    for name in sorted({*tensors, *expected}):
+        if name not in tensors or name not in expected:
+            raise _UnusableError(
+                f"tensor {name} is {'missing' if name in expected else 'of another network'}"
+            )
         value = tensors[name]
-        if (tuple(value.shape), value.dtype) != wanted[name]:
-            raise _Unfit(f"tensor {name} is {value.dtype} {tuple(value.shape)}, not {wanted[name]}")
+        if (tuple(value.shape), value.dtype) != expected[name]:
+            raise _UnusableError(f"tensor {name} is {value.dtype} {tuple(value.shape)}, not {expected[name]}")
         if not value.isfinite().all():
-            raise _Unfit(f"tensor {name} holds values that are no numbers")
+            raise _UnusableError(f"tensor {name} holds values that are no numbers")

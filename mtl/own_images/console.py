@@ -1,39 +1,45 @@
-"""What the commands for own pictures tell a person, line by line."""
+"""What the commands for a person's own pictures print."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
-from mtl.own_images.classifier import Fitted
-from mtl.own_images.self_assessment import outlook, told
+from mtl.own_images.classifier import FittedClassifier
+from mtl.own_images.self_assessment import in_sentences, self_assessment
 from mtl.runtime.progress import tell
 
-MOST = 20  # sentences about single files
+_MOST = 20  # sentences about single files
 
 
 def console() -> Console:
-    """Standard output, in lines that do not depend on a terminal that is not there."""
+    """Standard output; where it is no terminal, lines of 110 columns."""
     return Console(width=None if sys.stdout.isatty() else 110)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints text as it is, a line each, unwrapped."""
+    out = console()
+    for line in lines:
+        out.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def say_left_out(sentences: Sequence[str]) -> None:
     """On standard error: what was left out, up to 20 sentences, and how many more there are."""
-    for sentence in sentences[:MOST]:
+    for sentence in sentences[:_MOST]:
         tell(f"left out: {sentence}")
-    if len(sentences) > MOST:
-        tell(f"left out: and {len(sentences) - MOST:,} more")
+    if len(sentences) > _MOST:
+        tell(f"left out: and {len(sentences) - _MOST:,} more")
 
 
-def say_outlook(say: Console, fitted: Fitted) -> list[str]:
-    """How well a classifier will do, as its own support pictures have it; the sentences."""
-    sentences = told(outlook(fitted))
-    if not fitted.embedder.temperatures:
+def say_self_assessment(classifier: FittedClassifier) -> list[str]:
+    """Prints how well a classifier will do, judged by its own support pictures; returns the sentences."""
+    sentences = in_sentences(self_assessment(classifier))
+    if not classifier.embedder.temperatures:
+        rests_on = "rests on the support pictures alone" if len(classifier.held_out) else "is not known"
         sentences.append(
-            "How sure answers are rests on the support pictures alone: the run has no calibration.json, "
-            "which evaluate writes."
+            f"How sure answers are {rests_on}: the run has no calibration.json, which evaluate writes."
         )
-    for sentence in sentences:
-        say.print(escape(sentence), highlight=False, soft_wrap=True)
+    say(sentences)
     return sentences

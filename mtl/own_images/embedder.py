@@ -1,29 +1,27 @@
-"""From images to embedded features, for whatever classes: what a run leaves to those who use it."""
+"""From images to embedded features, for any classes: the trained network of a run, with its preparation."""
 
 import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mtl.config import Backbone, Config, Head, Runtime
-from mtl.data import load_splits
 from mtl.data.augment import Normalise
-from mtl.data.ink import Ink, from_plain, ink_of_set, known_ink
+from mtl.data.ink import Ink, from_plain
 from mtl.data.levels import FULL, top_of
-from mtl.errors import UserError
+from mtl.errors import UserError, one_line
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.models.heads import BaseLearner
 from mtl.models.scale_shift import fold_scale_shift
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device, recorded_precision, settle_precision
-from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.runtime.tensor_files import read_json
@@ -37,12 +35,12 @@ class Preparation:
         ValueError: the parts do not fit each other.
     """
 
-    size: int  # the middle square, scaled to so many pixels a side
+    size: int  # pixels a side, to which the middle square is scaled
     channels: int  # 1: grey, 3: colour
     mean: tuple[float, ...]  # of each channel, pixels in [0, 1]; three of them make a grey image one of three
     std: tuple[float, ...]
     mirror: bool  # features are the mean of those of an image and of its mirror image
-    ink: Ink | None = None  # of the training images; None where they share none, or nothing is known of it
+    ink: Ink | None = None  # of the training images; None where they share none
     levels: int | None = None  # the grey value of more than 8 bits that is white; None: not yet known
 
     def __post_init__(self) -> None:
@@ -77,7 +75,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """A trained backbone and base learner, with what an image goes through before them.
+    """A trained backbone and base learner, and how images are prepared for them.
 
     Scaling and shifting is folded into the layers, so that nothing of training is left in the network.
     """
@@ -106,6 +104,21 @@ class Embedder:
         """The same, with another value that is white in pictures of more than 8 bits."""
         return replace(self, preparation=replace(self.preparation, levels=top))
 
+    def require_way(self, way: int) -> None:
+        """Checks that the base learner can adapt to a number of classes.
+
+        Raises:
+            UserError: it has a learned start, which serves one number of them.
+        """
+        origin = self.origin
+        learned = origin.head.name == "gradient_descent" and origin.head.init == "learned"
+        if learned and way != origin.way:
+            raise UserError(
+                f"run {one_line(origin.run)} has a learned start (meta.head.init = learned), which serves "
+                f"{origin.way} classes alone, and here are {way}; runs with meta.head.init = prototype or "
+                "zero serve any number"
+            )
+
     @property
     def images_at_once(self) -> int:
         """How many images are best passed together."""
@@ -116,12 +129,12 @@ class Embedder:
         """(B, channels, size, size) uint8 to embedded features (B, D), float32 on the CPU.
 
         Raises:
-            ValueError: the images are others than the network takes.
+            ValueError: the network does not take such images.
         """
         prepared = self.preparation
-        wanted = (prepared.channels, prepared.size, prepared.size)
-        if images.dtype != torch.uint8 or images.shape[1:] != wanted:
-            raise ValueError(f"images must be uint8 of shape (B, {', '.join(map(str, wanted))})")
+        shape = (prepared.channels, prepared.size, prepared.size)
+        if images.dtype != torch.uint8 or images.shape[1:] != shape:
+            raise ValueError(f"images must be uint8 of shape (B, {', '.join(map(str, shape))})")
         self.learner.set_mode(training=False)
         normalise = Normalise(prepared.mean, prepared.std)
         parts = [
@@ -146,22 +159,26 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
 
     Args:
         path: the folder of the run, wherever it has been moved to.
-        runtime: where the network is to run; None: on the best device there is. The precision is the run's.
+        runtime: where the network runs; None: on the best device there is. The precision is the run's.
 
     Raises:
         UserError: it is no run, nothing is pretrained, files of it do not fit each other, or its learner
-            needs to be asked in episodes.
+            answers whole episodes only.
     """
     folder = RunFolder(path)
     config = folder.read_config()
-    _require_plain(folder, config)
+    _require_one_feature_an_image(folder, config)
     pretrained = checkpoints.read(folder.pretrain, f"run_meta.py pretrain makes it, run={config.run}")
     folder.require_recorded(pretrained)
     meta = checkpoints.read(folder.meta) if folder.meta.exists() else None
     if meta is not None:
         folder.require_recorded(meta)
-    temperatures = _temperatures(folder, "pretrained" if meta is None else "meta-trained")
-    size, channels = _shape(folder, config, pretrained)
+    images = pretrained.get("images", {})
+    if not {"size", "channels", "levels", "ink"} <= images.keys():
+        raise UserError(
+            f"{folder.pretrain}: comes from an earlier version; train the run again with this one"
+        )
+    size, channels = int(images["size"]), int(images["channels"])
     network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))
     network.load_state_dict(pretrained["backbone"])
     here = replace(config, runtime=replace(runtime or Runtime(), precision=config.runtime.precision))
@@ -170,63 +187,33 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
     if meta is not None:
         learner.load_state_dict(meta["learner"])
     mean, std = (tuple(pretrained["normalise"][name]) for name in ("mean", "std"))
-    images = pretrained.get("images", {})
-    ink = from_plain(images["ink"]) if "ink" in images else _ink_of_older(folder, config, size)
-    levels = images.get("levels") or top_of([], config.data.levels)
-    preparation = Preparation(size, channels, mean, std, config.evaluate.mirror, ink, levels)
+    levels = images["levels"] or top_of([], config.data.levels)
+    preparation = Preparation(
+        size, channels, mean, std, config.evaluate.mirror, from_plain(images["ink"]), levels
+    )
     origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way)
+    temperatures = _temperatures(folder, "pretrained" if meta is None else "meta-trained")
     return Embedder.of(learner, preparation, origin, temperatures)
 
 
-def _require_plain(folder: RunFolder, config: Config) -> None:
-    """Checks that an image has one feature, whatever else is asked with it."""
-    for key, value, served in (
+def _require_one_feature_an_image(folder: RunFolder, config: Config) -> None:
+    """Checks that the feature of an image does not depend on the other images of an episode."""
+    for key, value, allowed in (
         ("meta.algorithm", config.meta.algorithm, ("mtl",)),
         ("meta.batch_norm", config.meta.batch_norm, ("frozen", "update")),
     ):
-        if value not in served:
+        if value not in allowed:
             raise UserError(
                 f"{folder.path}: was trained with {key} = {value}, whose answers depend on whole episodes; "
-                f"own images are answered by runs with {key} = {' or '.join(served)}"
+                f"own images are answered by runs with {key} = {' or '.join(allowed)}"
             )
-
-
-def _shape(folder: RunFolder, config: Config, pretrained: dict[str, Any]) -> tuple[int, int]:
-    """Side and channels of the images; older checkpoints leave them to the image set."""
-    if "images" in pretrained:
-        return int(pretrained["images"]["size"]), int(pretrained["images"]["channels"])
-    try:
-        train = load_splits(config.data, config.data.split_seed).train
-    except UserError as error:
-        raise UserError(
-            f"{folder.pretrain}: comes from a version that did not note the size of images, so that the set "
-            f"itself is needed once more: {error}"
-        ) from None
-    return train.size, train.channels
-
-
-def _ink_of_older(folder: RunFolder, config: Config, size: int) -> Ink | None:
-    """The ink of the training images, which older checkpoints do not note; known sets have a known one."""
-    if (known := known_ink(config.data, size)) is not None or config.data.name not in {
-        "image_folder",
-        "several",
-    }:
-        return known
-    try:
-        train = load_splits(replace(config.data, download=False), config.data.split_seed).train
-    except UserError:
-        tell(
-            f"{folder.pretrain}: comes from a version that did not note whether the training images are ink "
-            "on a plain ground, and they are not at data.root; pictures with the opposite ink are not noticed"
-        )
-        return None
-    return ink_of_set(train.images)
 
 
 def _temperatures(folder: RunFolder, network: str) -> list[tuple[int, float]]:
     """(shot, temperature) that evaluation measured on validation tasks of this network; none before it."""
     if not folder.calibration.exists():
         return []
-    found = read_json(folder.calibration, _Calibration, "run evaluate again")
-    known = [(int(shot), float(t)) for shot, t in found["temperatures"].items()]
-    return known if found["network"] == network else []
+    measured = read_json(folder.calibration, _Calibration, "run evaluate again")
+    if measured["network"] != network:
+        return []
+    return [(int(shot), float(t)) for shot, t in measured["temperatures"].items()]

@@ -1,4 +1,4 @@
-"""The few-shot classifier as scikit-learn has classifiers.
+"""The few-shot classifier as an estimator of scikit-learn.
 
 from mtl import FewShotClassifier
 
@@ -28,16 +28,16 @@ from torch import Tensor
 from mtl.config import Runtime
 from mtl.data.as_images import deep_values, image_list, prepared
 from mtl.data.class_names import nearly_same, require_told_apart
-from mtl.data.levels import told as told_of_levels
+from mtl.data.levels import told as levels_sentences
 from mtl.data.levels import top_of
 from mtl.data.near_copies import Prints, SeenBefore
-from mtl.data.own_picture import Change, told
+from mtl.data.own_picture import Change
+from mtl.data.own_picture import told as change_sentences
 from mtl.errors import UserError
-from mtl.own_images import classifier_file as file
-from mtl.own_images.class_labels import checked, class_labels, kept_dtype, kind_of, none_label
-from mtl.own_images.classifier import Answers, Fitted, fit
+from mtl.own_images import classifier_file
+from mtl.own_images.class_labels import checked_labels, class_labels, kept_dtype, kind_of, none_label
+from mtl.own_images.classifier import Answers, FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder, embedder_of_run
-from mtl.own_images.read_support import require_ways
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
@@ -50,17 +50,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Learns classes from a few images of each, with the network of a run.
 
     Images are a sequence of paths or of PIL images, or a uint8 array (n, H, W) or (n, H, W, 3); labels are
-    texts, numbers or bools. Whatever is wrong with them is a ValueError, also a file that cannot be read.
+    texts, numbers or bools. Anything wrong with them is a ValueError, also a file that cannot be read.
 
     With `open_set`, `predict` answers "none of these", or -1 where labels are numbers, for an image that is
-    more likely of none of the classes than of one. `predict_proba` says, as without it, how likely each class
-    is if it is one of them, and `predict_none_proba` how likely it is none.
+    more likely of none of the classes than of one. `predict_proba` gives, as without it, how likely each
+    class is if it is one of them, and `predict_none_proba` how likely it is none.
 
-    A fitted classifier is kept by `save` and `load`, not by pickle.
+    `save` and `load` keep a fitted classifier, not pickle. Methods that need it raise NotFittedError.
 
     Args:
-        run: the folder of a run, or a fitted classifier's file, whose network is then taken.
-        open_set: whether images may be of none of the classes.
+        run: the folder of a run, or a fitted classifier's file, whose network is then used.
+        open_set: images may be of none of the classes.
         device: "auto" (the best there is), "cpu", "cuda" or "mps".
 
     Attributes:
@@ -85,59 +85,48 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         made = cls(run=path, open_set=open_set, device=device)
         with _value_errors():
             place = Path(os.path.expanduser(path))
-            if place.is_file():
-                return made._taking(file.load(place, made._runtime()))
-            RunFolder(place).read_config()
+            if not place.is_file():
+                RunFolder(place).read_config()
+                return made
+            fitted = classifier_file.load(place, made._runtime())
+        made.fitted_, made.views_ = fitted, fitted.support.views.numpy()
+        made.classes_ = class_labels(fitted.classes, fitted.label_kind, fitted.label_dtype)
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fitted classifier to a file, which the commands read as well; replaces what is there.
-
-        Raises:
-            NotFittedError: there is nothing to save yet.
-            ValueError: it cannot be written there.
-        """
+        """Writes the fitted classifier to a file, which the commands read as well; replaces what is there."""
         check_is_fitted(self)
         with _value_errors():
             place = Path(os.path.expanduser(path))
             require_free(place, overwrite=True)
-            file.save(self.fitted_, place)
+            classifier_file.save(self.fitted_, place)
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learns from images and the label of each.
-
-        Raises:
-            ValueError: images or labels are of no use, or `run` is none.
-        """
-        labels = checked(y)
-        images = _some(X)
+        """Learns from images and the label of each."""
+        labels = checked_labels(y)
+        images = _images(X)
         check_consistent_length(images, labels)
         classes, places = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
-        kind = kind_of(classes)
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
             require_told_apart(names, "labels")
             for sentence in nearly_same(names):
                 _log.warning("%s", sentence)
             embedder = _with_levels(self._embedder(), images)
-            require_ways(embedder, len(classes))
+            embedder.require_way(len(classes))
             features, prints = _embedded(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images), prints)
-            fitted = replace(fit(embedder, support), label_kind=kind, label_dtype=kept_dtype(labels))
+            fitted = fit_classifier(embedder, support)
+            fitted = replace(fitted, label_kind=kind_of(classes), label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
         self.fitted_, self.classes_, self.views_ = fitted, classes, fitted.support.views.numpy()
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(n,) the most probable class of each image; with `open_set` also that it is none.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: an image cannot be read, or classes do not go with `open_set`.
-        """
+        """(n,) the most probable class of each image; with `open_set` also that it is none."""
         check_is_fitted(self)
         return self._predicted(X)
 
@@ -145,17 +134,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The share of right answers to images that the classifier was not fitted to; nan where none is left.
 
         Images that are, to the pixel, among those it was fitted to are left out, with a warning.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: as `predict`; or labels are of another number.
         """
         check_is_fitted(self)
-        images = _some(X)
+        images = _images(X)
         check_consistent_length(images, y, sample_weight)
         with _value_errors():
-            embedder = _with_levels(self.fitted_.embedder, images)
-            same = self._support_images(_embedded(embedder, images)[1])
+            _, same = self._embedded(images)
         new = [i for i, known in enumerate(same.tolist()) if not known]
         weights = None if sample_weight is None else np.asarray(sample_weight)[new]
         if len(new) < len(images):
@@ -166,12 +150,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return float(accuracy_score(np.asarray(y)[new], answers, sample_weight=weights))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(n, N) calibrated probabilities of `classes_`, if an image is of one of them.
-
-        Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: an image cannot be read.
-        """
+        """(n, N) calibrated probabilities of `classes_`, if an image is of one of them."""
         check_is_fitted(self)
         return self._ordered(self._answers(X, False))
 
@@ -179,8 +158,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """(n,) the probability that an image is of none of the classes, whatever `open_set` says.
 
         Raises:
-            NotFittedError: `fit` comes first.
-            ValueError: an image cannot be read, or no class has two images to judge this by.
+            ValueError: no class has two images to judge this by.
         """
         check_is_fitted(self)
         none = self._answers(X, True).none
@@ -198,11 +176,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise TypeError("a fitted FewShotClassifier is not pickled or copied; save() and load() keep it")
         return super().__getstate__()
 
-    def _taking(self, fitted: Fitted) -> Self:
-        self.fitted_, self.views_ = fitted, fitted.support.views.numpy()
-        self.classes_ = class_labels(fitted.classes, fitted.label_kind, fitted.label_dtype)
-        return self
-
     def _runtime(self) -> Runtime:
         if self.device not in _DEVICES:
             raise ValueError(f"device: {self.device!r} is not allowed; allowed are {', '.join(_DEVICES)}")
@@ -210,13 +183,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _embedder(self) -> Embedder:
         path, runtime = Path(os.path.expanduser(self.run)), self._runtime()
-        return file.load(path, runtime).embedder if path.is_file() else embedder_of_run(path, runtime)
+        if path.is_file():
+            return classifier_file.load(path, runtime).embedder
+        return embedder_of_run(path, runtime)
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():
-            given = _some(images)
-            features, prints = _embedded(_with_levels(self.fitted_.embedder, given), given)
-            same = self._support_images(prints)
+            features, same = self._embedded(_images(images))
             if same.any():
                 _warn(int(same.sum()), len(same))
             return self.fitted_.answer(features, open_set)
@@ -232,25 +205,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             chosen = chosen.astype(np.int64)  # which has room for -1
         return np.where(answers.none.numpy() > 0.5, none_label(self.fitted_.label_kind), chosen)
 
-    def _support_images(self, prints: Prints) -> Tensor:
-        """(n,) bool: which images the classifier was fitted to."""
-        same: Tensor = SeenBefore(self.fitted_.support.prints)(prints)[0]
-        return same
+    def _embedded(self, images: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Features (n, D), and (n,) bool: which images the classifier was fitted to."""
+        features, prints = _embedded(_with_levels(self.fitted_.embedder, images), images)
+        return features, SeenBefore(self.fitted_.support.prints)(prints)[0]
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
-        """Probabilities by `classes_`: a fitted classifier has its classes in the order of their names."""
-        fitted = self.fitted_
-        place = {name: i for i, name in enumerate(fitted.classes)}
+        """Probabilities in the order of `classes_`; a fitted classifier sorts its classes by name."""
+        place = {name: i for i, name in enumerate(self.fitted_.classes)}
         columns = [place[str(label)] for label in self.classes_.tolist()]
         ordered: NDArray[np.float64] = answers.probabilities.numpy()[:, columns]
         return ordered
 
 
-def _some(images: Any) -> Sequence[Any]:
-    found = image_list(images)
-    if not len(found):
+def _images(X: Any) -> Sequence[Any]:
+    images = image_list(X)
+    if not len(images):
         raise ValueError("there are no images: 0 sample(s), and at least 1 is needed")
-    return found
+    return images
 
 
 def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
@@ -259,21 +231,23 @@ def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
         return embedder
     deep = deep_values(images)
     top = top_of(deep)
-    for sentence in told_of_levels(top, len(deep)):
+    for sentence in levels_sentences(top, len(deep)):
         _log.warning("%s", sentence)
     return embedder.with_levels(top)
 
 
 def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints]:
     """Features (n, D), and what the images are recognised by."""
-    wanted = embedder.preparation
-    at_once = min(embedder.images_at_once, 256)
+    preparation = embedder.preparation
+    size, grayscale, ink, top = preparation.size, preparation.grayscale, preparation.ink, preparation.top
     changes: list[Change] = []
-    batches = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
-    parts = [(embedder(batch), Prints.of(batch)) for batch in batches]
-    for sentence in told(changes, wanted.ink, wanted.top):
+    features, prints = [], []
+    for batch in prepared(images, size, grayscale, min(embedder.images_at_once, 256), ink, top, changes):
+        features.append(embedder(batch))
+        prints.append(Prints.of(batch))
+    for sentence in change_sentences(changes, ink, top):
         _log.warning("%s", sentence)
-    return torch.cat([features for features, _ in parts]), Prints.joined([prints for _, prints in parts])
+    return torch.cat(features), Prints.joined(prints)
 
 
 def _warn(same: int, count: int, then: str = "") -> None:
@@ -287,14 +261,14 @@ def _sources(images: Sequence[Any]) -> list[str]:
     return [os.fspath(x) if isinstance(x, str | os.PathLike) else f"image {i}" for i, x in enumerate(images)]
 
 
-def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
+def _require_open_set(fitted: FittedClassifier, classes: NDArray[Any]) -> None:
     """
     Raises:
-        ValueError: unlike images cannot be told, or there is no label for them.
+        ValueError: unlike images cannot be recognised, or there is no label for them.
     """
     if fitted.open_set is None:
         raise ValueError(
-            "open_set: needs a class with two images, near copies aside, to judge by how much alike they are"
+            "open_set: needs a class with two images, near copies aside, to judge by how similar they are"
         )
     answer = none_label(fitted.label_kind)
     if fitted.label_kind == "bool" or answer in classes.tolist():
@@ -307,7 +281,7 @@ def _require_open_set(fitted: Fitted, classes: NDArray[Any]) -> None:
 
 @contextmanager
 def _value_errors() -> Iterator[None]:
-    """What is a user's mistake elsewhere is a ValueError to those who use scikit-learn."""
+    """A UserError becomes a ValueError, as scikit-learn expects."""
     try:
         yield
     except UserError as error:

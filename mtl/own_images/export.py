@@ -1,27 +1,107 @@
-"""A fitted classifier in the forms that other programs run, and what these answer."""
+"""A fitted classifier as a file that other programs run, without this one.
 
+    python run_meta.py export --classifier things.fewshot --format onnx
+
+Probabilities of uint8 images: an ONNX file for onnxruntime, or an archive of torch.export (.pt2).
+"""
+
+import difflib
 import io
 import json
+import os
 from collections.abc import Callable
 from copy import deepcopy
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl.config import Runtime
 from mtl.data.ink import as_plain
 from mtl.data.levels import FULL
-from mtl.own_images.classifier import Fitted
+from mtl.errors import RunStopped, UserError, one_line
+from mtl.own_images.classifier import FittedClassifier
+from mtl.own_images.classifier_file import load
+from mtl.own_images.console import say
 from mtl.own_images.embedder import Preparation
+from mtl.runtime.outputs import require_free, write_whole
 from mtl.runtime.seeds import generator
+
+#: Forms, and how their files end.
+FORMS = {"onnx": ".onnx", "torch_export": ".pt2"}
+#: What each needs beside torch.
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
+#: Where the file says what it is: ONNX's metadata have this key, the archive of torch.export this extra file.
+KEY = "fewshot.json"
+
+Answer = Callable[[Tensor], Tensor]
+
+_TRIALS = 36  # images that a file answers before it is written
+_DIFFERENCE = 1e-4  # of probabilities: rounding is a hundredth of it
+
+
+def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool = False) -> Path:
+    """Writes the file, once it answers random images as the classifier does; returns its path.
+
+    It computes in float32, whatever the run did; where that was bfloat16, `predict` rounds more.
+
+    Args:
+        classifier: a file of `fit`.
+        form: "onnx" or "torch_export".
+        out: None: beside the classifier, with the form's ending.
+        overwrite: whether the file may exist.
+
+    Raises:
+        UserError: the form is unknown or needs packages that are not installed, there is no such classifier,
+            or the file cannot be written.
+        RunStopped: its answers differ.
+    """
+    _require_form(form)
+    path = out or classifier.with_suffix(FORMS[form])
+    if os.path.realpath(path) == os.path.realpath(classifier):
+        raise UserError(f"{one_line(path)}: is the classifier itself; --out writes elsewhere")
+    require_free(path, overwrite=overwrite)
+    exact = load(classifier, Runtime(device="cpu"), precision="float32")
+    content = packed(FittedNetwork(exact), form, about(exact))
+    answer, _ = unpacked(content, form)
+    images = trial_images(exact.embedder.preparation, _TRIALS)
+    difference = largest_difference(answer, exact, images)
+    if not difference <= _DIFFERENCE:
+        raise RunStopped(
+            f"{one_line(path)}: not written, since its probabilities differ from those of the classifier by "
+            f"up to {difference:.1e}, more than {_DIFFERENCE:.0e}"
+        )
+    write_whole(path, content)
+    result = f"on {_TRIALS} random images its probabilities differ by up to {difference:.1e}"
+    as_saved = load(classifier, Runtime(device="cpu"))
+    if as_saved.embedder.device.precision != torch.float32:
+        rounded = largest_difference(answer, as_saved, images)
+        result += f" in float32, and from those of predict, in bfloat16, by up to {rounded:.1e}"
+    say([f"Export: {one_line(path)}; {result}"])
+    return path
+
+
+def _require_form(form: str) -> None:
+    if form not in FORMS:
+        near = difflib.get_close_matches(form, FORMS, 1, 0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"--format: {form!r} is not allowed; allowed are {', '.join(FORMS)}{hint}")
+    missing = [name for name in PACKAGES[form] if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--format: {form} needs {' and '.join(missing)}, not installed here: "
+            f"pip install {' '.join(PACKAGES[form])} -r requirements.txt"
+        )
 
 
 class FittedNetwork(nn.Module):
     """uint8 images (B, channels, size, size) to calibrated probabilities (B, N) float32.
 
-    All of it is computed in float32, and its course does not depend on what it is given, so that it can be
-    traced. It is on the processor; the fitted classifier that it is made of stays as it is.
+    All of it is computed in float32, without branches that depend on the images, so that it can be traced. It
+    is on the processor; the fitted classifier that it is made of is not changed.
     """
 
     mean: Tensor  # (channels, 1, 1), of pixels in 0..255
@@ -29,16 +109,16 @@ class FittedNetwork(nn.Module):
     weight: Tensor  # (D, N)
     bias: Tensor  # (N,)
 
-    def __init__(self, fitted: Fitted) -> None:
+    def __init__(self, classifier: FittedClassifier) -> None:
         super().__init__()
-        embedder, self.preparation = fitted.embedder, fitted.embedder.preparation
+        embedder, self.preparation = classifier.embedder, classifier.embedder.preparation
         self.backbone = deepcopy(embedder.learner.backbone).cpu().to(memory_format=torch.contiguous_format)
         self.base_learner = deepcopy(embedder.base_learner)
         constants = {
             "mean": torch.tensor(self.preparation.mean).view(-1, 1, 1) * 255,
             "std": torch.tensor(self.preparation.std).view(-1, 1, 1) * 255,
-            "weight": fitted.head.weight[0].mT / fitted.temperature,
-            "bias": fitted.head.bias[0] / fitted.temperature,
+            "weight": classifier.head.weight[0].mT / classifier.temperature,
+            "bias": classifier.head.bias[0] / classifier.temperature,
         }
         for name, value in constants.items():
             self.register_buffer(name, value.float().contiguous())
@@ -53,16 +133,6 @@ class FittedNetwork(nn.Module):
         return torch.softmax(query @ self.weight + self.bias, -1)
 
 
-#: Forms, and how their files end.
-FORMS = {"onnx": ".onnx", "torch_export": ".pt2"}
-#: What each needs beside torch.
-PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
-#: Where the file says what it is: ONNX's metadata have this key, the archive of torch.export this extra file.
-KEY = "fewshot.json"
-
-Answer = Callable[[Tensor], Tensor]
-
-
 def packed(network: FittedNetwork, form: str, about: dict[str, Any]) -> bytes:
     """The network as the content of a file, for batches of any size; `about` goes into it as JSON."""
     prepared = network.preparation
@@ -75,12 +145,12 @@ def packed(network: FittedNetwork, form: str, about: dict[str, Any]) -> bytes:
         torch.export.save(program, archive, extra_files={KEY: text})
         return archive.getvalue()
     inputs, outputs = ["images"], ["probabilities"]
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         program, (examples,), input_names=inputs, output_names=outputs, dynamo=True, verbose=False
     )
-    assert made is not None
-    made.model.metadata_props[KEY] = text
-    content: bytes = made.model_proto.SerializeToString()
+    assert exported is not None
+    exported.model.metadata_props[KEY] = text
+    content: bytes = exported.model_proto.SerializeToString()
     return content
 
 
@@ -100,9 +170,9 @@ def unpacked(content: bytes, form: str) -> tuple[Answer, dict[str, Any]]:
     return answer, json.loads(session.get_modelmeta().custom_metadata_map[KEY])
 
 
-def about(fitted: Fitted) -> dict[str, Any]:
-    """What a program has to know that runs the network: what goes in, and what comes out."""
-    prepared = fitted.embedder.preparation
+def about(classifier: FittedClassifier) -> dict[str, Any]:
+    """What a program that runs the network has to know: inputs, preparation, outputs, classes."""
+    prepared = classifier.embedder.preparation
     size, colours = prepared.size, "grey" if prepared.grayscale else "red, green, blue"
     return {
         "images": {
@@ -118,9 +188,13 @@ def about(fitted: Fitted) -> dict[str, Any]:
             ],
             "ink": as_plain(prepared.ink),
         },
-        "probabilities": {"dtype": "float32", "shape": ["batch", len(fitted.classes)], "calibrated": True},
-        "classes": list(fitted.classes),
-        "run": fitted.embedder.origin.run,
+        "probabilities": {
+            "dtype": "float32",
+            "shape": ["batch", len(classifier.classes)],
+            "calibrated": True,
+        },
+        "classes": list(classifier.classes),
+        "run": classifier.embedder.origin.run,
     }
 
 
@@ -130,15 +204,15 @@ def _of_levels(prepared: Preparation) -> str:
 
 
 def _of_ink(prepared: Preparation) -> list[str]:
-    """What the network needs where its training images are ink on a plain ground."""
+    """How to prepare images where the training images are ink on a plain ground."""
     if (ink := prepared.ink) is None:
         return []
-    wanted, other = "light ink on a dark ground", "dark ink on a light ground"
+    known, other = "light ink on a dark ground", "dark ink on a light ground"
     if not ink.light:
-        wanted, other = other, wanted
+        known, other = other, known
     ground, value = round(ink.ground[1]), round(ink.ground[1] + ink.side * ink.contrast[1])
     lines = [
-        f"the network knows {wanted}: invert an image that has {other} (255 - value)",
+        f"the network knows {known}: invert an image that has {other} (255 - value)",
         f"bring its ground to about {ground} and its ink to about {value} of 255, whatever they were",
     ]
     if ink.sides:
@@ -160,13 +234,11 @@ def trial_images(prepared: Preparation, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def largest_difference(answer: Answer, fitted: Fitted, images: Tensor) -> float:
+def largest_difference(answer: Answer, classifier: FittedClassifier, images: Tensor) -> float:
     """Between the probabilities of a file and those of the classifier, on images by 1, 2, 3, ... at once."""
-    wanted = fitted.answer(fitted.embedder(images)).probabilities
-    sizes, found = iter(range(1, len(images) + 1)), list[Tensor]()
-    rest = images
+    expected = classifier.answer(classifier.embedder(images)).probabilities
+    answers, size, rest = list[Tensor](), 1, images
     while len(rest):
-        size = next(sizes)
-        found.append(answer(rest[:size]))
-        rest = rest[size:]
-    return float((torch.cat(found).double() - wanted).abs().max())
+        answers.append(answer(rest[:size]))
+        size, rest = size + 1, rest[size:]
+    return float((torch.cat(answers).double() - expected).abs().max())

@@ -9,34 +9,58 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from mtl.config import Log, Runtime
-from mtl.data.class_names import composed, nearly_same
+from mtl.data.class_names import composed
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
-from mtl.own_images import classifier_file as file
-from mtl.own_images.classifier import Fitted, fit
-from mtl.own_images.console import console, say_left_out, say_outlook
+from mtl.own_images import classifier_file
+from mtl.own_images.classifier import FittedClassifier, fit_classifier
+from mtl.own_images.console import say, say_left_out, say_self_assessment
 from mtl.own_images.embedder import embedder_of_run
-from mtl.own_images.read_support import read_support, require_ways
+from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import claimed, require_free
-from mtl.runtime.progress import tell
 
 _OTHER_KINDS = (".csv", ".json", ".html", ".yaml", ".png", ".jpg", ".jpeg", ".pt", ".onnx", ".pt2")
 
 
+@dataclass(frozen=True)
+class ClassifierSource:
+    """Where a command gets its classifier: a run that is fitted to a support folder, or a file of `fit`.
+
+    Raises:
+        ValueError: neither is given, or both.
+    """
+
+    run: Path | None = None
+    support: Path | None = None
+    classifier: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len({self.run is not None, self.support is not None, self.classifier is None}) > 1:
+            raise ValueError("a run and a support folder are needed, or a classifier")
+
+    def __str__(self) -> str:
+        return f"{self.run}, fitted to {self.support}" if self.classifier is None else str(self.classifier)
+
+
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A fitted classifier, and what was no part of its support set."""
+class Fit:
+    """A fitted classifier, and what is no part of its support set."""
 
-    fitted: Fitted
-    left_out: tuple[str, ...]  # a sentence each
+    classifier: FittedClassifier
+    left_out: tuple[str, ...] = ()  # a sentence each
 
 
-def fit_run(run: Path, support: Path, log: Log | None = None) -> Source:
+def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
+    """The classifier of a command; a UserError as of `fit_run`, or where the file is no classifier."""
+    if source.run is not None and source.support is not None:
+        return fit_run(source.run, source.support, log)
+    assert source.classifier is not None
+    return Fit(classifier_file.load(source.classifier))
+
+
+def fit_run(run: Path, support: Path, log: Log | None = None) -> Fit:
     """Adapts the network of a run to a support folder, on the best device there is.
 
     Raises:
@@ -44,23 +68,24 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Source:
     """
     listed = support_files(support)
     embedder = embedder_of_run(run, Runtime())
-    require_ways(embedder, len(listed.files))
+    embedder.require_way(len(listed.files))
     read = read_support(support, embedder, log)
-    require_ways(embedder, read.support.way)
-    return Source(fit(read.embedder, read.support), read.left_out)
+    tell_nearly_same(read.support.classes)
+    embedder.require_way(read.support.way)
+    return Fit(fit_classifier(read.embedder, read.support), read.left_out)
 
 
 def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
-    """Fits a classifier and writes it to `out`; says what it holds and how well it will do.
+    """Fits a classifier and writes it to `out`; prints what it holds and how well it will do.
 
     Raises:
-        UserError: as `fit_run`; or `out` cannot be written, has the ending of another kind of file, or is
-            there and may not be overwritten.
+        UserError: as `fit_run`; or `out` cannot be written, has the ending of another kind of file, or exists
+            and may not be overwritten.
     """
-    _require_no_other_kind(out)
+    _refuse_other_endings(out)
     with claimed(out, "fit"):
         require_free(out, overwrite=overwrite)
-        _finish(fit_run(run, support, log), out)
+        _save_and_say(fit_run(run, support, log), out)
 
 
 def fit_again(
@@ -76,9 +101,11 @@ def fit_again(
     Args:
         classifier: a file of `fit`.
         add: a support folder.
-        remove: names of classes with commas between them; they go before anything is added.
+        remove: names of classes with commas between them; they are removed before anything is added.
         out: None: the classifier itself is replaced, after any other process that is changing it: no
             addition is lost.
+        overwrite: whether another `out` may exist.
+        log: whether and how progress is shown.
 
     Raises:
         UserError: there is no such class, fewer than two would be left, a known class would be lost to
@@ -86,45 +113,43 @@ def fit_again(
     """
     if add is None and remove is None:
         raise UserError(f"{one_line(classifier)}: nothing is to be changed; --add or --remove says what")
+    path = out or classifier
     if out is not None:
-        _require_no_other_kind(out)
-    with claimed(out or classifier, "fit", wait=out is None):
-        _change(classifier, add, remove, out, overwrite, log)
+        _refuse_other_endings(out)
+    with claimed(path, "fit", wait=out is None):
+        before = classifier_file.load(classifier)
+        require_free(path, overwrite=overwrite or out is None)
+        _save_and_say(_changed(before, classifier, add, remove, log), path)
 
 
-def _change(
-    classifier: Path, add: Path | None, remove: str | None, out: Path | None, overwrite: bool, log: Log | None
-) -> None:
-    before = file.load(classifier)
-    require_free(out or classifier, overwrite=overwrite or out is None)
-    embedder, left_out, slips = before.embedder, list[str](), list[str]()
+def _changed(
+    before: FittedClassifier, shown: Path, add: Path | None, remove: str | None, log: Log | None
+) -> Fit:
+    """Fitted again, to the pictures of a classifier without some classes and with those of a folder."""
+    embedder, left_out, added = before.embedder, list[str](), set[str]()
     support: Support | None = before.support
     if remove is not None:
-        support = _without(before.support, _named(remove, before.classes, classifier))
+        names = _classes_named(remove, before.classes, shown)
+        support = None if set(names) >= set(before.classes) else before.support.without(names)
     if add is not None:
-        read = read_support(add, embedder, log, least=1, option="--add ", tell_names=False)
-        embedder = read.embedder
-        known = () if support is None else support.classes
-        support, told = _joined(support, _spelled(read.support, known), add)
-        slips = nearly_same(support.classes, set(support.classes) - set(known))
-        left_out += [*read.left_out, *told]
+        read = read_support(add, embedder, log, least=1, option="--add ")
+        embedder, known = read.embedder, () if support is None else support.classes
+        support, duplicates = _merged(support, _spelled_as(read.support, known), add)
+        added = set(support.classes) - set(known)
+        left_out += [*read.left_out, *duplicates]
     if support is None or support.way < 2:
         left = "none" if support is None else _quoted(support.classes[0])
         raise UserError(
-            f"{one_line(classifier)}: a classifier needs two classes or more; of {before.support.way} there "
-            f"would be left {left}"
+            f"{one_line(shown)}: a classifier needs two classes or more; of {before.support.way} there would "
+            f"be left {left}"
         )
-    require_ways(embedder, support.way)
-    for sentence in slips:
-        tell(sentence)
-    _finish(Source(fit(embedder, support), tuple(left_out)), out or classifier)
+    embedder.require_way(support.way)
+    tell_nearly_same(support.classes, added)
+    return Fit(fit_classifier(embedder, support), tuple(left_out))
 
 
-def _require_no_other_kind(out: Path) -> None:
-    """
-    Raises:
-        UserError: a classifier of this name would be taken for something else.
-    """
+def _refuse_other_endings(out: Path) -> None:
+    """A classifier of such a name would be taken for something else."""
     if out.suffix.lower() in _OTHER_KINDS:
         raise UserError(
             f"{one_line(out)}: {out.suffix} is the ending of another kind of file; a classifier ends in "
@@ -132,25 +157,19 @@ def _require_no_other_kind(out: Path) -> None:
         )
 
 
-def _finish(source: Source, out: Path) -> None:
-    file.save(source.fitted, out)
-    say = console()
-    say_left_out(source.left_out)
-    _say_fitted(say, source.fitted)
-    say_outlook(say, source.fitted)
-    say.print(f"Classifier: {escape(one_line(out))}", highlight=False, soft_wrap=True)
+def _save_and_say(fit: Fit, out: Path) -> None:
+    classifier_file.save(fit.classifier, out)
+    say_left_out(fit.left_out)
+    support = fit.classifier.support
+    counts = zip(support.classes, support.counts().tolist(), strict=True)
+    classes = ", ".join(f"{one_line(name)} {count:,}" for name, count in counts)
+    say([f"Fitted {support.way} classes with {len(support):,} pictures: {classes}."])
+    say_self_assessment(fit.classifier)
+    say([f"Classifier: {one_line(out)}"])
 
 
-def _say_fitted(say: Console, fitted: Fitted) -> None:
-    support = fitted.support
-    each = zip(support.classes, support.counts().tolist(), strict=True)
-    classes = ", ".join(f"{one_line(name)} {count:,}" for name, count in each)
-    told = f"Fitted {support.way} classes with {len(support):,} pictures: {classes}."
-    say.print(escape(told), highlight=False, soft_wrap=True)
-
-
-def _named(text: str, classes: Sequence[str], classifier: Path) -> list[str]:
-    """The classes that a list names; a class with a comma in its name can be named alone."""
+def _classes_named(text: str, classes: Sequence[str], classifier: Path) -> list[str]:
+    """The classes in a comma-separated list; a class with a comma in its name can be named alone."""
     if text in classes:
         return [text]
     parts = [part for part in text.split(",") if part.strip()]
@@ -177,18 +196,14 @@ def _shown(name: str) -> str:
     return one_line(name) if name == name.strip() else _quoted(name)
 
 
-def _without(support: Support, names: Sequence[str]) -> Support | None:
-    return None if set(names) >= set(support.classes) else support.without(names)
-
-
-def _spelled(added: Support, known: Sequence[str]) -> Support:
-    """With the names of classes that are there already in the Unicode form that they have there."""
+def _spelled_as(added: Support, known: Sequence[str]) -> Support:
+    """With the names of known classes in the Unicode form that they have there."""
     spelling = {composed(name): name for name in known}
     names = [spelling.get(composed(name), name) for name in added.names()]
     return Support.of(added.features, names, added.files, added.prints)
 
 
-def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Support, list[str]]:
+def _merged(known: Support | None, added: Support, folder: Path) -> tuple[Support, list[str]]:
     """Both, but for pictures that are in both: such a picture counts once, or in two classes not at all.
 
     Raises:
@@ -197,34 +212,34 @@ def _joined(known: Support | None, added: Support, folder: Path) -> tuple[Suppor
     if known is None:
         return added, []
     same = known.same_as(added.features)
-    keep_known, keep_added, told = [True] * len(known), [True] * len(added), list[str]()
+    keep_known, keep_added, sentences = set(range(len(known))), set(range(len(added))), list[str]()
     old, new = known.names(), added.names()
     rivals: dict[str, set[str]] = {}  # by known class: those that have pictures of it as well
     for row, where in enumerate(same):
-        places = where.nonzero().flatten().tolist()
-        if not places:
+        copies = where.nonzero().flatten().tolist()
+        if not copies:
             continue
-        keep_added[row] = False
-        first = f"{one_line(added.files[row])}: is the same picture as {one_line(known.files[places[0]])}"
-        if {old[place] for place in places} == {new[row]}:
-            told.append(f"{first}, which is there already; it counts once")
+        keep_added.remove(row)
+        first = f"{one_line(added.files[row])}: is the same picture as {one_line(known.files[copies[0]])}"
+        if {old[copy] for copy in copies} == {new[row]}:
+            sentences.append(f"{first}, which is there already; it counts once")
             continue
-        told.append(f"{first} of another class; as nobody knows which is right, none counts")
-        among = {new[row], *(old[place] for place in places)}
-        for place in places:
-            keep_known[place] = False
-            rivals.setdefault(old[place], set()).update(among - {old[place]})
-    left = {name for name, kept in zip(old, keep_known, strict=True) if kept}
+        sentences.append(f"{first} of another class; as nobody knows which is right, none counts")
+        among = {new[row], *(old[copy] for copy in copies)}
+        for copy in copies:
+            keep_known.discard(copy)
+            rivals.setdefault(old[copy], set()).update(among - {old[copy]})
+    left = {old[row] for row in keep_known}
     for name in known.classes:
         if name not in left:
             raise UserError(_lost(name, sorted(rivals[name]), folder))
-    if not any(keep_added) and all(keep_known):
+    if not keep_added and len(keep_known) == len(known):
         raise UserError(f"{one_line(folder)}: holds no picture that is not there already")
-    joined = known.some(_rows(keep_known))
-    if any(keep_added):
-        joined = joined.joined(added.some(_rows(keep_added)))
-    gone = [name for name in added.classes if name not in joined.classes]
-    return joined, [*(f"{one_line(folder / name)}: no picture of it is left" for name in gone), *told]
+    merged = known.some(sorted(keep_known))
+    if keep_added:
+        merged = merged.joined(added.some(sorted(keep_added)))
+    gone = [name for name in added.classes if name not in merged.classes]
+    return merged, [*(f"{one_line(folder / name)}: no picture of it is left" for name in gone), *sentences]
 
 
 def _lost(name: str, rivals: Sequence[str], folder: Path) -> str:
@@ -234,7 +249,3 @@ def _lost(name: str, rivals: Sequence[str], folder: Path) -> str:
         f"would count and the class would be lost; take them out of {one_line(folder)}, or --remove "
         f"{_shown(name)} with it"
     )
-
-
-def _rows(keep: Sequence[bool]) -> list[int]:
-    return [row for row, kept in enumerate(keep) if kept]

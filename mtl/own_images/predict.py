@@ -1,161 +1,173 @@
-"""What a person's new pictures are, and how sure that is.
+"""What a person's new pictures show, and how sure that is.
 
     python run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
 
 Adapts the network of a run to a few pictures of each class, or takes a classifier that is fitted already.
-Writes every answer into a table, and the least sure ones with their pictures into a page and a contact sheet.
+Writes every answer into a table, and the least sure ones with their pictures into a page.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.near_copies import Prints, SeenBefore
-from mtl.data.own_picture import Change
-from mtl.data.own_picture import told as told_of_changes
-from mtl.data.prefetch import Unread
+from mtl.data.picture_files import PictureFiles, query_files, support_files
 from mtl.errors import UserError, one_line
-from mtl.own_images import classifier_file as file
 from mtl.own_images.answers import (
     NONE,
     Row,
-    Support,
+    SupportMatch,
+    answers_sentence,
     least_sure,
     new_ones,
     percent,
     rows,
     to_csv,
     to_json,
-    told,
 )
-from mtl.own_images.classifier import Fitted
-from mtl.own_images.console import console, say_left_out, say_outlook
-from mtl.own_images.fit import Source, fit_run
-from mtl.own_images.predict_request import Asked, pictures_asked
-from mtl.own_images.read_support import read_ahead, with_levels
-from mtl.runtime.outputs import claimed, write_whole
+from mtl.own_images.classifier import FittedClassifier
+from mtl.own_images.console import console, say, say_left_out, say_self_assessment
+from mtl.own_images.fit import ClassifierSource, load_or_fit
+from mtl.own_images.read_support import PictureReader
+from mtl.runtime.outputs import claimed, require_free, require_not_read, write_whole
 from mtl.runtime.process import Interrupted, StopRequest
-from mtl.runtime.progress import Count, tell
 
 _SHOWN = 10  # rows of the table on the terminal
+_ENDINGS = (".csv", ".json")
 
 
-def predict(asked: Asked) -> None:
-    """Answers pictures, and writes a table, a page and a contact sheet.
+@dataclass(frozen=True)
+class PredictRequest:
+    """The options of `predict`."""
 
-    Interrupted, it writes what is answered by then. Files that cannot be read are named, and stop nothing.
+    query: Sequence[str]  # folders, patterns, files
+    source: ClassifierSource
+    out: Path = Path("predictions.csv")  # or .json; a page, .html, is written beside it
+    open_set: bool = False  # a picture may be of none of the classes
+    overwrite: bool = False
+    quiet: bool = False
+
+    @property
+    def page(self) -> Path:
+        return self.out.with_suffix(".html")
+
+
+def predict(request: PredictRequest) -> None:
+    """Answers pictures, and writes a table and a page.
+
+    Interrupted, it writes the answers so far. Files that cannot be read are named, and stop nothing.
 
     Raises:
         UserError: there are no pictures or none that can be read, files cannot be written or another process
-            is writing them, there is no such classifier, or unlike pictures cannot be told by its support
-            set.
+            is writing them, there is no such classifier, or its support set does not allow `open_set`.
         Interrupted: not all pictures are answered.
     """
-    with claimed(asked.page, "predict"):  # the page, which a table of either kind has beside it
-        _predict(asked)
+    with claimed(request.page, "predict"):  # the page, which a table of either kind has beside it
+        _predict(request)
 
 
-def _predict(asked: Asked) -> None:
-    log, say = Log(quiet=asked.quiet), console()
-    pictures = pictures_asked(asked)
-    source = classifier_of(asked, log)
-    fitted = source.fitted
-    if asked.open_set:
-        require_open_set(fitted)
-    say_left_out([*source.left_out, *pictures.left_out])
-    outlook = say_outlook(say, fitted)
-    embedder = with_levels(fitted.embedder, pictures.files)
-    prepared = embedder.preparation
-    seen = SeenBefore(fitted.support.prints)
+def _predict(request: PredictRequest) -> None:
+    # everything that can be refused is refused before the work
+    log = Log(quiet=request.quiet)
+    pictures = _query_pictures(request)
+    fit = load_or_fit(request.source, log)
+    classifier = fit.classifier
+    if request.open_set:
+        _require_open_set(classifier)
+    say_left_out([*fit.left_out, *pictures.left_out])
+    assessment = say_self_assessment(classifier)
 
     answered: list[Row] = []
-    unread: list[Unread] = []
-    changes: list[Change] = []
     total = len(pictures.files)
-    with StopRequest() as stop:  # whatever is answered when one is made is written, whole
-        with Count("pictures", total, log) as count:
-            for batch in read_ahead(pictures.files, prepared):
-                if batch.files:
-                    answers = fitted.answer(embedder(batch.images), asked.open_set)
-                    answered += rows(batch.files, answers, fitted.classes, support_of(seen, batch.images))
-                unread += batch.unread
-                changes += batch.changes
-                count.add(len(batch.files) + len(batch.unread))
-                if stop.wanted:
-                    break
-        left = total - len(answered) - len(unread)
-        for sentence in told_of_changes(changes, prepared.ink, prepared.top):
-            tell(sentence)
-        say_left_out([one.why for one in unread])
+    reader = PictureReader(classifier.embedder, pictures.files, log)
+    seen = SeenBefore(classifier.support.prints)
+    with StopRequest() as stop:  # a request to stop still writes whole files of the answers so far
+        for batch in reader:
+            answers = classifier.answer(batch.features, request.open_set)
+            matches = support_matches(seen, batch.images)
+            answered += rows(batch.files, answers, classifier.classes, matches)
+            if stop.wanted:
+                break
+        left = total - len(answered) - len(reader.unread)
+        reader.tell_changes()
+        unread = [one.why for one in reader.unread]
+        say_left_out(unread)
         if not answered and not left:
-            where = ", ".join(one_line(source) for source in asked.query[:_SHOWN])
+            where = ", ".join(one_line(source) for source in request.query[:_SHOWN])
             raise UserError(f"{where}: holds no picture that can be read")
         if not answered:
             raise Interrupted("predict: stopped before the first answer; nothing is written")
-        if asked.out.suffix.lower() == ".json":
-            write_whole(asked.out, to_json(answered, unread, fitted.classes, total))
+        if request.out.suffix.lower() == ".json":
+            write_whole(request.out, to_json(answered, reader.unread, classifier.classes, total))
         else:
-            write_whole(asked.out, to_csv(answered, unread, asked.open_set))
+            write_whole(request.out, to_csv(answered, reader.unread, request.open_set))
 
-        from mtl.own_images.predict_report import draw_answers  # loads what draws, when the answers are there
+        from mtl.own_images.predict_report import AnswersToShow, write_page  # takes a while to import
 
-        not_answered = [*pictures.left_out, *(one.why for one in unread)]
-        draw_answers(asked, source, outlook, least_sure(answered), total, not_answered, left > 0)
-    show(say, answered, total)
-    table, page, sheet = (escape(one_line(path)) for path in (asked.out, asked.page, asked.sheet))
-    say.print(f"Answers: {table}, with pictures: {page}, {sheet}", highlight=False, soft_wrap=True)
+        summary = answers_sentence(answered, total) + (" It was stopped before the others." if left else "")
+        to_show = AnswersToShow(
+            classifier=classifier,
+            source=str(request.source),
+            rows=least_sure(answered),
+            summary=summary,
+            open_set=request.open_set,
+            assessment=assessment,
+            not_learned=fit.left_out,
+            not_answered=[*pictures.left_out, *unread],
+        )
+        write_page(to_show, request.out, request.page)
+    _show(answered, total)
+    say([f"Answers: {one_line(request.out)}, with pictures: {one_line(request.page)}"])
     if left:
-        told_of = f"{total - left:,} of {total:,} pictures"
-        raise Interrupted(f"predict: stopped after {told_of}, whose answers are written")
+        raise Interrupted(
+            f"predict: stopped after {total - left:,} of {total:,} pictures, whose answers are written"
+        )
 
 
-def support_of(seen: SeenBefore, images: Tensor) -> list[Support]:
-    """Of each of B images whether it is a support picture."""
+def _query_pictures(request: PredictRequest) -> PictureFiles:
+    """The pictures to answer, once it is certain that the answers can be written."""
+    require_free(request.out, _ENDINGS, request.overwrite)
+    require_free(request.page, (), request.overwrite)
+    pictures = query_files(request.query)
+    support = request.source.support
+    known = {} if support is None else support_files(support).files
+    read = [*pictures.files, *(file for files in known.values() for file in files)]
+    require_not_read((request.out, request.page), read)
+    return pictures
+
+
+def support_matches(seen: SeenBefore, images: Tensor) -> list[SupportMatch]:
+    """For each of B images, whether it is a support picture."""
     same, near = seen(Prints.of(images))
     each = zip(same.tolist(), near.tolist(), strict=True)
     return ["same" if is_same else "near" if is_near else "" for is_same, is_near in each]
 
 
-def classifier_of(asked: Asked, log: Log) -> Source:
-    """The classifier that is asked: fitted now, or out of a file."""
-    if asked.classifier is not None:
-        return Source(file.load(asked.classifier), ())
-    assert asked.run is not None
-    assert asked.support is not None
-    return fit_run(asked.run, asked.support, log)
-
-
-def require_open_set(fitted: Fitted) -> None:
-    """Checks that pictures of none of the classes can be told.
-
-    Raises:
-        UserError: no class has two support pictures, or one has the name of the answer.
-    """
-    if fitted.open_set is None:
+def _require_open_set(classifier: FittedClassifier) -> None:
+    if classifier.open_set is None:
         raise UserError(
-            "--open-set: how much alike pictures of one class are shows where it has two support pictures; "
-            "here every class has one, or near copies of one, give some a second picture"
+            "--open-set: how similar pictures of one class are shows where it has two support pictures; here "
+            "every class has one, or near copies of one, give some a second picture"
         )
-    if NONE in fitted.classes:
+    if NONE in classifier.classes:
         raise UserError(
             f"--open-set: a class is named {NONE!r}, as the answer is; give the class another name"
         )
 
 
-def show(say: Console, answered: Sequence[Row], asked: int) -> None:
+def _show(answered: Sequence[Row], total: int) -> None:
     """Prints how many pictures got which answer, and the least sure answers."""
-    say.print(escape(told(answered, asked)), highlight=False, soft_wrap=True)
+    say([answers_sentence(answered, total)])
     new = new_ones(answered)
-    if new:
-        say.print(_table(least_sure(new)[:_SHOWN], len(new)))
-
-
-def _table(shown: Sequence[Row], count: int) -> Table:
-    title = f"The {len(shown)} least sure of {count:,}" if len(shown) < count else "Least sure first"
+    if not new:
+        return
+    shown = least_sure(new)[:_SHOWN]
+    title = f"The {len(shown)} least sure of {len(new):,}" if len(shown) < len(new) else "Least sure first"
     table = Table(title=title, title_justify="left")
     table.add_column("picture", overflow="fold")
     for name in ("class", "runner-up"):
@@ -168,4 +180,4 @@ def _table(shown: Sequence[Row], count: int) -> Table:
         cells += [row.runner_up, percent(row.runner_up_probability)]
         cells += [percent(row.none)] if row.none is not None else []
         table.add_row(*(escape(one_line(cell)) for cell in cells))
-    return table
+    console().print(table)

@@ -1,48 +1,98 @@
-"""A person's own classes, out of a folder or a list of files, read into a support set."""
+"""Pictures in files, read and embedded; a person's own classes, read into a support set."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.class_names import nearly_same
 from mtl.data.levels import largest_values, top_of
-from mtl.data.levels import told as told_of_levels
+from mtl.data.levels import told as levels_sentences
 from mtl.data.near_copies import Prints
-from mtl.data.own_picture import Change, told
+from mtl.data.own_picture import Change
+from mtl.data.own_picture import told as change_sentences
 from mtl.data.picture_files import support_files
-from mtl.data.prefetch import Decoded, decode_ahead
+from mtl.data.prefetch import Unread, decode_ahead
 from mtl.errors import UserError, one_line
-from mtl.own_images.embedder import Embedder, Preparation
+from mtl.own_images.embedder import Embedder
 from mtl.own_images.support import Support
 from mtl.runtime.progress import Count, tell
 
 _NAMED = 4  # copies of a picture that a sentence names
 
 
+class EmbeddedBatch(NamedTuple):
+    """The next B pictures that can be read; B may be 0."""
+
+    files: tuple[Path, ...]
+    images: Tensor  # (B, channels, size, size) uint8, as the network takes them
+    features: Tensor  # (B, D)
+
+
+@dataclass(eq=False)
+class PictureReader:
+    """Reads and embeds pictures a batch at a time, showing progress; collects what could not be read.
+
+    Grey values of more than 8 bits are taken as the embedder knows them, or as these files need it.
+    """
+
+    embedder: Embedder
+    files: Sequence[Path]
+    log: Log | None = None
+    what: str = "pictures"  # for progress
+    unread: list[Unread] = field(default_factory=list)
+    _changes: list[Change] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.embedder = _with_levels(self.embedder, self.files)
+
+    def __iter__(self) -> Iterator[EmbeddedBatch]:
+        prepared = self.embedder.preparation
+        size, grayscale, ink, top = prepared.size, prepared.grayscale, prepared.ink, prepared.top
+        with Count(self.what, len(self.files), self.log) as count:
+            for batch in decode_ahead(self.files, size, grayscale, ink=ink, top=top):
+                self.unread += batch.unread
+                self._changes += batch.changes
+                count.add(len(batch.files) + len(batch.unread))
+                yield EmbeddedBatch(batch.files, batch.images, self.embedder(batch.images))
+
+    def tell_changes(self, one: str = "picture", log: Log | None = None) -> None:
+        """Says how many pictures were changed beyond scaling, and how."""
+        prepared = self.embedder.preparation
+        for sentence in change_sentences(self._changes, prepared.ink, prepared.top, one):
+            tell(sentence, log)
+
+
+def _with_levels(embedder: Embedder, files: Sequence[Path]) -> Embedder:
+    if embedder.preparation.levels is not None:
+        return embedder
+    deep = largest_values(files)
+    top = top_of(deep)
+    for sentence in levels_sentences(top, len(deep)):
+        tell(sentence)
+    return embedder.with_levels(top)
+
+
 @dataclass(frozen=True, eq=False)
 class ReadSupport:
-    """What a support folder holds."""
+    """The content of a support folder."""
 
     support: Support  # its files are paths below the folder as it was given
     left_out: tuple[str, ...]  # what is no part of it and why, a sentence each
-    embedder: Embedder  # which knows the grey values of these pictures
+    embedder: Embedder  # with the white of these pictures
 
 
 def read_support(
-    folder: Path,
-    embedder: Embedder,
-    log: Log | None = None,
-    least: int = 2,
-    option: str = "--support ",
-    tell_names: bool = True,
+    folder: Path, embedder: Embedder, log: Log | None = None, least: int = 2, option: str = "--support "
 ) -> ReadSupport:
     """Embeds the pictures of `<folder>/<class>/*`, or of a CSV list, a batch at a time.
 
-    What cannot be read is left out. A picture that is in several classes is left out of all: which label is
-    right nobody knows; copies in one class count once.
+    What cannot be read is left out. A picture that is in several classes is left out of all, since nobody
+    knows which label is right; copies in one class count once.
 
     Args:
         folder: of the classes, or a list of pictures with their labels.
@@ -50,63 +100,37 @@ def read_support(
         log: whether and how progress is shown.
         least: how many classes there must be.
         option: how the user gave the folder.
-        tell_names: whether to say which classes have nearly the same name.
 
     Raises:
         UserError: there is no such folder, or too few classes have pictures that can be read.
     """
     listed = support_files(folder, option)
-    class_of = {file: name for name, of_class in listed.files.items() for file in of_class}
-    files = list(class_of)
-    embedder = with_levels(embedder, files)
-    prepared = embedder.preparation
-    features: list[torch.Tensor] = []
-    kept: list[Path] = []
-    parts: list[Prints] = []
-    changes: list[Change] = []
-    left_out = list(listed.left_out)
-    with Count("support", len(files), log) as count:
-        for batch in read_ahead(files, prepared):
-            if batch.files:
-                features.append(embedder(batch.images))
-            kept += batch.files
-            changes += batch.changes
-            parts.append(Prints.of(batch.images))
-            left_out += [one.why for one in batch.unread]
-            count.add(len(batch.files) + len(batch.unread))
-    names = [str(file) for file in kept]
-    classes = [class_of[file] for file in kept]
+    class_of = {file: name for name, files in listed.files.items() for file in files}
+    reader = PictureReader(embedder, list(class_of), log, "support")
+    features, names, classes, parts = [], list[str](), list[str](), []
+    for batch in reader:
+        features.append(batch.features)
+        names += [str(file) for file in batch.files]
+        classes += [class_of[file] for file in batch.files]
+        parts.append(Prints.of(batch.images))
     prints = Prints.joined(parts)
     rows, copies = _distinct(prints.keys(), classes, names)
-    left_out += copies
     left = {classes[row] for row in rows}
-    left_out += [
+    gone = [
         f"{one_line(folder / name)}: no picture of it is left" for name in listed.files if name not in left
     ]
+    left_out = [*listed.left_out, *(one.why for one in reader.unread), *copies, *gone]
     if len(left) < least:
         raise UserError(_too_few(folder, sorted(left), least, left_out))
     support = Support.of(torch.cat(features), classes, names, prints).some(rows)
-    for sentence in nearly_same(support.classes) if tell_names else []:
+    reader.tell_changes("support picture")
+    return ReadSupport(support, tuple(left_out), reader.embedder)
+
+
+def tell_nearly_same(classes: Sequence[str], among: Collection[str] | None = None) -> None:
+    """Names classes whose names are nearly the same; `among`: only where one of these is concerned."""
+    for sentence in nearly_same(classes, among):
         tell(sentence)
-    for sentence in told(changes, prepared.ink, prepared.top, "support picture"):
-        tell(sentence)
-    return ReadSupport(support, tuple(left_out), embedder)
-
-
-def read_ahead(files: Sequence[Path], prepared: Preparation) -> Iterator[Decoded]:
-    """Pictures as the network of a classifier takes them."""
-    return decode_ahead(files, prepared.size, prepared.grayscale, ink=prepared.ink, top=prepared.top)
-
-
-def with_levels(embedder: Embedder, files: Sequence[Path]) -> Embedder:
-    """Takes grey values of more than 8 bits as before, or as these pictures need it, which is said."""
-    if embedder.preparation.levels is not None:
-        return embedder
-    deep = largest_values(files)
-    top = top_of(deep)
-    for sentence in told_of_levels(top, len(deep)):
-        tell(sentence)
-    return embedder.with_levels(top)
 
 
 def _distinct(
@@ -116,14 +140,14 @@ def _distinct(
     copies: dict[bytes, list[int]] = {}
     for row, digest in enumerate(digests):
         copies.setdefault(digest, []).append(row)
-    kept, told = [], []
+    counted, sentences = [], []
     for same in copies.values():
         among = {classes[row] for row in same}
         if len(among) == 1:
-            kept.append(same[0])
+            counted.append(same[0])
         if len(same) > 1:
-            told.append(_copies([names[row] for row in same], len(among)))
-    return sorted(kept), told
+            sentences.append(_copies([names[row] for row in same], len(among)))
+    return sorted(counted), sentences
 
 
 def _copies(names: Sequence[str], classes: int) -> str:
@@ -131,40 +155,20 @@ def _copies(names: Sequence[str], classes: int) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     if classes == 1:
         return f"{shown}{more}: are the same picture; it counts once"
-    told = "as nobody knows which is right, none counts"
-    return f"{shown}{more}: are the same picture in {classes} classes; {told}"
+    what = f"are the same picture in {classes} classes"
+    return f"{shown}{more}: {what}; as nobody knows which is right, none counts"
 
 
 def _too_few(folder: Path, classes: Sequence[str], least: int, left_out: Sequence[str]) -> str:
     there = f"there is only {one_line(classes[0])}" if classes else "there is none"
-    what = (
-        f"{least} classes with pictures that can be read are needed"
-        if least > 1
-        else "no picture can be read"
-    )
-    if least > 1:
-        what = f"{what}, {there}"
-    if len(classes) == 1:
+    what = f"{least} classes with pictures that can be read are needed, {there}"
+    if least == 1:
+        what = "no picture can be read"
+    elif classes:
         name, home = one_line(classes[0]), folder if folder.is_dir() else folder.parent
-        what = (
-            f"{what}; to tell whether a picture shows {name} or not, add pictures of what else may come as a "
+        what += (
+            f"; to tell whether a picture shows {name} or not, add pictures of what else may come as a "
             f"second class, for example {one_line(home / f'not {name}')}/*.jpg, as varied as they will be"
         )
     lines = "".join(f"\n  {sentence}" for sentence in left_out[:20])
     return f"{one_line(folder)}: {what}{lines}"
-
-
-def require_ways(embedder: Embedder, classes: int) -> None:
-    """Checks that the base learner can adapt to so many classes.
-
-    Raises:
-        UserError: it has a learned start, which serves one number of them.
-    """
-    origin = embedder.origin
-    learned = origin.head.name == "gradient_descent" and origin.head.init == "learned"
-    if learned and classes != origin.way:
-        raise UserError(
-            f"run {one_line(origin.run)} has a learned start (meta.head.init = learned), which serves "
-            f"{origin.way} classes alone, and here are {classes}; runs with meta.head.init = prototype "
-            "or zero serve any number"
-        )

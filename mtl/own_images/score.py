@@ -4,39 +4,86 @@ python run_meta.py score --classifier things.fewshot --pictures photos/test
 python run_meta.py score --run checkpoints/cifar_fs --support photos/train --pictures photos/test
 """
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from mtl.config import Log
+from mtl.data.class_names import composed
 from mtl.data.layouts import ASKED
-from mtl.data.own_picture import Change
-from mtl.data.own_picture import told as told_of_changes
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
-from mtl.own_images import classifier_file as file
-from mtl.own_images.classifier import Fitted
-from mtl.own_images.console import console, say_left_out
-from mtl.own_images.fit import Source, fit_run
-from mtl.own_images.read_support import read_ahead, with_levels
-from mtl.own_images.score_counts import Scores, Share
-from mtl.own_images.score_counts import score as count_right
-from mtl.runtime.progress import Count, tell
+from mtl.own_images.classifier import FittedClassifier
+from mtl.own_images.console import console, say, say_left_out
+from mtl.own_images.fit import ClassifierSource, load_or_fit
+from mtl.own_images.read_support import PictureReader
+from mtl.stats import wilson
 
-_CONFUSED, _NAMED = 10, 8  # confusions of the table; names of a sentence
+_CONFUSED, _NAMED = 10, 8  # confusions that are printed; names in a sentence
 
 
-def score(
-    pictures: Path,
-    run: Path | None = None,
-    support: Path | None = None,
-    classifier: Path | None = None,
-    log: Log | None = None,
-) -> Scores:
+@dataclass(frozen=True)
+class Share:
+    """A share of right answers."""
+
+    right: int
+    answered: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.answered
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, Wilson's. Pictures count as independent, which they are for a fitted classifier."""
+        return wilson(self.right, self.answered)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The answers of one classifier to labelled pictures."""
+
+    total: Share
+    classes: dict[str, Share]  # by the right class, those with pictures
+    confusions: tuple[tuple[str, str, int], ...]  # (right class, answered class, pictures), most first
+
+    @property
+    def balanced(self) -> float:
+        """Mean accuracy of the classes with pictures."""
+        return sum(share.accuracy for share in self.classes.values()) / len(self.classes)
+
+
+def count_right(labels: Tensor, answers: Tensor, classes: Sequence[str]) -> Scores:
+    """
+    Args:
+        labels: (B,) int64, the right classes.
+        answers: (B,) int64, the answered ones.
+        classes: names of the N classes.
+
+    Raises:
+        ValueError: there are no pictures, or not as many answers.
+    """
+    if not len(labels) or labels.shape != answers.shape:
+        raise ValueError("labels (B,) and answers (B,) of one picture or more are needed")
+    way = len(classes)
+    counts = torch.bincount(labels * way + answers, minlength=way * way).view(way, way).tolist()
+    by_class = {classes[k]: Share(row[k], sum(row)) for k, row in enumerate(counts) if sum(row)}
+    wrong = [
+        (classes[k], classes[j], count)
+        for k, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if count and j != k
+    ]
+    total = Share(sum(share.right for share in by_class.values()), len(labels))
+    return Scores(total, by_class, tuple(sorted(wrong, key=lambda pair: (-pair[2], pair[0], pair[1]))))
+
+
+def score(pictures: Path, source: ClassifierSource, log: Log | None = None) -> Scores:
     """Prints accuracy, that of each class, and which classes are taken for which.
 
     Support pictures are left out, since the classifier knows them, and so are pictures of classes that it has
@@ -44,65 +91,43 @@ def score(
 
     Args:
         pictures: a folder `<class>/*`, or a CSV list, of whose splits `test` is taken.
-        run: whose network is fitted to `support` first.
-        support: a folder or list of labelled pictures.
-        classifier: a file of `fit`, instead of these two.
+        source: of the classifier.
         log: whether and how progress is shown.
 
     Raises:
         UserError: files cannot be read, or no picture is left whose class the classifier knows.
-        ValueError: neither a run and a support folder nor a classifier is given.
     """
     listed = support_files(pictures, ASKED, "test")
-    source = _source(run, support, classifier, log)
-    known, left_out = _known(listed.files, source.fitted.classes, pictures)
-    labels, answers, unread = _answers(source.fitted, known, log)
-    left_out = [*source.left_out, *listed.left_out, *left_out, *unread]
+    fit = load_or_fit(source, log)
+    known, unknown = _known(listed.files, fit.classifier.classes, pictures)
+    labels, answers, unread = _answers(fit.classifier, known, log)
+    say_left_out([*fit.left_out, *listed.left_out, *unknown, *unread])
     if not len(labels):
-        say_left_out(left_out)
-        raise UserError(f"{one_line(pictures)}: no picture is left to ask the classifier about")
-    found = count_right(labels, answers, source.fitted.classes)
-    say = console()
-    say_left_out(left_out)
-    say.print(escape(_summary(found)), highlight=False, soft_wrap=True)
-    say.print(_by_class(found))
-    for line in _confusions(found):
-        say.print(escape(line), highlight=False, soft_wrap=True)
-    return found
-
-
-def _source(run: Path | None, support: Path | None, classifier: Path | None, log: Log | None) -> Source:
-    if classifier is not None:
-        return Source(file.load(classifier), ())
-    if run is None or support is None:
-        raise ValueError("a run and a support folder are needed, or a classifier")
-    return fit_run(run, support, log)
+        raise UserError(f"{one_line(pictures)}: no picture is left that the classifier can be scored on")
+    scores = count_right(labels, answers, fit.classifier.classes)
+    say([_summary(scores)])
+    console().print(_by_class(scores))
+    say(_confusions(scores))
+    return scores
 
 
 def _known(
-    files: dict[str, tuple[Path, ...]], classes: Sequence[str], pictures: Path
+    files: Mapping[str, Sequence[Path]], classes: Sequence[str], pictures: Path
 ) -> tuple[dict[Path, int], list[str]]:
-    """The class of each file that the classifier has learned, and sentences about the others.
-
-    Raises:
-        UserError: it has learned none of them.
-    """
-    place = {unicodedata.normalize("NFC", name): k for k, name in enumerate(classes)}
-    found: dict[Path, int] = {}
-    others: list[str] = []
-    for name, of_class in files.items():
-        if (k := place.get(unicodedata.normalize("NFC", name))) is None:
-            others.append(f"{one_line(name)} {len(of_class):,}")
-        else:
-            found |= dict.fromkeys(of_class, k)
-    if not found:
+    """The class of each file that the classifier has learned, and sentences about the others."""
+    place = {composed(name): k for k, name in enumerate(classes)}
+    learned = {
+        file: place[composed(name)] for name in files if composed(name) in place for file in files[name]
+    }
+    others = [f"{one_line(name)} {len(files[name]):,}" for name in files if composed(name) not in place]
+    if not learned:
         raise UserError(
             f"{one_line(pictures)}: has none of the classes of the classifier ({_first(classes)}), but "
             f"{_first([*files])}; the folders must be called as those that it was fitted to"
         )
-    return found, [
-        f"pictures of classes that the classifier has not learned: {_first(others)}"
-    ] if others else []
+    if not others:
+        return learned, []
+    return learned, [f"pictures of classes that the classifier has not learned: {_first(others)}"]
 
 
 def _first(names: Sequence[str]) -> str:
@@ -111,71 +136,55 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _answers(
-    fitted: Fitted, known: dict[Path, int], log: Log | None
-) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    classifier: FittedClassifier, known: dict[Path, int], log: Log | None
+) -> tuple[Tensor, Tensor, list[str]]:
     """Right and answered classes, (B,) each, and sentences about pictures that are not among them."""
-    embedder = with_levels(fitted.embedder, list(known))
-    prepared, changes = embedder.preparation, list[Change]()
-    labels: list[int] = []
-    answers = [torch.empty(0, dtype=torch.int64)]
-    learned: list[str] = []
-    unread: list[str] = []
-    with Count("pictures", len(known), log) as count:
-        for batch in read_ahead(list(known), prepared):
-            changes += batch.changes
-            if batch.files:
-                features = embedder(batch.images)
-                new = ~fitted.support.same_as(features).any(1)
-                files = zip(batch.files, new.tolist(), strict=True)
-                for path, is_new in files:
-                    if is_new:
-                        labels.append(known[path])
-                    else:
-                        learned.append(one_line(path))
-                answers.append(fitted.answer(features).classes()[new])
-            unread += [one.why for one in batch.unread]
-            count.add(len(batch.files) + len(batch.unread))
-    for sentence in told_of_changes(changes, prepared.ink, prepared.top):
-        tell(sentence, log)
+    labels, answers, learned = list[int](), [torch.empty(0, dtype=torch.int64)], list[str]()
+    reader = PictureReader(classifier.embedder, list(known), log)
+    for batch in reader:
+        new = ~classifier.support.same_as(batch.features).any(1)
+        for file, is_new in zip(batch.files, new.tolist(), strict=True):
+            if is_new:
+                labels.append(known[file])
+            else:
+                learned.append(one_line(file))
+        answers.append(classifier.answer(batch.features).classes()[new])
+    reader.tell_changes(log=log)
+    left_out = [one.why for one in reader.unread]
     if learned:
         many = "1 picture" if len(learned) == 1 else f"{len(learned):,} pictures"
-        unread.append(
+        left_out.append(
             f"{many} that the classifier was fitted to, which say nothing of new ones: {_first(learned)}"
         )
-    return torch.tensor(labels, dtype=torch.int64), torch.cat(answers), unread
+    return torch.tensor(labels, dtype=torch.int64), torch.cat(answers), left_out
 
 
-def _summary(found: Scores) -> str:
-    low, high = found.total.interval
-    plural = "picture" if found.total.asked == 1 else "pictures"
+def _summary(scores: Scores) -> str:
+    total, (low, high) = scores.total, scores.total.interval
+    plural = "picture" if total.answered == 1 else "pictures"
     return (
-        f"{found.total.right:,} of {found.total.asked:,} {plural} right: {100 * found.total.accuracy:.1f} % "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f}); mean of the classes "
-        f"{100 * found.balanced:.1f} %."
+        f"{total.right:,} of {total.answered:,} {plural} right: {100 * total.accuracy:.1f} % (95 % interval "
+        f"{100 * low:.1f} to {100 * high:.1f}); mean of the classes {100 * scores.balanced:.1f} %."
     )
 
 
-def _by_class(found: Scores) -> Table:
+def _by_class(scores: Scores) -> Table:
     table = Table(title="By class, the lowest first", title_justify="left")
     table.add_column("class", overflow="fold")
     for name in ("pictures", "right", "%", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
-
-    def order(item: tuple[str, Share]) -> tuple[float, str]:
-        return item[1].accuracy, item[0]
-
-    for name, share in sorted(found.classes.items(), key=order):
+    for name, share in sorted(scores.classes.items(), key=lambda item: (item[1].accuracy, item[0])):
         low, high = share.interval
-        cells = (f"{share.asked:,}", f"{share.right:,}", f"{100 * share.accuracy:.1f}")
+        cells = (f"{share.answered:,}", f"{share.right:,}", f"{100 * share.accuracy:.1f}")
         table.add_row(escape(one_line(name)), *cells, f"{100 * low:.0f} – {100 * high:.0f}")
     return table
 
 
-def _confusions(found: Scores) -> list[str]:
-    shown = found.confusions[:_CONFUSED]
+def _confusions(scores: Scores) -> list[str]:
+    shown = scores.confusions[:_CONFUSED]
     lines = [
-        f"{one_line(name)} taken for {one_line(other)}: {count:,} of {found.classes[name].asked:,}"
+        f"{one_line(name)} taken for {one_line(other)}: {count:,} of {scores.classes[name].answered:,}"
         for name, other, count in shown
     ]
-    more = len(found.confusions) - len(shown)
+    more = len(scores.confusions) - len(shown)
     return [*lines, f"and {more:,} pairs more"] if more else lines

@@ -91,10 +91,10 @@ def test_a_wrong_label_is_the_first_images_alone(classes):
 def test_the_shares_of_named_images_are_counted(classes, monkeypatch):
     class Named:
         def __init__(self, *rows):
-            self.doubts = [type("", (), {"row": row}) for row in rows]
+            self.label_issues = [type("", (), {"row": row}) for row in rows]
 
     coming = [Named(0, 3), Named(), Named(2), Named(), Named(1), Named()] * 2
-    monkeypatch.setattr("benchmarks.own_images.outlook", lambda _: coming.pop(0))
+    monkeypatch.setattr("benchmarks.own_images.self_assessment", lambda _: coming.pop(0))
     found = list(labels(classes, 3))[1:]
     assert found[0] == (
         5,

@@ -10,7 +10,7 @@ from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.models.batch_norm import norms
 from mtl.models.scale_shift import scale_shift_parameters
-from mtl.own_images.classifier import Fitted, fit
+from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder, Origin, Preparation
 from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
@@ -81,8 +81,10 @@ def images(count: int, channels: int = 1, size: int = SIDE, seed: int = 0) -> Te
 
 def fitted(
     made: Embedder, counts: Sequence[int] = (4, 3, 2), classes: Sequence[str] = ("ash", "elm", "oak")
-) -> Fitted:
+) -> FittedClassifier:
     """Fitted to noise: so many images of each class."""
     pixels = images(sum(counts), made.preparation.channels, made.preparation.size)
     names = [name for name, count in zip(classes, counts, strict=True) for _ in range(count)]
-    return fit(made, Support.of(made(pixels), names, [f"{name}/{i}.png" for i, name in enumerate(names)]))
+    return fit_classifier(
+        made, Support.of(made(pixels), names, [f"{name}/{i}.png" for i, name in enumerate(names)])
+    )

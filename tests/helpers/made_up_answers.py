@@ -30,10 +30,10 @@ def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
         )
     return AnswersPage(
         title="What 40 <pictures> show",
-        told="40 pictures answered: ash & elm.",
+        summary="40 pictures answered: ash & elm.",
         facts=[("Classifier", "runs/<i>mine</i>"), ("Support pictures", "30")],
         outlook=TOLD,
-        calibrated=True,
+        calibration="Probabilities are calibrated.",
         cards=made,
         answered=1234,
         table="predictions & more.csv",

@@ -55,3 +55,8 @@ def hostile(folder: Path) -> dict[str, str]:
         "two�lines.png": "is not a readable image (its content is damaged, or of no kind of picture that can "
         "be read)",
     }
+
+
+def contents(folder):
+    """Every file below a folder, with its bytes."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

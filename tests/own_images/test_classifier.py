@@ -5,9 +5,9 @@ import torch
 from made_classifiers import HEADS, embedder, fitted, images
 
 from mtl.config import Head
-from mtl.own_images.classifier import fit
+from mtl.own_images.classifier import fit_classifier
+from mtl.own_images.leave_one_out import fit_temperature
 from mtl.own_images.support import Support
-from mtl.own_images.temperature import fit_temperature
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
@@ -40,7 +40,7 @@ def test_the_temperature_is_fitted_around_that_of_the_run():
 def test_one_class_is_too_few():
     made = embedder()
     with pytest.raises(ValueError, match="two classes"):
-        fit(made, Support.of(made(images(2)), ["a", "a"], ["1", "2"]))
+        fit_classifier(made, Support.of(made(images(2)), ["a", "a"], ["1", "2"]))
 
 
 def test_a_learned_start_serves_one_number_of_classes():

@@ -72,11 +72,14 @@ def test_answers_are_the_same_to_the_last_bit(name, how, tmp_path):
 
 def test_all_that_is_known_comes_back(tmp_path):
     names = ("a\nb", "c\udcff", "ж")  # a line end, a byte that is no text
-    before = replace(fitted(embedder(), (3, 1, 2), names), label_kind="int")
+    before = replace(fitted(embedder(), (3, 1, 2), names), label_kind="int", label_dtype="uint64")
+    ink = Ink(True, (0.0, 1.0, 2.0), (90.0, 250.5, 255.0), 3.0, (0.2, 0.6, 0.9), sides=(28, 105))
+    prepared = replace(before.embedder.preparation, ink=ink, levels=4095)
+    before = replace(before, embedder=replace(before.embedder, preparation=prepared))
     file.save(before, tmp_path / "a.fewshot")
     after = file.load(tmp_path / "a.fewshot", RUNTIME)
     assert (after.classes, after.support.files) == (names, before.support.files)
-    assert (after.temperature, after.label_kind) == (before.temperature, "int")
+    assert (after.temperature, after.label_kind, after.label_dtype) == (before.temperature, "int", "uint64")
     for part in ("preparation", "origin", "temperatures"):
         assert getattr(after.embedder, part) == getattr(before.embedder, part)
     assert torch.equal(after.support.features, before.support.features)
@@ -126,11 +129,6 @@ def test_a_file_is_whole_or_not_there(written, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a\.fewshot: cannot be written \(No space left on device\)"):
         file.save(file.load(written, RUNTIME), path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a.fewshot": b"before"}
-
-
-def test_a_folder_that_is_not_there_is_said(written, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere/a\.fewshot: cannot be written \(No such file"):
-        file.save(file.load(written, RUNTIME), tmp_path / "nowhere" / "a.fewshot")
 
 
 def test_what_is_no_classifier_is_refused(tmp_path):
@@ -187,10 +185,8 @@ def test_one_bit_that_is_another_is_found(share, bit, in_header, written, tmp_pa
     (tmp_path / "other").write_bytes(content)
     told = refused(tmp_path / "other").removeprefix(f"{tmp_path / 'other'}: ")
     ours = rf"{DAMAGED}( \(its checksum is another\)| \(it lacks '.*'\))?"
-    others = (
-        r"is no classifier, but safetensors of another program|has format .*, this version reads format 1"
-    )
-    assert re.fullmatch(f"{ours}|{others}", told)
+    others = "is no classifier, but safetensors of another program|has format .*, this version reads format 1"
+    assert re.match(f"{ours}$|{others}", told)
 
 
 def rewritten(written, path, change, sealed=True):
@@ -218,7 +214,7 @@ def test_what_is_sealed_again_is_read(written, tmp_path):
 @pytest.mark.parametrize("found", [2, None, "1"])
 def test_another_format_is_refused(found, written, tmp_path):
     path = rewritten(written, tmp_path / "a", lambda tree, _: tree.update(format=found, told=0), sealed=False)
-    assert refused(path).endswith(f"has format {found}, this version reads format 1")
+    assert refused(path).endswith(f"has format {found}, this version reads format 1; fit it again")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +232,7 @@ def test_another_format_is_refused(found, written, tmp_path):
         "temperature",
         "open_set",
         "label_kind",
+        "label_dtype",
     ],
 )
 def test_a_key_that_is_missing_is_named(key, written, tmp_path):
@@ -244,30 +241,6 @@ def test_a_key_that_is_missing_is_named(key, written, tmp_path):
 
     sealed = key != "sha256"
     assert f"it lacks '{key}'" in refused(rewritten(written, tmp_path / "a", change, sealed))
-
-
-def test_a_file_of_before_ink_and_levels_is_read_as_it_was(written, tmp_path):
-    def change(tree, _):
-        del (
-            tree["told"]["label_dtype"],
-            tree["told"]["preparation"]["ink"],
-            tree["told"]["preparation"]["levels"],
-        )
-
-    found = file.load(rewritten(written, tmp_path / "a", change), RUNTIME)
-    assert (found.embedder.preparation.ink, found.embedder.preparation.levels) == (None, 65_535)
-    assert found.label_dtype == ""
-
-
-def test_ink_levels_and_the_type_of_labels_come_back(tmp_path):
-    before = fitted(embedder())
-    ink = Ink(True, (0, 1, 2), (90, 250.5, 255), 3, (0.2, 0.6, 0.9), sides=(28, 105))
-    prepared = replace(before.embedder.preparation, ink=ink, levels=4095)
-    before = replace(before, embedder=replace(before.embedder, preparation=prepared), label_dtype="uint64")
-    file.save(before, tmp_path / "a")
-    after = file.load(tmp_path / "a", RUNTIME)
-    assert after.embedder.preparation == prepared
-    assert after.label_dtype == "uint64"
 
 
 @pytest.mark.parametrize(

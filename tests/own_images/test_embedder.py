@@ -1,6 +1,8 @@
 """From images to features: as the learner has them, with nothing of training left in the network."""
 
 import math
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,11 +10,21 @@ from made_classifiers import SIDE, embedder, images, learner
 from torch import nn
 from torch.nn.utils import parametrize
 
-from mtl.config import Head
+from mtl.config import Head, Runtime, load_config, read_config, to_dict
 from mtl.data.augment import Normalise
+from mtl.errors import UserError
 from mtl.models.heads import power_transform
-from mtl.own_images.embedder import Embedder, Origin, Preparation
-from mtl.runtime import devices
+from mtl.own_images import classifier_file as file
+from mtl.own_images.classifier import fit_classifier
+from mtl.own_images.embedder import Embedder, Origin, Preparation, embedder_of_run
+from mtl.own_images.support import Support
+from mtl.runtime import checkpoints, devices
+from mtl.runtime.devices import choose_device
+from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import generator
+from mtl.training.inference import features_of, solve_episodes
+from mtl.training.restore import learner_from_pretrained, meta_trained_learner
+from mtl.training.run_data import load_run_data
 
 PREPARED = Preparation(SIDE, 1, (0.4,), (0.25,), mirror=False)
 HEADS = {
@@ -122,3 +134,209 @@ def test_grey_images_go_to_networks_that_know_colours():
     colour = Preparation(SIDE, 3, prepared.mean, prepared.std, mirror=False)
     wanted = Embedder.of(made, colour, Origin("run", None, Head(), 3))(pixels.expand(-1, 3, -1, -1))
     assert torch.equal(found, wanted)
+
+
+RUNTIME = Runtime(device="cpu", threads=1, keep_memory=False)
+
+
+@pytest.fixture
+def moved(whole_run, tmp_path):
+    """The run in another place, and its images gone."""
+    folder = RunFolder(tmp_path / "elsewhere" / "renamed")
+    shutil.copytree(whole_run.path, folder.path)
+    rewrite(folder, data={"root": str(tmp_path / "gone")}, checkpoints=str(tmp_path / "nowhere"))
+    return folder
+
+
+def rewrite(folder, **sections):
+    """The config of a run with sections laid over it."""
+    tree = to_dict(folder.read_config())
+    for name, section in sections.items():
+        tree[name] = {**tree[name], **section} if isinstance(section, dict) else section
+    folder.write_config(read_config(tree, "test"))
+
+
+def without_images(folder):
+    """As an older version wrote the checkpoint."""
+    payload = checkpoints.read(folder.pretrain)
+    checkpoints.write(folder.pretrain, {key: value for key, value in payload.items() if key != "images"})
+
+
+def trained_for_longer(folder):
+    """Meta-training of the tiny run changes next to nothing; here it has changed much."""
+    payload = checkpoints.read(folder.meta)
+    for value in payload["learner"].values():
+        if value.is_floating_point() and value.ndim in {0, 1, 4}:
+            value.add_(0.1 * torch.rand(value.shape, generator=generator(0, "longer")))
+    checkpoints.write(folder.meta, payload)
+
+
+def evaluated(folder, meta=True):
+    """The learner that evaluation has of a run, with the pictures that it asks, and its run_data."""
+    config = folder.read_config()
+    run_data, device = load_run_data(config), choose_device(RUNTIME)
+    pretrained, train = checkpoints.read(folder.pretrain), run_data.splits.train
+    if meta:
+        learner = meta_trained_learner(checkpoints.read(folder.meta), pretrained, config, train, device)
+    else:
+        learner = learner_from_pretrained(pretrained, config, train, device)
+    return learner, run_data.split_images("test", device), run_data
+
+
+@pytest.mark.parametrize("meta", [True, False], ids=["meta-trained", "pretrained"])
+def test_features_are_those_of_evaluation(whole_run, tmp_path, meta):
+    shutil.copytree(whole_run.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    trained_for_longer(folder)
+    if not meta:
+        folder.meta.unlink()
+    learner, pictures, _ = evaluated(folder, meta)
+    learner.set_mode(training=False)
+    wanted = features_of(learner, pictures, torch.arange(20))
+    found = embedder_of_run(folder.path, RUNTIME)(pictures.images[:20])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_meta_trained_network_is_another_than_the_pretrained_one(moved):
+    trained_for_longer(moved)
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    meta = embedder_of_run(moved.path, RUNTIME)(images)
+    moved.meta.unlink()
+    assert not torch.allclose(embedder_of_run(moved.path, RUNTIME)(images), meta, rtol=1e-2)
+
+
+def test_answers_are_those_of_evaluation_on_the_same_episodes(whole_run):
+    learner, pictures, run_data = evaluated(whole_run)
+    way, shot, queries = 3, 2, 4
+    episodes = run_data.fixed_episodes("test", way, shot, queries, 12, 0, "evaluate")
+    outcome = solve_episodes(learner, pictures, episodes)
+    embedder = embedder_of_run(whole_run.path, RUNTIME)
+    table, right, predicted, confidence = embedder(pictures.images), [], [], []
+    labels = [f"{i}" for i in range(way) for _ in range(shot)]
+    for rows in episodes.image_indices():
+        held = Support.of(table[rows[: way * shot]], labels, labels)
+        plain = replace(fit_classifier(embedder, held), temperature=1.0)
+        probability, chosen = plain.answer(table[rows[way * shot :]]).probabilities.max(-1)
+        right.append((chosen == torch.arange(way).repeat_interleave(queries)).double().mean())
+        predicted.append(chosen)
+        confidence.append(probability.float())
+    assert torch.equal(torch.stack(predicted), outcome.predicted.flatten(1).long())
+    torch.testing.assert_close(torch.stack(confidence), outcome.confidence.flatten(1), rtol=0, atol=1e-5)
+    assert torch.stack(right).tolist() == pytest.approx(outcome.accuracy.tolist(), abs=1e-6)
+    assert 0.34 < torch.stack(right).mean() < 1
+
+
+def test_neither_images_nor_the_place_of_a_run_matter(moved, whole_run):
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    found, wanted = embedder_of_run(moved.path, RUNTIME), embedder_of_run(whole_run.path, RUNTIME)
+    assert torch.equal(found(images), wanted(images))
+    assert found.preparation == wanted.preparation
+    assert (found.preparation.size, found.preparation.channels) == (16, 1)
+
+
+def test_a_classifier_needs_neither_images_nor_the_run(moved, tmp_path):
+    embedder = embedder_of_run(moved.path, RUNTIME)
+    images = torch.randint(0, 256, (6, 1, 16, 16), dtype=torch.uint8)
+    before = fit_classifier(embedder, Support.of(embedder(images), list("aabbcc"), list("123456")))
+    file.save(before, tmp_path / "a.fewshot")
+    shutil.rmtree(moved.path)
+    after = file.load(tmp_path / "a.fewshot", RUNTIME)
+    answers = after.answer(after.embedder(images)).probabilities
+    assert torch.equal(answers, before.answer(embedder(images)).probabilities)
+
+
+def test_an_old_checkpoint_is_refused(moved):
+    without_images(moved)
+    with pytest.raises(UserError, match=r"pretrain\.pt: comes from an earlier version; train the run again"):
+        embedder_of_run(moved.path, RUNTIME)
+
+
+def test_mirror_images_count_as_in_evaluation(moved):
+    assert not embedder_of_run(moved.path, RUNTIME).preparation.mirror
+    rewrite(moved, evaluate={"mirror": True})
+    assert embedder_of_run(moved.path, RUNTIME).preparation.mirror
+
+
+def test_the_precision_is_the_run_s_and_the_device_is_not(moved):
+    rewrite(moved, runtime={"precision": "bfloat16", "device": "mps"})
+    assert embedder_of_run(moved.path, RUNTIME).device.precision == torch.bfloat16
+    here = choose_device(Runtime(keep_memory=False)).torch_device
+    assert embedder_of_run(moved.path).device.torch_device == here
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ({"algorithm": "anil"}, "meta.algorithm = anil"),
+        ({"algorithm": "maml"}, "meta.algorithm = maml"),
+        ({"batch_norm": "episode"}, "meta.batch_norm = episode"),
+    ],
+)
+def test_learners_that_are_asked_in_episodes_are_refused(moved, section, value):
+    tree = to_dict(load_config(moved.config))
+    tree["evaluate"]["settings"] = [[3, 1]]
+    tree["meta"].update(section)
+    moved.write_config(read_config(tree, "test"))
+    with pytest.raises(UserError, match=f"was trained with {value}, whose answers depend on whole episodes"):
+        embedder_of_run(moved.path, RUNTIME)
+
+
+def test_what_is_no_run_or_not_pretrained_is_refused(moved, tmp_path):
+    with pytest.raises(UserError, match=r"is no folder of a run, it has no config\.yaml; .* holds: renamed"):
+        embedder_of_run(moved.path.parent / "renamd", RUNTIME)
+    moved.pretrain.unlink()
+    with pytest.raises(UserError, match=r"pretrain\.pt: there is no such checkpoint; run_meta\.py pretrain"):
+        embedder_of_run(moved.path, RUNTIME)
+
+
+@pytest.mark.parametrize("name", ["pretrain", "meta"])
+def test_damaged_checkpoints_are_refused(moved, name):
+    path = getattr(moved, name)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"{name}\.pt: is damaged"):
+        embedder_of_run(moved.path, RUNTIME)
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"backbone": {"channels": [4, 4, 8, 4]}}, r"pretrain\.pt: was made with backbone\.channels"),
+        ({"meta": {"head": {"power": 0.5}}}, r"meta\.pt: was made with meta\.head\.power = 1\.0"),
+    ],
+)
+def test_a_config_that_is_not_the_checkpoints_is_refused(moved, section, named):
+    rewrite(moved, **section)
+    with pytest.raises(UserError, match=named):
+        embedder_of_run(moved.path, RUNTIME)
+
+
+def test_temperatures_are_those_of_the_same_network(moved):
+    moved.calibration.unlink(missing_ok=True)
+    assert embedder_of_run(moved.path, RUNTIME).temperatures == ()
+    moved.calibration.write_text('{"temperatures": {"1": 1.5, "5": 2}, "network": "meta-trained"}')
+    assert embedder_of_run(moved.path, RUNTIME).temperatures == ((1, 1.5), (5, 2.0))
+    moved.meta.unlink()  # begun again: those of the old network say nothing
+    assert embedder_of_run(moved.path, RUNTIME).temperatures == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"temperatures": {"1": 1.5}}',
+        '{"temperatures": [1], "network": "meta-trained"}',
+        '{"temperatures": {"one": 1}, "network": "meta-trained"}',
+        '{"temperatures": {"1": null}, "network": "meta-trained"}',
+        '{"temperatures": {"0": 1}, "network": "meta-trained"}',
+        '{"temperatures": {"1": 0}, "network": "meta-trained"}',
+        '{"temperatures": {"1": NaN}, "network": "meta-trained"}',
+        '{"temperatures": {"1": Infinity}, "network": "meta-trained"}',
+    ],
+)
+def test_damaged_temperatures_are_refused(moved, text):
+    moved.calibration.write_text(text)
+    with pytest.raises(UserError, match=r"calibration\.json: .+\(.+\); run evaluate again"):
+        embedder_of_run(moved.path, RUNTIME)

@@ -1,7 +1,9 @@
 """The classifier as scikit-learn has classifiers: what goes in, what comes out, and how it is kept."""
 
+import logging
 import math
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -16,8 +18,9 @@ from sklearn.pipeline import Pipeline
 
 import mtl
 from mtl import FewShotClassifier
+from mtl.cli import main
 from mtl.config import Runtime, read_config, to_dict
-from mtl.own_images.classifier import fit
+from mtl.own_images.classifier import fit_classifier
 from mtl.own_images.embedder import Embedder, embedder_of_run
 from mtl.own_images.support import Support
 from mtl.runtime.run_folder import RunFolder
@@ -54,7 +57,7 @@ def test_it_answers_as_the_classifier_below_it(learned, things, whole_run):
     embedder = embedder_of_run(whole_run.path, Runtime(device="cpu", keep_memory=False))
 
     support, query = (embedder(torch.from_numpy(pixels(files)[:, None])) for files in (paths, more))
-    below = fit(embedder, Support.of(support, names, names)).answer(query, open_set=True)
+    below = fit_classifier(embedder, Support.of(support, names, names)).answer(query, open_set=True)
     found = learned.predict_proba(more)
     assert (found.shape, found.dtype) == ((len(more), 3), np.float64)
     np.testing.assert_allclose(found, below.probabilities.numpy(), atol=1e-6)
@@ -88,6 +91,8 @@ LABELS = {
     "texts as objects": np.array(["b", "ü", "a"], dtype=object),
     "integers": np.array([10, 9, -1]),  # as texts they would be in another order
     "small integers": np.array([200, 3, 40], dtype=np.uint8),
+    "large integers": np.array([2**63 + 1, 1, 2], dtype=np.uint64),
+    "single precision": np.array([16_777_216, 1, 2], dtype=np.float32),
     "numbers": np.array([2.0, 10.0, -3.0]),
     "bools": np.array([True, False, False]),
 }
@@ -109,7 +114,7 @@ def test_labels_are_what_they_were_also_after_keeping(learned, things, labels, t
     made.save(tmp_path / "things.fewshot")
     kept = FewShotClassifier.load(tmp_path / "things.fewshot", device="cpu")
     assert kept.classes_.tolist() == made.classes_.tolist()
-    assert kept.classes_.dtype.kind in {made.classes_.dtype.kind, *"iU"}
+    assert kept.classes_.dtype == made.classes_.dtype or made.classes_.dtype.kind == "O"
     assert kept.predict(things[2]).tolist() == answers.tolist()
     assert np.array_equal(kept.predict_proba(things[2]), shares)
 
@@ -221,6 +226,8 @@ def test_labels_of_no_use_are_refused(unfitted, things, labels, message):
 def test_images_of_no_use_are_refused(learned, things, tmp_path):
     with pytest.raises(ValueError, match="images are a sequence of paths"):
         learned.predict(str(things[0][0]))
+    with pytest.raises(ValueError, match="one image is given alone"):
+        learned.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match=r"0 sample\(s\)"):
         learned.predict([])
     (tmp_path / "a.png").write_text("no picture")
@@ -249,15 +256,9 @@ def test_a_run_of_no_use_is_refused(unfitted, things, whole_run, tmp_path):
         FewShotClassifier(run=tmp_path / "episodes").fit(*things[:2])
 
 
-def test_it_is_fitted_before_it_answers_or_is_kept(unfitted, things, tmp_path):
-    for ask in (unfitted.predict, unfitted.predict_proba, unfitted.predict_none_proba):
-        with pytest.raises(NotFittedError):
-            ask(things[0])
+def test_where_it_cannot_be_kept_is_said(unfitted, learned, tmp_path):
     with pytest.raises(NotFittedError):
         unfitted.save(tmp_path / "a.fewshot")
-
-
-def test_where_it_cannot_be_kept_is_said(learned, tmp_path):
     with pytest.raises(ValueError, match=r"the folder .*nowhere does not exist"):
         learned.save(tmp_path / "nowhere" / "a.fewshot")
     with pytest.raises(ValueError, match="is a folder"):
@@ -301,3 +302,79 @@ def test_a_kept_classifier_knows_its_images_and_their_views(unfitted, things, tm
     assert kept.views_.tolist() == learned.views_.tolist()
     with pytest.warns(UserWarning, match="1 of the 2 images"):
         kept.predict([paths[3], more[0]])
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* support images")
+
+
+@pytest.fixture(scope="module")
+def pictures(image_root):
+    """Four pictures of each of three classes."""
+    folders = sorted((image_root / "test").iterdir())[:3]
+    return [file for folder in folders for file in sorted(folder.iterdir())[:4]]
+
+
+@pytest.fixture
+def classifier(whole_run):
+    return FewShotClassifier(whole_run.path, device="cpu")
+
+
+def test_unsigned_labels_leave_room_for_none_of_them(whole_run, pictures):
+    classifier = FewShotClassifier(whole_run.path, open_set=True, device="cpu")
+    found = classifier.fit(pictures, np.repeat(np.array([7, 8, 9], dtype=np.uint8), 4)).predict(pictures)
+    assert found.dtype == np.int64
+    assert set(found.tolist()) <= {-1, 7, 8, 9}
+    with pytest.raises(ValueError, match="open_set"):
+        classifier.fit(pictures, np.repeat(np.array([7, 8, 2**63 + 1], dtype=np.uint64), 4))
+
+
+def test_labels_that_look_the_same_are_refused_or_told(classifier, pictures, caplog):
+    with pytest.raises(ValueError, match="Unicode forms"):
+        classifier.fit(pictures, np.repeat(["caf\u00e9", "cafe\u0301", "elm"], 4))
+    with caplog.at_level(logging.WARNING):
+        classifier.fit(pictures, np.repeat(["Dog", "dog", "elm"], 4))
+    assert '"Dog", "dog"' in caplog.text
+
+
+def deep(file, most):
+    """A picture of 8 bits in 16, of which `most` is white."""
+    return Image.fromarray((np.asarray(Image.open(file)).astype(np.int64) * most // 255).astype(np.uint16))
+
+
+@pytest.mark.parametrize("most", [255, 4080])
+def test_deep_grey_is_answered_as_eight_bits_are(classifier, pictures, most, tmp_path, caplog):
+    labels = np.repeat(["a", "b", "c"], 4)
+    wanted = classifier.fit(pictures, labels).predict_proba(pictures)
+    files = [tmp_path / f"{i}.tif" for i in range(len(pictures))]
+    for file, source in zip(files, pictures, strict=True):
+        deep(source, most).save(file)
+    for images in (files, [deep(file, most) for file in pictures]):
+        with caplog.at_level(logging.WARNING):
+            fitted = classifier.fit(images, labels)
+        assert "stretched" in caplog.text
+        np.testing.assert_allclose(fitted.predict_proba(images), wanted, atol=0.03)
+        np.testing.assert_allclose(
+            fitted.predict_proba(images[:1]), wanted[:1], atol=0.03
+        )  # as it was fitted
+
+
+def test_support_and_query_have_one_white(whole_run, pictures, tmp_path, capsys):
+    for i, file in enumerate(pictures):
+        (tmp_path / "things" / "abc"[i // 4]).mkdir(parents=True, exist_ok=True)
+        deep(file, 4080).save(tmp_path / "things" / "abc"[i // 4] / f"{i}.tif")
+    (tmp_path / "new").mkdir()
+    dark = np.asarray(deep(pictures[0], 4080)) // 20  # dark, not of 8 bits
+    Image.fromarray(dark.astype(np.uint16)).save(tmp_path / "new" / "dark.tif")
+    kept, out = tmp_path / "a.fewshot", tmp_path / "a.csv"
+    source = ["--run", str(whole_run.path), "--support", str(tmp_path / "things")]
+    assert main(["fit", *source, "--out", str(kept), "-q"]) == 0
+    assert "4,095 is white" in capsys.readouterr().err
+    assert FewShotClassifier.load(kept, device="cpu").fitted_.embedder.preparation.levels == 4095
+    query = ["--query", str(tmp_path / "new"), "--out", str(out), "-q", "--overwrite"]
+    assert main(["predict", "--classifier", str(kept), *query]) == 0
+    assert "stretched" not in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    Image.fromarray(np.full((16, 16), 60_000, dtype=np.uint16)).save(tmp_path / "new" / "bright.tif")
+    assert main(["predict", "--classifier", str(kept), *query]) == 0
+    assert "beyond 4,095" in capsys.readouterr().err

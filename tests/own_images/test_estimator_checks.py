@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mtl import FewShotClassifier
 from mtl.config import Runtime
 from mtl.own_images import classifier_file as file
-from mtl.own_images.classifier import fit
+from mtl.own_images.classifier import fit_classifier
 from mtl.own_images.embedder import embedder_of_run
 from mtl.own_images.support import Support
 
@@ -82,7 +82,7 @@ def network(whole_run, tmp_path):
     embedder = embedder_of_run(whole_run.path, Runtime(device="cpu", keep_memory=False))
     images = torch.arange(4 * SIDE**2).view(4, 1, SIDE, SIDE).to(torch.uint8)
     path = tmp_path / "network.fewshot"
-    file.save(fit(embedder, Support.of(embedder(images), list("aabb"), list("1234"))), path)
+    file.save(fit_classifier(embedder, Support.of(embedder(images), list("aabb"), list("1234"))), path)
     return path
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from mtl.cli import main
-from mtl.config import Runtime, read_config, to_dict
+from mtl.config import Runtime, read_config
 from mtl.own_images import classifier_file as file
 from mtl.own_images.embedder import embedder_of_run
 from mtl.own_images.estimator import FewShotClassifier
@@ -136,21 +135,3 @@ def test_the_estimator_does_the_same(signs_run, home, caplog):
         ):
             assert np.array_equal(classifier.predict_proba(images), wanted)
     assert sum(WHY in record.message for record in caplog.records) == 3
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_an_older_checkpoint_measures_its_images_or_says_that_it_cannot(
-    signs_run, home, tmp_path, capsys, there
-):
-    folder = RunFolder(tmp_path / "older")
-    shutil.copytree(signs_run.path, folder.path)
-    payload = checkpoints.read(folder.pretrain)
-    checkpoints.write(folder.pretrain, {**payload, "images": {"size": SIDE, "channels": 3}})
-    if not there:
-        tree = to_dict(folder.read_config())
-        folder.write_config(
-            read_config({**tree, "data": {**tree["data"], "root": str(tmp_path / "gone")}}, "test")
-        )
-    found = embedder_of_run(folder.path, RUNTIME).preparation.ink
-    assert (found == embedder_of_run(signs_run.path, RUNTIME).preparation.ink) is there
-    assert ("comes from a version" in capsys.readouterr().err) is not there

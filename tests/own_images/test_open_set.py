@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from mtl.own_images.open_set import OpenSet, fit_open_set, likenesses
+from mtl.own_images.leave_one_out import OpenSet, fit_open_set, likenesses
 from mtl.own_images.support import Support
 from mtl.runtime.seeds import generator
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from own_folders import CLASSES, hostile, lay_out
+from own_folders import CLASSES, hostile
 from PIL import Image
 
 from mtl.data.decode import decode
 from mtl.errors import UserError
 from mtl.own_images.embedder import embedder_of_run
-from mtl.own_images.read_support import read_support, require_ways
+from mtl.own_images.read_support import read_support
 
 THINGS = Path("things")
 
@@ -20,13 +20,6 @@ THINGS = Path("things")
 @pytest.fixture(scope="module")
 def embedder(whole_run):
     return embedder_of_run(whole_run.path)
-
-
-@pytest.fixture
-def home(image_root, tmp_path, monkeypatch):
-    lay_out(image_root, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_every_picture_is_a_feature_of_its_class(home, embedder):
@@ -118,10 +111,10 @@ def test_one_class_can_be_asked_for(home, embedder):
 
 
 def test_a_learned_start_serves_its_number_of_classes_alone(embedder):
-    require_ways(embedder, 17)
+    embedder.require_way(17)
     head = replace(embedder.origin.head, name="gradient_descent", init="learned")
     learned = replace(embedder, origin=replace(embedder.origin, head=head, way=3))
-    require_ways(learned, 3)
+    learned.require_way(3)
     with pytest.raises(UserError, match=r"run tiny has .* serves 3 classes alone, and here are 4;"):
-        require_ways(learned, 4)
-    require_ways(replace(learned, origin=replace(learned.origin, head=replace(head, name="ridge"))), 4)
+        learned.require_way(4)
+    replace(learned, origin=replace(learned.origin, head=replace(head, name="ridge"))).require_way(4)
