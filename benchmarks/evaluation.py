@@ -12,10 +12,10 @@ from mtl.config import Head, Runtime
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import Outcome
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import BaseLearner
 from mtl.runtime.devices import choose_device
-from mtl.training.inference import SplitImages, extract, solve_table
+from mtl.training.solve import SplitImages, extract, solve_table
 
 WAY, QUERIES = 5, 15
 MOST_OVER_PASS, LEAST_OVER_LOOP = 1.0, 50.0

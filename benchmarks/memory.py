@@ -27,14 +27,14 @@ from mtl.data.cache import cached
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.evaluation.baselines import logistic_on_unit_features
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import BaseLearner
 from mtl.runtime.seeds import generator
-from mtl.training.inference import Head as Solver
-from mtl.training.inference import solve_table
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 from mtl.training.run_data import RunData
+from mtl.training.solve import Head as Solver
+from mtl.training.solve import solve_table
 
 PROJECT = Path(__file__).parents[1]
 TRAINING, SOLVING = 6.0, 4.0  # GB that they may take

@@ -12,9 +12,8 @@ from benchmarks.workload import CASES, TINY, Case, Precision, Sampler, Workload,
 from mtl.episodes.categories import UniformSampler
 from mtl.ledger.store import Ledger
 from mtl.samplers.mixed import MixedSampler
-from mtl.training.inference import solve_episodes
-from mtl.training.ledger_rounds import record_round
-from mtl.training.meta_step import survey
+from mtl.training.solve import solve_episodes, survey
+from mtl.training.stage import record_round
 
 MOST = 5.0
 SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted")

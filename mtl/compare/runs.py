@@ -33,7 +33,6 @@ from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import meta_steps
-from mtl.training.inference import with_table
 from mtl.training.meta_train import STAGE, meta_train
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import cosine_prototypes
@@ -44,6 +43,7 @@ from mtl.training.restore import (
     read_pretrained,
 )
 from mtl.training.run_data import RunData
+from mtl.training.solve import with_table
 
 #: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
 _FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}

@@ -25,9 +25,9 @@ from mtl.runtime.events import require_tensorboard
 from mtl.runtime.precision import recorded_precision, settle_precision
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.ledger_rounds import register
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import RunData, load_run_data
+from mtl.training.stage import register
 
 
 def evaluate(config: Config, run_data: RunData | None = None) -> list[Setting]:

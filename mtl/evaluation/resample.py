@@ -20,7 +20,7 @@ from mtl.ledger.store import Ledger
 from mtl.runtime.seeds import generator
 from mtl.samplers.boosting import BoostRule, boost
 from mtl.stats import mean_interval
-from mtl.training.ledger_rounds import record_round
+from mtl.training.stage import record_round
 
 HARD, UNLUCKY, UNDECIDED = "hard classes", "unlucky support", "undecided"
 PICKED, CONTROL = "resampled", "control"  # origins of their episodes in the ledger

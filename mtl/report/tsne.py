@@ -14,12 +14,12 @@ from torch import Tensor
 
 from mtl.config import Config
 from mtl.data import ImageSet
-from mtl.learners.types import Learner
+from mtl.learners.learner import Learner
 from mtl.report.run_files import RunFiles
 from mtl.runtime.devices import Device
-from mtl.training.inference import features_of
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import RunData
+from mtl.training.solve import features_of
 
 CLASSES, IMAGES = 10, 20  # shown, and of each of them
 _PERPLEXITY = 12.0
@@ -99,5 +99,5 @@ def _chosen(images: ImageSet, wanted: Sequence[str]) -> list[int]:
 
 
 def _embed(learner: Learner, run_data: RunData, device: Device, split: str, rows: Tensor) -> Tensor:
-    learner.set_mode(training=False)
+    learner.eval()
     return features_of(learner, run_data.split_images(split, device), rows).float().cpu()

@@ -9,7 +9,7 @@ from mtl.config import Config
 from mtl.data import ImageSet
 from mtl.errors import UserError
 from mtl.learners import build_learner
-from mtl.learners.types import Learner
+from mtl.learners.learner import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device

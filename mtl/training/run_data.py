@@ -18,7 +18,7 @@ from mtl.errors import UserError
 from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
-from mtl.training.inference import SplitImages
+from mtl.training.solve import SplitImages
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from mtl.errors import UserError
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import meta_train
-from mtl.training.inference import solve_episodes
 from mtl.training.restore import meta_trained_learner, read_pretrained
+from mtl.training.solve import solve_episodes
 
 pytestmark = pytest.mark.usefixtures("few_validation_tasks")
 

@@ -15,10 +15,10 @@ from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate
 from mtl.training import meta_train as stage_meta_train
 from mtl.training import run_data as stage_material
-from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import solve_episodes
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
 

@@ -11,10 +11,10 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import STAGE, meta_train
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import solve_episodes
 
 CPU = choose_device(Runtime(device="cpu"))
 

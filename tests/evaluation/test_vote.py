@@ -12,7 +12,7 @@ from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
-from mtl.training.inference import solve_episodes
+from mtl.training.solve import solve_episodes
 
 WAY, SHOT, QUERIES, TASKS = 3, 2, 4, 6
 CPU = choose_device(Runtime(device="cpu"))
@@ -32,7 +32,7 @@ def _learner(seed):
 
 def _probabilities(learner, pictures, episodes):
     """(T, N·Q, N), one task after the other."""
-    learner.set_mode(training=False)
+    learner.eval()
     with torch.no_grad():
         answers = [
             learner.solve(pictures(episodes[t : t + 1].image_indices()), WAY, SHOT)[0] for t in range(TASKS)

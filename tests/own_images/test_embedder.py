@@ -26,7 +26,7 @@ HEADS = {
 
 def by_the_learner(made, pixels, mirror):
     """The features that meta-test has, from the pieces that evaluation uses."""
-    made.set_mode(training=False)
+    made.eval()
     normalised = Normalise(PREPARED.mean, PREPARED.std)(pixels)
     with torch.no_grad():
         return made.features(normalised, mirror)
@@ -64,7 +64,7 @@ def test_nothing_of_training_is_left_in_the_network():
     assert not any(parametrize.is_parametrized(module) for module in made.learner.modules())
     assert not any(parameter.requires_grad for parameter in made.learner.parameters())
     assert all(conv.bias is not None for conv in made.learner.modules() if isinstance(conv, nn.Conv2d))
-    made.learner.set_mode(training=True, random=torch.Generator())
+    made.learner.train(noise=torch.Generator())
     first = made(images(4))
     assert torch.equal(made(images(4)[:2]), first[:2])  # not by the statistics of the images at hand
     assert not first.requires_grad

@@ -15,9 +15,9 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.training.inference import features_of, solve_episodes
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import features_of, solve_episodes
 
 RUNTIME = Runtime(device="cpu", threads=1, keep_memory=False)
 
@@ -77,7 +77,7 @@ def test_features_are_those_of_evaluation(whole_run, tmp_path, meta, old):
     if old:
         without_images(folder)
     learner, pictures, _ = evaluated(folder, meta)
-    learner.set_mode(training=False)
+    learner.eval()
     wanted = features_of(learner, pictures, torch.arange(20))
     found = embedder_of_run(folder.path, RUNTIME)(pictures.images[:20])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)

@@ -27,9 +27,9 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.outputs import claimed
 from mtl.runtime.progress import Count
-from mtl.training.inference import solve_episodes
 from mtl.training.restore import meta_trained_learner, read_pretrained
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import solve_episodes
 
 WRITTEN = ("predictions.csv", "predictions.html", "predictions.png")
 

@@ -70,9 +70,9 @@ def test_pretraining_writes_what_its_loss_weighed(self_paced, monkeypatch):
     run_data = load_run_data(config)
     seen, plain = [], stage.pretrain_step
 
-    def spy(network, device, optimizer, criterion, images, labels, rows, domains):
-        done = plain(network, device, optimizer, criterion, images, labels, rows, domains)
-        seen.append((criterion.epoch, rows.tolist(), criterion.weights_now[rows].tolist()))
+    def spy(network, device, optimizer, criterion, batch, domains):
+        done = plain(network, device, optimizer, criterion, batch, domains)
+        seen.append((criterion.epoch, batch.rows.tolist(), criterion.weights_now[batch.rows].tolist()))
         return done
 
     monkeypatch.setattr(stage, "pretrain_step", spy)

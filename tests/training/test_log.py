@@ -100,23 +100,6 @@ def test_hard_episodes_are_counted_over_interruptions(ready, steps, interrupt_at
     assert 0 < total < 2 * len(steps)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_checkpoint_that_knows_no_means_is_gone_on_with(ready, interrupt_at, stage):
-    """As those were that an older version wrote."""
-    config = ready(stage)
-    interrupt_at({6})
-    with pytest.raises(Interrupted):
-        STAGES[stage](config)
-    folder = RunFolder.of(config)
-    payload = checkpoints.read(folder.last)
-    for key in ("means", "hard"):
-        payload.pop(key, None)
-    del payload["config"]["log"]
-    checkpoints.write(folder.last, payload)
-    STAGES[stage](config, resume=True)
-    assert _lines(config)[-1]["step"] == 8
-
-
 def test_a_run_from_before_there_was_a_log_section_goes_on(tiny, interrupt_at):
     config = tiny()
     interrupt_at({2})

@@ -10,12 +10,12 @@ from mtl.config import Augment, Backbone, Config, HardTasks, Meta, Runtime
 from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.learners import build_learner
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.losses import CrossEntropy, HardExampleMiner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
-from mtl.training.meta_step import episode_images, meta_step, survey
+from mtl.training.solve import episode_images, meta_step, survey
 
 WAY, SHOT, QUERIES, TASKS = 3, 2, 4, 5
 PER_TASK = WAY * (SHOT + QUERIES)
@@ -36,7 +36,7 @@ def _learner(batch_norm="frozen"):
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, batch_norm=batch_norm)
     config = Config(meta=meta, hard_tasks=HardTasks(sampler="uniform"))
     learner = build_learner(config, backbone, choose_device(Runtime(device="cpu")), generator(0))
-    learner.set_mode(training=True)
+    learner.train()
     return learner
 
 
@@ -168,7 +168,7 @@ def test_a_survey_shows_features_as_at_meta_test_and_leaves_the_learner_as_it_is
     survey(sampler, 2, learner, pictures)
     assert not sampler.seen.requires_grad
     assert all(torch.equal(now, buffers[name]) for name, now in learner.named_buffers())
-    learner.set_mode(training=False)
+    learner.eval()
     torch.testing.assert_close(sampler.seen, learner.features(pictures(sampler.survey(2))).detach())
 
 

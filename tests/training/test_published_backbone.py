@@ -128,7 +128,7 @@ def test_a_size_of_the_config_counts_and_without_weights_all_is_as_ever(mobile, 
     assert bare.normalise == plain.normalise
     assert len(bare.normalise.mean) == 1
     device = choose_device(mobile(None).runtime)
-    assert bare.pictures("val", device).images.shape[1] == 1
+    assert bare.split_images("val", device).images.shape[1] == 1
 
 
 def test_other_image_sets_are_brought_to_the_same(mobile, monkeypatch):
@@ -141,7 +141,7 @@ def test_other_image_sets_are_brought_to_the_same(mobile, monkeypatch):
     )
     ((_, other),) = scored_sets(config, run_data)
     assert [(like.image_size, like.grayscale) for like in asked] == [(32, True)]
-    pictures = other.pictures("test", choose_device(config.runtime))
+    pictures = other.split_images("test", choose_device(config.runtime))
     assert pictures(torch.arange(2)).shape == (2, 3, 32, 32)
 
 

@@ -13,6 +13,7 @@ from mtl.runtime.interrupt import Interrupted
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import curriculum
 from mtl.training.pretrain import pretrain, pretrain_step
+from mtl.training.pretrain_batches import Batch
 from mtl.training.run_data import load_run_data
 
 WAYS = {
@@ -87,9 +88,8 @@ def test_one_head_for_each_set_leaves_the_classes_of_others_alone():
     domains = torch.tensor([0, 0, 1, 1, 1])
     logits = network["classifier"](images.flatten(1))[:, :2]
     expected = float(F.cross_entropy(logits, labels).detach())
-    loss, _ = pretrain_step(
-        network, device, optimizer, CrossEntropy(), images, labels, torch.arange(6), domains
-    )
+    batch = Batch(torch.arange(6), images, labels)
+    loss, _ = pretrain_step(network, device, optimizer, CrossEntropy(), batch, domains)
     assert loss == pytest.approx(expected, rel=1e-5)
     moved = (network["classifier"].weight - before).abs().sum(1) > 0
     assert moved.tolist() == [True, True, False, False, False]

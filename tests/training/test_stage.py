@@ -11,7 +11,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
 from mtl.ledger.queries import class_names
 from mtl.ledger.store import Ledger
-from mtl.training.ledger_rounds import register, require_same_images
+from mtl.training.stage import register, require_same_images
 
 IMAGES = ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) // 2, ("a", "b", "c"))
 OTHERS = dataclasses.replace(IMAGES, images=IMAGES.images + 1, class_names=("x", "y", "z"))
