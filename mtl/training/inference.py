@@ -68,6 +68,14 @@ def solve_episodes(learner: Learner, pictures: SplitImages, episodes: EpisodeBat
     return Outcome.concatenate(parts)
 
 
+def measure(learner: Learner, pictures: SplitImages, request: EpisodeBatch | Tensor) -> Outcome | Tensor:
+    """What a sampler requests: how episodes go, or the features (n, D) of the images (n,)."""
+    if isinstance(request, EpisodeBatch):
+        return solve_episodes(learner, pictures, request)
+    learner.set_mode(training=False)
+    return features_of(learner, pictures, request)
+
+
 @torch.no_grad()
 def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) says which row is which image."""

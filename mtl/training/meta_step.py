@@ -10,19 +10,11 @@ from torch.optim import Optimizer
 
 from mtl.config import Augment
 from mtl.data.augment import augment
-from mtl.episodes.episode import EpisodeBatch, Outcome, TaskSampler
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import RunStopped
 from mtl.learners.types import Learner, episode_labels
 from mtl.losses import ImageLoss
-from mtl.training.inference import SplitImages, features_of
-
-
-def survey(sampler: TaskSampler, step: int, learner: Learner, pictures: SplitImages) -> None:
-    """Shows the sampler the features of the images that it wants to see before this step, if any."""
-    wanted = sampler.survey(step)
-    if wanted is not None:
-        learner.set_mode(training=False)
-        sampler.take_survey(features_of(learner, pictures, wanted))
+from mtl.training.inference import SplitImages
 
 
 def episode_images(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtl.config import Augment, Config
-from mtl.episodes.episode import Round
+from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.learners.types import Learner
 from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
@@ -27,9 +27,9 @@ from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler, meta_steps
 from mtl.samplers.objectives import build_objective
-from mtl.training.inference import solve_episodes, with_table
+from mtl.training.inference import measure, solve_episodes, with_table
 from mtl.training.ledger_rounds import bridge_gap, record_round, register, require_same_images, round_numbers
-from mtl.training.meta_step import episode_images, meta_step, require_finite, set_rate, survey, warm_up_cosine
+from mtl.training.meta_step import episode_images, meta_step, require_finite, set_rate, warm_up_cosine
 from mtl.training.pretrain_batches import image_level
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import RunData, load_run_data
@@ -169,6 +169,18 @@ def _meta_train(
                 kept = {"step": step, "alpha": ended.alpha, "learner": weights_of(learner)}
                 snapshots[:] = [*snapshots, kept][-config.hard_tasks.snapshots :]
 
+        def measure_for_sampler() -> None:
+            """What the sampler requests before this step, if anything; meta-tested episodes end a round."""
+            request = sampler.request(step)
+            if request is None:
+                return
+            measured = measure(learner, pictures, request)
+            ended = sampler.receive(request, measured)
+            if ended is not None:
+                if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
+                    ledger.append(STAGE, ended.number, step, request, measured, "train")
+                note_round(ended)
+
         def validated(best: dict[str, Any] | None, **numbers: float) -> dict[str, Any]:
             """The best learner so far, the present one included."""
             solved = solve_episodes(learner, val_pictures, val_episodes)
@@ -188,15 +200,7 @@ def _meta_train(
             if best is None:  # training has to beat its start
                 best = validated(best)
             while step < steps:
-                pool = sampler.pool(step)
-                if pool is not None:
-                    tested = solve_episodes(learner, pictures, pool)
-                    ended = sampler.update(pool, tested)
-                    assert ended is not None  # a pool ends its round
-                    ledger.append(STAGE, ended.number, step, pool, tested, "train")
-                    note_round(ended)
-
-                survey(sampler, step, learner, pictures)
+                measure_for_sampler()
                 batch = sampler.draw(how.tasks)
                 rate = how.lr * warm_up_cosine(step, steps, warm_up=0.0)
                 set_rate(optimizer, rate)
