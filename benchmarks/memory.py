@@ -24,8 +24,9 @@ from mtl.config import Config, Head, read_config
 from mtl.data import ImageSet, Splits
 from mtl.data.augment import Normalise
 from mtl.data.cache import cached
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.evaluation.baselines import logistic_on_unit_features
 from mtl.learners.learner import episode_labels
 from mtl.models.heads import BaseLearner
@@ -112,7 +113,7 @@ def solve(of: str) -> dict[str, float]:
     random = generator(0, "features")
     table = torch.rand(size.way * size.per_class, FEATURES, generator=random)
     labels = torch.arange(size.way).repeat_interleave(size.per_class)
-    sampler = UniformSampler(ClassIndex.of(labels), size.way, size.shot, 15, seed=0)
+    sampler = CategoriesSampler.of(ClassIndex.of(labels), EpisodeShape(size.way, size.shot, 15))
     episodes = sampler.draw(size.episodes)[: size.solved]
     learner = BaseLearner(Head(inner_steps=INNER_STEPS), FEATURES, size.way)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mtl.compare.judge import judged_episodes, pair_confusions
 from mtl.config import Augment, Config, with_overrides
 from mtl.config.comparison import Arm
-from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome
 from mtl.errors import UserError
 from mtl.evaluation.base_classes import base_answers, pretrained_network
 from mtl.evaluation.baselines import (
@@ -214,7 +214,7 @@ def answer(
     for way, shot in how.settings:
         name = setting_name(way, shot)
         episodes = run_data.fixed_episodes(
-            how.split, way, shot, how.queries, how.tasks, 0, "compare", how.within_group
+            how.split, EpisodeShape(way, shot, how.queries), how.tasks, 0, "compare", how.within_group
         )
         hard = solve(judged[name]).accuracy if name in judged else torch.empty(0)
         found[name] = Answers(episodes.classes, solve(episodes).recall, hard, how.queries)
@@ -273,7 +273,7 @@ def best_head(heads: Mapping[str, Solve], config: Config, run_data: RunData) -> 
     way, queries = min(way, largest), min(queries, int(counts.min()) - shot)
     within = config.meta.validate_within_group
     episodes = run_data.fixed_episodes(
-        "val", way, shot, queries, VALIDATION_TASKS, config.seed, "head", within
+        "val", EpisodeShape(way, shot, queries), VALIDATION_TASKS, config.seed, "head", within
     )
     return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.episodes.groups import grouped_episodes, large_groups
 from mtl.learners.learner import Learner
 from mtl.models.likelihood import negative_log_likelihoods
@@ -108,13 +108,13 @@ def validation_tasks(
     if len(keep) < way:
         return None
     enough = index.select(keep)
-    queries = min(_QUERIES, int(enough.most_queries(shot).min()))
+    shape = EpisodeShape(way, shot, min(_QUERIES, int(enough.most_queries(shot).min())))
     if domains is None:
-        return UniformSampler(enough, way, shot, queries, stream).draw(_TASKS)
+        return CategoriesSampler.of(enough, shape, stream).draw(_TASKS)
     of_each = [domains[c] for c in keep.tolist()]
     if not large_groups(of_each, way):
         return None
-    return grouped_episodes(enough, of_each, way, shot, queries, _TASKS, stream)
+    return grouped_episodes(enough, of_each, shape, _TASKS, stream)
 
 
 def _logits(learner: Learner, table: Tensor, rows: Tensor, episodes: EpisodeBatch) -> Tensor:

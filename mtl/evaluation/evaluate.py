@@ -10,6 +10,7 @@ with which prediction on other images begins.
 from collections.abc import Sequence
 
 from mtl.config import Config
+from mtl.episodes.episode import EpisodeShape
 from mtl.evaluation.base_classes import base_accuracy, pretrained_network
 from mtl.evaluation.baselines import Baseline, baselines
 from mtl.evaluation.calibrate import calibrate
@@ -99,7 +100,7 @@ def score_setting(
     """
     how = config.evaluate
     episodes = run_data.fixed_episodes(
-        how.split, way, shot, how.queries, how.tasks, config.seed, "evaluate", how.within_group
+        how.split, EpisodeShape(way, shot, how.queries), how.tasks, config.seed, "evaluate", how.within_group
     )
     outcomes = [c.solve(episodes) for c in against]
     first, class_names = outcomes[0], run_data.split(how.split).class_names

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mtl.config import HardTasks, Resample
-from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.evaluation.baselines import Baseline
@@ -125,6 +124,4 @@ def _fresh_images(
         index.draw_episode(c, shot, scored.queries, generator(seed, purpose, scored.way, shot, number, task))
         for task, c in enumerate(classes)
     ]
-    return episode_batch(
-        classes, torch.stack(images), shot, (origin,) * len(classes), tuple(range(len(classes)))
-    )
+    return EpisodeBatch.of(classes, torch.stack(images), shot, origin)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mtl.config import Augment, Config
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round
 from mtl.learners.learner import Learner
 from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
@@ -35,9 +35,9 @@ from mtl.training.run_data import RunData, load_run_data
 from mtl.training.solve import (
     SplitImages,
     episode_images,
+    measure,
     meta_step,
     solve_episodes,
-    survey,
     with_table,
 )
 from mtl.training.stage import (
@@ -96,18 +96,31 @@ def meta_train(
                     validate(state, log)
 
                 while state.step < setup.steps:
-                    # Some samplers choose by how well the learner does now, or by its features.
-                    measure_for_sampler(state, ledger, log)
+                    # Some samplers choose by the learner as it is now. They request tasks to be solved, which
+                    # ends a round, or the features of images.
+                    request = state.sampler.request(state.step)
+                    if request is not None:
+                        measured = measure(state.learner, setup.train, request)
+                        ended = state.sampler.receive(request, measured)
+                        if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
+                            assert ended is not None  # solved tasks end a round
+                            ledger.append(STAGE, ended.number, state.step, request, measured, "train")
+                            note_round(state, ended, ledger, log)
 
                     # Everything random depends on the step alone, so that a resumed run draws the same.
                     batch = state.sampler.draw(config.meta.tasks)
                     set_rate(state.optimizer, config.meta.lr * warm_up_cosine(state.step, setup.steps, 0.0))
                     state.learner.train(noise=generator(config.seed, "noise", state.step))
-                    random = generator(config.seed, "episode images", state.step)
+                    images = episode_images(
+                        batch,
+                        setup.train,
+                        setup.changes,
+                        generator(config.seed, "episode images", state.step),
+                    )
                     outcome = meta_step(
                         state.learner,
                         state.optimizer,
-                        episode_images(batch, setup.train, setup.changes, random),
+                        images,
                         batch,
                         setup.train.at_once,
                         state.task_weights if state.has_task_weights else None,
@@ -165,9 +178,7 @@ class Setup:
         changes = config.data.augment if meta.augment else Augment()
         episodes = run_data.fixed_episodes(
             "val",
-            meta.way,
-            meta.shot,
-            meta.queries,
+            EpisodeShape(meta.way, meta.shot, meta.queries),
             meta.validate_tasks,
             config.seed,
             "validate",
@@ -266,19 +277,6 @@ class MetaTrainState:
         """The weight of each task of a meta-batch (T,), from its loss (T,)."""
         weights = self.sampler.task_weights(losses)
         return weights if self.objective is None else weights * self.objective.task_weights(losses)
-
-
-def measure_for_sampler(state: MetaTrainState, ledger: Ledger, log: StageLog) -> None:
-    """Measures what the sampler wants to know before this step: solved tasks, or features of images."""
-    setup = state.setup
-    pool = state.sampler.pool(state.step)
-    if pool is not None:
-        tested = solve_episodes(state.learner, setup.train, pool)
-        ended = state.sampler.update(pool, tested)
-        assert ended is not None  # a pool ends its round
-        ledger.append(STAGE, ended.number, state.step, pool, tested, "train")
-        note_round(state, ended, ledger, log)
-    survey(state.sampler, state.step, state.learner, setup.train)
 
 
 def note_round(state: MetaTrainState, ended: Round, ledger: Ledger, log: StageLog) -> None:

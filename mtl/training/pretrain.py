@@ -17,6 +17,7 @@ from mtl.config import Config
 from mtl.data.fingerprint import fingerprint
 from mtl.data.ink import as_plain, file_sides, ink_of_set
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.learners.learner import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
@@ -280,7 +281,11 @@ class Validation:
             queries = min(15, int(index.most_queries(shot).min()))
             if queries > 0:
                 self.episodes[f"val_{way}way_{shot}shot"] = run_data.fixed_episodes(
-                    "val", way, shot, queries, config.pretrain.validate_tasks, config.seed, "validate"
+                    "val",
+                    EpisodeShape(way, shot, queries),
+                    config.pretrain.validate_tasks,
+                    config.seed,
+                    "validate",
                 )
 
     def scores(self, backbone: nn.Module) -> dict[str, float]:

@@ -10,9 +10,9 @@ from mtl.config import Config
 from mtl.data import ImageSet, Splits, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
 from mtl.data.train_subsets import share_out
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.episodes.groups import grouped_episodes
 from mtl.errors import UserError
 from mtl.models.backbones import input_format, require_size
@@ -49,23 +49,15 @@ class RunData:
         return ClassIndex.of(images.labels, among, images.group_ids())
 
     def fixed_episodes(
-        self,
-        split: str,
-        way: int,
-        shot: int,
-        queries: int,
-        tasks: int,
-        seed: int,
-        purpose: str,
-        within_group: bool = False,
+        self, split: str, shape: EpisodeShape, tasks: int, seed: int, purpose: str, within_group: bool = False
     ) -> EpisodeBatch:
         """The same `tasks` episodes at every call: a pure function of the arguments."""
-        stream = derive_seed(seed, purpose, split, way, shot)
+        stream = derive_seed(seed, purpose, split, shape.way, shape.shot)
         images = self.split(split)
         together = images.groups if within_group else images.domains  # a task is never of several sets
         if together is not None:
-            return grouped_episodes(self.index(split), together, way, shot, queries, tasks, stream)
-        return UniformSampler(self.index(split), way, shot, queries, stream).draw(tasks)
+            return grouped_episodes(self.index(split), together, shape, tasks, stream)
+        return CategoriesSampler.of(self.index(split), shape, stream).draw(tasks)
 
 
 def load_run_data(config: Config) -> RunData:

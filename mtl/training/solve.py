@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from mtl.config import Augment
 from mtl.data.augment import Normalise, augment
-from mtl.episodes.episode import EpisodeBatch, Outcome, TaskSampler
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.learners.learner import Learner, episode_labels
 from mtl.losses import ImageLoss
 
@@ -71,6 +71,14 @@ def solve_episodes(learner: Learner, images: SplitImages, episodes: EpisodeBatch
     return Outcome.concatenate(parts)
 
 
+def measure(learner: Learner, images: SplitImages, request: EpisodeBatch | Tensor) -> Outcome | Tensor:
+    """What a sampler requests: the outcome of episodes, or the features (n, D) of images (n,)."""
+    if isinstance(request, EpisodeBatch):
+        return solve_episodes(learner, images, request)
+    learner.eval()
+    return features_of(learner, images, request)
+
+
 @torch.no_grad()
 def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) holds the row of each image."""
@@ -85,14 +93,6 @@ def chunks(place: Tensor, table: Tensor) -> tuple[Tensor, ...]:
     """The rows of episodes (T, images) in pieces whose features are gathered together."""
     floats = _FLOATS_ON_CPU if table.device.type == "cpu" else _FLOATS_ELSEWHERE
     return torch.split(place.to(table.device), max(1, floats // (place.shape[1] * table.shape[1])))
-
-
-def survey(sampler: TaskSampler, step: int, learner: Learner, images: SplitImages) -> None:
-    """Shows the sampler the features of the images that it wants to see before this step, if any."""
-    wanted = sampler.survey(step)
-    if wanted is not None:
-        learner.eval()
-        sampler.take_survey(features_of(learner, images, wanted))
 
 
 def episode_images(

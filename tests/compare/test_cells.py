@@ -8,6 +8,7 @@ import torch
 
 from mtl.compare.judge import pair_confusions
 from mtl.compare.runs import answer, arm_cells, judge, train_arm
+from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.pairs import pair_index
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
@@ -40,7 +41,7 @@ def test_answers_are_to_other_tasks_than_those_of_an_evaluation(prepared, guessi
     config, run_data, _ = prepared(seed=0)
     solve, _ = guessing
     found = answer(solve, config, run_data, {})[ONE]
-    evaluated = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
+    evaluated = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "evaluate")
     assert not torch.equal(found.classes, evaluated.classes)
 
 
@@ -132,7 +133,7 @@ def test_an_arm_answers_with_the_learner_that_validation_chose(prepared):
     pictures = run_data.split_images("test", device)
     assert (cell.arm, cell.seed) == ("an arm", 3)
     for name, shot in ((ONE, 1), (TWO, 2)):
-        episodes = run_data.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        episodes = run_data.fixed_episodes("test", EpisodeShape(3, shot, 4), 30, 0, "compare")
         assert torch.equal(cell.answers[name].classes, episodes.classes)
         wanted = solve_episodes(learner, pictures, episodes)
         torch.testing.assert_close(cell.answers[name].recall, wanted.recall)
@@ -158,7 +159,7 @@ def test_a_fixed_backbone_sees_each_image_once(prepared):
     meta = checkpoints.read(RunFolder.of(config).meta)
     payload = read_pretrained(RunFolder.of(config), config)
     learner = meta_trained_learner(meta, payload, config, run_data.splits.train, device)
-    episodes = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "compare")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "compare")
     wanted = solve_episodes(learner, run_data.split_images("test", device), episodes).recall
     for one in (cell, again):
         torch.testing.assert_close(one.answers[ONE].recall, wanted)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mtl.compare import runs as cells
 from mtl.compare.runs import best_head, heads_of, judge, pretrained_cell
 from mtl.data import ImageSet
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
@@ -31,7 +31,7 @@ def test_the_heads_of_a_pretrained_backbone_are_those_that_are_named(prepared, n
     payload = read_pretrained(RunFolder.of(config), config)
     heads = heads_of(payload, config, run_data, "test", device)
     assert list(heads) == HEADS
-    episodes = run_data.fixed_episodes("test", 3, 2, 4, 30, 0, "heads")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 2, 4), 30, 0, "heads")
     outcomes = {name: solve(episodes) for name, solve in heads.items()}
     table = novel_features(config, run_data, device)
     bent = table.sign() * ((table.abs() + 1e-4) ** 0.5 - 1e-2)
@@ -110,7 +110,7 @@ def test_what_was_only_pretrained_answers_with_the_best_head_of_each_setting(pre
     cell = pretrained_cell(config, "pretrained", run_data, device, judged)
     heads = heads_of(read_pretrained(RunFolder.of(config), config), config, run_data, "test", device)
     for name, shot in (("3-way 1-shot", 1), ("3-way 2-shot", 2)):
-        episodes = run_data.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        episodes = run_data.fixed_episodes("test", EpisodeShape(3, shot, 4), 30, 0, "compare")
         torch.testing.assert_close(cell.answers[name].recall, heads[chosen[shot]](episodes).recall)
         torch.testing.assert_close(cell.answers[name].judged, heads[chosen[shot]](judged[name]).accuracy)
         assert torch.equal(cell.answers[name].classes, episodes.classes)
@@ -124,7 +124,7 @@ def test_the_novel_classes_choose_no_head(prepared):
     config, run_data, device = prepared()
     payload = read_pretrained(RunFolder.of(config), config)
     heads = heads_of(payload, config, run_data, "val", device)
-    episodes = run_data.fixed_episodes("val", 3, 1, 4, 30, config.seed, "head")
+    episodes = run_data.fixed_episodes("val", EpisodeShape(3, 1, 4), 30, config.seed, "head")
     found = {name: float(solve(episodes).accuracy.mean()) for name, solve in heads.items()}
     one = dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, settings=((3, 1),)))
     assert best_head(heads, one, run_data) == max(found, key=found.get)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mtl.config import Backbone, Head, Meta, Runtime, read_config, to_dict
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.evaluation.baselines import solve_by_vote, votes
 from mtl.learners import MetaTransfer
@@ -20,7 +21,9 @@ CPU = choose_device(Runtime(device="cpu"))
 
 @pytest.fixture
 def episodes():
-    return UniformSampler(ClassIndex.of(torch.arange(60) % 6), WAY, SHOT, QUERIES, seed=0).draw(TASKS)
+    return CategoriesSampler.of(
+        ClassIndex.of(torch.arange(60) % 6), EpisodeShape(WAY, SHOT, QUERIES), 0
+    ).draw(TASKS)
 
 
 def _learner(seed):

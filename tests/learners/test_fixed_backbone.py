@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Head, Meta
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.episode import EpisodeShape
 from mtl.learners import MetaTransfer
 from mtl.learners.learner import episode_labels
 from mtl.runtime import checkpoints
@@ -132,7 +133,9 @@ def test_kept_features_train_like_a_loop_that_keeps_none(trained, noise):
     payload, train = read_pretrained(RunFolder.of(config), config), run_data.splits.train
     learner = learner_from_pretrained(payload, config, train, stage.choose_device(config.runtime))
     seed = derive_seed(config.seed, "meta-train")
-    sampler = UniformSampler(run_data.index("train"), how.way, how.shot, how.queries, seed)
+    sampler = CategoriesSampler.of(
+        run_data.index("train"), EpisodeShape(how.way, how.shot, how.queries), seed
+    )
     optimizer, losses = torch.optim.Adam(learner.meta_parameters(), lr=how.lr), []
     for step in range(how.steps):
         batch = sampler.draw(how.tasks)

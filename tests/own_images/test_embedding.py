@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mtl.config import Runtime, load_config, read_config, to_dict
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 from mtl.own_images.classifier import fit
@@ -94,7 +95,7 @@ def test_the_meta_trained_network_is_another_than_the_pretrained_one(moved):
 def test_answers_are_those_of_evaluation_on_the_same_episodes(whole_run):
     learner, pictures, run_data = evaluated(whole_run)
     way, shot, queries = 3, 2, 4
-    episodes = run_data.fixed_episodes("test", way, shot, queries, 12, 0, "evaluate")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(way, shot, queries), 12, 0, "evaluate")
     outcome = solve_episodes(learner, pictures, episodes)
     embedder = embedder_of_run(whole_run.path, RUNTIME)
     table, right = embedder(pictures.images), []

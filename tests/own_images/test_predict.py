@@ -17,6 +17,7 @@ from PIL import Image
 
 from mtl.cli import main
 from mtl.data.prefetch import decode_ahead
+from mtl.episodes.episode import EpisodeShape
 from mtl.own_images import predict as stage
 from mtl.own_images import predict_report as draw_answers
 from mtl.own_images.answers import NONE, rows
@@ -84,7 +85,7 @@ def test_the_answers_are_those_of_evaluation(whole_run, image_root, tmp_path):
         run_data.splits.train,
         device,
     )
-    episodes = run_data.fixed_episodes("test", 3, 2, 4, 6, config.seed, "evaluate")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 2, 4), 6, config.seed, "evaluate")
     outcome = solve_episodes(learner, run_data.split_images("test", device), episodes)
     embedder = embedder_of_run(whole_run.path)
     for t in range(len(episodes)):

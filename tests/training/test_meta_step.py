@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Augment, Backbone, Config, HardTasks, Meta, Runtime
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.learners import build_learner
 from mtl.learners.learner import episode_labels
 from mtl.losses import CrossEntropy, HardExampleMiner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
-from mtl.training.solve import episode_images, meta_step, survey
+from mtl.training.solve import episode_images, measure, meta_step
 
 WAY, SHOT, QUERIES, TASKS = 3, 2, 4, 5
 PER_TASK = WAY * (SHOT + QUERIES)
@@ -23,7 +24,9 @@ PER_TASK = WAY * (SHOT + QUERIES)
 
 @pytest.fixture
 def batch():
-    return UniformSampler(ClassIndex.of(torch.arange(60) % 6), WAY, SHOT, QUERIES, seed=0).draw(TASKS)
+    return CategoriesSampler.of(
+        ClassIndex.of(torch.arange(60) % 6), EpisodeShape(WAY, SHOT, QUERIES), 0
+    ).draw(TASKS)
 
 
 @pytest.fixture
@@ -153,23 +156,14 @@ def test_a_task_of_no_weight_leaves_no_trace(batch, images):
     assert not torch.allclose(changed[0], _gradients(_learner(), images, batch, torch.ones_like)[0])
 
 
-def test_a_survey_shows_features_as_at_meta_test_and_leaves_the_learner_as_it_is(pictures):
-    class Sampler:
-        def survey(self, step):
-            return None if step % 2 else torch.tensor([3, 59, 3, *range(20)])
-
-        def take_survey(self, features):
-            self.seen = features
-
-    learner, sampler = _learner("update"), Sampler()
-    buffers = copy.deepcopy(dict(learner.named_buffers()))
-    survey(sampler, 1, learner, pictures)
-    assert not hasattr(sampler, "seen")
-    survey(sampler, 2, learner, pictures)
-    assert not sampler.seen.requires_grad
+def test_measuring_gives_features_as_at_meta_test_and_leaves_the_learner_as_it_is(pictures):
+    learner = _learner("update")
+    wanted, buffers = torch.tensor([3, 59, 3, *range(20)]), copy.deepcopy(dict(learner.named_buffers()))
+    features = measure(learner, pictures, wanted)
+    assert not features.requires_grad
     assert all(torch.equal(now, buffers[name]) for name, now in learner.named_buffers())
     learner.eval()
-    torch.testing.assert_close(sampler.seen, learner.features(pictures(sampler.survey(2))).detach())
+    torch.testing.assert_close(features, learner.features(pictures(wanted)).detach())
 
 
 def test_queries_that_count_alike_are_plain_cross_entropy(batch, images):
