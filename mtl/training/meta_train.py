@@ -6,8 +6,6 @@ Starts from checkpoints/<run>/pretrain.pt. Writes meta.pt, the learner that did 
 validation classes, and hard_tasks.sqlite, the record of every episode and round.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,16 +13,14 @@ from torch import Tensor
 
 from mtl.config import Augment, Config
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round
-from mtl.learners.learner import Learner
 from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
 from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
-from mtl.runtime.devices import Device, choose_device
+from mtl.runtime.devices import choose_device
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.interrupt import StopRequest
 from mtl.runtime.precision import recorded_precision, settle_precision
-from mtl.runtime.progress import Means
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler, meta_steps
@@ -33,7 +29,6 @@ from mtl.training.pretrain_batches import image_level
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import RunData, load_run_data
 from mtl.training.solve import (
-    SplitImages,
     episode_images,
     measure,
     meta_step,
@@ -42,13 +37,13 @@ from mtl.training.solve import (
 )
 from mtl.training.stage import (
     StageLog,
+    StageState,
     bridge_gap,
     has_ended,
     record_round,
     register,
     require_finite,
     require_same_images,
-    round_numbers,
     set_rate,
     warm_up_cosine,
     weights_of,
@@ -82,47 +77,41 @@ def meta_train(
         if has_ended(folder, STAGE, config, resume):
             return
 
-        # Whatever can be refused is refused here, before the ledger is made.
+        # Whatever can be refused is refused before anything is written.
         require_tensorboard(config.log)
-        setup = Setup.of(folder, config, run_data, tables)
-        state = MetaTrainState(setup)
+        state = MetaTrainState(folder, config, run_data, tables)
 
         with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
             state.load_or_begin(folder, ledger)
-            folder.write_config(setup.config)
-            with StageLog.opened(folder, STAGE, setup.config, setup.steps, state) as log:
+            folder.write_config(state.config)
+            with StageLog.opened(folder, STAGE, state.steps, state) as log:
                 # The start is a candidate as well: training has to beat it.
                 if state.best is None:
                     validate(state, log)
 
-                while state.step < setup.steps:
+                while state.step < state.steps:
                     # Some samplers choose by the learner as it is now. They request tasks to be solved, which
                     # ends a round, or the features of images.
                     request = state.sampler.request(state.step)
                     if request is not None:
-                        measured = measure(state.learner, setup.train, request)
+                        measured = measure(state.learner, state.train_images, request)
                         ended = state.sampler.receive(request, measured)
                         if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
-                            assert ended is not None  # solved tasks end a round
+                            assert ended is not None
                             ledger.append(STAGE, ended.number, state.step, request, measured, "train")
                             note_round(state, ended, ledger, log)
 
                     # Everything random depends on the step alone, so that a resumed run draws the same.
                     batch = state.sampler.draw(config.meta.tasks)
-                    set_rate(state.optimizer, config.meta.lr * warm_up_cosine(state.step, setup.steps, 0.0))
+                    random = generator(config.seed, "episode images", state.step)
                     state.learner.train(noise=generator(config.seed, "noise", state.step))
-                    images = episode_images(
-                        batch,
-                        setup.train,
-                        setup.changes,
-                        generator(config.seed, "episode images", state.step),
-                    )
+                    set_rate(state.optimizer, config.meta.lr * warm_up_cosine(state.step, state.steps, 0.0))
                     outcome = meta_step(
                         state.learner,
                         state.optimizer,
-                        images,
+                        episode_images(batch, state.train_images, state.changes, random),
                         batch,
-                        setup.train.at_once,
+                        state.train_images.at_once,
                         state.task_weights if state.has_task_weights else None,
                         state.query_loss,
                     )
@@ -137,136 +126,106 @@ def meta_train(
                         note_round(state, ended, ledger, log)
                     state.step += 1
                     note_step(state, batch, outcome, log)
-
-                    if state.step % config.meta.validate_every == 0 or state.step == setup.steps:
+                    if state.step % config.meta.validate_every == 0 or state.step == state.steps:
                         validate(state, log, **state.means.take())
 
                     # Checkpoint and ledger are saved as one, so that a kill leaves them at the same step.
                     if stop.wanted or log.clock.due():
                         state.save(folder, log, ledger)
-                    stop.here(STAGE, state.step, setup.steps)
+                    stop.here(STAGE, state.step, state.steps)
             state.save(folder, log, ledger)
         folder.finish(STAGE, state.result(log))
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What meta-training works with and, but for the learner, does not change."""
+class MetaTrainState(StageState):
+    """What meta-training works with, and what it changes. A new one is at the start of training."""
 
-    config: Config  # with the precision of pretraining
-    device: Device
-    run_data: RunData
-    pretrained: Mapping[str, Any]  # pretrain.pt
-    learner: Learner  # as meta-training starts with it
-    train: SplitImages
-    changes: Augment  # made to the training images
-    val: SplitImages
-    val_episodes: EpisodeBatch
-    steps: int
-
-    @staticmethod
-    def of(
-        folder: RunFolder, config: Config, run_data: RunData | None, tables: dict[str, Tensor] | None
-    ) -> "Setup":
-        """Reads what pretraining left; where the backbone is frozen, `tables` are used and completed."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Config,
+        run_data: RunData | None,
+        tables: dict[str, Tensor] | None,
+    ) -> None:
         pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
         config = settle_precision(config, recorded_precision(pretrained))
         device, meta = choose_device(config.runtime), config.meta
         run_data = run_data or load_run_data(config)
-        learner = learner_from_pretrained(pretrained, config, run_data.splits.train, device)
-        train, val = (run_data.split_images(split, device) for split in ("train", "val"))
-        changes = config.data.augment if meta.augment else Augment()
-        episodes = run_data.fixed_episodes(
-            "val",
-            EpisodeShape(meta.way, meta.shot, meta.queries),
-            meta.validate_tasks,
-            config.seed,
-            "validate",
-            meta.validate_within_group,
-        )
-        if learner.backbone_frozen:
-            tables = {} if tables is None else tables
-            val = with_table(learner, val, tables, f"val {meta.head.levels}")
-            if changes == Augment():
-                train = with_table(learner, train, tables, f"train {meta.head.levels}")
-        steps = meta_steps(config)
-        return Setup(config, device, run_data, pretrained, learner, train, changes, val, episodes, steps)
+        super().__init__(config, STAGE, run_data.splits.train, device)
 
-
-class MetaTrainState:
-    """What meta-training changes, all of which a checkpoint holds. A new one is at the start of training."""
-
-    def __init__(self, setup: Setup) -> None:
-        config, train = setup.config, setup.run_data.splits.train
-        self.setup, self.header = setup, checkpoints.header(config, STAGE, train.class_names)
-        self.learner, index = setup.learner, setup.run_data.index("train")
-        self.sampler = build_sampler(config, index, train.groups, train.domain_ids())
+        # What stays as it is.
+        self.steps, self.normalise = meta_steps(config), pretrained["normalise"]
+        self.train, index = run_data.splits.train, run_data.index("train")
         self.objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
-        examples = config.meta.examples
+        examples = meta.examples
         self.query_loss = None if examples.by == "all" else image_level(examples, CrossEntropy(), 1, None)
-        self.optimizer = torch.optim.Adam(
-            self.learner.meta_parameters(),
-            lr=config.meta.lr,
-            weight_decay=config.meta.weight_decay,
-            fused=True,
+        self.changes = config.data.augment if meta.augment else Augment()  # of training images
+        self.train_images = run_data.split_images("train", device)
+        self.val_images = run_data.split_images("val", device)
+        shape, within = EpisodeShape(meta.way, meta.shot, meta.queries), meta.validate_within_group
+        self.val_episodes = run_data.fixed_episodes(
+            "val", shape, meta.validate_tasks, config.seed, "validate", within
         )
-        self.step, self.round = 0, 0
-        self.best: dict[str, Any] | None = None  # score, step and learner of the best validation
+
+        # What training changes; checkpoints hold all of it.
+        self.learner = learner_from_pretrained(pretrained, config, self.train, device)
+        self.sampler = build_sampler(config, index, self.train.groups, self.train.domain_ids())
+        self.optimizer = torch.optim.Adam(
+            self.learner.meta_parameters(), lr=meta.lr, weight_decay=meta.weight_decay, fused=True
+        )
+        self.round, self.hard = 0, 0  # the last round; hard episodes so far
         self.snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
-        self.means, self.hard = Means(), 0  # since the last line of metrics.jsonl; hard episodes so far
-        self.elapsed = 0.0
-        self.metrics_size: int | None = None
+
+        # A frozen backbone gives an unchanged image the same features throughout: computed once.
+        if self.learner.backbone_frozen:
+            tables, levels = {} if tables is None else tables, meta.head.levels
+            self.val_images = with_table(self.learner, self.val_images, tables, f"val {levels}")
+            if self.changes == Augment():
+                self.train_images = with_table(self.learner, self.train_images, tables, f"train {levels}")
 
     def load_or_begin(self, folder: RunFolder, ledger: Ledger) -> None:
-        """Goes on with the last checkpoint of the stage; or clears the ledger of an earlier start.
+        """Goes on from the last checkpoint of the stage; where there is none, clears its part of the ledger.
 
         Raises:
-            UserError: the checkpoint, its ledger or the images do not fit.
+            UserError: the checkpoint, the ledger or the images do not fit.
         """
-        config, train = self.setup.config, self.setup.run_data.splits.train
-        saved = folder.unfinished(STAGE, ledger, config.log.allow_gaps)
+        saved = folder.unfinished(STAGE, ledger, self.config.log.allow_gaps)
         if saved is None:
             ledger.clear(STAGE)
-            register(ledger, "train", train)
+            register(ledger, "train", self.train)
             return
-        checkpoints.require_fit(folder.last, saved, config, checkpoints.DECIDING[STAGE])
-        require_same_images(ledger, "train", train)
-        bridge_gap(ledger, STAGE, saved, train)
-        checkpoints.tell_other_rounding(saved, self.setup.device.computed_on())
+        checkpoints.require_fit(folder.last, saved, self.config, checkpoints.DECIDING[STAGE])
+        require_same_images(ledger.path, ledger.images().get("train"), "train", self.train)
+        bridge_gap(ledger, STAGE, saved, self.train)
+        checkpoints.tell_other_rounding(saved, self.device.computed_on())
         with checkpoints.restoring(folder.last):
+            self._load(saved)
             self.learner.load_state_dict(saved["learner"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.sampler.load_state_dict(saved["sampler"])
             if self.objective is not None:
                 self.objective.load_state_dict(saved["objective"])
-            self.step, self.round, self.best = int(saved["step"]), saved["round"], saved["best"]
-            self.snapshots, self.means, self.hard = saved["snapshots"], Means(saved["means"]), saved["hard"]
-            self.elapsed, self.metrics_size = saved["elapsed"], saved["metrics"]
+            self.round, self.snapshots, self.hard = saved["round"], saved["snapshots"], saved["hard"]
 
     def save(self, folder: RunFolder, log: StageLog, ledger: Ledger) -> None:
         """Writes a checkpoint and commits the ledger, as one."""
         payload = {
-            **self.header,
-            "computed_on": self.setup.device.computed_on(),
-            "step": self.step,
-            "round": self.round,
+            **self._payload(log),
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "sampler": self.sampler.state_dict(),
             "objective": None if self.objective is None else self.objective.state_dict(),
-            "best": self.best,
+            "round": self.round,
             "snapshots": self.snapshots,
-            "means": self.means.state_dict(),
             "hard": self.hard,
-            **log.position(),
         }
         folder.save(payload, ledger)
 
     def result(self, log: StageLog) -> dict[str, Any]:
         """meta.pt: the best learner."""
         assert self.best is not None  # the start is validated
-        done = {"snapshots": self.snapshots, "normalise": self.setup.pretrained["normalise"]}
-        return {**self.header, **self.best, **done, "seconds": log.clock.elapsed}
+        done = {"snapshots": self.snapshots, "normalise": self.normalise, "seconds": log.clock.elapsed}
+        return {**self.header, **self.best, **done}
 
     @property
     def has_task_weights(self) -> bool:
@@ -283,8 +242,14 @@ def note_round(state: MetaTrainState, ended: Round, ledger: Ledger, log: StageLo
     """Records a round, and keeps a copy of the learner where it may vote later."""
     state.round = ended.number
     record_round(ledger, STAGE, "train", state.step, ended)
-    log.events.write(state.step + 1, round_numbers(ended))  # counted with the update under way
-    wanted = state.setup.config.hard_tasks.snapshots
+    numbers = {
+        "epsilon": ended.epsilon,
+        "alpha": None if ended.epsilon is None else ended.alpha,  # neither, where the sampler has no error
+        "pool_accuracy": ended.accuracy,
+        "hard_share": ended.hard_share,
+    }
+    log.events.write(state.step + 1, numbers)  # counted with the update under way
+    wanted = state.config.hard_tasks.snapshots
     if wanted:
         snapshot = {"step": state.step, "alpha": ended.alpha, "learner": weights_of(state.learner)}
         state.snapshots = [*state.snapshots, snapshot][-wanted:]
@@ -305,17 +270,15 @@ def note_step(state: MetaTrainState, batch: EpisodeBatch, outcome: Outcome, log:
     )
 
 
-def validate(state: MetaTrainState, log: StageLog, **numbers: float) -> None:
+def validate(state: MetaTrainState, log: StageLog, **means: float) -> None:
     """Scores the learner on the validation tasks, and keeps it where it is the best so far.
 
-    `numbers` go into the same line of metrics.jsonl.
+    `means` of loss and accuracy since the last validation go into the same line of metrics.jsonl.
     """
-    setup, meta = state.setup, state.setup.config.meta
-    score = float(solve_episodes(state.learner, setup.val, setup.val_episodes).accuracy.mean())
-    log.measured(
-        state.step,
-        {**numbers, "val": score, "seconds": log.clock.elapsed},
-        f"step {state.step}/{setup.steps}: val {meta.way}-way {meta.shot}-shot {100 * score:.2f}",
-    )
-    if state.best is None or not score <= state.best["score"]:
+    meta = state.config.meta
+    score = float(solve_episodes(state.learner, state.val_images, state.val_episodes).accuracy.mean())
+    line = {**means, "val": score, "seconds": log.clock.elapsed}
+    words = f"step {state.step}/{state.steps}: val {meta.way}-way {meta.shot}-shot {100 * score:.2f}"
+    log.measured(state.step, line, words)
+    if state.best is None or score > state.best["score"]:
         state.best = {"score": score, "step": state.step, "learner": weights_of(state.learner)}

@@ -17,7 +17,7 @@ from mtl.config import Config
 from mtl.data.fingerprint import fingerprint
 from mtl.data.ink import as_plain, file_sides, ink_of_set
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeShape
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.learners.learner import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
@@ -28,7 +28,6 @@ from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.interrupt import StopRequest
 from mtl.runtime.precision import recorded_precision, settle_precision
-from mtl.runtime.progress import Means
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training import curriculum
@@ -38,9 +37,10 @@ from mtl.training.run_data import RunData, load_run_data
 from mtl.training.solve import extract, solve_table
 from mtl.training.stage import (
     StageLog,
+    StageState,
     has_ended,
     require_finite,
-    require_same_training_images,
+    require_same_images,
     set_rate,
     warm_up_cosine,
     weights_of,
@@ -73,11 +73,12 @@ def pretrain(config: Config, resume: bool = False, run_data: RunData | None = No
         config = settle_precision(config, recorded_precision(saved) if saved else None)
         device = choose_device(config.runtime)
         run_data = run_data or load_run_data(config)
-        state = PretrainState.load_or_new(folder, saved, config, run_data, device)
+        state = PretrainState(config, run_data, device)
+        state.load_or_begin(folder, saved)
         batches, cfg = Batches(config, run_data, device), config.pretrain
         folder.write_config(config)
 
-        with StageLog.opened(folder, STAGE, config, batches.steps, state) as log, StopRequest() as stop:
+        with StageLog.opened(folder, STAGE, batches.steps, state) as log, StopRequest() as stop:
             # Without any training the result is the backbone as it is.
             if not batches.steps and state.best is None:
                 validate(state, log, epoch=0)
@@ -117,15 +118,22 @@ def pretrain(config: Config, resume: bool = False, run_data: RunData | None = No
         folder.finish(STAGE, state.result(log))
 
 
-class PretrainState:
-    """What pretraining changes, all of which a checkpoint holds."""
+class PretrainState(StageState):
+    """What pretraining works with, and what it changes."""
 
-    def __init__(self, config: Config, run_data: RunData, device: Device, backbone: nn.Module) -> None:
-        """The start of training, but for the weights of the backbone."""
+    def __init__(self, config: Config, run_data: RunData, device: Device) -> None:
+        """The start of training, with a random backbone."""
         cfg, train = config.pretrain, run_data.splits.train
-        self.config, self.run_data, self.device = config, run_data, device
-        self.header = checkpoints.header(config, STAGE, train.class_names)
-        self.fingerprint = fingerprint(train)
+        super().__init__(config, STAGE, train, device)
+
+        # What stays as it is.
+        self.run_data, self.fingerprint = run_data, fingerprint(train)
+        self.domains = train.domain_ids() if cfg.sets.heads == "per_set" and train.domains else None
+        self.val_images = run_data.split_images("val", device)
+        self.val_episodes = validation_episodes(config, run_data)
+
+        # What training changes; checkpoints hold all of it.
+        backbone = fresh_backbone(config, train)
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = build_classifier(cfg, features, train.num_classes, generator(config.seed, "classifier"))
         self.network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
@@ -140,59 +148,36 @@ class PretrainState:
         )
         counts = torch.bincount(train.labels[run_data.pretrain_images], minlength=train.num_classes)
         self.criterion = pretraining_loss(cfg, counts, len(train)).to(device.torch_device)
-        self.domains = train.domain_ids() if cfg.sets.heads == "per_set" and train.domains else None
-        self.validation = Validation(config, run_data, device)
-        self.step = 0
-        self.best: dict[str, Any] | None = None  # scores and weights of the best validation
-        self.means = Means()  # since the last line of metrics.jsonl
         self.admitted: list[Tensor] = []  # self-paced learning: what each image weighed in each epoch
-        self.elapsed = 0.0
-        self.metrics_size: int | None = None
 
-    @staticmethod
-    def load_or_new(
-        folder: RunFolder,
-        saved: Mapping[str, Any] | None,
-        config: Config,
-        run_data: RunData,
-        device: Device,
-    ) -> "PretrainState":
-        """The state of the last checkpoint, if there is one; else the start of training.
+    def load_or_begin(self, folder: RunFolder, saved: Mapping[str, Any] | None) -> None:
+        """Goes on from the last checkpoint of the stage; where there is none, loads `backbone.weights`.
 
         Raises:
-            UserError: the checkpoint is of another config or other images; or `backbone.weights` do not fit.
+            UserError: the checkpoint or the images do not fit, or the weights are not available.
         """
-        backbone = fresh_backbone(config, run_data.splits.train)
         if saved is None:
-            load_weights(backbone, config.backbone)
-            return PretrainState(config, run_data, device, backbone)
-        checkpoints.require_fit(folder.last, saved, config, checkpoints.DECIDING[STAGE])
-        require_same_training_images(folder.last, saved, run_data.splits.train)
-        checkpoints.tell_other_rounding(saved, device.computed_on())
-        state = PretrainState(config, run_data, device, backbone)
+            load_weights(self.network["backbone"], self.config.backbone)
+            return
+        checkpoints.require_fit(folder.last, saved, self.config, checkpoints.DECIDING[STAGE])
+        require_same_images(folder.last, saved["fingerprint"], "train", self.run_data.splits.train)
+        checkpoints.tell_other_rounding(saved, self.device.computed_on())
         with checkpoints.restoring(folder.last):
-            state.network.load_state_dict(saved["network"])
-            state.optimizer.load_state_dict(saved["optimizer"])
-            state.criterion.load_state_dict(saved["loss"])
-            state.step, state.best, state.admitted = int(saved["step"]), saved["best"], saved["admitted"]
-            state.means = Means(saved["means"])
-            state.elapsed, state.metrics_size = saved["elapsed"], saved["metrics"]
-        return state
+            self._load(saved)
+            self.network.load_state_dict(saved["network"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.criterion.load_state_dict(saved["loss"])
+            self.admitted = saved["admitted"]
 
     def save(self, folder: RunFolder, log: StageLog) -> None:
         """Writes a checkpoint."""
         payload = {
-            **self.header,
+            **self._payload(log),
             "fingerprint": self.fingerprint,
-            "computed_on": self.device.computed_on(),
-            "step": self.step,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss": self.criterion.state_dict(),
             "admitted": self.admitted,
-            "best": self.best,
-            "means": self.means.state_dict(),
-            **log.position(),
         }
         folder.save(payload)
 
@@ -243,17 +228,23 @@ def pretrain_step(
 
 
 def validate(state: PretrainState, log: StageLog, epoch: int, **means: float) -> None:
-    """Scores the backbone on the validation tasks, and keeps the weights unless earlier ones were better.
+    """Solves the validation tasks by cosine prototypes; keeps the weights unless earlier ones were better.
 
     `means` of loss and accuracy since the last validation go into the same line of metrics.jsonl.
     """
-    scores = state.validation.scores(state.network["backbone"])
-    start = "the backbone as it is: "
+    scores, backbone = {}, state.network["backbone"].eval()
+    everything = torch.arange(len(state.val_images.images))
+    table = extract(lambda x: state.device.forward(backbone, x), state.val_images, everything)
+    for setting, episodes in state.val_episodes.items():
+        outcome = solve_table(cosine_prototypes, table, episodes.image_indices(), episodes)
+        scores[setting] = float(outcome.accuracy.mean())
+    words = "the backbone as it is: "
     if means:
-        of_all = f"{epoch}/{state.config.pretrain.epochs}"
-        start = f"epoch {of_all}: loss {means['loss']:.3f}, base accuracy {means['accuracy']:.3f}, "
-    line = {"epoch": epoch, **means, "seconds": log.clock.elapsed, **scores}
-    log.measured(state.step, line, start + ", ".join(f"{_words(k)} {100 * v:.1f}" for k, v in scores.items()))
+        words = f"epoch {epoch}/{state.config.pretrain.epochs}: loss {means['loss']:.3f}, "
+        words += f"base accuracy {means['accuracy']:.3f}, "
+    words += ", ".join(f"{name} {100 * score:.1f}" for name, score in scores.items())
+    words = words.replace("_", " ").replace("way", "-way").replace("shot", "-shot")
+    log.measured(state.step, {"epoch": epoch, **means, "seconds": log.clock.elapsed, **scores}, words)
     mean = sum(scores.values()) / len(scores)
     if state.best is not None and mean < state.best["mean"]:
         return
@@ -263,45 +254,23 @@ def validate(state: PretrainState, log: StageLog, epoch: int, **means: float) ->
     state.best = {"mean": mean, "step": state.step, "scores": scores, **weights}
 
 
-def _words(setting: str) -> str:
-    """val_5way_1shot as val 5-way 1-shot."""
-    return setting.replace("_", " ").replace("way", "-way").replace("shot", "-shot")
-
-
-class Validation:
-    """Fixed tasks of the validation classes, with one and five shots, solved by cosine prototypes."""
-
-    def __init__(self, config: Config, run_data: RunData, device: Device) -> None:
-        val = run_data.splits.val
-        self.device, self.images = device, run_data.split_images("val", device)
-        index = ClassIndex.of(val.labels, torch.arange(len(val.labels)), val.group_ids())
-        way = min(5, int(torch.bincount(val.domain_ids()).max()))  # a task is of one set
-        self.episodes = {}
-        for shot in (1, 5):
-            queries = min(15, int(index.most_queries(shot).min()))
-            if queries > 0:
-                self.episodes[f"val_{way}way_{shot}shot"] = run_data.fixed_episodes(
-                    "val",
-                    EpisodeShape(way, shot, queries),
-                    config.pretrain.validate_tasks,
-                    config.seed,
-                    "validate",
-                )
-
-    def scores(self, backbone: nn.Module) -> dict[str, float]:
-        """Accuracy by setting."""
-        backbone.eval()
-        everything = torch.arange(len(self.images.images))
-        table = extract(lambda x: self.device.forward(backbone, x), self.images, everything)
-        found = {}
-        for name, episodes in self.episodes.items():
-            outcome = solve_table(cosine_prototypes, table, episodes.image_indices(), episodes)
-            found[name] = float(outcome.accuracy.mean())
-        return found
-
-
 def cosine_prototypes(features: Tensor, way: int, shot: int) -> Tensor:
     """Query logits (T, N·Q, N) of features (T, N·K + N·Q, D) by cosine with the prototypes, times 10."""
     support, query = features[:, : way * shot], features[:, way * shot :]
     labels = episode_labels(len(features), way, shot, features.device)
     return 10 * prototype_logits(support, labels, query, way, "cosine")
+
+
+def validation_episodes(config: Config, run_data: RunData) -> dict[str, EpisodeBatch]:
+    """Fixed one-shot and five-shot tasks of the validation classes, as large as these allow, by setting."""
+    val, cfg = run_data.splits.val, config.pretrain
+    index = ClassIndex.of(val.labels, torch.arange(len(val.labels)), val.group_ids())
+    way = min(5, int(torch.bincount(val.domain_ids()).max()))  # a task is of one set
+    found = {}
+    for shot in (1, 5):
+        queries = min(15, int(index.most_queries(shot).min()))
+        if queries > 0:
+            shape = EpisodeShape(way, shot, queries)
+            episodes = run_data.fixed_episodes("val", shape, cfg.validate_tasks, config.seed, "validate")
+            found[f"val_{way}way_{shot}shot"] = episodes
+    return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mtl import losses
 from mtl.config import Balance, Config, Examples, Pretrain
 from mtl.data import ImageSet
 from mtl.data.augment import augment
@@ -13,17 +14,7 @@ from mtl.data.batch_schedule import BatchScheduleSampler
 from mtl.data.class_imbalance import inverse_frequency
 from mtl.data.index_orders import BalancedOrder, Order, ShuffledOrder
 from mtl.errors import UserError
-from mtl.losses import (
-    ClassBalancedLoss,
-    CrossEntropy,
-    FocalLoss,
-    HardExampleMiner,
-    ImageLoss,
-    InfluenceBalancedLoss,
-    LogitAdjustedLoss,
-    SelfPacedLoss,
-    class_balanced_weights,
-)
+from mtl.losses import ImageLoss
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.training.run_data import RunData
@@ -135,16 +126,16 @@ def class_level(cfg: Pretrain, counts: Tensor) -> ImageLoss:
     balance, smoothing = cfg.balance, cfg.label_smoothing
     start = start_epoch(balance.start, cfg.epochs)
     if balance.by == "weights":
-        return ClassBalancedLoss(class_weights(balance, counts).float(), start, smoothing)
+        return losses.ClassBalancedLoss(class_weights(balance, counts).float(), start, smoothing)
     if balance.by == "logits":
-        return LogitAdjustedLoss(counts, balance.strength, start)
-    return CrossEntropy(smoothing)
+        return losses.LogitAdjustedLoss(counts, balance.strength, start)
+    return losses.CrossEntropy(smoothing)
 
 
 def class_weights(balance: Balance, counts: Tensor) -> Tensor:
     """(C,) float64: they sum to the number of classes that have images."""
     if balance.weighting == "effective":
-        return class_balanced_weights(counts, balance.beta)
+        return losses.class_balanced_weights(counts, balance.beta)
     weights = inverse_frequency(counts)
     return weights * ((counts > 0).sum() / weights.sum())
 
@@ -153,14 +144,14 @@ def image_level(cfg: Examples, base: ImageLoss, epochs: int, size: int | None) -
     """A class-level loss inside the one that a section `examples` names; `size` as in `pretraining_loss`."""
     start = start_epoch(cfg.start, epochs)
     if cfg.by == "focal":
-        return FocalLoss(cfg.gamma, base)
+        return losses.FocalLoss(cfg.gamma, base)
     if cfg.by == "influence":
-        return InfluenceBalancedLoss(cfg.alpha, cfg.epsilon, None, start, cfg.detach, base)
+        return losses.InfluenceBalancedLoss(cfg.alpha, cfg.epsilon, None, start, cfg.detach, base)
     if cfg.by == "hardest":
-        return HardExampleMiner(cfg.part, cfg.scope, cfg.cap, size, base)
+        return losses.HardExampleMiner(cfg.part, cfg.scope, cfg.cap, size, base)
     if cfg.by == "self_paced":
         absolute = cfg.threshold == "absolute"
-        return SelfPacedLoss(
+        return losses.SelfPacedLoss(
             cfg.regulariser,
             cfg.threshold,
             start=cfg.level if absolute else cfg.part,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,9 @@ from mtl.episodes.episode import Round
 from mtl.errors import RunStopped, UserError
 from mtl.ledger import store as ledgers
 from mtl.runtime import checkpoints
+from mtl.runtime.devices import Device
 from mtl.runtime.events import Events
-from mtl.runtime.progress import Progress, tell
+from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
 
 
@@ -39,12 +40,32 @@ def has_ended(folder: RunFolder, stage: str, config: Config, resume: bool) -> bo
     return True
 
 
-class Resumable(Protocol):
-    """The state of a stage, as far as its log goes on with it."""
+class StageState:
+    """What the state of both stages has in common."""
 
-    step: int
-    elapsed: float  # seconds of training before this sitting
-    metrics_size: int | None  # bytes of metrics.jsonl to keep; None: no line of the stage
+    def __init__(self, config: Config, stage: str, train: ImageSet, device: Device) -> None:
+        self.config, self.device = config, device
+        self.header = checkpoints.header(config, stage, train.class_names)
+        self.step = 0
+        self.best: dict[str, Any] | None = None  # the best validation: its step, scores and weights
+        self.means = Means()  # since the last line of metrics.jsonl
+        self.elapsed = 0.0  # seconds of training before this sitting
+        self.metrics_size: int | None = None  # bytes of metrics.jsonl to keep; None: no line of the stage
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        self.step, self.best, self.means = int(saved["step"]), saved["best"], Means(saved["means"])
+        self.elapsed, self.metrics_size = saved["elapsed"], saved["metrics"]
+
+    def _payload(self, log: "StageLog") -> dict[str, Any]:
+        return {
+            **self.header,
+            "computed_on": self.device.computed_on(),
+            "step": self.step,
+            "best": self.best,
+            "means": self.means.state_dict(),
+            "elapsed": log.clock.elapsed,
+            "metrics": log.metrics.size,
+        }
 
 
 @dataclass(frozen=True)
@@ -58,10 +79,9 @@ class StageLog:
 
     @staticmethod
     @contextmanager
-    def opened(
-        folder: RunFolder, stage: str, config: Config, steps: int, state: Resumable
-    ) -> Iterator["StageLog"]:
+    def opened(folder: RunFolder, stage: str, steps: int, state: StageState) -> Iterator["StageLog"]:
         """The log of a stage that goes on from `state`; what it wrote of later steps is dropped."""
+        config = state.config
         metrics = Metrics(folder.metrics, stage, state.metrics_size)
         clock = Clock(config.runtime.checkpoint_seconds, state.elapsed)
         with (
@@ -76,39 +96,14 @@ class StageLog:
         self.events.write(step, numbers)
         self.progress.say(sentence)
 
-    def position(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the log."""
-        return {"elapsed": self.clock.elapsed, "metrics": self.metrics.size}
 
-
-def require_same_training_images(path: Path, saved: Mapping[str, Any], train: ImageSet) -> None:
-    """Checks that a stage without a ledger goes on with the images that it began with.
-
-    Args:
-        path: of its last checkpoint.
-        saved: that checkpoint.
-        train: the train split.
-
-    Raises:
-        UserError: the images are others.
-    """
-    if saved.get("fingerprint") != fingerprint(train):
-        what = "images" if saved["classes"] == list(train.class_names) else "classes"
-        raise UserError(f"{path}: the {what} of the train split are not those {_BEGUN_WITH}")
-
-
-def require_same_images(ledger: ledgers.Ledger, split: str, images: ImageSet) -> None:
-    """Checks that a stage with a ledger goes on with the images that it began with.
-
-    Raises:
-        UserError: the images are others.
-    """
-    now = fingerprint(images)
-    if ledger.images().get(split, now) != now:
-        raise UserError(f"{ledger.path}: the images of the {split} split are not those {_BEGUN_WITH}")
-
-
-_BEGUN_WITH = "that the run began with; restore them, or begin another run with run=NAME"
+def require_same_images(where: Path, recorded: str | None, split: str, images: ImageSet) -> None:
+    """Checks that a stage goes on with the images that it began with, by their recorded fingerprint."""
+    if recorded is not None and recorded != fingerprint(images):
+        raise UserError(
+            f"{where}: the images of the {split} split are not those that the run began with; restore them, "
+            "or begin another run with run=NAME"
+        )
 
 
 def register(ledger: ledgers.Ledger, split: str, images: ImageSet) -> None:
@@ -156,16 +151,6 @@ def record_round(ledger: ledgers.Ledger, phase: str, split: str, step: int, ende
     if ended.unit == "task" and ended.weights is not None and ended.members is not None:
         tasks = ended.members(torch.arange(len(ended.weights)))
         ledger.set_task_weights(phase, tasks, ended.weights)
-
-
-def round_numbers(ended: Round) -> dict[str, float | None]:
-    """The numbers of a round that are plotted over training; None where the sampler has no error."""
-    return {
-        "epsilon": ended.epsilon,
-        "alpha": None if ended.epsilon is None else ended.alpha,
-        "pool_accuracy": ended.accuracy,
-        "hard_share": ended.hard_share,
-    }
 
 
 def warm_up_cosine(step: int, steps: int, warm_up: float) -> float:
