@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mtl.config import Meta
 from mtl.learners.learner import Learner, episode_labels
-from mtl.models.batch_norm import running_statistics_kept
 from mtl.runtime.devices import Device
 from mtl.runtime.learn2learn_package import import_learn2learn
 
@@ -18,20 +17,12 @@ class GradientMethod(Learner):
     """A backbone and a linear classifier of N outputs, adapted by gradient steps in every episode.
 
     maml and meta_sgd adapt every weight, meta_sgd with a learned rate for each; anil adapts the classifier
-    alone, so that features do not depend on the episode.
-
-    Args:
-        backbone: pretrained; becomes part of the learner.
-        config: `algorithm`, `inner_lr`, `inner_steps`, `order`, `way`, `batch_norm`.
-        device: where the backbone runs.
-        generator: initialises the classifier.
+    alone, so that features do not depend on the episode. `generator` initialises the classifier.
     """
 
     def __init__(self, backbone: nn.Module, config: Meta, device: Device, generator: torch.Generator) -> None:
-        super().__init__()
-        self.config, self.device = config, device
+        super().__init__(config, device)
         self.features_cacheable = config.algorithm == "anil" and config.batch_norm != "episode"
-        self.independent_tasks = config.batch_norm != "update"
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = nn.Linear(features, config.way)
         with torch.no_grad():
@@ -55,21 +46,13 @@ class GradientMethod(Learner):
     def features(self, images: Tensor, mirror: bool = False) -> Tensor:
         return self.device.forward(self.backbone, images, mirror)
 
-    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
-        if self.features_cacheable:
-            return self.solve_in_one_pass(images, way, shot)
-        if self.config.batch_norm == "episode":
-            with running_statistics_kept(self):
-                return self._solve_each(images, way, shot)
-        return self._solve_each(images, way, shot)
+    def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
+        return torch.stack([self._adapt(task, way, shot) for task in features])
 
-    def _solve_each(self, images: Tensor, way: int, shot: int) -> Tensor:
+    def solve_each(self, images: Tensor, way: int, shot: int) -> Tensor:
         anil = self.config.algorithm == "anil"
         tasks = [self.features(task) for task in images] if anil else images
         return torch.stack([self._adapt(task, way, shot) for task in tasks])
-
-    def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
-        return torch.stack([self._adapt(task, way, shot) for task in features])
 
     def _adapt(self, task: Tensor, way: int, shot: int) -> Tensor:
         """Query logits (N·Q, N) of one task, from its images or features, support first."""

@@ -1,13 +1,15 @@
 """What training and evaluation expect of a learner."""
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from mtl.config import Meta
-from mtl.models.batch_norm import set_training
+from mtl.models.batch_norm import running_statistics_kept, set_training
+from mtl.runtime.devices import Device
 
 
 class Learner(nn.Module, ABC):
@@ -16,31 +18,46 @@ class Learner(nn.Module, ABC):
     The images of an episode come class by class, support first: (T, N·K + N·Q, C, H, W), normalised.
     """
 
-    config: Meta
     #: An image has the same features in every episode, so that they can be computed once for many episodes.
     features_cacheable: bool
     #: The backbone gives an image the same features throughout training.
     backbone_frozen: bool = False
-    #: While training, the logits of a task do not depend on the other tasks of its meta-batch.
-    independent_tasks: bool
-    #: While training, the generator of noise on features; None for no noise.
-    noise: torch.Generator | None = None
+
+    def __init__(self, config: Meta, device: Device) -> None:
+        super().__init__()
+        self.config, self.device = config, device
+        #: While training, the logits of a task do not depend on the other tasks of its meta-batch.
+        self.independent_tasks = config.batch_norm != "update"
+        #: While training, the generator of noise on features; None for no noise.
+        self.noise: torch.Generator | None = None
 
     @abstractmethod
-    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
-        """Query logits (T, N·Q, N), class by class; differentiable in `meta_parameters`."""
+    def meta_parameters(self) -> list[nn.Parameter]:
+        """What meta-training learns."""
 
     @abstractmethod
     def features(self, images: Tensor, mirror: bool = False) -> Tensor:
         """Features (B, D) of images (B, C, H, W), as `solve_features` takes them.
 
-        With `mirror`, the backbone's features of an image and of its mirror image are averaged. Only where
-        `features_cacheable`.
+        With `mirror`, the backbone's features of an image and of its mirror image are averaged.
         """
 
     @abstractmethod
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         """Like `solve`, from features (T, N·K + N·Q, D). Only where `features_cacheable`."""
+
+    @abstractmethod
+    def solve_each(self, images: Tensor, way: int, shot: int) -> Tensor:
+        """Like `solve`, one task after another."""
+
+    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
+        """Query logits (T, N·Q, N), class by class; differentiable in `meta_parameters`."""
+        if self.features_cacheable:
+            features = self.features(images.flatten(0, 1))
+            return self.solve_features(features.view(*images.shape[:2], -1), way, shot)
+        # The statistics of an episode's images normalise them, and are not those to keep.
+        with running_statistics_kept(self) if self.config.batch_norm == "episode" else nullcontext():
+            return self.solve_each(images, way, shot)
 
     def backbone_features(self, images: Tensor) -> Tensor:
         """Features (B, D) of images as the backbone gives them. Only where `backbone_frozen`."""
@@ -49,15 +66,6 @@ class Learner(nn.Module, ABC):
     def transform_features(self, features: Tensor) -> Tensor:
         """`features` from those of the backbone (..., D). Only where `backbone_frozen`."""
         raise NotImplementedError
-
-    def solve_in_one_pass(self, images: Tensor, way: int, shot: int) -> Tensor:
-        """`solve` by one pass of all images through the backbone. Only where `features_cacheable`."""
-        features = self.features(images.flatten(0, 1))
-        return self.solve_features(features.view(*images.shape[:2], -1), way, shot)
-
-    @abstractmethod
-    def meta_parameters(self) -> list[nn.Parameter]:
-        """What meta-training learns."""
 
     def train(self, mode: bool = True, noise: torch.Generator | None = None) -> Self:
         """Meta-training, or meta-test (`eval`); batch norm follows `meta.batch_norm`.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtl.config import Meta
 from mtl.learners.learner import Learner, episode_labels
-from mtl.models.batch_norm import norms, running_statistics_kept
+from mtl.models.batch_norm import norms
 from mtl.models.heads import BaseLearner
 from mtl.models.scale_shift import add_scale_shift, scale_shift_parameters
 from mtl.runtime.devices import Device
@@ -19,19 +19,14 @@ from mtl.runtime.devices import Device
 class MetaTransfer(Learner):
     """One backbone pass for the whole meta-batch, then the base learner of all its tasks at once.
 
-    Args:
-        backbone: pretrained; becomes part of the learner, with SS where the config trains it.
-        config: `train` says what learns: "ss" (scaling and shifting), "ss_affine" (batch norm's scales and
-            shifts as well), "all" (every weight, no SS) or "head" (none). The base learner's parameters
-            always learn.
-        device: where the backbone runs.
+    `meta.train` names what learns: "ss" (scaling and shifting, SS, which the backbone then gets), "ss_affine"
+    (batch norm's scales and shifts as well), "all" (every weight, no SS) or "head" (nothing in the backbone).
+    The base learner's parameters always learn.
     """
 
     def __init__(self, backbone: nn.Module, config: Meta, device: Device) -> None:
-        super().__init__()
-        self.config, self.device = config, device
+        super().__init__(config, device)
         self.features_cacheable = config.batch_norm != "episode"
-        self.independent_tasks = config.batch_norm != "update"
         self.backbone_frozen = config.train == "head" and config.batch_norm == "frozen"
         features: Sequence[int] = [int(backbone.out_features)]  # type: ignore[arg-type]
         if config.head.levels > 1:
@@ -66,15 +61,10 @@ class MetaTransfer(Learner):
     def transform_features(self, features: Tensor) -> Tensor:
         return self.base_learner.transform_features(features, self.noise)
 
-    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
-        if self.features_cacheable:
-            return self.solve_in_one_pass(images, way, shot)
-        with running_statistics_kept(
-            self.backbone
-        ):  # each episode is normalised by the statistics of its images
-            return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)
-
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         support, query = features[:, : way * shot], features[:, way * shot :]
         labels = episode_labels(len(features), way, shot, features.device)
         return self.base_learner.adapt(support, labels, query, way)
+
+    def solve_each(self, images: Tensor, way: int, shot: int) -> Tensor:
+        return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)
