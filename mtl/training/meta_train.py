@@ -28,13 +28,7 @@ from mtl.samplers.objectives import build_objective
 from mtl.training.pretrain_batches import image_level
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import RunData, load_run_data
-from mtl.training.solve import (
-    episode_images,
-    measure,
-    meta_step,
-    solve_episodes,
-    with_table,
-)
+from mtl.training.solve import episode_images, measure, meta_step, solve_episodes, with_table
 from mtl.training.stage import (
     StageLog,
     StageState,

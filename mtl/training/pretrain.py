@@ -102,8 +102,9 @@ def pretrain(config: Config, resume: bool = False, run_data: RunData | None = No
 
                 # The curriculum of self-paced learning: what each image weighed in the epoch that ends.
                 if state.step % batches.per_epoch == 0 and isinstance(state.criterion, SelfPacedLoss):
-                    counted = state.criterion.weights_now[run_data.pretrain_images]
-                    state.admitted.append(curriculum.percent(counted))
+                    state.admitted.append(
+                        curriculum.percent(state.criterion.weights_now[run_data.pretrain_images])
+                    )
 
                 if state.step % (batches.per_epoch * cfg.validate_every) == 0 or state.step == batches.steps:
                     validate(state, log, epoch + 1, **state.means.take())
