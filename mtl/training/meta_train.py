@@ -91,11 +91,11 @@ def meta_train(
                         measured = measure(state.learner, state.train_images, request)
                         ended = state.sampler.receive(request, measured)
                         if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
-                            assert ended is not None
+                            assert ended is not None  # as the sampler promises
                             ledger.append(STAGE, ended.number, state.step, request, measured, "train")
                             note_round(state, ended, ledger, log)
 
-                    # Everything random depends on the step alone, so that a resumed run draws the same.
+                    # What is random follows from the step and the sampler's state: a resumed run draws the same.
                     batch = state.sampler.draw(config.meta.tasks)
                     random = generator(config.seed, "episode images", state.step)
                     state.learner.train(noise=generator(config.seed, "noise", state.step))
