@@ -95,7 +95,7 @@ def meta_train(
                             ledger.append(STAGE, ended.number, state.step, request, measured, "train")
                             note_round(state, ended, ledger, log)
 
-                    # What is random follows from step and sampler state, so that a resumed run draws the same.
+                    # Randomness follows from step and sampler state: a resumed run draws the same.
                     batch = state.sampler.draw(config.meta.tasks)
                     random = generator(config.seed, "episode images", state.step)
                     state.learner.train(noise=generator(config.seed, "noise", state.step))
