@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Row, Work, paired
 from benchmarks.workload import CASES, INNER_STEPS, TINY, Case, workload
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import LinearHead, gradient_descent, logistic
 from mtl.runtime.seeds import generator
-from mtl.training.meta_step import meta_step
+from mtl.training.solve import meta_step
 
 TASKS, WAY, QUERIES, RATE = 4, 5, 15, 0.01
 AT_LEAST = {"first": 5.0, "second": 10.0}
@@ -148,7 +148,7 @@ def whole_step(case: Case, name: str, order: Order) -> Row:
         theirs.learner.solve_features = looped(order)  # type: ignore[method-assign,assignment]
 
     def step(learner: nn.Module, optimizer: torch.optim.Optimizer) -> object:
-        learner.set_mode(training=True)  # type: ignore[operator]
+        learner.train()
         return meta_step(learner, optimizer, images, batch, ours.pictures.at_once)  # type: ignore[arg-type]
 
     found = paired(

@@ -9,13 +9,13 @@ from torch import Tensor
 from benchmarks.harness import Row, paired, told
 from benchmarks.workload import CASES, TINY, backbone_of, normalise, random_images
 from mtl.config import Head, Runtime
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import Outcome
-from mtl.learners.types import episode_labels
+from mtl.episodes.episode import EpisodeShape, Outcome
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import BaseLearner
 from mtl.runtime.devices import choose_device
-from mtl.training.inference import SplitImages, extract, solve_table
+from mtl.training.solve import SplitImages, extract, solve_table
 
 WAY, QUERIES = 5, 15
 MOST_OVER_PASS, LEAST_OVER_LOOP = 1.0, 50.0
@@ -54,7 +54,7 @@ def evaluation(
     """Draws and solves `count` episodes the way an evaluation does."""
 
     def one() -> Outcome:
-        episodes = UniformSampler(index, WAY, shot, QUERIES, seed=0).draw(count)
+        episodes = CategoriesSampler.of(index, EpisodeShape(WAY, shot, QUERIES)).draw(count)
         embedded = learner.transform_features(table).detach()
         return solve_table(answer(learner), embedded, episodes.image_indices(), episodes)
 
@@ -75,7 +75,7 @@ def loop(
     learner: BaseLearner, index: ClassIndex, shot: int, table: Tensor, count: int
 ) -> Callable[[], list[float]]:
     """Solves `count` episodes as the published code does: one by one, each step by autograd.grad."""
-    episodes = UniformSampler(index, WAY, shot, QUERIES, seed=0).draw(count)
+    episodes = CategoriesSampler.of(index, EpisodeShape(WAY, shot, QUERIES)).draw(count)
     scale, rate = learner.log_scale.exp().item(), learner.log_inner_lr.exp().item()
     labels, wanted = (episode_labels(1, WAY, k, table.device)[0] for k in (shot, QUERIES))
 

@@ -24,17 +24,18 @@ from mtl.config import Config, Head, read_config
 from mtl.data import ImageSet, Splits
 from mtl.data.augment import Normalise
 from mtl.data.cache import cached
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.evaluation.baselines import logistic_on_unit_features
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import BaseLearner
 from mtl.runtime.seeds import generator
-from mtl.training.inference import Head as Solver
-from mtl.training.inference import solve_table
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 from mtl.training.run_data import RunData
+from mtl.training.solve import Head as Solver
+from mtl.training.solve import solve_table
 
 PROJECT = Path(__file__).parents[1]
 TRAINING, SOLVING = 6.0, 4.0  # GB that they may take
@@ -112,7 +113,7 @@ def solve(of: str) -> dict[str, float]:
     random = generator(0, "features")
     table = torch.rand(size.way * size.per_class, FEATURES, generator=random)
     labels = torch.arange(size.way).repeat_interleave(size.per_class)
-    sampler = UniformSampler(ClassIndex.of(labels), size.way, size.shot, 15, seed=0)
+    sampler = CategoriesSampler.of(ClassIndex.of(labels), EpisodeShape(size.way, size.shot, 15))
     episodes = sampler.draw(size.episodes)[: size.solved]
     learner = BaseLearner(Head(inner_steps=INNER_STEPS), FEATURES, size.way)
 

@@ -105,7 +105,7 @@ def streamed_and_bare(
 
     @torch.no_grad()
     def bare() -> list[Tensor]:
-        embedder.learner.set_mode(training=False)
+        embedder.learner.eval()
         return [embedder.device.forward(embedder.learner.backbone, batch) for batch in batches]
 
     return streamed, bare

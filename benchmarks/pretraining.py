@@ -22,6 +22,7 @@ from mtl.models.classifiers import build_classifier
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
 from mtl.training.pretrain import pretrain_step
+from mtl.training.pretrain_batches import Batch
 
 CLASSES, BATCH = 64, 128
 LEAST = 0.95
@@ -47,8 +48,8 @@ def real_step(case: Case, device: Device) -> Callable[[], object]:
     def one() -> object:
         rows = torch.randint(0, len(images), (BATCH,), generator=random)
         changed = augment(images[rows], case.augment, generator(0, "augment", next(step)))
-        batch = to_floats(changed), labels[rows], rows
-        return pretrain_step(network, device, optimizer, CrossEntropy(), *batch, domains=None)
+        batch = Batch(rows, to_floats(changed), labels[rows])
+        return pretrain_step(network, device, optimizer, CrossEntropy(), batch, domains=None)
 
     return one
 

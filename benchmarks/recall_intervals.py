@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mtl.config import Runtime
 from mtl.config.schema import Evaluate
+from mtl.episodes.episode import EpisodeShape
 from mtl.evaluation.baselines import Baseline, baselines
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
@@ -75,7 +76,7 @@ def counts(
 ) -> Floats:
     """(4, C): tasks, queries, right answers and the sum of their squares over tasks, of each novel class."""
     episodes = run_data.fixed_episodes(
-        how.split, *setting, how.queries, tasks, seed, purpose, how.within_group
+        how.split, EpisodeShape(*setting, how.queries), tasks, seed, purpose, how.within_group
     )
     right = (learner.solve(episodes).recall.double().flatten() * how.queries).round().numpy()
     classes, every = episodes.classes.flatten().numpy(), len(run_data.split(how.split).class_names)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from benchmarks.harness import Row, median_seconds, told
 from benchmarks.workload import CASES, TINY, Case, Precision, Sampler, Workload, workload
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.ledger.store import Ledger
 from mtl.samplers.mixed import MixedSampler
-from mtl.training.inference import solve_episodes
-from mtl.training.ledger_rounds import record_round
-from mtl.training.meta_step import survey
+from mtl.training.solve import measure
+from mtl.training.stage import record_round
 
 MOST = 5.0
 SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted")
@@ -34,7 +34,7 @@ def share(case: Case, precision: Precision, name: Sampler, runs: int) -> Row:
     hard, sampler = work.config.hard_tasks, work.sampler
     assert isinstance(sampler, MixedSampler)
     sampler.drawn = sampler.episodes // 2  # where the share of hard episodes is at its highest
-    plain = UniformSampler(work.index, sampler.way, sampler.shot, sampler.queries, seed=0)
+    plain = CategoriesSampler.of(work.index, sampler.shape)
     tasks = work.config.meta.tasks
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger") as ledger:
         round_ = median_seconds(lambda: one_round(work, sampler, ledger), runs)
@@ -56,12 +56,13 @@ def share(case: Case, precision: Precision, name: Sampler, runs: int) -> Row:
 
 def one_round(work: Workload, sampler: MixedSampler, ledger: Ledger) -> None:
     """As meta-training takes it: meta-test of the pool, new weights, and what is recorded of both."""
-    survey(sampler, 0, work.learner, work.pictures)
-    pool = sampler.pool(0)
-    if pool is None:
+    request = sampler.request(0)
+    assert request is not None
+    measured = measure(work.learner, work.pictures, request)
+    ended = sampler.receive(request, measured)
+    if ended is None:
         return
-    tested = solve_episodes(work.learner, work.pictures, pool)
-    ended = sampler.update(pool, tested)
-    assert ended is not None
-    ledger.append("meta-train", ended.number, 0, pool, tested, "train")
+    assert isinstance(request, EpisodeBatch)
+    assert isinstance(measured, Outcome)
+    ledger.append("meta-train", ended.number, 0, request, measured, "train")
     record_round(ledger, "meta-train", "train", 0, ended)

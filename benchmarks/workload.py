@@ -12,13 +12,12 @@ from mtl.data.augment import Normalise
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, TaskSampler
 from mtl.learners import build_learner
-from mtl.learners.types import Learner
+from mtl.learners.learner import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler
-from mtl.training.inference import SplitImages
-from mtl.training.meta_step import episode_images, meta_step
+from mtl.training.solve import SplitImages, episode_images, meta_step
 
 Precision = Literal["float32", "bfloat16"]
 Sampler = Literal["neighbours", "boosted"]
@@ -70,7 +69,7 @@ class Workload:
         return episode_images(batch, self.pictures, self.config.data.augment, random)
 
     def step(self, batch: EpisodeBatch, images: Tensor) -> Outcome:
-        self.learner.set_mode(training=True)
+        self.learner.train()
         return meta_step(self.learner, self.optimizer, images, batch, self.pictures.at_once)
 
     def whole_step(self) -> tuple[EpisodeBatch, Outcome]:

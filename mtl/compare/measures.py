@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch
 from mtl.evaluation.task_answers import Answers
@@ -135,4 +134,4 @@ def judged_episodes(
     draw = PairDraw(confusions)
     classes = torch.stack([draw.draw(way, random) for _ in range(tasks)])
     images = index.draw_episode(classes.flatten(), shot, queries, random).view(tasks, way, -1)
-    return episode_batch(classes, images, shot, ("judged",) * tasks, tuple(range(tasks)))
+    return EpisodeBatch.of(classes, images, shot, "judged")

@@ -14,7 +14,7 @@ from torch import Tensor
 from mtl.compare.measures import judged_episodes, pair_confusions
 from mtl.config import Augment, Config, with_overrides
 from mtl.config.comparison import Arm
-from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome
 from mtl.errors import UserError
 from mtl.evaluation.base_classes import base_answers, pretrained_network
 from mtl.evaluation.baselines import (
@@ -33,7 +33,6 @@ from mtl.runtime.outputs import replacing
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import meta_steps
-from mtl.training.inference import with_table
 from mtl.training.meta_train import STAGE, meta_train
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import cosine_prototypes
@@ -44,6 +43,7 @@ from mtl.training.restore import (
     read_pretrained,
 )
 from mtl.training.run_data import RunData
+from mtl.training.solve import with_table
 
 #: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
 _FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}
@@ -209,7 +209,7 @@ def answer(
     for way, shot in cfg.settings:
         name = _setting_name(way, shot)
         episodes = run_data.fixed_episodes(
-            cfg.split, way, shot, cfg.queries, cfg.tasks, 0, "compare", cfg.within_group
+            cfg.split, EpisodeShape(way, shot, cfg.queries), cfg.tasks, 0, "compare", cfg.within_group
         )
         hard = solve(judged[name]).accuracy if name in judged else torch.empty(0)
         answers[name] = Answers(episodes.classes, solve(episodes).recall, hard, cfg.queries)
@@ -272,7 +272,7 @@ def best_head(heads: Mapping[str, Solve], config: Config, run_data: RunData) -> 
     way, queries = min(way, largest), min(queries, int(counts.min()) - shot)
     within = config.meta.validate_within_group
     episodes = run_data.fixed_episodes(
-        "val", way, shot, queries, VALIDATION_TASKS, config.seed, "head", within
+        "val", EpisodeShape(way, shot, queries), VALIDATION_TASKS, config.seed, "head", within
     )
     return max(heads, key=lambda name: float(heads[name](episodes).accuracy.mean()))
 

@@ -1,7 +1,6 @@
-"""Uniform episodes: one at a time for any DataLoader, or whole meta-batches at once."""
+"""Uniform episodes: as batches for any DataLoader, or whole meta-batches at once."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,62 +9,29 @@ from torch.utils.data import Sampler
 from mtl.data.dataset_labels import Labels, as_labels, whole_number
 from mtl.data.index_orders import IndexBatch
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.episodes.episode import EpisodeShape, TaskSampler
 from mtl.runtime.seeds import generator
 
 _BLOCK = 64  # episodes drawn at once; another number is another stream
 
 
-class EpisodeStream:
-    """Episode 0, 1, 2, ... of a seed: N classes, every set equally likely, and distinct images of each.
+class CategoriesSampler(TaskSampler, Sampler[list[int]]):
+    """Episodes 0, 1, 2, ... of a seed: N classes, every set equally likely, and distinct images of each.
 
-    They are drawn a block at a time, which takes a few microseconds an episode. Which block an episode lies
-    in follows from its number, so that it is still a pure function of (seed, number).
+    As the `batch_sampler` of any DataLoader it gives `n_batch` episodes a pass, each as a list of image
+    indices: image i of class j is at position i·n_cls + j, so that the first n_cls·K positions are the
+    support set of K shots. Each pass goes on with new episodes; `set_epoch(e)` makes the next pass the e-th,
+    whatever was drawn before. `CategoriesSampler.of` makes one from a ClassIndex; its `draw(tasks)` gives the
+    same episodes as an EpisodeBatch, and keeps the groups of a class's images apart.
 
-    Args:
-        index: the images to draw from.
-        way: N.
-        per_class: images of a class, shots and queries together.
-        seed: of the stream.
-        shot: K of them, the first, are the support set; where images are in groups, the others come from
-            other groups. 0: groups play no part.
-    """
-
-    def __init__(self, index: ClassIndex, way: int, per_class: int, seed: int, shot: int = 0) -> None:
-        self.index, self.way, self.per_class, self.seed, self.shot = index, way, per_class, seed, shot
-        self._block, self._at = (torch.empty(0), torch.empty(0)), -1
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        """Classes (N,) and images (N, per_class) of episode `number`."""
-        at, place = divmod(number, _BLOCK)
-        if at != self._at:
-            self._block, self._at = self._draw(generator(self.seed, "episodes", at)), at
-        classes, images = self._block
-        return classes[place], images[place]
-
-    def _draw(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        classes = self.index.draw_classes(self.way, random, tasks=_BLOCK)
-        if self.shot:
-            images = self.index.draw_episode(classes, self.shot, self.per_class - self.shot, random)
-        else:
-            images = self.index.draw_images(classes, self.per_class, random)
-        return classes.view(_BLOCK, self.way), images.view(_BLOCK, self.way, self.per_class)
-
-
-class CategoriesSampler(Sampler[list[int]]):
-    """Episodes as batches of image indices, for the `batch_sampler` of any DataLoader.
-
-    A batch holds `n_cls` classes with `n_per` distinct images each; image i of class j stands at position
-    i·n_cls + j, so that the first n_cls·K positions are the support set of K shots.
-
-    Each pass over the sampler goes on with new episodes, n_batch of them; `set_epoch(e)` makes the next pass
-    the e-th, whatever was drawn before. An episode depends on (seed, its number in the stream) alone.
+    Episodes are drawn a block at a time, which takes a few microseconds each. The block follows from the
+    number, so that an episode is still a pure function of (seed, number).
 
     Args:
         labels: class of every image, any integers; or the data set, where it keeps them (`labels_of`).
         n_batch: episodes of one pass.
         n_cls: ways.
-        n_per: images a class, shots and queries together.
+        n_per: images a class, shots and queries together; `draw` takes all of them for queries.
         seed: of the stream of episodes.
         label: another name for `labels`.
 
@@ -95,90 +61,68 @@ class CategoriesSampler(Sampler[list[int]]):
         values, dense = torch.unique(as_labels(given, least=0), return_inverse=True)
         if n_cls > len(values):
             raise ValueError(f"n_cls = {n_cls} classes an episode, but the labels hold {len(values)}")
-        self.index = ClassIndex.of(dense)
-        scarce = self.index.counts < n_per
+        index = ClassIndex.of(dense)
+        scarce = index.counts < n_per
         if scarce.any():
             c = int(scarce.nonzero()[0])
-            have = int(self.index.counts[c])
+            have = int(index.counts[c])
             raise ValueError(f"class {int(values[c])} has {have} images, fewer than n_per = {n_per}")
-        self.n_batch, self.n_cls, self.n_per, self.seed = n_batch, n_cls, n_per, seed
-        self.stream = EpisodeStream(self.index, n_cls, n_per, seed)
-        self.epoch = 0
+        self._set_up(index, EpisodeShape(n_cls, 0, n_per), seed, n_batch)
+
+    @classmethod
+    def of(
+        cls,
+        index: ClassIndex,
+        shape: EpisodeShape,
+        seed: int = 0,
+        *,
+        n_batch: int = 0,
+        origin: str = "uniform",
+    ) -> "CategoriesSampler":
+        """Episodes of a shape from the images of an index.
+
+        Args:
+            index: where images are in groups, a class's support images and queries come from different ones.
+            shape: N, K, Q.
+            seed: of the stream of episodes.
+            n_batch: episodes of one pass as a `batch_sampler`; `draw` needs none.
+            origin: why these episodes are drawn, in the ledger's words.
+        """
+        sampler = cls.__new__(cls)
+        sampler._set_up(index, shape, seed, n_batch, origin)
+        return sampler
+
+    def _set_up(
+        self, index: ClassIndex, shape: EpisodeShape, seed: int, n_batch: int, origin: str = "uniform"
+    ) -> None:
+        super().__init__(shape)
+        self.index, self.seed, self.n_batch, self.origin = index, seed, n_batch, origin
+        self._block, self._block_number = (torch.empty(0), torch.empty(0)), -1
+
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        block, place = divmod(number, _BLOCK)
+        if block != self._block_number:
+            self._block, self._block_number = self._draw_block(block), block
+        classes, images = self._block
+        return self.origin, classes[place], images[place]
+
+    def _draw_block(self, number: int) -> tuple[Tensor, Tensor]:
+        """Classes (64, N) and images (64, N, K+Q)."""
+        random, shape = generator(self.seed, "episodes", number), self.shape
+        classes = self.index.draw_classes(shape.way, random, tasks=_BLOCK)
+        images = self.index.draw_episode(classes, shape.shot, shape.queries, random)
+        return classes.view(_BLOCK, shape.way), images.view(_BLOCK, shape.way, shape.per_class)
 
     def set_epoch(self, epoch: int) -> None:
         """The next pass is pass number `epoch`."""
-        self.epoch = epoch
+        self.drawn = epoch * self.n_batch
 
     def __len__(self) -> int:
         return self.n_batch
 
     def __iter__(self) -> Iterator[list[int]]:
-        first = self.epoch * self.n_batch
-        self.epoch += 1
-        for i in range(first, first + self.n_batch):
-            _, images = self.stream[i]
+        first = self.drawn
+        self.drawn += self.n_batch
+        for number in range(first, first + self.n_batch):
+            _, _, images = self.episode(number)
             yield IndexBatch(images.T.flatten().tolist())
-
-
-class UniformSampler:
-    """Whole meta-batches of uniform episodes: the batched sibling of CategoriesSampler, same episodes.
-
-    Args:
-        index: the images to draw from.
-        way, shot, queries: N, K, Q.
-        seed: of the stream of episodes.
-        origin: the word that the ledger keeps for these episodes.
-    """
-
-    has_task_weights = False
-
-    def __init__(
-        self, index: ClassIndex, way: int, shot: int, queries: int, seed: int, origin: str = "uniform"
-    ) -> None:
-        self.index, self.way, self.shot, self.queries, self.seed = index, way, shot, queries, seed
-        self.origin = origin
-        self.stream = EpisodeStream(index, way, shot + queries, seed, shot)
-        self.drawn = 0
-
-    def draw(self, tasks: int) -> EpisodeBatch:
-        """The next `tasks` episodes of the stream."""
-        numbers = range(self.drawn, self.drawn + tasks)
-        self.drawn += tasks
-        origin, classes, images = zip(*(self.episode(i) for i in numbers), strict=True)
-        return episode_batch(torch.stack(classes), torch.stack(images), self.shot, origin, tuple(numbers))
-
-    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
-        """Episode `number`: why it was drawn, its classes (N,) and its images (N, K+Q)."""
-        return self.origin, *self.stream[number]
-
-    def pool(self, step: int) -> EpisodeBatch | None:
-        """Uniform draws need no meta-test."""
-        return None
-
-    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Uniform draws learn nothing."""
-        return None
-
-    def survey(self, step: int) -> Tensor | None:
-        """Uniform draws look at no image."""
-        return None
-
-    def take_survey(self, features: Tensor) -> None:
-        """Uniform draws look at no image."""
-
-    def task_weights(self, losses: Tensor) -> Tensor:
-        """(T,): every task of a meta-batch counts alike."""
-        return torch.ones_like(losses)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.drawn = int(state["drawn"])
-
-
-def episode_batch(
-    classes: Tensor, images: Tensor, shot: int, origin: tuple[str, ...], numbers: tuple[int, ...]
-) -> EpisodeBatch:
-    """Images (T, N, K+Q) as an EpisodeBatch: the first K of a class are its support set."""
-    return EpisodeBatch(classes, images[..., :shot], images[..., shot:], origin, numbers)

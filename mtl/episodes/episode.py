@@ -1,11 +1,25 @@
 """Plain types of the episodic half: what a meta-batch is, and what a solved one tells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EpisodeShape:
+    """How large an episode is."""
+
+    way: int  # N classes
+    shot: int  # K support images of each
+    queries: int  # Q query images of each
+
+    @property
+    def per_class(self) -> int:
+        """K + Q."""
+        return self.shot + self.queries
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,22 @@ class EpisodeBatch:
         t = self.classes.shape[0]
         if not (len(self.origin) == len(self.index) == self.support.shape[0] == self.query.shape[0] == t):
             raise ValueError("classes, support, query, origin and index must speak of the same episodes")
+
+    @staticmethod
+    def of(
+        classes: Tensor,
+        images: Tensor,
+        shot: int,
+        origin: str | tuple[str, ...],
+        numbers: Iterable[int] | None = None,
+    ) -> "EpisodeBatch":
+        """From images (T, N, K+Q), the first K of a class its support set; numbered from 0 without `numbers`.
+
+        `origin` is that of each task, or one for all.
+        """
+        origins = (origin,) * len(classes) if isinstance(origin, str) else origin
+        index = tuple(range(len(classes)) if numbers is None else numbers)
+        return EpisodeBatch(classes, images[..., :shot], images[..., shot:], origins, index)
 
     def __len__(self) -> int:
         return self.classes.shape[0]
@@ -134,39 +164,58 @@ class Round:
     members: Callable[[Tensor], Tensor] | None = None  # classes (k, m) of units (k,)
 
 
-class TaskSampler(Protocol):
-    """Draws meta-batches, and learns from how they went.
+class TaskSampler:
+    """Draws meta-batches, and may learn from how they went.
 
-    An episode is a pure function of (seed, index, state): not of workers, ranks or a resume.
+    A subclass says what episode `number` is: a pure function of (seed, number, state), not of workers, ranks
+    or a resume. One that measures something first names it in `request`, and takes it in by `receive`; one
+    that learns from training takes in each meta-batch by `update`. All else has a default that does nothing.
+
+    Args:
+        shape: of every episode.
     """
 
-    #: Whether `task_weights` ever says anything but 1.
-    has_task_weights: bool
+    has_task_weights = False  # True if `task_weights` can be anything but 1
 
-    def pool(self, step: int) -> EpisodeBatch | None:
-        """The episodes to be meta-tested before training step `step`, where a round is due."""
-        ...
+    def __init__(self, shape: EpisodeShape) -> None:
+        self.shape = shape
+        self.drawn = 0  # episodes so far: the number of the next one
 
-    def survey(self, step: int) -> Tensor | None:
-        """Images (n,) whose features the sampler wants before training step `step`, where it wants any."""
-        ...
-
-    def take_survey(self, features: Tensor) -> None:
-        """Their features (n, D), as the learner's base learner gets them."""
-        ...
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        """Why episode `number` is drawn ("uniform", "hard", ...), its classes (N,) and images (N, K+Q)."""
+        raise NotImplementedError
 
     def draw(self, tasks: int) -> EpisodeBatch:
-        """The next meta-batch to train on."""
-        ...
+        """The next `tasks` episodes."""
+        numbers = range(self.drawn, self.drawn + tasks)
+        self.drawn += tasks
+        origin, classes, images = zip(*(self.episode(i) for i in numbers), strict=True)
+        return EpisodeBatch.of(torch.stack(classes), torch.stack(images), self.shape.shot, origin, numbers)
 
-    def task_weights(self, losses: Tensor) -> Tensor:
-        """How much each task of the meta-batch counts (T,), from its loss (T,); 1 is as much as any other."""
-        ...
+    def request(self, step: int) -> EpisodeBatch | Tensor | None:
+        """What is to be measured before training step `step`.
+
+        Episodes to solve, or image indices (n,) whose features are wanted; None where nothing is.
+        """
+        return None
+
+    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round | None:
+        """Takes in the answer to a request: how its episodes went, or the features (n, D) of its images.
+
+        Returns a Round if this ended one.
+        """
+        return None
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Takes in how a pool or a meta-batch went; a Round where this ended one."""
-        ...
+        """Takes in how a meta-batch of training went; a Round if this ended one."""
+        return None
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def task_weights(self, losses: Tensor) -> Tensor:
+        """Weight of each task of the meta-batch (T,) in its loss, from the losses (T,); their mean is 1."""
+        return torch.ones_like(losses)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.drawn = int(state["drawn"])

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from mtl.episodes.apart import draw_distinct
-from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.runtime.seeds import generator
 
 
@@ -21,7 +20,7 @@ def large_groups(groups: Sequence[str], way: int) -> list[Tensor]:
 
 
 def grouped_episodes(
-    index: ClassIndex, groups: Sequence[str], way: int, shot: int, queries: int, tasks: int, seed: int
+    index: ClassIndex, groups: Sequence[str], shape: EpisodeShape, tasks: int, seed: int
 ) -> EpisodeBatch:
     """`tasks` episodes, a pure function of the arguments.
 
@@ -31,13 +30,13 @@ def grouped_episodes(
     Raises:
         ValueError: no group is large enough.
     """
-    members = large_groups(groups, way)
+    members = large_groups(groups, shape.way)
     if not members:
-        raise ValueError(f"no group has {way} classes")
+        raise ValueError(f"no group has {shape.way} classes")
     random = generator(seed, "grouped")
     group = torch.randint(len(members), (tasks,), generator=random)
     table = torch.nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=-1)
     sizes = torch.tensor([len(m) for m in members])
-    classes = table[group[:, None], draw_distinct(sizes[group], way, random)]
-    images = index.draw_episode(classes.flatten(), shot, queries, random).view(tasks, way, -1)
-    return episode_batch(classes, images, shot, ("within group",) * tasks, tuple(range(tasks)))
+    classes = table[group[:, None], draw_distinct(sizes[group], shape.way, random)]
+    images = index.draw_episode(classes.flatten(), shape.shot, shape.queries, random)
+    return EpisodeBatch.of(classes, images.view(tasks, shape.way, -1), shape.shot, "within group")

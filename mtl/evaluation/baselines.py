@@ -12,18 +12,9 @@ from torch import Tensor, nn
 from mtl.config import Config
 from mtl.data import ImageSet
 from mtl.episodes.episode import EpisodeBatch, Outcome
-from mtl.learners.types import Learner, episode_labels
+from mtl.learners.learner import Learner, episode_labels
 from mtl.models.heads import logistic, power_transform
 from mtl.runtime.devices import Device
-from mtl.training.inference import (
-    Head,
-    SplitImages,
-    chunks,
-    extract,
-    features_of,
-    solve_episodes,
-    solve_table,
-)
 from mtl.training.pretrain import cosine_prototypes
 from mtl.training.restore import (
     fresh_backbone,
@@ -32,6 +23,15 @@ from mtl.training.restore import (
     pretrained_backbone,
 )
 from mtl.training.run_data import RunData
+from mtl.training.solve import (
+    Head,
+    SplitImages,
+    chunks,
+    extract,
+    features_of,
+    solve_episodes,
+    solve_table,
+)
 
 _PIXELS = 32  # side to which larger images are averaged for the comparison of pixels
 _TINY = 1e-30  # smaller probabilities count as this
@@ -112,7 +112,7 @@ def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: boo
     """A learner as it is; each image of the split passes the backbone once where features can be cached."""
     if not learner.features_cacheable:
         return Baseline(name, lambda episodes: solve_episodes(learner, pictures, episodes))
-    learner.set_mode(training=False)
+    learner.eval()
     table = features_of(learner, pictures, torch.arange(len(pictures.images)), mirror)
     return from_table(name, learner.solve_features, table)
 
@@ -173,7 +173,7 @@ def solve_by_vote(
     wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)
     tables = []
     for learner in learners:
-        learner.set_mode(training=False)
+        learner.eval()
         tables.append(features_of(learner, pictures, wanted, mirror))
     total, parts = sum(weights), []
     for rows in chunks(place, tables[0]):

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.episodes.groups import grouped_episodes, large_groups
-from mtl.learners.types import Learner
+from mtl.learners.learner import Learner
 from mtl.models.classifiers import negative_log_likelihoods
 from mtl.runtime.devices import Device
 from mtl.runtime.outputs import replace_text
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
-from mtl.training.inference import chunks, features_of
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import RunData
+from mtl.training.solve import chunks, features_of
 
 SHOTS = (1, 2, 5, 10, 20)
 _WAY = 5  # temperatures do not depend on it
@@ -65,7 +65,7 @@ def temperatures(config: Config, run_data: RunData, device: Device, learner: Lea
     """The temperature of 200 validation tasks for each number of shots, to four digits."""
     images, head = run_data.splits.val, config.meta.head
     rows = some_of_each(images.labels, _IMAGES, generator(config.seed, "calibrate images"))
-    learner.set_mode(training=False)
+    learner.eval()
     table = features_of(learner, run_data.split_images("val", device), rows, config.evaluate.mirror)
     learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
     way = config.meta.way if learned else min(_WAY, config.meta.way)
@@ -108,13 +108,13 @@ def validation_tasks(
     if len(keep) < way:
         return None
     enough = index.select(keep)
-    queries = min(_QUERIES, int(enough.most_queries(shot).min()))
+    shape = EpisodeShape(way, shot, min(_QUERIES, int(enough.most_queries(shot).min())))
     if domains is None:
-        return UniformSampler(enough, way, shot, queries, stream).draw(_TASKS)
+        return CategoriesSampler.of(enough, shape, stream).draw(_TASKS)
     of_each = [domains[c] for c in keep.tolist()]
     if not large_groups(of_each, way):
         return None
-    return grouped_episodes(enough, of_each, way, shot, queries, _TASKS, stream)
+    return grouped_episodes(enough, of_each, shape, _TASKS, stream)
 
 
 def _logits(learner: Learner, table: Tensor, rows: Tensor, episodes: EpisodeBatch) -> Tensor:

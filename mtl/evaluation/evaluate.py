@@ -13,6 +13,7 @@ from dataclasses import replace
 from mtl.config import Config, SetName
 from mtl.data import ImageSet
 from mtl.data.sources.multi_dataset import load_matching
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.evaluation.base_classes import base_accuracy, pretrained_network
 from mtl.evaluation.baselines import Baseline, baselines
@@ -26,13 +27,13 @@ from mtl.runtime.devices import choose_device, recorded_precision, settle_precis
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.ledger_rounds import register
 from mtl.training.meta_train import STAGE as META_TRAIN
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import pretrain
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import RunData, load_run_data, require_scored
+from mtl.training.stage import register
 
 
 def run(config: Config, resume: bool = False) -> list[Setting]:
@@ -121,7 +122,7 @@ def score_setting(
     """
     cfg, (way, shot) = config.evaluate, shape
     episodes = run_data.fixed_episodes(
-        cfg.split, way, shot, cfg.queries, cfg.tasks, config.seed, "evaluate", cfg.within_group
+        cfg.split, EpisodeShape(way, shot, cfg.queries), cfg.tasks, config.seed, "evaluate", cfg.within_group
     )
     outcomes = [solver.solve(episodes) for solver in solvers]
     first, class_names = outcomes[0], run_data.split(cfg.split).class_names

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.evaluation.baselines import Baseline
@@ -20,7 +19,7 @@ from mtl.ledger.store import Ledger
 from mtl.runtime.seeds import generator
 from mtl.samplers.boosting import BoostRule, boost
 from mtl.stats import mean_interval
-from mtl.training.ledger_rounds import record_round
+from mtl.training.stage import record_round
 
 HARD, UNLUCKY, UNDECIDED = "hard classes", "unlucky support", "undecided"
 PICKED, CONTROL = "resampled", "control"  # origins of their episodes in the ledger
@@ -128,6 +127,4 @@ def _fresh_images(classes: Tensor, origin: str, scored: Scored, seed: int, numbe
         )
         for task, c in enumerate(classes)
     ]
-    return episode_batch(
-        classes, torch.stack(images), shape.shot, (origin,) * len(classes), tuple(range(len(classes)))
-    )
+    return EpisodeBatch.of(classes, torch.stack(images), shape.shot, origin)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mtl.config import Meta
-from mtl.learners.types import Learner, episode_labels
-from mtl.models.batch_norm import norms, running_statistics_kept, set_training
+from mtl.learners.learner import Learner, episode_labels
+from mtl.models.batch_norm import norms
 from mtl.models.heads import BaseLearner
 from mtl.models.scale_shift import add_scale_shift, scale_shift_parameters
 from mtl.runtime.devices import Device
@@ -19,21 +19,15 @@ from mtl.runtime.devices import Device
 class MetaTransfer(Learner):
     """One backbone pass for the whole meta-batch, then the base learner of all its tasks at once.
 
-    Args:
-        backbone: pretrained; taken over, and given SS where the config trains it.
-        config: `train` says what learns: "ss" (scaling and shifting), "ss_affine" (and batch norm's own
-            scales and shifts), "all" (every weight, no SS), "head" (none); the base learner's parameters
-            always do.
-        device: where the backbone runs.
+    `meta.train` names what learns: "ss" (scaling and shifting, SS, which the backbone then gets), "ss_affine"
+    (batch norm's scales and shifts as well), "all" (every weight, no SS) or "head" (nothing in the backbone).
+    The base learner's parameters always learn.
     """
 
     def __init__(self, backbone: nn.Module, config: Meta, device: Device) -> None:
-        super().__init__()
-        self.config, self.device = config, device
+        super().__init__(config, device)
         self.features_cacheable = config.batch_norm != "episode"
-        self.independent_tasks = config.batch_norm != "update"
         self.backbone_frozen = config.train == "head" and config.batch_norm == "frozen"
-        self.random: torch.Generator | None = None  # of noise on features, while training
         features: Sequence[int] = [int(backbone.out_features)]  # type: ignore[arg-type]
         if config.head.levels > 1:
             backbone.levels = config.head.levels  # type: ignore[assignment]
@@ -58,10 +52,6 @@ class MetaTransfer(Learner):
             parameter.requires_grad_()
         return learned
 
-    def set_mode(self, training: bool, random: torch.Generator | None = None) -> None:
-        self.random = random if training else None
-        set_training(self.backbone, training, self.config.batch_norm)
-
     def features(self, images: Tensor, mirror: bool = False) -> Tensor:
         return self.transform_features(self.device.forward(self.backbone, images, mirror))
 
@@ -69,15 +59,12 @@ class MetaTransfer(Learner):
         return self.device.forward(self.backbone, images)
 
     def transform_features(self, features: Tensor) -> Tensor:
-        return self.base_learner.transform_features(features, self.random)
-
-    def solve(self, images: Tensor, way: int, shot: int) -> Tensor:
-        if self.features_cacheable:
-            return self.solve_at_once(images, way, shot)
-        with running_statistics_kept(self.backbone):  # each episode by its own statistics
-            return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)
+        return self.base_learner.transform_features(features, self.noise)
 
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         support, query = features[:, : way * shot], features[:, way * shot :]
         labels = episode_labels(len(features), way, shot, features.device)
         return self.base_learner.adapt(support, labels, query, way)
+
+    def solve_each(self, images: Tensor, way: int, shot: int) -> Tensor:
+        return self.solve_features(torch.stack([self.features(task) for task in images]), way, shot)

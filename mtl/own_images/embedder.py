@@ -135,7 +135,7 @@ class Embedder:
         shape = (prepared.channels, prepared.size, prepared.size)
         if images.dtype != torch.uint8 or images.shape[1:] != shape:
             raise ValueError(f"images must be uint8 of shape (B, {', '.join(map(str, shape))})")
-        self.learner.set_mode(training=False)
+        self.learner.eval()
         normalise = Normalise(prepared.mean, prepared.std)
         parts = [
             self.learner.features(normalise(part.to(self.device.torch_device)), prepared.mirror).cpu()

@@ -39,12 +39,12 @@ class AllPairsSampler(SurveyedSampler):
 
     def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
         """The images of a class that make its centre first; the others, from other groups, are queries."""
-        shot = min(self.shot, per_class - 1)
+        shot = min(self.shape.shot, per_class - 1)
         queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
         return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
 
     def look(self, features: Tensor) -> None:
-        errors = two_way_errors(features, self.shot)
+        errors = two_way_errors(features, self.shape.shot)
         step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.rule)
         self.weights = step.weights
         self.ended = Round(
@@ -65,7 +65,7 @@ class AllPairsSampler(SurveyedSampler):
         first = torch.randint(classes, (1,), generator=random)
         others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
         weights = self.weights[pair_index(first, others, classes)]
-        return torch.cat([first, others[UnitDraw(weights).draw(self.way - 1, random)]])
+        return torch.cat([first, others[UnitDraw(weights).draw(self.shape.way - 1, random)]])
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
         """The round that the last look at the classes was, once."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtl.episodes.categories import UniformSampler, episode_batch
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.samplers.boosting import BoostRule, boost
@@ -27,15 +27,16 @@ class BoostedSampler(MixedSampler):
     """
 
     def prepare(self) -> None:
-        config, shape = self.config, (self.index, self.way, self.shot, self.queries)
-        way = 2 if config.unit == "pair" else self.way  # a pair's error is that of a two-way task
+        config = self.config
+        way = 2 if config.unit == "pair" else self.shape.way  # a pair's error is that of a two-way task
         self.rule = BoostRule(way, config.rate, config.forget, config.floor, config.cap)
-        self.pools = UniformSampler(*shape, derive_seed(self.seed, META_TEST), META_TEST)
+        seed = derive_seed(self.seed, META_TEST)
+        self.pools = CategoriesSampler.of(self.index, self.shape, seed, origin=META_TEST)
         self.fixed = self.pools.draw(config.pool) if config.unit == "task" else None
         self.units = units_of(config.unit, len(self.index), self.fixed)
         self.weights = torch.full((len(self.units),), 1 / len(self.units), dtype=torch.float64)
 
-    def pool(self, step: int) -> EpisodeBatch | None:
+    def request(self, step: int) -> EpisodeBatch | None:
         """Every `every` steps: new uniform tasks; where tasks carry the weights, those, with fresh images."""
         if step % self.config.every:
             return None
@@ -45,15 +46,13 @@ class BoostedSampler(MixedSampler):
             self._images(c, u, generator(self.seed, META_TEST, self.rounds, u))
             for u, c in enumerate(self.fixed.classes)
         ]
-        return episode_batch(
-            self.fixed.classes, torch.stack(images), self.shot, self.fixed.origin, self.fixed.index
-        )
+        return EpisodeBatch.of(self.fixed.classes, torch.stack(images), self.shape.shot, META_TEST)
 
-    def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Takes in a meta-tested pool. Training episodes move no weight."""
-        if batch.origin[0] != META_TEST:
-            return None
-        errors, visited = self.units.errors(batch, outcome)
+    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round:
+        """One round of boosting by the meta-test of a pool."""
+        assert isinstance(request, EpisodeBatch)
+        assert isinstance(measured, Outcome)
+        errors, visited = self.units.errors(request, measured)
         step = boost(self.weights, errors, visited, self.rule)
         self.weights = step.weights
         self.units.set_weights(self.weights)
@@ -61,8 +60,8 @@ class BoostedSampler(MixedSampler):
         return Round(
             self.rounds - 1,
             self.config.unit,
-            len(batch),
-            float(outcome.accuracy.mean()),
+            len(request),
+            float(measured.accuracy.mean()),
             self.share(self.drawn),
             step.epsilon,
             step.alpha,
@@ -70,17 +69,20 @@ class BoostedSampler(MixedSampler):
             self.units.members,
         )
 
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> None:
+        """Training episodes move no weight."""
+
     def ready(self) -> bool:
         return self.rounds > 0
 
     def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        unit, classes = self.units.draw(self.way, random)
+        unit, classes = self.units.draw(self.shape.way, random)
         return classes, self._images(classes, unit, random)
 
     def _images(self, classes: Tensor, unit: int | None, random: torch.Generator) -> Tensor:
         """(N, K+Q): fresh ones, or those that the task of the pool had at first."""
         if self.config.fresh or self.fixed is None or unit is None:
-            return self.index.draw_episode(classes, self.shot, self.queries, random)
+            return self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
         return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import TaskSampler
+from mtl.episodes.episode import EpisodeShape, TaskSampler
 from mtl.errors import UserError
 from mtl.runtime.seeds import derive_seed
 from mtl.samplers.all_pairs import AllPairsSampler
@@ -90,9 +90,9 @@ def build_sampler(
     return SeveralSetsSampler(parts, meta.sets, rule, hard.every, seed)
 
 
-def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> UniformSampler:
+def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> TaskSampler:
     hard, meta = config.hard_tasks, config.meta
-    shape = (meta.way, meta.shot, meta.queries, seed)
+    shape = EpisodeShape(meta.way, meta.shot, meta.queries)
     episodes = meta_steps(config) * meta.tasks
     if hard.sampler == "within_group":
         if groups is None:
@@ -100,11 +100,11 @@ def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None,
                 f"hard_tasks.sampler: within_group needs classes that are sorted into groups; the image set "
                 f"{config.data.name} has none"
             )
-        return WithinGroupSampler(index, hard, *shape, episodes, groups)
+        return WithinGroupSampler(index, hard, shape, seed, episodes, groups)
     if hard.sampler in MIXED:
-        return MIXED[hard.sampler](index, hard, *shape, episodes)
+        return MIXED[hard.sampler](index, hard, shape, seed, episodes)
     if hard.sampler in POOLED:
-        return POOLED[hard.sampler](index, replace(hard, hard=_hard_tasks(config)), *shape)
+        return POOLED[hard.sampler](index, replace(hard, hard=_hard_tasks(config)), shape, seed)
     if hard.sampler == "uniform_difficulty":
-        return UniformDifficultySampler(index, hard, *shape)
-    return UniformSampler(index, *shape)
+        return UniformDifficultySampler(index, hard, shape, seed)
+    return CategoriesSampler.of(index, shape, seed)

@@ -31,7 +31,7 @@ class ClassPairSampler(MixedSampler):
         )
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        return self.potentials.draw(self.way, random)
+        return self.potentials.draw(self.shape.way, random)
 
     def learn(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         for classes, confusion in zip(batch.classes, outcome.confusion, strict=True):

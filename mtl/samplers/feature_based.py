@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.runtime.seeds import generator
 from mtl.samplers.mixed import MixedSampler
 from mtl.samplers.ranked_candidates import draw_candidates, draw_ranked
@@ -21,7 +22,7 @@ class SurveyedSampler(MixedSampler):
     def prepare(self) -> None:
         self.surveys = 0
 
-    def survey(self, step: int) -> Tensor | None:
+    def request(self, step: int) -> Tensor | None:
         """(C · images,): those of class 0 first. A class with fewer images than `look` limits them all."""
         if step % self.config.every:
             return None
@@ -32,9 +33,10 @@ class SurveyedSampler(MixedSampler):
         """(C, images) of every class, `per_class` or fewer."""
         return self.index.draw_images(torch.arange(len(self.index)), per_class, random)
 
-    def take_survey(self, features: Tensor) -> None:
+    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> None:
+        assert isinstance(measured, Tensor)
         self.surveys += 1
-        self.look(features.float().cpu().view(len(self.index), -1, features.shape[-1]))
+        self.look(measured.float().cpu().view(len(self.index), -1, measured.shape[-1]))
 
     def look(self, features: Tensor) -> None:
         """Takes in the features (C, images, D)."""
@@ -64,14 +66,14 @@ class NeighboursSampler(SurveyedSampler):
 
     def look(self, features: Tensor) -> None:
         centres = F.normalize(features.mean(1), dim=-1)
-        wanted = self.config.neighbours or 3 * self.way
-        count = min(max(wanted, self.way - 1), len(centres) - 1)
+        wanted = self.config.neighbours or 3 * self.shape.way
+        count = min(max(wanted, self.shape.way - 1), len(centres) - 1)
         rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
         self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         first = int(torch.randint(len(self.index), (), generator=random))
-        others = torch.randperm(self.nearest.shape[1], generator=random)[: self.way - 1]
+        others = torch.randperm(self.nearest.shape[1], generator=random)[: self.shape.way - 1]
         return torch.cat([torch.tensor([first]), self.nearest[first, others]])
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,7 +108,7 @@ class FisherSampler(SurveyedSampler):
         self.scatter = features.var(1).sum(-1)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        candidates = draw_candidates(self.index, self.config.candidates, self.way, random)
+        candidates = draw_candidates(self.index, self.config.candidates, self.shape.way, random)
         return draw_ranked(candidates, self.ratio(candidates), 1 - self.config.part, 1.0, random)
 
     def ratio(self, tasks: Tensor) -> Tensor:

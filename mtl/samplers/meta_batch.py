@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from mtl.config import HardTasks
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
 
 
-class MetaBatchSampler(UniformSampler):
+class MetaBatchSampler(TaskSampler):
     """Uniform meta-batches, and after every `collect` of them `hard` tasks from the classes that failed.
 
     What the papers leave open: a class that failed in two tasks counts once (`duplicates: drop`); where fewer
@@ -37,17 +37,17 @@ class MetaBatchSampler(UniformSampler):
         index: the images to draw from.
         config: all keys from `collect` on but `hard_batches` and `budget`, of which `build` makes `hard` and
             the number of steps.
-        way, shot, queries: N, K, Q.
-        seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
+        shape: of an episode.
+        seed: of the stream of episodes; its uniform episodes are those of CategoriesSampler.
     """
 
     #: Why a task of the pool was drawn, in the ledger's words.
     reason = "hard"
 
-    def __init__(
-        self, index: ClassIndex, config: HardTasks, way: int, shot: int, queries: int, seed: int
-    ) -> None:
-        super().__init__(index, way, shot, queries, seed)
+    def __init__(self, index: ClassIndex, config: HardTasks, shape: EpisodeShape, seed: int) -> None:
+        super().__init__(shape)
+        self.index, self.seed = index, seed
+        self.uniform = CategoriesSampler.of(index, shape, seed)
         self.config = config
         self.rounds = 0
         self.batches = 0  # meta-batches collected from since the last round
@@ -59,13 +59,14 @@ class MetaBatchSampler(UniformSampler):
 
     def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
         if not self.hard_left:
-            return super().episode(number)
+            return self.uniform.episode(number)
         self.hard_left -= 1
         random = generator(self.seed, "hard", number)
         classes = self._draw_failed(random)
+        shot, queries = self.shape.shot, self.shape.queries
         if not self.config.overlap:
-            return self.reason, classes, self.index.draw_episode(classes, self.shot, self.queries, random)
-        apart = [self.index.draw_images(classes, each, random) for each in (self.shot, self.queries)]
+            return self.reason, classes, self.index.draw_episode(classes, shot, queries, random)
+        apart = [self.index.draw_images(classes, each, random) for each in (shot, queries)]
         return self.reason, classes, torch.cat(apart, -1)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
@@ -91,7 +92,7 @@ class MetaBatchSampler(UniformSampler):
         if self.config.duplicates == "adjacent":
             self.hard_classes = [c for c, _ in itertools.groupby(self.hard_classes)]
         met = self.hard_classes if self.config.duplicates == "adjacent" else set(self.hard_classes)
-        enough = len(met) >= self.way or self.config.few == "fill"
+        enough = len(met) >= self.shape.way or self.config.few == "fill"
         self.hard_left = self.config.hard if enough else 0
         share = self.hard_left / (self.hard_left + len(self.accuracies))
         done = Round(self.rounds, "class", len(self.accuracies), mean, share)
@@ -121,12 +122,12 @@ class MetaBatchSampler(UniformSampler):
             weights[c] = n if self.config.duplicates == "keep" else 1
         if self.config.duplicates == "adjacent":  # each mention may be drawn once
             mentions = torch.tensor(self.hard_classes)
-            chosen = mentions[torch.randperm(len(mentions), generator=random)[: self.way]]
+            chosen = mentions[torch.randperm(len(mentions), generator=random)[: self.shape.way]]
         else:
-            chosen = torch.multinomial(weights, min(self.way, len(counts)), generator=random)
+            chosen = torch.multinomial(weights, min(self.shape.way, len(counts)), generator=random)
         others = torch.ones(len(self.index), dtype=torch.float64)
         others[list(counts)] = 0
-        missing = self.way - len(chosen)
+        missing = self.shape.way - len(chosen)
         if missing:
             chosen = torch.cat([chosen, torch.multinomial(others, missing, generator=random)])
         return chosen

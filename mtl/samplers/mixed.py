@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mtl.config import HardTasks
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
 from mtl.samplers.meta_batch import MetaBatchSampler
 
@@ -25,7 +25,7 @@ class Memory(Protocol):
 M = TypeVar("M", bound=Memory)
 
 
-class MixedSampler(UniformSampler):
+class MixedSampler(TaskSampler):
     """A share ρ of chosen episodes; a subclass says how they are chosen, and learns from outcomes.
 
     ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them,
@@ -34,8 +34,8 @@ class MixedSampler(UniformSampler):
     Args:
         index: the images to draw from.
         config: the keys of `hard_tasks`.
-        way, shot, queries: N, K, Q.
-        seed: of the stream of episodes; its uniform episodes are those of UniformSampler.
+        shape: of an episode.
+        seed: of the stream of episodes; its uniform episodes are those of CategoriesSampler.
         episodes: how many the training will draw in all.
         groups: of the classes (C,), where a subclass asks for them.
     """
@@ -47,14 +47,14 @@ class MixedSampler(UniformSampler):
         self,
         index: ClassIndex,
         config: HardTasks,
-        way: int,
-        shot: int,
-        queries: int,
+        shape: EpisodeShape,
         seed: int,
         episodes: int,
         groups: Sequence[str] = (),
     ) -> None:
-        super().__init__(index, way, shot, queries, seed)
+        super().__init__(shape)
+        self.index, self.seed = index, seed
+        self.uniform = CategoriesSampler.of(index, shape, seed)
         self.config, self.episodes, self.groups = config, episodes, groups
         self.rounds = 0
         self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
@@ -79,13 +79,13 @@ class MixedSampler(UniformSampler):
     def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
         random = generator(self.seed, "hard", number)
         if not self.ready() or float(torch.rand((), generator=random)) >= self.share(number):
-            return super().episode(number)
+            return self.uniform.episode(number)
         return self.reason, *self.chosen(number, random)
 
     def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Classes (N,) and images (N, K+Q) of a chosen episode."""
         classes = self.choose(number, random)
-        return classes, self.index.draw_episode(classes, self.shot, self.queries, random)
+        return classes, self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
 
     def ready(self) -> bool:
         """Whether enough is known to choose."""

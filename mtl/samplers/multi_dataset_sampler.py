@@ -4,15 +4,14 @@ Classes of different sets are told apart at a glance, so that a task across sets
 et al., Meta-Dataset, ICLR 2020, draws each episode from one set as well).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from mtl.episodes.categories import UniformSampler
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.episodes.episode import EpisodeBatch, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
 from mtl.samplers.boosting import BoostRule, boost
 
@@ -23,12 +22,20 @@ Choice = Literal["uniform", "size", "boosted"]
 class Part:
     """One set: the sampler of its classes, which counts them from 0, and how it stands in the whole."""
 
-    sampler: UniformSampler  # or what is derived from it, as all samplers are
+    sampler: TaskSampler
     classes: Tensor  # (C',) int64: the class of the whole that its class i is
     images: int
 
+    def in_whole(self, batch: EpisodeBatch) -> EpisodeBatch:
+        """Its episodes, with the classes numbered as in the whole."""
+        return replace(batch, classes=self.classes[batch.classes])
 
-class SeveralSetsSampler:
+    def own(self, batch: EpisodeBatch) -> EpisodeBatch:
+        """The inverse of `in_whole`."""
+        return replace(batch, classes=torch.searchsorted(self.classes, batch.classes))
+
+
+class SeveralSetsSampler(TaskSampler):
     """Chooses a set for each meta-batch, and leaves all else to the set's own sampler.
 
     With `choice` uniform every set is equally likely, with size in proportion to its images. With boosted
@@ -37,7 +44,7 @@ class SeveralSetsSampler:
 
     Which set a meta-batch is from follows from the seed, its number and the weights alone. Episodes and
     rounds of all sets are counted through, so that a share which climbs and falls does so with the whole
-    training. Pools and surveys are those of the set whose turn it is, due by its own meta-batches.
+    training. What is to be measured is what the set whose turn it is requests, due by its own meta-batches.
 
     Args:
         parts: the sets.
@@ -58,9 +65,9 @@ class SeveralSetsSampler:
         alike = torch.full_like(sizes, 1 / len(parts))
         self.weights = sizes / sizes.sum() if choice == "size" else alike  # (S,)
         self.errors = torch.zeros(2, len(parts), dtype=torch.float64)  # sums; tasks
+        super().__init__(parts[0].sampler.shape)
         self.drawn, self.episodes, self.rounds = 0, 0, 0  # meta-batches, their tasks, and rounds of all sets
         self.steps = [0] * len(parts)  # meta-batches drawn of each set
-        self.testing = False  # the outcome that comes next is that of a pool
         self.has_task_weights = any(part.sampler.has_task_weights for part in self.parts)
 
     @property
@@ -69,51 +76,51 @@ class SeveralSetsSampler:
         random = generator(self.seed, "turn", self.drawn)
         return int(torch.multinomial(self.weights, 1, generator=random))
 
-    def pool(self, step: int) -> EpisodeBatch | None:
+    def request(self, step: int) -> EpisodeBatch | Tensor | None:
         turn, part = self._now()
-        pool = part.sampler.pool(self.steps[turn])
-        self.testing = pool is not None
-        return None if pool is None else replace(pool, classes=part.classes[pool.classes])
+        wanted = part.sampler.request(self.steps[turn])
+        return part.in_whole(wanted) if isinstance(wanted, EpisodeBatch) else wanted
 
-    def survey(self, step: int) -> Tensor | None:
-        turn, part = self._now()
-        return part.sampler.survey(self.steps[turn])
-
-    def take_survey(self, features: Tensor) -> None:
-        self._now()[1].sampler.take_survey(features)
+    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round | None:
+        _, part = self._now()
+        own = part.own(request) if isinstance(request, EpisodeBatch) else request
+        return self._counted(part, part.sampler.receive(own, measured))
 
     def draw(self, tasks: int) -> EpisodeBatch:
         _, part = self._now()
         batch = part.sampler.draw(tasks)
         self.episodes = part.sampler.drawn
-        return replace(batch, classes=part.classes[batch.classes])
+        return part.in_whole(batch)
 
     def task_weights(self, losses: Tensor) -> Tensor:
         return self._now()[1].sampler.task_weights(losses)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Hands the outcome to the set that was drawn; ends its turn, unless it was that of a pool.
+        """Hands the outcome to the set that was drawn, and ends its turn.
 
-        Where a round of the set and an update of the sets' weights fall on one meta-batch, the set's is told.
+        Where a round of the set and an update of the sets' weights fall on one meta-batch, the set's is
+        returned.
         """
         turn, part = self._now()
-        own = replace(batch, classes=torch.searchsorted(part.classes, batch.classes))
-        ended = part.sampler.update(own, outcome)
-        if ended is not None:
-            ended = replace(ended, members=_in_the_whole(ended.members, part.classes))
-        if not self.testing:
-            self.errors[0, turn] += float((1 - outcome.accuracy.double()).sum())
-            self.errors[1, turn] += len(batch)
-            self.steps[turn] += 1
-            self.drawn += 1
-            if self.choice == "boosted" and self.drawn % self.every == 0:
-                boosted = self._boosted()
-                ended = boosted if ended is None else ended
-        self.testing = False
+        ended = part.sampler.update(part.own(batch), outcome)
+        self.errors[0, turn] += float((1 - outcome.accuracy.double()).sum())
+        self.errors[1, turn] += len(batch)
+        self.steps[turn] += 1
+        self.drawn += 1
+        if self.choice == "boosted" and self.drawn % self.every == 0:
+            boosted = self._boosted()
+            ended = boosted if ended is None else ended
+        return self._counted(part, ended)
+
+    def _counted(self, part: Part, ended: Round | None) -> Round | None:
+        """A round of a set as the next one of the whole, its units' classes counted there."""
         if ended is None:
             return None
         self.rounds += 1
-        return replace(ended, number=self.rounds)
+        members = ended.members
+        if members is None:
+            return replace(ended, number=self.rounds)
+        return replace(ended, number=self.rounds, members=lambda units: part.classes[members(units)])
 
     def _now(self) -> tuple[int, Part]:
         """The set whose turn it is, its sampler brought up to where the whole training is."""
@@ -145,10 +152,3 @@ class SeveralSetsSampler:
         self.weights, self.errors = state["weights"], state["errors"].clone()
         self.steps = [int(step) for step in state["steps"]]
         self.drawn, self.episodes, self.rounds = (int(state[k]) for k in ("drawn", "episodes", "rounds"))
-
-
-def _in_the_whole(
-    members: Callable[[Tensor], Tensor] | None, classes: Tensor
-) -> Callable[[Tensor], Tensor] | None:
-    """The classes of units (k, m), counted in the whole."""
-    return None if members is None else lambda units: classes[members(units)]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from mtl.config import HardTasks
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, TaskSampler
 from mtl.samplers.mixed import MixedSampler
 from mtl.samplers.recall_posterior import RecallPosterior
 
@@ -57,7 +57,7 @@ class SelfPacedSampler(MixedSampler):
         return (shift if self.config.pace == "move" else 0.0), part + shift
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        candidates = draw_candidates(self.index, self.config.candidates, self.way, random)
+        candidates = draw_candidates(self.index, self.config.candidates, self.shape.way, random)
         error = torch.from_numpy(1 - self.recalls.mean())
         return draw_ranked(candidates, error[candidates].mean(1), *self.window(number), random)
 
@@ -69,24 +69,26 @@ _TAIL = 2.58  # deviations on either side that p covers: 99 % of q
 _MEMORY = 0.99  # of the running moments, a task at a time
 
 
-class UniformDifficultySampler(UniformSampler):
-    """The episodes of UniformSampler with task weights T (p/q) / Σ (p/q).
+class UniformDifficultySampler(TaskSampler):
+    """The episodes of CategoriesSampler with task weights T (p/q) / Σ (p/q).
 
     q is the normal distribution of losses seen so far (running moments), p uniform within 2.58 of its
     deviations. Weights are normalised within the meta-batch, where the paper divides by the effective number
     of tasks: their mean is 1, so that the size of an update does not depend on `meta.tasks`. A task outside
     of p's range counts 0; a meta-batch with no other counts as it is.
 
-    Args: as of UniformSampler; the config has nothing for it.
+    Args: as of CategoriesSampler.of; the config has nothing for it.
     """
 
     has_task_weights = True
 
-    def __init__(
-        self, index: ClassIndex, config: HardTasks, way: int, shot: int, queries: int, seed: int
-    ) -> None:
-        super().__init__(index, way, shot, queries, seed)
+    def __init__(self, index: ClassIndex, config: HardTasks, shape: EpisodeShape, seed: int) -> None:
+        super().__init__(shape)
+        self.uniform = CategoriesSampler.of(index, shape, seed)
         self.seen, self.mean, self.square = 0, 0.0, 0.0  # running moments of the loss
+
+    def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
+        return self.uniform.episode(number)
 
     def task_weights(self, losses: Tensor) -> Tensor:
         for loss in losses.double().tolist():

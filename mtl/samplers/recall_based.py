@@ -27,9 +27,9 @@ class PosteriorSampler(MixedSampler):
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         if self.config.draw == "thompson":
-            lowest = self.recalls.sample(random).argsort(kind="stable")[: self.way]
-            return torch.from_numpy(lowest[torch.randperm(self.way, generator=random).numpy()])
-        return draw_by_logs(self.log_weights(), self.way, random)
+            lowest = self.recalls.sample(random).argsort(kind="stable")[: self.shape.way]
+            return torch.from_numpy(lowest[torch.randperm(self.shape.way, generator=random).numpy()])
+        return draw_by_logs(self.log_weights(), self.shape.way, random)
 
     def log_weights(self) -> NDArray[np.float64]:
         """(C,) logarithms of the weights of softmax draws."""
@@ -57,7 +57,7 @@ class LearningProgressSampler(MixedSampler):
         self.slow = self.remember("slow", RecallPosterior(len(self.index), self.config.slow))
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        return UnitDraw(self.class_weights()).draw(self.way, random)
+        return UnitDraw(self.class_weights()).draw(self.shape.way, random)
 
     def class_weights(self) -> Tensor:
         gain = np.abs(self.fast.share() - self.slow.share())

@@ -32,7 +32,7 @@ class WithinGroupSampler(MixedSampler):
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         order = UnitDraw(self.sizes).draw(len(self.members), random)  # one group, and more where it is small
         chosen: list[Tensor] = []
-        missing = self.way
+        missing = self.shape.way
         for group in order.tolist():
             chosen.append(self.draw_from(self.members[group], missing, random))
             missing -= len(chosen[-1])

@@ -1,4 +1,4 @@
-"""Meta-training, with hard tasks found and resampled as it goes.
+"""Meta-training, with hard tasks found and resampled on the way.
 
     python run_meta.py meta-train --config configs/omniglot.yaml
 
@@ -12,29 +12,37 @@ import torch
 from torch import Tensor
 
 from mtl.config import Augment, Config
-from mtl.episodes.episode import Round
-from mtl.learners.types import Learner
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round
 from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
 from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device, recorded_precision, settle_precision
-from mtl.runtime.events import Events, require_tensorboard
+from mtl.runtime.events import require_tensorboard
 from mtl.runtime.process import StopRequest
-from mtl.runtime.progress import Means, Progress, tell
-from mtl.runtime.run_folder import Clock, Metrics, RunFolder
+from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler, meta_steps
 from mtl.samplers.objectives import build_objective
-from mtl.training.inference import solve_episodes, with_table
-from mtl.training.ledger_rounds import bridge_gap, record_round, register, require_same_images, round_numbers
-from mtl.training.meta_step import episode_images, meta_step, require_finite, set_rate, survey, warm_up_cosine
 from mtl.training.pretrain_batches import image_level
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import RunData, load_run_data
+from mtl.training.solve import episode_images, measure, meta_step, solve_episodes, with_table
+from mtl.training.stage import (
+    StageLog,
+    StageState,
+    bridge_gap,
+    has_ended,
+    record_round,
+    register,
+    require_finite,
+    require_same_images,
+    set_rate,
+    warm_up_cosine,
+    weights_of,
+)
 
 STAGE = "meta-train"
-DECIDED_BY = checkpoints.DECIDING[STAGE]
 
 
 def meta_train(
@@ -47,10 +55,10 @@ def meta_train(
 
     Args:
         config: of the run.
-        resume: go on where the files of the run say it stopped; a run that has ended is left as it is.
+        resume: go on from the last checkpoint of the run; a stage that has ended is left as it is.
         run_data: the image set, where the caller has it already.
-        tables: features (M, D) by a backbone that no training changes, by split and levels: what is missing
-            is added, for the next call with the same checkpoint.
+        tables: features (M, D) by a frozen backbone, by split and levels. Missing ones are added, for the
+            next call with the same pretrained backbone.
 
     Raises:
         UserError: before anything is written, for what the user can mend.
@@ -59,187 +67,211 @@ def meta_train(
     """
     folder = RunFolder.of(config)
     with folder.held(STAGE):
-        _meta_train(folder, config, resume, run_data, tables)
+        if has_ended(folder, STAGE, config, resume):
+            return
+
+        # Whatever can be refused is refused before anything is written.
+        require_tensorboard(config.log)
+        state = MetaTrainState(folder, config, run_data, tables)
+
+        with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
+            state.load_or_begin(folder, ledger)
+            folder.write_config(state.config)
+            with StageLog.opened(folder, STAGE, state.steps, state) as log:
+                # The start is a candidate as well: training has to beat it.
+                if state.best is None:
+                    validate(state, log)
+
+                while state.step < state.steps:
+                    # Some samplers choose by the learner as it is now. They request tasks to be solved, which
+                    # ends a round, or the features of images.
+                    request = state.sampler.request(state.step)
+                    if request is not None:
+                        measured = measure(state.learner, state.train_images, request)
+                        ended = state.sampler.receive(request, measured)
+                        if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
+                            assert ended is not None  # as the sampler promises
+                            ledger.append(STAGE, ended.number, state.step, request, measured, "train")
+                            note_round(state, ended, ledger, log)
+
+                    # Randomness follows from step and sampler state: a resumed run draws the same.
+                    batch = state.sampler.draw(config.meta.tasks)
+                    random = generator(config.seed, "episode images", state.step)
+                    state.learner.train(noise=generator(config.seed, "noise", state.step))
+                    set_rate(state.optimizer, config.meta.lr * warm_up_cosine(state.step, state.steps, 0.0))
+                    outcome = meta_step(
+                        state.learner,
+                        state.optimizer,
+                        episode_images(batch, state.train_images, state.changes, random),
+                        batch,
+                        state.train_images.at_once,
+                        state.task_weights if state.has_task_weights else None,
+                        state.query_loss,
+                    )
+
+                    # A diverged step must not reach the ledger or a checkpoint.
+                    require_finite(float(outcome.loss.mean()), STAGE, state.step, "meta.lr", state.optimizer)
+
+                    # The sampler learns from the outcome. A round that ends counts from the next step on.
+                    ended = state.sampler.update(batch, outcome)
+                    ledger.append(STAGE, state.round, state.step, batch, outcome, "train")
+                    if ended is not None:
+                        note_round(state, ended, ledger, log)
+                    state.step += 1
+                    note_step(state, batch, outcome, log)
+                    if state.step % config.meta.validate_every == 0 or state.step == state.steps:
+                        validate(state, log, **state.means.take())
+
+                    # Checkpoint and ledger are saved as one, so that a kill leaves them at the same step.
+                    if stop.wanted or log.clock.due():
+                        state.save(folder, log, ledger)
+                    stop.here(STAGE, state.step, state.steps)
+            state.save(folder, log, ledger)
+        folder.finish(STAGE, state.result(log))
 
 
-def _meta_train(
-    folder: RunFolder,
-    config: Config,
-    resume: bool,
-    run_data: RunData | None,
-    tables: dict[str, Tensor] | None,
-) -> None:
-    if not resume:
-        folder.refuse_existing(STAGE)
-    if folder.meta.exists():
-        checkpoints.require_fit(folder.meta, checkpoints.read(folder.meta), config, DECIDED_BY)
-        tell(f"{STAGE}: {folder.meta} is there, nothing is left to do", config.log)
-        return
-    require_tensorboard(config.log)
-    pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
-    config = settle_precision(config, recorded_precision(pretrained))
-    device = choose_device(config.runtime)
-    run_data = run_data or load_run_data(config)
-    train, how, steps = run_data.splits.train, config.meta, meta_steps(config)
-    learner = learner_from_pretrained(pretrained, config, train, device)
-    sampler = build_sampler(config, run_data.index("train"), train.groups, train.domain_ids())
-    objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
-    queries = None if how.examples.by == "all" else image_level(how.examples, CrossEntropy(), 1, None)
-    parameters = learner.meta_parameters()
-    optimizer = torch.optim.Adam(parameters, lr=how.lr, weight_decay=how.weight_decay, fused=True)
-    pictures = run_data.split_images("train", device)
-    val_pictures = run_data.split_images("val", device)
-    val_episodes = run_data.fixed_episodes(
-        "val",
-        how.way,
-        how.shot,
-        how.queries,
-        how.validate_tasks,
-        config.seed,
-        "validate",
-        how.validate_within_group,
-    )
-    changes = config.data.augment if how.augment else Augment()
-    if learner.backbone_frozen:
-        tables = {} if tables is None else tables
-        val_pictures = with_table(learner, val_pictures, tables, f"val {how.head.levels}")
-        key = f"train {how.head.levels}"
-        pictures = with_table(learner, pictures, tables, key) if changes == Augment() else pictures
+class MetaTrainState(StageState):
+    """What meta-training works with, and what it changes. A new one is at the start of training."""
 
-    with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
-        saved = folder.unfinished(STAGE, ledger, config.log.allow_gaps)
-        step, current_round, best, elapsed, kept = 0, 0, None, 0.0, None
-        snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
-        means, hard = Means(), 0  # for the next line of metrics.jsonl; hard episodes so far
-        if saved:
-            checkpoints.require_fit(folder.last, saved, config, DECIDED_BY)
-            require_same_images(ledger, "train", train)
-            bridge_gap(ledger, STAGE, saved, train)
-            checkpoints.tell_other_rounding(saved, device.computed_on())
-            with checkpoints.restoring(folder.last):
-                learner.load_state_dict(saved["learner"])
-                optimizer.load_state_dict(saved["optimizer"])
-                sampler.load_state_dict(saved["sampler"])
-                if objective is not None:
-                    objective.load_state_dict(saved["objective"])
-                step, current_round, best = int(saved["step"]), saved["round"], saved["best"]
-                elapsed, kept, snapshots = saved["elapsed"], saved["metrics"], saved["snapshots"]
-                means, hard = Means(saved.get("means")), saved.get("hard", 0)  # which older checkpoints lack
-        else:
-            ledger.clear(STAGE)
-            register(ledger, "train", train)
-        folder.write_config(config)
-        metrics, clock = (
-            Metrics(folder.metrics, STAGE, kept),
-            Clock(config.runtime.checkpoint_seconds, elapsed),
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Config,
+        run_data: RunData | None,
+        tables: dict[str, Tensor] | None,
+    ) -> None:
+        pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
+        config = settle_precision(config, recorded_precision(pretrained))
+        device, meta = choose_device(config.runtime), config.meta
+        run_data = run_data or load_run_data(config)
+        super().__init__(config, STAGE, run_data.splits.train, device)
+
+        # What stays as it is.
+        self.steps, self.normalise = meta_steps(config), pretrained["normalise"]
+        self.train, index = run_data.splits.train, run_data.index("train")
+        self.objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
+        examples = meta.examples
+        self.query_loss = None if examples.by == "all" else image_level(examples, CrossEntropy(), 1, None)
+        self.changes = config.data.augment if meta.augment else Augment()  # of training images
+        self.train_images = run_data.split_images("train", device)
+        self.val_images = run_data.split_images("val", device)
+        shape, within = EpisodeShape(meta.way, meta.shot, meta.queries), meta.validate_within_group
+        self.val_episodes = run_data.fixed_episodes(
+            "val", shape, meta.validate_tasks, config.seed, "validate", within
         )
-        header = checkpoints.header(config, STAGE, train.class_names)
 
-        def state() -> dict[str, Any]:
-            return {
-                **header,
-                "computed_on": device.computed_on(),
-                "step": step,
-                "round": current_round,
-                "learner": learner.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "sampler": sampler.state_dict(),
-                "objective": None if objective is None else objective.state_dict(),
-                "best": best,
-                "snapshots": snapshots,
-                "elapsed": clock.elapsed,
-                "metrics": metrics.size,
-                "means": means.state_dict(),
-                "hard": hard,
-            }
+        # What training changes; checkpoints hold all of it.
+        self.learner = learner_from_pretrained(pretrained, config, self.train, device)
+        self.sampler = build_sampler(config, index, self.train.groups, self.train.domain_ids())
+        self.optimizer = torch.optim.Adam(
+            self.learner.meta_parameters(), lr=meta.lr, weight_decay=meta.weight_decay, fused=True
+        )
+        self.round, self.hard = 0, 0  # the last round; hard episodes so far
+        self.snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
 
-        def weigh(losses: Tensor) -> Tensor:
-            """How much each task of a meta-batch counts (T,), from its loss (T,)."""
-            weights = sampler.task_weights(losses)
-            return weights if objective is None else weights * objective.task_weights(losses)
+        # A frozen backbone gives an unchanged image the same features throughout: computed once.
+        if self.learner.backbone_frozen:
+            tables, levels = {} if tables is None else tables, meta.head.levels
+            self.val_images = with_table(self.learner, self.val_images, tables, f"val {levels}")
+            if self.changes == Augment():
+                self.train_images = with_table(self.learner, self.train_images, tables, f"train {levels}")
 
-        def note_round(ended: Round) -> None:
-            """Writes a round down, and keeps the learner as it stands if it may vote later."""
-            nonlocal current_round
-            current_round = ended.number
-            record_round(ledger, STAGE, "train", step, ended)
-            events.write(step + 1, round_numbers(ended))  # of the update under way, as the round is
-            if config.hard_tasks.snapshots:
-                kept = {"step": step, "alpha": ended.alpha, "learner": weights_of(learner)}
-                snapshots[:] = [*snapshots, kept][-config.hard_tasks.snapshots :]
+    def load_or_begin(self, folder: RunFolder, ledger: Ledger) -> None:
+        """Goes on from the last checkpoint of the stage; where there is none, clears its part of the ledger.
 
-        def validated(best: dict[str, Any] | None, **numbers: float) -> dict[str, Any]:
-            """The best learner so far, the present one included."""
-            solved = solve_episodes(learner, val_pictures, val_episodes)
-            score = float(solved.accuracy.mean())
-            line = {**numbers, "val": score, "seconds": clock.elapsed}
-            metrics.write(step=step, **line)
-            events.write(step, line)
-            progress.say(f"step {step}/{steps}: val {how.way}-way {how.shot}-shot {100 * score:.2f}")
-            if best is not None and score <= best["score"]:
-                return best
-            return {"score": score, "step": step, "learner": weights_of(learner)}
+        Raises:
+            UserError: the checkpoint, the ledger or the images do not fit.
+        """
+        saved = folder.unfinished(STAGE, ledger, self.config.log.allow_gaps)
+        if saved is None:
+            ledger.clear(STAGE)
+            register(ledger, "train", self.train)
+            return
+        checkpoints.require_fit(folder.last, saved, self.config, checkpoints.DECIDING[STAGE])
+        require_same_images(ledger.path, ledger.images().get("train"), "train", self.train)
+        bridge_gap(ledger, STAGE, saved, self.train)
+        checkpoints.tell_other_rounding(saved, self.device.computed_on())
+        with checkpoints.restoring(folder.last):
+            self._load(saved)
+            self.learner.load_state_dict(saved["learner"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.sampler.load_state_dict(saved["sampler"])
+            if self.objective is not None:
+                self.objective.load_state_dict(saved["objective"])
+            self.round, self.snapshots, self.hard = saved["round"], saved["snapshots"], saved["hard"]
 
-        with (
-            Progress(STAGE, steps, step, config.log) as progress,
-            Events(folder.path, STAGE, step, config.log) as events,
-        ):
-            if best is None:  # training has to beat its start
-                best = validated(best)
-            while step < steps:
-                pool = sampler.pool(step)
-                if pool is not None:
-                    tested = solve_episodes(learner, pictures, pool)
-                    ended = sampler.update(pool, tested)
-                    assert ended is not None  # a pool ends its round
-                    ledger.append(STAGE, ended.number, step, pool, tested, "train")
-                    note_round(ended)
+    def save(self, folder: RunFolder, log: StageLog, ledger: Ledger) -> None:
+        """Writes a checkpoint and commits the ledger, as one."""
+        payload = {
+            **self._payload(log),
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "objective": None if self.objective is None else self.objective.state_dict(),
+            "round": self.round,
+            "snapshots": self.snapshots,
+            "hard": self.hard,
+        }
+        folder.save(payload, ledger)
 
-                survey(sampler, step, learner, pictures)
-                batch = sampler.draw(how.tasks)
-                rate = how.lr * warm_up_cosine(step, steps, warm_up=0.0)
-                set_rate(optimizer, rate)
-                learner.set_mode(training=True, random=generator(config.seed, "noise", step))
-                random = generator(config.seed, "episode images", step)
-                images = episode_images(batch, pictures, changes, random)
-                outcome = meta_step(
-                    learner,
-                    optimizer,
-                    images,
-                    batch,
-                    pictures.at_once,
-                    weigh if sampler.has_task_weights or objective is not None else None,
-                    queries,
-                )
-                loss, accuracy = float(outcome.loss.mean()), float(outcome.accuracy.mean())
-                require_finite(loss, STAGE, step, "meta.lr", rate)
+    def result(self, log: StageLog) -> dict[str, Any]:
+        """meta.pt: the best learner."""
+        assert self.best is not None  # the start is validated
+        done = {"snapshots": self.snapshots, "normalise": self.normalise, "seconds": log.clock.elapsed}
+        return {**self.header, **self.best, **done}
 
-                ended = sampler.update(batch, outcome)
-                ledger.append(STAGE, current_round, step, batch, outcome, "train")
-                if ended is not None:
-                    note_round(ended)
-                step += 1
-                chosen = sum(origin in HARD_ORIGINS for origin in batch.origin)
-                hard += chosen
-                means.add(loss=loss, accuracy=accuracy)
-                progress.step(
-                    images=batch.image_indices().numel(),
-                    loss=loss,
-                    accuracy=accuracy,
-                    hard=f"{hard} (+{chosen})",
-                    round=current_round,
-                )
+    @property
+    def has_task_weights(self) -> bool:
+        """True if the tasks of a meta-batch can have different weights."""
+        return self.sampler.has_task_weights or self.objective is not None
 
-                if step % how.validate_every == 0 or step == steps:
-                    best = validated(best, **means.take())
-                if stop.wanted or clock.due():
-                    folder.save(state(), ledger)
-                stop.here(STAGE, step, steps)
-        folder.save(state(), ledger)
-    done = {"snapshots": snapshots, "normalise": pretrained["normalise"], "seconds": clock.elapsed}
-    folder.finish(STAGE, {**header, **best, **done})
+    def task_weights(self, losses: Tensor) -> Tensor:
+        """The weight of each task of a meta-batch (T,), from its loss (T,)."""
+        weights = self.sampler.task_weights(losses)
+        return weights if self.objective is None else weights * self.objective.task_weights(losses)
 
 
-def weights_of(learner: Learner) -> dict[str, Tensor]:
-    """A copy of the learner's state, on the CPU."""
-    return {k: v.detach().cpu().clone() for k, v in learner.state_dict().items()}
+def note_round(state: MetaTrainState, ended: Round, ledger: Ledger, log: StageLog) -> None:
+    """Records a round, and keeps a copy of the learner where it may vote later."""
+    state.round = ended.number
+    record_round(ledger, STAGE, "train", state.step, ended)
+    numbers = {
+        "epsilon": ended.epsilon,
+        "alpha": None if ended.epsilon is None else ended.alpha,  # neither, where the sampler has no error
+        "pool_accuracy": ended.accuracy,
+        "hard_share": ended.hard_share,
+    }
+    log.events.write(state.step + 1, numbers)  # counted with the update under way
+    wanted = state.config.hard_tasks.snapshots
+    if wanted:
+        snapshot = {"step": state.step, "alpha": ended.alpha, "learner": weights_of(state.learner)}
+        state.snapshots = [*state.snapshots, snapshot][-wanted:]
+
+
+def note_step(state: MetaTrainState, batch: EpisodeBatch, outcome: Outcome, log: StageLog) -> None:
+    """Adds a step to the means of the next line of metrics.jsonl, and shows it."""
+    loss, accuracy = float(outcome.loss.mean()), float(outcome.accuracy.mean())
+    hard = sum(origin in HARD_ORIGINS for origin in batch.origin)
+    state.hard += hard
+    state.means.add(loss=loss, accuracy=accuracy)
+    log.progress.step(
+        images=batch.image_indices().numel(),
+        loss=loss,
+        accuracy=accuracy,
+        hard=f"{state.hard} (+{hard})",
+        round=state.round,
+    )
+
+
+def validate(state: MetaTrainState, log: StageLog, **means: float) -> None:
+    """Scores the learner on the validation tasks, and keeps it where it is the best so far.
+
+    `means` of loss and accuracy since the last validation go into the same line of metrics.jsonl.
+    """
+    meta = state.config.meta
+    score = float(solve_episodes(state.learner, state.val_images, state.val_episodes).accuracy.mean())
+    line = {**means, "val": score, "seconds": log.clock.elapsed}
+    words = f"step {state.step}/{state.steps}: val {meta.way}-way {meta.shot}-shot {100 * score:.2f}"
+    log.measured(state.step, line, words)
+    if state.best is None or score > state.best["score"]:
+        state.best = {"score": score, "step": state.step, "learner": weights_of(state.learner)}

@@ -1,4 +1,4 @@
-"""What earlier stages left: the pretrained backbone and the meta-trained learner, out of their files."""
+"""What earlier stages left: the pretrained backbone and the meta-trained learner, from their files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,14 @@ from mtl.config import Config
 from mtl.data import ImageSet
 from mtl.errors import UserError
 from mtl.learners import build_learner
-from mtl.learners.types import Learner
+from mtl.learners.learner import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+
+Payload = Mapping[str, Any]
 
 
 def read_pretrained(
@@ -22,55 +24,43 @@ def read_pretrained(
 ) -> dict[str, Any]:
     """pretrain.pt of a run.
 
-    Args:
-        folder: of the run.
-        config: that goes on with it.
-        keys: of the config, which must be as they were in pretraining.
-
     Raises:
-        UserError: it is not there, is damaged, or was made with other values of these keys.
+        UserError: it is missing or damaged, or `config` differs from its config in one of these keys.
     """
-    payload = checkpoints.read(
-        folder.pretrain, f"pretrain comes first: run_meta.py pretrain, run={config.run}"
-    )
+    hint = f"pretrain comes first: run_meta.py pretrain, run={config.run}"
+    payload = checkpoints.read(folder.pretrain, hint)
     checkpoints.require_fit(folder.pretrain, payload, config, keys)
     return payload
 
 
 def fresh_backbone(config: Config, train: ImageSet) -> nn.Module:
-    """The backbone of a config with random weights, without those that `backbone.weights` names."""
+    """The backbone with random weights, whatever `backbone.weights` names."""
     return build_backbone(config.backbone, train.channels, train.size, generator(config.seed, "backbone"))
 
 
-def pretrained_backbone(payload: Mapping[str, Any], config: Config, train: ImageSet) -> nn.Module:
-    """The backbone that pretraining chose.
-
-    Raises:
-        UserError: it was trained on other classes than the image set now holds.
-    """
+def pretrained_backbone(payload: Payload, config: Config, train: ImageSet) -> nn.Module:
+    """The backbone of pretrain.pt; UserError where the image set has other classes now."""
     if payload["classes"] != list(train.class_names):
         raise UserError(
             f"the {payload['stage']} checkpoint of run {config.run} was trained on {len(payload['classes'])} "
-            f"classes, not the {len(train.class_names)} training classes that {config.data.name} has; bring "
-            "those back, or pretrain another run with run=NAME"
+            f"classes, not the {len(train.class_names)} training classes that {config.data.name} has; "
+            "restore those, or pretrain another run with run=NAME"
         )
     backbone = fresh_backbone(config, train)
     backbone.load_state_dict(payload["backbone"])
     return backbone
 
 
-def learner_from_pretrained(
-    payload: Mapping[str, Any], config: Config, train: ImageSet, device: Device
-) -> Learner:
-    """The learner as meta-training starts with it."""
+def learner_from_pretrained(payload: Payload, config: Config, train: ImageSet, device: Device) -> Learner:
+    """The learner at the start of meta-training."""
     backbone = pretrained_backbone(payload, config, train)
     return build_learner(config, backbone, device, generator(config.seed, "learner"))
 
 
 def meta_trained_learner(
-    payload: Mapping[str, Any], pretrained: Mapping[str, Any], config: Config, train: ImageSet, device: Device
+    payload: Payload, pretrained: Payload, config: Config, train: ImageSet, device: Device
 ) -> Learner:
-    """The learner that meta-training chose."""
+    """The best learner of meta-training, from meta.pt and pretrain.pt."""
     learner = learner_from_pretrained(pretrained, config, train, device)
     learner.load_state_dict(payload["learner"])
     return learner

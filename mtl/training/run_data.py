@@ -1,4 +1,4 @@
-"""What every stage works on: the image set of a config, ready for the backbone and for episodes."""
+"""The image set of a run, ready for the backbone and for episodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,20 +10,20 @@ from mtl.config import Config
 from mtl.data import ImageSet, Splits, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
 from mtl.data.class_imbalance import share_out
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeBatch
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.episodes.groups import grouped_episodes
 from mtl.errors import UserError
 from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
-from mtl.training.inference import SplitImages
+from mtl.training.solve import SplitImages
 
 
 @dataclass(frozen=True)
 class RunData:
-    """The three splits with everything that is derived from them once."""
+    """The three splits, and what is derived from them once."""
 
     splits: Splits
     normalise: Normalise  # by the images that pretraining sees, or as published weights were trained
@@ -37,10 +37,10 @@ class RunData:
 
     def split_images(self, split: str, device: Device) -> SplitImages:
         images = self.split(split)
-        held = device.hold(images.images)
-        if images.channels < len(self.normalise.mean):  # grey ones, for weights that know colours
-            held = held.expand(-1, len(self.normalise.mean), -1, -1)
-        return SplitImages(held, self.normalise, device.images_at_once(images.size))
+        pixels = device.hold(images.images)
+        if images.channels < len(self.normalise.mean):  # grey images for weights that take colours
+            pixels = pixels.expand(-1, len(self.normalise.mean), -1, -1)
+        return SplitImages(pixels, self.normalise, device.images_at_once(images.size))
 
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""
@@ -49,39 +49,31 @@ class RunData:
         return ClassIndex.of(images.labels, among, images.group_ids())
 
     def fixed_episodes(
-        self,
-        split: str,
-        way: int,
-        shot: int,
-        queries: int,
-        tasks: int,
-        seed: int,
-        purpose: str,
-        within_group: bool = False,
+        self, split: str, shape: EpisodeShape, tasks: int, seed: int, purpose: str, within_group: bool = False
     ) -> EpisodeBatch:
         """The same `tasks` episodes at every call: a pure function of the arguments."""
-        stream = derive_seed(seed, purpose, split, way, shot)
+        stream = derive_seed(seed, purpose, split, shape.way, shape.shot)
         images = self.split(split)
         together = images.groups if within_group else images.domains  # a task is never of several sets
         if together is not None:
-            return grouped_episodes(self.index(split), together, way, shot, queries, tasks, stream)
-        return UniformSampler(self.index(split), way, shot, queries, stream).draw(tasks)
+            return grouped_episodes(self.index(split), together, shape, tasks, stream)
+        return CategoriesSampler.of(self.index(split), shape, stream).draw(tasks)
 
 
 def load_run_data(config: Config) -> RunData:
     """Loads (or downloads, or renders) the image set of a config.
 
-    With `backbone.weights` it has the size and the normalisation that these were made with.
+    With `backbone.weights` the images get the size and the normalisation of those weights.
 
     Raises:
-        UserError: the set or the network cannot be had, the network does not take images of this size, or a
-            split is too small for what the config asks of it; told before any training starts.
+        UserError: the set or the network is not available, the network does not take images of this size, or
+            a split is too small for the episodes of the config.
     """
     data, wanted = config.data, input_format(config.backbone)
     if wanted is not None and data.image_size is None:
         data = replace(data, image_size=wanted.size)
     if data.image_size is not None:
-        require_size(config.backbone, data.image_size)
+        require_size(config.backbone, data.image_size)  # before anything is downloaded
     splits = load_splits(data, data.split_seed)
     train = splits.train
     if data.image_size is None:
@@ -91,31 +83,27 @@ def load_run_data(config: Config) -> RunData:
     splits = replace(splits, train=replace(train, labels=shares.labels)) if data.label_noise else splits
     episodes = shares.held_out if data.probe_fraction else shares.seen
     if len(episodes) < len(train) and not data.probe_fraction:
-        require_large_enough(config, shares.labels[episodes], train.class_names)
+        _require_large_enough(config, shares.labels[episodes], train.class_names)
     require_served(config, splits, episodes)
     normalise = Normalise(tuple(mean), tuple(std))
     return RunData(splits, normalise, shares.seen, episodes, shares.held_out, shares.mislabelled)
 
 
-def require_large_enough(config: Config, labels: Tensor, class_names: Sequence[str]) -> None:
-    """Checks that classes which `data.imbalance` has made small still do for episodes.
-
-    Raises:
-        UserError: one does not.
-    """
+def _require_large_enough(config: Config, labels: Tensor, class_names: Sequence[str]) -> None:
+    """Checks that `data.imbalance` leaves every class enough images for an episode."""
     counts = torch.bincount(labels, minlength=len(class_names))
     wanted = config.meta.shot + config.meta.queries
     if int(counts.min()) < wanted:
         name = class_names[int(counts.argmin())]
         raise UserError(
             f"data.imbalance: leaves {int(counts.min())} images of class {name}, fewer than meta.shot + "
-            f"meta.queries = {wanted}; with data.probe_fraction episodes are drawn from held-out images, of "
-            "all classes alike"
+            f"meta.queries = {wanted}; with data.probe_fraction episodes are drawn from held-out images, "
+            "equally many of each class"
         )
 
 
 def require_served(config: Config, splits: Splits, probe: Tensor | None = None) -> None:
-    """Checks that the splits can give the episodes that a config asks for.
+    """Checks that the splits can give the episodes of a config.
 
     Args:
         config: of a run, or of an arm of a comparison.
@@ -123,7 +111,7 @@ def require_served(config: Config, splits: Splits, probe: Tensor | None = None) 
         probe: the images of the train split that episodes may use, where not all.
 
     Raises:
-        UserError: a split is too small, or its classes are in no groups.
+        UserError: a split is too small, or its classes have no groups.
     """
     meta = config.meta
     require_episodes(splits.train, "train", meta.way, meta.shot, meta.queries, among=probe)
@@ -132,27 +120,23 @@ def require_served(config: Config, splits: Splits, probe: Tensor | None = None) 
         require_each_set(images, split, meta.way, "meta.way")
     if meta.validate_within_group:
         require_group(splits.val, "val", meta.way, "meta.validate_within_group")
-    if not config.evaluate.sets:  # else it scores those
+    if not config.evaluate.sets:  # else those are scored
         require_scored(config, splits)
 
 
 def require_scored(config: Config, splits: Splits) -> None:
-    """The same of the split that `evaluate` scores."""
-    how = config.evaluate
-    for way, shot in how.settings:
-        held = splits.test if how.split == "test" else splits.val
-        require_episodes(held, how.split, way, shot, how.queries)
-        require_each_set(held, how.split, way, "evaluate.settings", how.within_group)
-        if how.within_group:
-            require_group(held, how.split, way, "evaluate.within_group")
+    """The same for the split that `evaluate` scores."""
+    cfg = config.evaluate
+    scored = splits.test if cfg.split == "test" else splits.val
+    for way, shot in cfg.settings:
+        require_episodes(scored, cfg.split, way, shot, cfg.queries)
+        require_each_set(scored, cfg.split, way, "evaluate.settings", cfg.within_group)
+        if cfg.within_group:
+            require_group(scored, cfg.split, way, "evaluate.within_group")
 
 
 def require_each_set(images: ImageSet, split: str, way: int, key: str, within_group: bool = False) -> None:
-    """Checks that each of several image sets has N classes, or a group of N: a task is never of two sets.
-
-    Raises:
-        UserError: one has not.
-    """
+    """Checks that each of several image sets has N classes, or a group of N; else raises UserError."""
     classes = replace(images, images=images.images[:0], labels=images.labels[:0], files=(), image_groups=())
     for name, part in classes.by_domain().items():
         if part.num_classes < way:

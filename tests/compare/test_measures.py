@@ -23,8 +23,9 @@ from mtl.compare.measures import (
     resamples,
     worst_tenth,
 )
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.pairs import pair_count, pair_index
 from mtl.evaluation.task_answers import Answers
 from mtl.runtime.seeds import generator
@@ -214,7 +215,7 @@ def _accuracy(features, batch):
 
 def test_judged_tasks_are_harder_than_uniform_ones_by_the_same_features(judged):
     features, _, index, batch = judged
-    uniform = UniformSampler(index, 4, 2, 5, seed=0).draw(400)
+    uniform = CategoriesSampler.of(index, EpisodeShape(4, 2, 5), 0).draw(400)
     hard, plain = _accuracy(features, batch), _accuracy(features, uniform)
     error = (hard.var() / 400 + plain.var() / 400).sqrt()
     assert plain.mean() - hard.mean() > 6 * error

@@ -11,15 +11,15 @@ from mtl.compare import runs
 from mtl.compare.measures import pair_confusions
 from mtl.compare.runs import answer, arm_cells, best_head, heads_of, judge, pretrained_cell, train_arm
 from mtl.data import ImageSet
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.episodes.pairs import pair_index
 from mtl.errors import UserError
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training import meta_train
-from mtl.training.inference import solve_episodes
 from mtl.training.restore import meta_trained_learner, read_pretrained
+from mtl.training.solve import solve_episodes
 
 pytestmark = pytest.mark.usefixtures("few_validation_tasks")
 
@@ -43,7 +43,7 @@ def test_answers_are_to_the_same_tasks_whatever_the_seed_and_the_training(prepar
         assert list(found) == [ONE, TWO]
         assert [e.shot for e in seen] == [1, 2]
         assert all(torch.equal(found[n].classes, e.classes) for n, e in zip(found, seen, strict=True))
-        evaluated = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
+        evaluated = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "evaluate")
         assert not torch.equal(found[ONE].classes, evaluated.classes)
         asked.append([e.image_indices() for e in seen])
     for one, *others in zip(*asked, strict=True):
@@ -138,7 +138,7 @@ def test_an_arm_answers_with_the_learner_that_validation_chose(prepared):
     pictures = run_data.split_images("test", device)
     assert (cell.arm, cell.seed) == ("an arm", 3)
     for name, shot in ((ONE, 1), (TWO, 2)):
-        episodes = run_data.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        episodes = run_data.fixed_episodes("test", EpisodeShape(3, shot, 4), 30, 0, "compare")
         assert torch.equal(cell.answers[name].classes, episodes.classes)
         wanted = solve_episodes(learner, pictures, episodes)
         torch.testing.assert_close(cell.answers[name].recall, wanted.recall)
@@ -163,7 +163,7 @@ def test_a_frozen_backbone_sees_each_image_once(prepared):
     meta = checkpoints.read(RunFolder.of(config).meta)
     payload = read_pretrained(RunFolder.of(config), config)
     learner = meta_trained_learner(meta, payload, config, run_data.splits.train, device)
-    episodes = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "compare")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "compare")
     wanted = solve_episodes(learner, run_data.split_images("test", device), episodes).recall
     for one in (cell, again):
         torch.testing.assert_close(one.answers[ONE].recall, wanted)
@@ -174,7 +174,7 @@ def test_the_heads_of_a_pretrained_backbone_are_those_that_are_named(prepared, n
     payload = read_pretrained(RunFolder.of(config), config)
     heads = heads_of(payload, config, run_data, "test", device)
     assert list(heads) == HEADS
-    episodes = run_data.fixed_episodes("test", 3, 2, 4, 30, 0, "heads")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 2, 4), 30, 0, "heads")
     outcomes = {name: solve(episodes) for name, solve in heads.items()}
     table = novel_features(config, run_data, device)
     bent = table.sign() * ((table.abs() + 1e-4) ** 0.5 - 1e-2)
@@ -253,7 +253,7 @@ def test_what_was_only_pretrained_answers_with_the_best_head_of_each_setting(pre
     cell = pretrained_cell(config, "pretrained", run_data, device, judged)
     heads = heads_of(read_pretrained(RunFolder.of(config), config), config, run_data, "test", device)
     for name, shot in (("3-way 1-shot", 1), ("3-way 2-shot", 2)):
-        episodes = run_data.fixed_episodes("test", 3, shot, 4, 30, 0, "compare")
+        episodes = run_data.fixed_episodes("test", EpisodeShape(3, shot, 4), 30, 0, "compare")
         torch.testing.assert_close(cell.answers[name].recall, heads[chosen[shot]](episodes).recall)
         torch.testing.assert_close(cell.answers[name].judged, heads[chosen[shot]](judged[name]).accuracy)
         assert torch.equal(cell.answers[name].classes, episodes.classes)

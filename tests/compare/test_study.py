@@ -25,6 +25,7 @@ from mtl import cli
 from mtl.compare.study import compare
 from mtl.compare.table import to_dict
 from mtl.config import load_config, to_yaml
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.evaluation.baselines import solve_by_vote, voters
 from mtl.evaluation.task_answers import load
@@ -124,7 +125,7 @@ def test_votes_of_an_arm_are_those_of_the_networks_that_it_kept(finished):
     learners, alphas = voters(meta, payload, config, run_data.splits.train, device)
     assert len(alphas) == 2
     assert min(alphas) > 0
-    episodes = run_data.fixed_episodes("test", 3, 1, 4, 40, 0, "compare")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 40, 0, "compare")
     for number, weights in enumerate((alphas, [1.0, 1.0])):
         cell = load(home / f"answers-{number}.pt")
         outcome = solve_by_vote(learners, weights, run_data.split_images("test", device), episodes)

@@ -11,8 +11,8 @@ from scipy.stats import chisquare
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset
 
 from mtl.episodes import CategoriesSampler
-from mtl.episodes.categories import UniformSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
 
@@ -168,13 +168,13 @@ def test_every_image_is_equally_likely_in_every_place(labels):
 
 def test_whole_meta_batches_are_the_same_episodes(labels):
     one_by_one = list(CategoriesSampler(labels(20, 12), 6, 5, 4, seed=9))
-    batch = UniformSampler(ClassIndex.of(labels(20, 12)), 5, 1, 3, seed=9).draw(6)
+    batch = CategoriesSampler.of(ClassIndex.of(labels(20, 12)), EpisodeShape(5, 1, 3), 9).draw(6)
     together = torch.cat([batch.support, batch.query], -1)  # (T, N, K+Q)
     assert together.mT.flatten(1).tolist() == one_by_one
 
 
 def test_a_meta_batch_says_what_it_holds(index):
-    sampler = UniformSampler(index, 5, 2, 3, seed=0, origin="word")
+    sampler = CategoriesSampler.of(index, EpisodeShape(5, 2, 3), 0, origin="word")
     sampler.draw(4)
     batch = sampler.draw(3)
     assert batch.origin == ("word",) * 3
@@ -185,21 +185,21 @@ def test_a_meta_batch_says_what_it_holds(index):
 
 
 def test_episodes_do_not_depend_on_how_many_are_drawn_at_once(index, assert_same):
-    one, other = (UniformSampler(index, 5, 1, 3, seed=0) for _ in range(2))
+    one, other = (CategoriesSampler.of(index, EpisodeShape(5, 1, 3), 0) for _ in range(2))
     parts = [one.draw(n) for n in (1, 4, 2)]
     assert_same(type(parts[0]).concatenate(parts), other.draw(7))
 
 
 def test_a_stream_goes_on_where_its_state_says(index, assert_same):
-    one, other = (UniformSampler(index, 5, 1, 3, seed=0) for _ in range(2))
+    one, other = (CategoriesSampler.of(index, EpisodeShape(5, 1, 3), 0) for _ in range(2))
     one.draw(7)
     other.load_state_dict(one.state_dict())
     assert_same(one.draw(3), other.draw(3))
 
 
 def test_uniform_draws_learn_nothing(index, random_outcome):
-    sampler = UniformSampler(index, 5, 1, 3, seed=0)
+    sampler = CategoriesSampler.of(index, EpisodeShape(5, 1, 3), 0)
     batch = sampler.draw(2)
-    assert sampler.pool(0) is None
+    assert sampler.request(0) is None
     assert sampler.update(batch, random_outcome(batch, 0)) is None
     assert sampler.state_dict() == {"drawn": 2}

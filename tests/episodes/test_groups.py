@@ -10,15 +10,16 @@ from scipy.stats import chisquare
 
 from mtl.data import ImageSet, Splits, require_group
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.groups import grouped_episodes, large_groups
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate
 from mtl.training import meta_train as stage_meta_train
 from mtl.training import run_data as stage_material
-from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import solve_episodes
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always
 
@@ -35,7 +36,7 @@ def test_groups_that_are_large_enough_are_found_by_name():
 
 
 def test_all_classes_of_a_task_are_of_one_group_that_is_large_enough(index, labels):
-    batch = grouped_episodes(index, GROUPS, 4, 2, 5, 300, seed=0)
+    batch = grouped_episodes(index, GROUPS, EpisodeShape(4, 2, 5), 300, 0)
     assert (batch.support.shape, batch.query.shape) == ((300, 4, 2), (300, 4, 5))
     assert batch.origin == ("within group",) * 300
     assert batch.index == tuple(range(300))
@@ -49,7 +50,7 @@ def test_all_classes_of_a_task_are_of_one_group_that_is_large_enough(index, labe
 
 
 def test_every_group_comes_equally_often_whatever_its_size(index):
-    batch = grouped_episodes(index, GROUPS, 4, 1, 1, 3000, seed=1)
+    batch = grouped_episodes(index, GROUPS, EpisodeShape(4, 1, 1), 3000, 1)
     counts = Counter(GROUPS[c] for c in batch.classes[:, 0].tolist())
     assert chisquare([counts[name] for name in "acd"]).pvalue > P_VALUE
 
@@ -57,7 +58,7 @@ def test_every_group_comes_equally_often_whatever_its_size(index):
 def test_every_set_of_classes_of_a_group_is_equally_likely_and_in_every_order():
     groups = ("x", "y", "x", "y", "x", "x", "y", "z")
     index = ClassIndex.of(torch.arange(8 * 3) % 8)
-    batch = grouped_episodes(index, groups, 2, 1, 1, 6000, seed=2)
+    batch = grouped_episodes(index, groups, EpisodeShape(2, 1, 1), 6000, 2)
     drawn = Counter(map(tuple, batch.classes.tolist()))
     for members in ((0, 2, 4, 5), (1, 3, 6)):
         orders = list(itertools.permutations(members, 2))
@@ -67,27 +68,30 @@ def test_every_set_of_classes_of_a_group_is_equally_likely_and_in_every_order():
 
 
 def test_every_image_of_a_class_is_equally_likely_in_support_and_query(index):
-    batch = grouped_episodes(index, GROUPS, 4, 1, 2, 3000, seed=3)
+    batch = grouped_episodes(index, GROUPS, EpisodeShape(4, 1, 2), 3000, 3)
     for images in (batch.support, batch.query):
         place = images // 20  # image i of class c is number 20 i + c
         assert chisquare(torch.bincount(place.flatten(), minlength=12)).pvalue > P_VALUE
 
 
 def test_the_episodes_follow_from_the_arguments_alone(index, assert_same):
-    first = grouped_episodes(index, GROUPS, 4, 1, 3, 20, seed=4)
+    first = grouped_episodes(index, GROUPS, EpisodeShape(4, 1, 3), 20, 4)
     torch.rand(7)
-    assert_same(grouped_episodes(index, list(GROUPS), 4, 1, 3, 20, seed=4), first)
-    assert not torch.equal(grouped_episodes(index, GROUPS, 4, 1, 3, 20, seed=5).classes, first.classes)
+    assert_same(grouped_episodes(index, list(GROUPS), EpisodeShape(4, 1, 3), 20, 4), first)
+    assert not torch.equal(
+        grouped_episodes(index, GROUPS, EpisodeShape(4, 1, 3), 20, 5).classes, first.classes
+    )
 
 
 def test_a_group_of_just_n_classes_gives_all_of_them(index):
-    batch = grouped_episodes(index, ("one",) * 5 + tuple(f"alone {c}" for c in range(15)), 5, 1, 1, 9, seed=0)
+    groups = ("one",) * 5 + tuple(f"alone {c}" for c in range(15))
+    batch = grouped_episodes(index, groups, EpisodeShape(5, 1, 1), 9, 0)
     assert all(sorted(task) == [0, 1, 2, 3, 4] for task in batch.classes.tolist())
 
 
 def test_no_group_of_n_classes_is_an_error(index):
     with pytest.raises(ValueError, match="no group has 10 classes"):
-        grouped_episodes(index, GROUPS, 10, 1, 1, 3, seed=0)
+        grouped_episodes(index, GROUPS, EpisodeShape(10, 1, 1), 3, 0)
 
 
 def _images(groups):
@@ -157,7 +161,7 @@ def test_fixed_tasks_within_groups_are_the_same_at_every_call_and_other_for_othe
 ):
     run_data = load_run_data(in_groups())
     one, again, other = (
-        run_data.fixed_episodes("test", 2, 1, 4, 20, 0, purpose, True)
+        run_data.fixed_episodes("test", EpisodeShape(2, 1, 4), 20, 0, purpose, True)
         for purpose in ("evaluate", "evaluate", "compare")
     )
     assert_same(one, again)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.tasksets import SampledEpisodes
 from mtl.errors import UserError
 from mtl.runtime.learn2learn_package import import_learn2learn
@@ -21,7 +22,7 @@ def learn2learn():
 
 
 def _uniform(index):
-    return UniformSampler(index, 4, 2, 3, seed=5)
+    return CategoriesSampler.of(index, EpisodeShape(4, 2, 3), 5)
 
 
 def test_a_taskset_serves_the_episodes_of_the_sampler(learn2learn, index, labels):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mtl.data import ImageSet, Splits
 from mtl.data.sources import glyphs
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate, scored_sets
 from mtl.evaluation.results import show
@@ -68,7 +69,7 @@ def test_each_of_several_sets_is_scored_by_itself(tiny):
         assert one.normalise is run_data.normalise
         rows = [run_data.splits.test.files.index(file) for file in test.files]
         assert torch.equal(test.images, run_data.splits.test.images[rows])
-        episodes = one.fixed_episodes("test", 3, 1, 4, 5, 0, "evaluate")
+        episodes = one.fixed_episodes("test", EpisodeShape(3, 1, 4), 5, 0, "evaluate")
         assert set(episodes.origin) == {"uniform"}  # as the ledger has them: within one set says nothing
 
 
@@ -175,11 +176,11 @@ def test_a_set_without_a_group_of_that_size_is_told():
 
 def test_fixed_tasks_are_of_one_set_each(tiny):
     run_data = load_run_data(tiny(data=BOTH))
-    episodes = run_data.fixed_episodes("val", 3, 1, 3, 60, 0, "validate")
+    episodes = run_data.fixed_episodes("val", EpisodeShape(3, 1, 3), 60, 0, "validate")
     domains = run_data.splits.val.domain_ids()[episodes.classes]
     assert (domains == domains[:, :1]).all()
     assert 15 < int(domains[:, 0].sum()) < 45  # either set, whatever it has of classes
-    within = run_data.fixed_episodes("val", 3, 1, 3, 60, 0, "validate", within_group=True)
+    within = run_data.fixed_episodes("val", EpisodeShape(3, 1, 3), 60, 0, "validate", within_group=True)
     groups = [{run_data.splits.val.groups[c] for c in task} for task in within.classes.tolist()]
     assert set(map(frozenset, groups)) == {frozenset({"glyphs/Lisu"}), frozenset({"image_folder"})}
 

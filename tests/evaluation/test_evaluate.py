@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import torch
 
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.evaluation.baselines import nearest_neighbour
 from mtl.evaluation.evaluate import evaluate, run
 from mtl.evaluation.resample import HARD, UNDECIDED, UNLUCKY, verdict
@@ -23,7 +23,7 @@ from mtl.training.run_data import load_run_data
 
 def test_the_numbers_are_those_of_scipy_and_numpy(tiny):
     run_data = load_run_data(tiny())
-    episodes = run_data.fixed_episodes("test", 3, 1, 4, 50, 0, "evaluate")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 50, 0, "evaluate")
     random = torch.Generator().manual_seed(0)
     first = Outcome.of(torch.randn(50, 12, 3, generator=random), 3, 4)
     other = Outcome.of(torch.randn(50, 12, 3, generator=random), 3, 4)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mtl.config import Runtime
+from mtl.episodes.episode import EpisodeShape
 from mtl.evaluation.baselines import baselines, solve_by_vote, voters
 from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
@@ -11,10 +12,10 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.inference import solve_episodes
 from mtl.training.meta_train import STAGE, meta_train
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import solve_episodes
 
 CPU = choose_device(Runtime(device="cpu"))
 
@@ -56,7 +57,7 @@ def test_each_kept_network_is_the_one_that_its_round_tested(trained, monkeypatch
             seen.append({k: v.clone() for k, v in learner.state_dict().items()})
         return solve_episodes(learner, pictures, episodes)
 
-    monkeypatch.setattr("mtl.training.meta_train.solve_episodes", spied)
+    monkeypatch.setattr("mtl.training.solve.solve_episodes", spied)
     kept = _kept(trained(snapshots=3))
     assert len(seen) == len(kept) == 3
     for one, tested in zip(kept, seen, strict=True):
@@ -120,6 +121,6 @@ def test_a_vote_is_mirrored_where_the_learner_beside_it_is(tiny, trained):
     config = tiny(run="run", hard_tasks={"snapshots": 2}, evaluate={"mirror": True})
     found, (learners, alphas) = _contenders(config)
     run_data = load_run_data(config)
-    episodes = run_data.fixed_episodes("test", 3, 1, 4, 30, 0, "evaluate")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "evaluate")
     plain = solve_by_vote(learners, alphas, run_data.split_images("test", CPU), episodes)
     assert not torch.equal(found[1].solve(episodes).confusion, plain.confusion)

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from mtl.config import Config, Evaluate, Resample
-from mtl.episodes.categories import episode_batch
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.evaluation.baselines import Baseline
 from mtl.evaluation.resample import Scored, resample_worst
 from mtl.ledger.store import Ledger
@@ -28,7 +27,7 @@ def scored():
     index = ClassIndex.of(torch.arange(CLASSES).repeat_interleave(20))
     classes = torch.stack([torch.randperm(CLASSES, generator=random)[:2] for _ in range(TASKS)])
     images = torch.stack([index.draw_images(c, 5, random) for c in classes])
-    episodes = episode_batch(classes, images, 1, ("uniform",) * TASKS, tuple(range(TASKS)))
+    episodes = EpisodeBatch.of(classes, images, 1, "uniform")
     luck = torch.rand(TASKS, generator=random) / 2 - 0.25
 
     def truth(batch):

@@ -4,15 +4,16 @@ import pytest
 import torch
 
 from mtl.config import Backbone, Head, Meta, Runtime, read_config, to_dict
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.evaluation.baselines import solve_by_vote, votes
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
-from mtl.training.inference import solve_episodes
+from mtl.training.solve import solve_episodes
 
 WAY, SHOT, QUERIES, TASKS = 3, 2, 4, 6
 CPU = choose_device(Runtime(device="cpu"))
@@ -20,7 +21,9 @@ CPU = choose_device(Runtime(device="cpu"))
 
 @pytest.fixture
 def episodes():
-    return UniformSampler(ClassIndex.of(torch.arange(60) % 6), WAY, SHOT, QUERIES, seed=0).draw(TASKS)
+    return CategoriesSampler.of(
+        ClassIndex.of(torch.arange(60) % 6), EpisodeShape(WAY, SHOT, QUERIES), 0
+    ).draw(TASKS)
 
 
 def _learner(seed):
@@ -32,7 +35,7 @@ def _learner(seed):
 
 def _probabilities(learner, pictures, episodes):
     """(T, N·Q, N), one task after the other."""
-    learner.set_mode(training=False)
+    learner.eval()
     with torch.no_grad():
         answers = [
             learner.solve(pictures(episodes[t : t + 1].image_indices()), WAY, SHOT)[0] for t in range(TASKS)

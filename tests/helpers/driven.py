@@ -5,31 +5,31 @@ import io
 
 import torch
 
+from mtl.episodes import EpisodeBatch
 from mtl.runtime.seeds import generator
 
 IMAGES, TASKS, STEPS = 240, 4, 22
 
 
 def features(images, step):
-    """(n, 6): those of the images that a survey asks for before a step."""
+    """(n, 6): those of the images that are requested before a step."""
     return torch.randn(IMAGES, 6, generator=generator(step, "features"))[images]
 
 
 def train(sampler, random_outcome, first=0, last=STEPS):
-    """What each step of meta-training sees of the sampler: pool, survey, meta-batch, weights and rounds."""
+    """What each step of meta-training sees of the sampler: request, meta-batch, weights and rounds."""
     seen = []
     for step in range(first, last):
-        pool, rounds = sampler.pool(step), []
-        if pool is not None:
-            rounds.append(sampler.update(pool, random_outcome(pool, 1000 + step)))
-        survey = sampler.survey(step)
-        if survey is not None:
-            sampler.take_survey(features(survey, step))
+        request, rounds = sampler.request(step), []
+        if isinstance(request, EpisodeBatch):
+            rounds.append(sampler.receive(request, random_outcome(request, 1000 + step)))
+        elif request is not None:
+            rounds.append(sampler.receive(request, features(request, step)))
         batch = sampler.draw(TASKS)
         outcome = random_outcome(batch, step)
         weights = sampler.task_weights(outcome.loss)
         rounds.append(sampler.update(batch, outcome))
-        seen.append((pool, survey, batch, weights, [r for r in rounds if r is not None]))
+        seen.append((request, batch, weights, [r for r in rounds if r is not None]))
     return seen
 
 
@@ -37,6 +37,8 @@ def plain(value):
     """Containers of plain values, for comparison with ==."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
+    if isinstance(value, EpisodeBatch):
+        value = vars(value)
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     return [plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -20,9 +20,9 @@ from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training import meta_train, pretrain
-from mtl.training.inference import SplitImages, extract
 from mtl.training.restore import pretrained_backbone, read_pretrained
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import SplitImages, extract
 
 
 @pytest.fixture

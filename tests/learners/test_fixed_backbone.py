@@ -7,17 +7,18 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Head, Meta
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.episode import EpisodeShape
 from mtl.learners import MetaTransfer
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.training import meta_train as stage
-from mtl.training.meta_step import warm_up_cosine
 from mtl.training.meta_train import meta_train
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import load_run_data
+from mtl.training.stage import warm_up_cosine
 
 WAY, SHOT, QUERIES = 3, 2, 4
 HEAD = {"name": "prototype", "power": 0.5, "levels": 2, "map": "linear", "noise": 0.5}
@@ -48,7 +49,7 @@ def test_a_step_moves_the_head_and_no_weight_of_the_backbone(learner, episodes, 
     made = learner(batch_norm=batch_norm, head=Head(name="prototype", map="linear"))
     before = copy.deepcopy(made.state_dict())
     optimizer = torch.optim.Adam(made.meta_parameters(), lr=0.1, weight_decay=0.1)
-    made.set_mode(training=True)
+    made.train()
     logits = made.solve(episodes(2, WAY, SHOT, QUERIES), WAY, SHOT)
     labels = episode_labels(2, WAY, QUERIES, logits.device)
     F.cross_entropy(logits.flatten(0, 1), labels.flatten()).backward()
@@ -82,12 +83,12 @@ def test_a_backbone_is_fixed_where_nothing_in_it_moves(learner, config, fixed):
 def test_features_are_what_the_head_makes_of_those_of_the_backbone(learner, episodes, head):
     made = learner(head=Head(**head))
     images = episodes(1, WAY, SHOT, QUERIES)[0]
-    made.set_mode(training=False)
+    made.eval()
     kept = made.backbone_features(images)
     for training in (False, True):
-        made.set_mode(training, generator(1))
+        made.train(training, generator(1))
         found = made.features(images)
-        made.set_mode(training, generator(1))
+        made.train(training, generator(1))
         assert torch.equal(made.transform_features(kept), found)
         assert torch.equal(made.backbone_features(images), kept)
 
@@ -132,13 +133,15 @@ def test_kept_features_train_like_a_loop_that_keeps_none(trained, noise):
     payload, train = read_pretrained(RunFolder.of(config), config), run_data.splits.train
     learner = learner_from_pretrained(payload, config, train, stage.choose_device(config.runtime))
     seed = derive_seed(config.seed, "meta-train")
-    sampler = UniformSampler(run_data.index("train"), how.way, how.shot, how.queries, seed)
+    sampler = CategoriesSampler.of(
+        run_data.index("train"), EpisodeShape(how.way, how.shot, how.queries), seed
+    )
     optimizer, losses = torch.optim.Adam(learner.meta_parameters(), lr=how.lr), []
     for step in range(how.steps):
         batch = sampler.draw(how.tasks)
         images = run_data.normalise(train.images[batch.image_indices().flatten()])
         optimizer.param_groups[0]["lr"] = how.lr * warm_up_cosine(step, how.steps, 0.0)
-        learner.set_mode(training=True, random=generator(config.seed, "noise", step))
+        learner.train(noise=generator(config.seed, "noise", step))
         logits = learner.solve(images.view(how.tasks, -1, *images.shape[1:]), how.way, how.shot)
         labels = episode_labels(how.tasks, how.way, how.queries, logits.device)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())

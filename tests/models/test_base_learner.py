@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from mtl.config import Backbone, Head, Meta, Runtime
 from mtl.learners import MetaTransfer
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.backbones import build_backbone
 from mtl.models.heads import BaseLearner
 from mtl.runtime.devices import choose_device
@@ -137,22 +137,22 @@ def images():
 
 
 def test_noise_is_added_in_training_alone_and_with_its_generator(learner, images):
-    learner.set_mode(training=False)
+    learner.eval()
     plain = learner.features(images)
     for training, random in ((False, generator(2)), (True, None)):
-        learner.set_mode(training, random)
+        learner.train(training, random)
         assert torch.equal(learner.features(images), plain)
-    learner.set_mode(training=True, random=generator(2))
+    learner.train(noise=generator(2))
     noisy = learner.features(images)
     assert not torch.equal(noisy, plain)
-    learner.set_mode(training=False)
+    learner.eval()
     assert torch.equal(learner.features(images), plain)
-    learner.set_mode(training=True, random=generator(2))
+    learner.train(noise=generator(2))
     assert torch.equal(learner.features(images), noisy)
 
 
 def test_support_and_queries_of_a_task_in_training_are_blurred_each_by_itself(learner, images):
-    learner.set_mode(training=True, random=generator(2))
+    learner.train(noise=generator(2))
     same = images[:1].expand(6, -1, -1, -1)
     found = learner.features(same)
     assert len({tuple(row) for row in found.tolist()}) == 6

@@ -107,7 +107,7 @@ def test_a_learner_reads_as_many_levels_as_its_head_asks_for(name, train):
     network = _network(name, "mean")
     meta = Meta(way=3, train=train, head=Head(name="prototype", levels=3, map="linear"))
     learner = MetaTransfer(network, meta, choose_device(Runtime(device="cpu")))
-    learner.set_mode(training=False)
+    learner.eval()
     images = torch.randn(2, 1, 32, 32, generator=generator(2))
     assert learner.base_learner.sizes == [6, 5, 4]
     assert learner.features(images).shape == (2, 15)

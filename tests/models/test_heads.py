@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl.config import Head
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import BaseLearner, gradient_descent, prototype_logits, prototypes, ridge
 
 T, N, K, Q, D = 3, 4, 2, 3, 11

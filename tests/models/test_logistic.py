@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from mtl.learners.types import episode_labels
+from mtl.learners.learner import episode_labels
 from mtl.models.heads import logistic
 
 Q = 3

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from mtl.config import Head, Runtime, load_config, read_config, to_dict
 from mtl.data.augment import Normalise
+from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.models.heads import power_transform
 from mtl.own_images import classifier_file as file
@@ -22,9 +23,9 @@ from mtl.runtime import checkpoints, devices
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.training.inference import features_of, solve_episodes
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import features_of, solve_episodes
 
 PREPARED = Preparation(SIDE, 1, (0.4,), (0.25,), mirror=False)
 HEADS = {
@@ -38,7 +39,7 @@ HEADS = {
 
 def by_the_learner(made, pixels, mirror):
     """The features that meta-test has, from the pieces that evaluation uses."""
-    made.set_mode(training=False)
+    made.eval()
     normalised = Normalise(PREPARED.mean, PREPARED.std)(pixels)
     with torch.no_grad():
         return made.features(normalised, mirror)
@@ -76,7 +77,7 @@ def test_nothing_of_training_is_left_in_the_network():
     assert not any(parametrize.is_parametrized(module) for module in made.learner.modules())
     assert not any(parameter.requires_grad for parameter in made.learner.parameters())
     assert all(conv.bias is not None for conv in made.learner.modules() if isinstance(conv, nn.Conv2d))
-    made.learner.set_mode(training=True, random=torch.Generator())
+    made.learner.train(noise=torch.Generator())
     first = made(images(4))
     assert torch.equal(made(images(4)[:2]), first[:2])  # not by the statistics of the images at hand
     assert not first.requires_grad
@@ -191,7 +192,7 @@ def test_features_are_those_of_evaluation(whole_run, tmp_path, meta):
     if not meta:
         folder.meta.unlink()
     learner, pictures, _ = evaluated(folder, meta)
-    learner.set_mode(training=False)
+    learner.eval()
     wanted = features_of(learner, pictures, torch.arange(20))
     found = embedder_of_run(folder.path, RUNTIME)(pictures.images[:20])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
@@ -208,7 +209,7 @@ def test_the_meta_trained_network_is_another_than_the_pretrained_one(moved):
 def test_answers_are_those_of_evaluation_on_the_same_episodes(whole_run):
     learner, pictures, run_data = evaluated(whole_run)
     way, shot, queries = 3, 2, 4
-    episodes = run_data.fixed_episodes("test", way, shot, queries, 12, 0, "evaluate")
+    episodes = run_data.fixed_episodes("test", EpisodeShape(way, shot, queries), 12, 0, "evaluate")
     outcome = solve_episodes(learner, pictures, episodes)
     embedder = embedder_of_run(whole_run.path, RUNTIME)
     table, right, predicted, confidence = embedder(pictures.images), [], [], []

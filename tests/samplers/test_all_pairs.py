@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.pairs import pair_count, pair_index
 from mtl.runtime.seeds import generator
 from mtl.samplers.all_pairs import AllPairsSampler, two_way_errors
@@ -58,14 +59,14 @@ def test_a_learner_that_tells_nothing_apart_errs_half_the_time():
 def _sampler(labels, classes=8, way=3, **keys):
     keys = {"share": 1.0, "warm_up": 0.0, "fade": 0.0, "every": 4, "cap": 100.0, **keys}
     config = HardTasks("all_pairs", **keys)
-    return AllPairsSampler(ClassIndex.of(labels(classes, 10)), config, way, 1, 3, 0, 1000)
+    return AllPairsSampler(ClassIndex.of(labels(classes, 10)), config, EpisodeShape(way, 1, 3), 0, 1000)
 
 
 def test_a_round_is_adaboost_over_all_pairs(labels):
     sampler, features = _sampler(labels, rate=0.5, forget=0.9, floor=0.1), _features(8)
     weights = [1 / 28] * 28
     for number in range(3):
-        sampler.take_survey((features * (1 + number)).flatten(0, 1))
+        sampler.receive(sampler.request(0), (features * (1 + number)).flatten(0, 1))
         errors = two_way_errors(features, 1).tolist()
         epsilon = sum(w * e for w, e in zip(weights, errors, strict=True))
         alpha = 0.5 * math.log((1 - epsilon) / epsilon)
@@ -112,7 +113,7 @@ def test_pairs_that_are_mistaken_for_each_other_meet_more_often(labels):
     features[1] = features[0].flip(0)  # 0 and 1 look alike, all others are far apart
     sampler = _sampler(labels, classes=10, way=2, rate=1.0, floor=0.1)
     for _ in range(4):
-        sampler.take_survey(features.flatten(0, 1))
+        sampler.receive(sampler.request(0), features.flatten(0, 1))
     tasks = sampler.draw(500).classes.tolist()
     of_either = [set(task) == {0, 1} for task in tasks if task[0] < 2]
     assert sum(of_either) > 0.6 * len(of_either)  # 1/9 without weights

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from mtl.config import HardTasks
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.samplers.boosted import META_TEST, BoostedSampler
 
 UNITS = ("task", "class", "pair")
@@ -22,12 +22,12 @@ SHARP = {"rate": 1.0, "forget": 1.0, "floor": 0.01, "cap": 6.0}
 
 def _sampler(index, seed=0, episodes=1000, **config):
     config = {"unit": "class", "every": 5, "pool": 30, **config}
-    return BoostedSampler(index, HardTasks(**config), 5, 1, 3, seed, episodes)
+    return BoostedSampler(index, HardTasks(**config), EpisodeShape(5, 1, 3), seed, episodes)
 
 
 def _round(sampler, solved, recall, step=0):
-    pool = sampler.pool(step)
-    return sampler.update(pool, solved(pool, recall))
+    pool = sampler.request(step)
+    return sampler.receive(pool, solved(pool, recall))
 
 
 def test_the_share_climbs_stays_and_falls(index):
@@ -71,7 +71,7 @@ def test_the_share_of_each_stretch_is_its_own(index, solved):
 def test_its_uniform_episodes_are_those_of_the_uniform_sampler(index, solved, unit):
     sampler = _sampler(index, unit=unit, share=0.5, warm_up=0.0, fade=0.0)
     _round(sampler, solved, {3: 0.0})
-    batch, plain = sampler.draw(60), UniformSampler(index, 5, 1, 3, seed=0).draw(60)
+    batch, plain = sampler.draw(60), CategoriesSampler.of(index, EpisodeShape(5, 1, 3), 0).draw(60)
     same = (batch.image_indices() == plain.image_indices()).all(1).tolist()
     assert same == [origin == "uniform" for origin in batch.origin]
     assert 0 < sum(same) < 60
@@ -88,24 +88,24 @@ def test_classes_that_failed_are_drawn_more_often(index, solved):
 
 def test_pairs_that_were_confused_are_drawn_together(index, solved):
     sampler = _sampler(index, unit="pair", pool=200, **ALWAYS, **SHARP)
-    pool = sampler.pool(0)
+    pool = sampler.request(0)
     outcome = solved(pool, {})
     for t, classes in enumerate(pool.classes.tolist()):
         if {3, 7} <= set(classes):
             i, j = classes.index(3), classes.index(7)
             outcome.confusion[t, [i, j]] = 0.0
             outcome.confusion[t, [i, j], [j, i]] = 1.0  # each is always taken for the other
-    sampler.update(pool, outcome)
+    sampler.receive(pool, outcome)
     tasks = [set(task) for task in sampler.draw(300).classes.tolist()]
     assert sum({3, 7} <= task for task in tasks) / 300 > 0.5  # 1 in 19 if drawn uniformly
 
 
 def test_tasks_that_failed_are_drawn_again(index, solved):
     sampler = _sampler(index, unit="task", pool=10, **ALWAYS, **SHARP)
-    pool = sampler.pool(0)
+    pool = sampler.request(0)
     outcome = solved(pool, {})
     outcome.accuracy[2] = 0.0
-    sampler.update(pool, outcome)
+    sampler.receive(pool, outcome)
     tasks = sampler.draw(200).classes.tolist()
     assert tasks.count(pool.classes[2].tolist()) / 200 > 0.7  # a tenth if drawn uniformly
     assert all(task in pool.classes.tolist() for task in tasks)
@@ -114,12 +114,12 @@ def test_tasks_that_failed_are_drawn_again(index, solved):
 def _round_at(unit, way, right, seed=0):
     """The round of a learner that gives the true class the probability `right`, all others the same."""
     index = ClassIndex.of(torch.arange(way + 3).repeat(4))
-    sampler = BoostedSampler(index, HardTasks(unit=unit, pool=8), way, 1, 3, seed, 100)
-    pool = sampler.pool(0)
+    sampler = BoostedSampler(index, HardTasks(unit=unit, pool=8), EpisodeShape(way, 1, 3), seed, 100)
+    pool = sampler.request(0)
     table = torch.full((len(pool), way, way), (1 - right) / (way - 1))
     table.diagonal(dim1=1, dim2=2).fill_(right)
     each = torch.full((len(pool), way), right)
-    return sampler.update(pool, Outcome(1 - each.mean(1), each.mean(1), each, table))
+    return sampler.receive(pool, Outcome(1 - each.mean(1), each.mean(1), each, table))
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -154,8 +154,8 @@ def test_a_learner_always_right_or_always_wrong_has_a_finite_weight(unit, right,
 @pytest.mark.parametrize("unit", UNITS)
 def test_hard_tasks_get_fresh_images(index, solved, unit):
     sampler = _sampler(index, unit=unit, **ALWAYS, **SHARP)
-    pool = sampler.pool(0)
-    sampler.update(pool, solved(pool, {3: 0.0}))
+    pool = sampler.request(0)
+    sampler.receive(pool, solved(pool, {3: 0.0}))
     batch = sampler.draw(100)
     assert set(batch.origin) == {"hard"}
     assert (batch.support % 20 == batch.classes[..., None]).all()
@@ -167,23 +167,23 @@ def test_hard_tasks_get_fresh_images(index, solved, unit):
 
 def test_where_the_config_says_so_a_hard_task_keeps_its_images(index, solved):
     sampler = _sampler(index, unit="task", pool=10, fresh=False, **ALWAYS)
-    pool = sampler.pool(0)
-    sampler.update(pool, solved(pool, {3: 0.0}))
+    pool = sampler.request(0)
+    sampler.receive(pool, solved(pool, {3: 0.0}))
     first = {tuple(row) for row in pool.image_indices().tolist()}
     assert {tuple(row) for row in sampler.draw(50).image_indices().tolist()} <= first
-    assert {tuple(row) for row in sampler.pool(5).image_indices().tolist()} == first
+    assert {tuple(row) for row in sampler.request(5).image_indices().tolist()} == first
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_pool_comes_every_so_many_steps(index, unit):
     sampler = _sampler(index, unit=unit)
-    due = [step for step in range(16) if sampler.pool(step) is not None]
+    due = [step for step in range(16) if sampler.request(step) is not None]
     assert due == [0, 5, 10, 15]
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_pool_is_uniform_and_says_what_it_is(index, unit):
-    pool = _sampler(index, unit=unit).pool(0)
+    pool = _sampler(index, unit=unit).request(0)
     assert pool.origin == (META_TEST,) * 30
     assert (len(pool), pool.way, pool.shot, pool.queries) == (30, 5, 1, 3)
     training = {tuple(row) for row in _sampler(index).draw(200).image_indices().tolist()}
@@ -197,20 +197,20 @@ def test_a_pool_depends_on_nothing_but_the_state(index, solved, assert_same, uni
     state = one.state_dict()
     one.draw(17)  # draws of training move no pool
     other.load_state_dict(state)
-    assert_same(one.pool(5), other.pool(5))
+    assert_same(one.request(5), other.request(5))
 
 
 def test_pools_of_two_rounds_hold_other_tasks(index, solved):
     sampler = _sampler(index)
-    first = sampler.pool(0)
-    assert not torch.equal(first.classes, sampler.pool(5).classes)
+    first = sampler.request(0)
+    assert not torch.equal(first.classes, sampler.request(5).classes)
 
 
 def test_where_tasks_carry_the_weights_pools_hold_the_same_tasks_with_other_images(index, solved):
     sampler = _sampler(index, unit="task")
-    first = sampler.pool(0)
-    sampler.update(first, solved(first, {}))
-    second = sampler.pool(5)
+    first = sampler.request(0)
+    sampler.receive(first, solved(first, {}))
+    second = sampler.request(5)
     assert torch.equal(first.classes, second.classes)
     assert not (first.image_indices() == second.image_indices()).all(1).any()
 
@@ -227,9 +227,9 @@ def test_training_episodes_move_no_weight(index, solved):
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_round_says_what_it_was(index, solved, unit):
     sampler = _sampler(index, unit=unit, share=0.4, warm_up=0.0, fade=0.0)
-    pool = sampler.pool(0)
+    pool = sampler.request(0)
     outcome = solved(pool, {3: 0.0}, otherwise=0.9)
-    ended = sampler.update(pool, outcome)
+    ended = sampler.receive(pool, outcome)
     assert (ended.number, ended.unit, ended.pool, ended.hard_share) == (0, unit, 30, 0.4)
     assert ended.accuracy == pytest.approx(float(outcome.accuracy.mean()))
     assert 0 < ended.epsilon < 0.5
@@ -258,9 +258,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
     def train(sampler, first, last):
         seen = []
         for step in range(first, last):
-            pool = sampler.pool(step)
+            pool = sampler.request(step)
             if pool is not None:
-                sampler.update(pool, random_outcome(pool, step))
+                sampler.receive(pool, random_outcome(pool, step))
             seen.append((pool, sampler.draw(4)))
         return seen
 

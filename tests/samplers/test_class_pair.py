@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mtl.config import HardTasks
+from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
 from mtl.samplers.class_pair import ClassPairSampler, PairPotentials
 
@@ -11,7 +12,9 @@ ALWAYS = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
 
 
 def _sampler(index, **config):
-    return ClassPairSampler(index, HardTasks("class_pair", **ALWAYS, **config), 4, 1, 3, 0, 1000)
+    return ClassPairSampler(
+        index, HardTasks("class_pair", **ALWAYS, **config), EpisodeShape(4, 1, 3), 0, 1000
+    )
 
 
 def _confuse(batch, outcome, pair):

@@ -7,6 +7,7 @@ import torch
 
 from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
 from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
 
@@ -15,7 +16,7 @@ SURVEYED = pytest.mark.parametrize("kind", [FisherSampler, NeighboursSampler])
 
 def _sampler(index, kind=FisherSampler, way=3, **config):
     always = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
-    return kind(index, HardTasks(**{**always, **config}), way, 1, 3, 0, 1000)
+    return kind(index, HardTasks(**{**always, **config}), EpisodeShape(way, 1, 3), 0, 1000)
 
 
 def _features(classes, images, length=6, seed=0):
@@ -40,7 +41,7 @@ def _ratio(task, features):
 @pytest.mark.parametrize("way", [2, 5, 30])
 def test_the_ratio_is_that_of_a_loop_over_images_and_pairs(labels, way):
     sampler, features = _sampler(ClassIndex.of(labels(40, 10))), _features(40, 10)
-    sampler.take_survey(features)
+    sampler.receive(sampler.request(0), features)
     random = generator(0)
     tasks = torch.stack([torch.randperm(40, generator=random)[:way] for _ in range(8)])
     expected = [_ratio(task, features) for task in tasks.tolist()]
@@ -52,7 +53,7 @@ def test_tasks_are_among_the_hardest_by_the_part_asked_for(labels, part):
     """The k-th of M uniform candidates is expected at the quantile k / (M + 1) of all tasks."""
     index, features = ClassIndex.of(labels(14, 10)), _features(14, 10)
     sampler = _sampler(index, candidates=16, part=part)
-    sampler.take_survey(features)
+    sampler.receive(sampler.request(0), features)
     ratio = {task: _ratio(task, features) for task in itertools.combinations(range(14), 3)}
     order = {task: place / len(ratio) for place, task in enumerate(sorted(ratio, key=ratio.__getitem__))}
     random = generator(1)
@@ -69,7 +70,7 @@ def test_classes_that_are_wide_and_near_each_other_are_drawn_together(index):
     sampler = _sampler(index, candidates=100, part=0.05)
     features = 10 * torch.eye(20).repeat_interleave(10, 0)
     features[:50] = 1.0 + torch.randn(50, 20, generator=generator(2))  # classes 0 to 4
-    sampler.take_survey(features)
+    sampler.receive(sampler.request(0), features)
     tasks = sampler.draw(100).classes
     assert float((tasks < 5).float().mean()) > 0.6  # a quarter if drawn uniformly
 
@@ -78,7 +79,7 @@ def test_classes_with_one_centre_are_the_hardest_and_no_error(index):
     sampler = _sampler(index, candidates=400, part=0.001)
     features = torch.eye(20).repeat_interleave(10, 0) + 0.01 * _features(20, 10, 20)
     features[:30] = torch.randn(10, 20, generator=generator(3)).repeat(3, 1)
-    sampler.take_survey(features)
+    sampler.receive(sampler.request(0), features)
     assert sampler.ratio(torch.tensor([[0, 1, 2]])) > 1e6
     tasks = [frozenset(sampler.choose(n, generator(n)).tolist()) for n in range(60)]
     assert tasks.count(frozenset({0, 1, 2})) > 5  # one of 1140 if drawn uniformly
@@ -86,7 +87,7 @@ def test_classes_with_one_centre_are_the_hardest_and_no_error(index):
 
 @SURVEYED
 def test_a_survey_asks_for_so_many_different_images_of_each_class_in_turn(index, kind):
-    wanted = _sampler(index, kind, look=7).survey(0).view(20, 7)
+    wanted = _sampler(index, kind, look=7).request(0).view(20, 7)
     assert (wanted % 20 == torch.arange(20)[:, None]).all()
     assert all(len(set(row)) == 7 for row in wanted.tolist())
 
@@ -94,7 +95,7 @@ def test_a_survey_asks_for_so_many_different_images_of_each_class_in_turn(index,
 @SURVEYED
 def test_the_class_with_the_fewest_images_limits_a_survey(kind):
     index = ClassIndex.of(torch.tensor([0] * 9 + [1] * 4 + [2] * 30))
-    wanted = _sampler(index, kind, way=2, look=10).survey(0)
+    wanted = _sampler(index, kind, way=2, look=10).request(0)
     assert len(wanted) == 12
     assert torch.bincount(torch.bucketize(wanted, torch.tensor([9, 13]), right=True)).tolist() == [4, 4, 4]
     assert set(wanted[4:8].tolist()) == {9, 10, 11, 12}
@@ -104,10 +105,10 @@ def test_the_class_with_the_fewest_images_limits_a_survey(kind):
 def test_surveys_come_every_so_many_steps_with_other_images_each_time(index, kind):
     sampler, surveys = _sampler(index, kind, every=4, look=5), {}
     for step in range(13):
-        wanted = sampler.survey(step)
+        wanted = sampler.request(step)
         if wanted is not None:
             surveys[step] = wanted
-            sampler.take_survey(_features(20, 5, seed=step))
+            sampler.receive(wanted, _features(20, 5, seed=step))
     assert list(surveys) == [0, 4, 8, 12]
     for one, other in itertools.combinations(surveys.values(), 2):
         assert set(one.tolist()) != set(other.tolist())
@@ -118,9 +119,9 @@ def test_nothing_is_chosen_before_the_first_survey_and_the_latest_counts(index, 
     sampler, late = (_sampler(index, kind) for _ in range(2))
     assert set(sampler.draw(20).origin) == {"uniform"}
     for seed in (0, 1):
-        sampler.take_survey(_features(20, 10, seed=seed))
+        sampler.receive(sampler.request(0), _features(20, 10, seed=seed))
     late.draw(20)
-    late.take_survey(_features(20, 10, seed=1))
+    late.receive(late.request(0), _features(20, 10, seed=1))
     batch = sampler.draw(20)
     assert set(batch.origin) == {"hard"}
     assert_same(batch, late.draw(20))
@@ -129,5 +130,5 @@ def test_nothing_is_chosen_before_the_first_survey_and_the_latest_counts(index, 
 @SURVEYED
 def test_features_of_half_precision_serve_as_well(index, kind):
     sampler = _sampler(index, kind)
-    sampler.take_survey(_features(20, 10).bfloat16())
+    sampler.receive(sampler.request(0), _features(20, 10).bfloat16())
     assert set(sampler.draw(5).origin) == {"hard"}

@@ -8,8 +8,9 @@ from driven import train
 
 from mtl.compare.measures import judged_episodes
 from mtl.config import HardTasks, read_config
-from mtl.episodes.categories import EpisodeStream
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.episodes.groups import grouped_episodes
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler
@@ -39,10 +40,10 @@ def test_every_sampler_keeps_groups_apart(name, keys, domains, random_outcome):
         "hard_tasks": {"sampler": name, "every": 4, "pool": 6, "collect": 3, "hard": 4, "fade": 0, **keys},
     }
     sampler = build_sampler(read_config(sections, "test"), INDEX, SUPERCLASSES, domains)
-    for pool, _, batch, *_ in train(sampler, random_outcome):
+    for request, batch, *_ in train(sampler, random_outcome):
         assert_apart(batch)
-        if pool is not None:
-            assert_apart(pool)
+        if isinstance(request, EpisodeBatch):
+            assert_apart(request)
 
 
 def test_the_centre_of_a_class_and_what_is_held_against_it_are_of_different_groups():
@@ -50,24 +51,24 @@ def test_the_centre_of_a_class_and_what_is_held_against_it_are_of_different_grou
         "meta": {"way": 3, "shot": 8, "queries": 5},
         "hard_tasks": {"sampler": "all_pairs", "look": 20},
     }
-    looked_at = build_sampler(read_config(sections, "test"), INDEX).survey(0).view(12, -1)
+    looked_at = build_sampler(read_config(sections, "test"), INDEX).request(0).view(12, -1)
     groups = GROUPS[looked_at]
     assert looked_at.shape[1] == 18  # 8 images fill two clips at least: two are left for queries
     assert not (groups[:, :8, None] == groups[:, None, 8:]).any()
 
 
 def test_fixed_tasks_keep_groups_apart():
-    assert_apart(grouped_episodes(INDEX, SUPERCLASSES, 3, 2, 6, 40, 0))
+    assert_apart(grouped_episodes(INDEX, SUPERCLASSES, EpisodeShape(3, 2, 6), 40, 0))
     assert_apart(judged_episodes(INDEX, torch.full((66,), 1 / 66), 3, 2, 6, 40, generator(0)))
 
 
 def test_an_episode_depends_on_its_number_alone_and_a_part_of_the_images_has_its_groups():
     among = torch.arange(0, 240, 1)[GROUPS // 12 != 1]  # without the second clip
     index = ClassIndex.of(LABELS, among, GROUPS)
-    stream = EpisodeStream(index, 4, 8, 7, shot=3)
+    stream = CategoriesSampler.of(index, EpisodeShape(4, 3, 5), 7)
     for number in (70, 3, 64):
-        classes, images = stream[number]
-        assert torch.equal(images, EpisodeStream(index, 4, 8, 7, shot=3)[number][1])
+        _, classes, images = stream.episode(number)
+        assert torch.equal(images, CategoriesSampler.of(index, EpisodeShape(4, 3, 5), 7).episode(number)[2])
         assert (GROUPS[images] // 12 != 1).all()
         assert not (GROUPS[images][:, :3, None] == GROUPS[images][:, None, 3:]).any()
         assert (LABELS[images] == classes[:, None]).all()

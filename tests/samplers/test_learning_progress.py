@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from mtl.config import HardTasks
+from mtl.episodes import EpisodeShape
 from mtl.samplers.recall_based import LearningProgressSampler, PosteriorSampler
 
 HOPELESS, RISING, FALLING = 3, 7, 11
 
 
 def _sampler(index, kind=LearningProgressSampler, queries=10, **config):
-    return kind(index, HardTasks(**{"share": 0.0, "floor": 0.1, **config}), 4, 1, queries, 0, 10_000)
+    return kind(
+        index, HardTasks(**{"share": 0.0, "floor": 0.1, **config}), EpisodeShape(4, 1, queries), 0, 10_000
+    )
 
 
 def _history(solved, *samplers, steps=200):

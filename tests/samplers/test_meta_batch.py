@@ -8,16 +8,18 @@ import torch
 from scipy.stats import chisquare
 
 from mtl.config import HardTasks
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.samplers.meta_batch import MetaBatchSampler
 
 WAY, SHOT, QUERIES = 3, 1, 2  # with 2 queries most tasks hold ties
 
 
 def _sampler(index, seed=0, **config):
-    return MetaBatchSampler(index, HardTasks(sampler="meta_batch", **config), WAY, SHOT, QUERIES, seed)
+    return MetaBatchSampler(
+        index, HardTasks(sampler="meta_batch", **config), EpisodeShape(WAY, SHOT, QUERIES), seed
+    )
 
 
 def _train(sampler, outcome_of, batches, tasks=4):
@@ -90,7 +92,7 @@ def test_hard_tasks_get_fresh_images(index, random_outcome):
 
 
 def test_its_uniform_episodes_are_those_of_the_uniform_sampler(index, random_outcome):
-    plain = UniformSampler(index, WAY, SHOT, QUERIES, 0).draw(120)
+    plain = CategoriesSampler.of(index, EpisodeShape(WAY, SHOT, QUERIES), 0).draw(120)
     met = 0
     for batch, _, _ in _train(_sampler(index, collect=2, hard=5), random_outcome, 30):
         for t, number in enumerate(batch.index):

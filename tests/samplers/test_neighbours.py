@@ -9,13 +9,14 @@ from scipy.stats import chisquare
 
 from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
 from mtl.samplers.feature_based import NeighboursSampler
 
 
 def _sampler(index, way, neighbours):
     config = HardTasks("neighbours", share=1.0, warm_up=0.0, fade=0.0, neighbours=neighbours)
-    return NeighboursSampler(index, config, way, 1, 3, 0, 1000)
+    return NeighboursSampler(index, config, EpisodeShape(way, 1, 3), 0, 1000)
 
 
 def _surveyed(labels, classes, way, neighbours):
@@ -23,7 +24,7 @@ def _surveyed(labels, classes, way, neighbours):
     features = torch.randn(classes, 10, 5, generator=generator(classes, "features"))
     features *= torch.logspace(-1, 1, classes)[:, None, None]
     sampler = _sampler(ClassIndex.of(labels(classes, 10)), way, neighbours)
-    sampler.take_survey(features.flatten(0, 1))
+    sampler.receive(sampler.request(0), features.flatten(0, 1))
     centres = [[sum(column) / 10 for column in zip(*rows, strict=True)] for rows in features.tolist()]
     nearest = {}
     for c, own in enumerate(centres):
@@ -46,14 +47,14 @@ def test_neighbours_are_the_nearest_by_the_cosine_of_their_centres(labels, neigh
 
 def test_where_no_number_is_given_there_are_three_times_as_many_as_ways(labels):
     sampler = _sampler(ClassIndex.of(labels(20, 10)), 4, neighbours=None)
-    sampler.take_survey(torch.randn(200, 3, generator=generator(0)))
+    sampler.receive(sampler.request(0), torch.randn(200, 3, generator=generator(0)))
     assert sampler.nearest.shape == (20, 12)
 
 
 def test_of_more_classes_than_are_looked_at_together_each_has_its_nearest(labels):
     features = torch.randn(1100, 2, 6, generator=generator(0), dtype=torch.float64)
     sampler = _sampler(ClassIndex.of(labels(1100, 10)), 3, neighbours=4)
-    sampler.take_survey(features.flatten(0, 1))
+    sampler.receive(sampler.request(0), features.flatten(0, 1))
     centres = features.mean(1)
     assert sampler.nearest.shape == (1100, 4)
     for c in (0, 1, 1023, 1024, 1099):

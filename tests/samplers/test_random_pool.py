@@ -7,6 +7,7 @@ import torch
 from scipy.stats import chisquare
 
 from mtl.config import HardTasks
+from mtl.episodes import EpisodeShape
 from mtl.episodes.episode import Outcome
 from mtl.samplers.meta_batch import MetaBatchSampler
 from mtl.samplers.mixed import EasySampler, RandomPoolSampler
@@ -16,7 +17,7 @@ WAY, QUERIES = 3, 5
 
 def _sampler(kind, index, seed=0, **config):
     config = {"collect": 2, "hard": 4, **config}
-    return kind(index, HardTasks(**config), WAY, 1, QUERIES, seed)
+    return kind(index, HardTasks(**config), EpisodeShape(WAY, 1, QUERIES), seed)
 
 
 def _pools(sampler, outcome_of, rounds):

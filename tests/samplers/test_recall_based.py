@@ -9,6 +9,7 @@ from scipy.stats import beta, binomtest, chisquare
 
 from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
 from mtl.samplers.recall_based import PosteriorSampler
 
@@ -17,7 +18,9 @@ RIGHT, WRONG = [2.0, 30.0, 0.0, 9.0, 11.0, 6.0], [7.0, 3.0, 0.0, 11.0, 4.0, 9.0]
 
 
 def _sampler(index, way=3, **config):
-    return PosteriorSampler(index, HardTasks("posterior", **{**ALWAYS, **config}), way, 1, 3, 0, 1000)
+    return PosteriorSampler(
+        index, HardTasks("posterior", **{**ALWAYS, **config}), EpisodeShape(way, 1, 3), 0, 1000
+    )
 
 
 def _holding(index, **config):

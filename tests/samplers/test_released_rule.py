@@ -13,7 +13,7 @@ from mtl.compare.runs import arm_config
 from mtl.config import Config, Meta, load_config, read_config
 from mtl.config.comparison import ARMS
 from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import Outcome
+from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.samplers import build_sampler, meta_steps
 from mtl.samplers.meta_batch import MetaBatchSampler
 
@@ -107,7 +107,7 @@ def test_kept_accuracies_say_for_ever_where_the_class_stands_that_failed_in_the_
 
 def test_a_class_fills_two_ways_as_often_as_its_mentions_are_drawn(index):
     config = load_config(None, ["hard_tasks.duplicates=adjacent"]).hard_tasks
-    sampler = MetaBatchSampler(index, config, 3, 1, 2, 0)
+    sampler = MetaBatchSampler(index, config, EpisodeShape(3, 1, 2), 0)
     state = {"hard_classes": [4, 5, 4, 6], "hard_left": 2000}
     sampler.load_state_dict(sampler.state_dict() | state)
     both = sum(task.count(4) == 2 for task in sampler.draw(2000).classes.tolist())
@@ -118,7 +118,7 @@ def test_a_class_fills_two_ways_as_often_as_its_mentions_are_drawn(index):
 def test_support_and_query_of_a_hard_task_overlap_if_the_config_says_so(overlap):
     index = ClassIndex.of(torch.arange(8).repeat(10))  # 1 + 9 images of 10: apart they are all of them
     config = load_config(None, [f"hard_tasks.overlap={str(overlap).lower()}"]).hard_tasks
-    sampler = MetaBatchSampler(index, config, 3, 1, 9, 0)
+    sampler = MetaBatchSampler(index, config, EpisodeShape(3, 1, 9), 0)
     sampler.load_state_dict(sampler.state_dict() | {"hard_classes": [0, 1, 2, 3], "hard_left": 200})
     batch = sampler.draw(200)
     shared = (batch.support[..., None] == batch.query[:, :, None, :]).any(-1).float().mean()

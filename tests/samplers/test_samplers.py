@@ -3,7 +3,7 @@
 import pytest
 
 from mtl.config import Config, HardTasks, Meta, load_config
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.samplers import build_sampler, meta_steps
 from mtl.samplers.boosted import BoostedSampler
 from mtl.samplers.meta_batch import MetaBatchSampler
@@ -29,7 +29,7 @@ def test_steps_in_all(overrides, steps):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("uniform", UniformSampler), ("boosted", BoostedSampler), ("meta_batch", MetaBatchSampler)],
+    [("uniform", CategoriesSampler), ("boosted", BoostedSampler), ("meta_batch", MetaBatchSampler)],
 )
 def test_a_config_names_its_sampler(index, name, kind):
     config = Config(meta=Meta(way=3, shot=2, queries=4), hard_tasks=HardTasks(sampler=name))

@@ -7,6 +7,7 @@ import torch
 
 from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
 from mtl.samplers.ranked_candidates import SelfPacedSampler
 
@@ -15,7 +16,7 @@ EPISODES = 1000
 
 def _sampler(index, **config):
     config = {"share": 1.0, "warm_up": 0.0, "fade": 0.0, **config}
-    return SelfPacedSampler(index, HardTasks("self_paced", **config), 3, 1, 3, 0, EPISODES)
+    return SelfPacedSampler(index, HardTasks("self_paced", **config), EpisodeShape(3, 1, 3), 0, EPISODES)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from driven import TASKS, assert_states_stand_still, plain, stored, told, train
 from scipy.stats import chisquare
 
 from mtl.config import Config, HardTasks, Meta
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.runtime.seeds import derive_seed
 from mtl.samplers import build_sampler
 from mtl.samplers.boosting import BoostRule, boost
@@ -49,22 +50,18 @@ def _train(sampler, random_outcome, first=0, last=STEPS):
     return seen
 
 
-def _batch(batch):
-    return None if batch is None else plain(vars(batch))
-
-
 @EVERY_SAMPLER
 def test_every_episode_is_of_the_one_set_whose_turn_it_is(index, random_outcome, name, more):
     seen = _train(_sampler(index, name, **more), random_outcome)
     assert {turn for *_, turn in seen} == {0, 1, 2}
-    for pool, survey, batch, _, _, turn in seen:
-        for episodes in (batch,) if pool is None else (batch, pool):
+    for request, batch, _, _, turn in seen:
+        for episodes in (batch, request) if isinstance(request, EpisodeBatch) else (batch,):
             assert (DOMAINS[episodes.classes] == turn).all()
             assert (episodes.support % 20 == episodes.classes[..., None]).all()
             assert (episodes.query % 20 == episodes.classes[..., None]).all()
             assert all(len(set(task)) == WAY for task in episodes.classes.tolist())
-        if survey is not None:
-            assert (DOMAINS[survey % 20] == turn).all()
+        if isinstance(request, torch.Tensor):
+            assert (DOMAINS[request % 20] == turn).all()
 
 
 @EVERY_SAMPLER
@@ -77,9 +74,8 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(index, random
         second = _sampler(index, name, **more)
         second.load_state_dict(stored(first.state_dict()))
         for then, now in zip(whole[stop:], _train(second, random_outcome, first=stop), strict=True):
-            assert (_batch(then[0]), _batch(then[2])) == (_batch(now[0]), _batch(now[2]))
-            assert plain([then[1], then[3], then[5]]) == plain([now[1], now[3], now[5]])
-            assert [told(r) for r in then[4]] == [told(r) for r in now[4]]
+            assert plain([*then[:3], then[4]]) == plain([*now[:3], now[4]])
+            assert [told(r) for r in then[3]] == [told(r) for r in now[3]]
         assert plain(second.state_dict()) == plain(never_stopped.state_dict())
 
 
@@ -114,9 +110,11 @@ def test_uniform_episodes_are_those_of_the_sets_own_stream_by_their_number_in_th
         classes = DOMAINS.eq(number).nonzero().flatten()
         own = ClassIndex(index.members[classes], index.counts[classes])
         streams.append(
-            UniformSampler(own, WAY, SHOT, QUERIES, derive_seed(seed, "set", number)).draw(STEPS * TASKS)
+            CategoriesSampler.of(
+                own, EpisodeShape(WAY, SHOT, QUERIES), derive_seed(seed, "set", number)
+            ).draw(STEPS * TASKS)
         )
-    for step, (_, _, batch, *_, turn) in enumerate(_train(_sampler(index, name, **more), random_outcome)):
+    for step, (_, batch, *_, turn) in enumerate(_train(_sampler(index, name, **more), random_outcome)):
         assert batch.index == tuple(range(step * TASKS, (step + 1) * TASKS))
         for t, number in enumerate(batch.index):
             same = torch.equal(batch.image_indices()[t], streams[turn].image_indices()[number])
@@ -190,9 +188,9 @@ def _answered(sampler, solved, recalls, steps):
     rounds, turns = [], []
     for step in range(steps):
         turns.append(sampler.turn)
-        pool = sampler.pool(step)
+        pool = sampler.request(step)
         if pool is not None:
-            sampler.update(pool, solved(pool, {}))
+            sampler.receive(pool, solved(pool, {}))
         batch = sampler.draw(TASKS)
         ended = sampler.update(batch, solved(batch, {}, otherwise=recalls[turns[-1]]))
         rounds += [] if ended is None else [(step, ended)]
@@ -242,12 +240,12 @@ def test_one_set_needs_no_turns(index, assert_same):
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, tasks=TASKS, steps=STEPS)
     config = Config(meta=meta, hard_tasks=HardTasks("uniform"))
     alone = build_sampler(config, index, GROUPS, torch.zeros(20, dtype=torch.int64))
-    assert isinstance(alone, UniformSampler)
+    assert isinstance(alone, CategoriesSampler)
     assert_same(alone.draw(6), build_sampler(config, index, GROUPS).draw(6))
 
 
 def test_nothing_to_choose_from_is_refused(index):
-    part = Part(UniformSampler(index, WAY, SHOT, QUERIES, 0), torch.arange(20), 240)
+    part = Part(CategoriesSampler.of(index, EpisodeShape(WAY, SHOT, QUERIES), 0), torch.arange(20), 240)
     for parts, every in (([], 5), ([part, replace(part, images=0)], 5), ([part], 0)):
         with pytest.raises(ValueError, match="all must be at least 1"):
             SeveralSetsSampler(parts, "uniform", RULE, every, 0)

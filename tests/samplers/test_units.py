@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
 from mtl.samplers.units import ClassUnits, PairUnits, TaskUnits, units_of
 
 
 @pytest.fixture
 def pool(index):
-    return UniformSampler(index, 4, 1, 2, seed=0).draw(6)
+    return CategoriesSampler.of(index, EpisodeShape(4, 1, 2), 0).draw(6)
 
 
 def test_a_config_names_its_units(pool):

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from mtl import cli
-from mtl.config import Log, load_config, to_dict, to_yaml
+from mtl.config import Log, to_yaml
 from mtl.ledger.store import Ledger
-from mtl.runtime import checkpoints
 from mtl.runtime.process import Interrupted
 from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
@@ -98,39 +97,6 @@ def test_hard_episodes_are_counted_over_interruptions(ready, steps, interrupt_at
         total += int(hard)
         assert numbers["hard"] == f"{total} (+{int(hard)})"
     assert 0 < total < 2 * len(steps)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_checkpoint_that_knows_no_means_is_gone_on_with(ready, interrupt_at, stage):
-    """As those were that an older version wrote."""
-    config = ready(stage)
-    interrupt_at({6})
-    with pytest.raises(Interrupted):
-        STAGES[stage](config)
-    folder = RunFolder.of(config)
-    payload = checkpoints.read(folder.last)
-    for key in ("means", "hard"):
-        payload.pop(key, None)
-    del payload["config"]["log"]
-    checkpoints.write(folder.last, payload)
-    STAGES[stage](config, resume=True)
-    assert _lines(config)[-1]["step"] == 8
-
-
-def test_a_run_from_before_there_was_a_log_section_goes_on(tiny, interrupt_at):
-    config = tiny()
-    interrupt_at({2})
-    with pytest.raises(Interrupted):
-        pretrain(config)
-    folder = RunFolder.of(config)
-    tree = to_dict(config)
-    del tree["log"]
-    folder.config.write_text(json.dumps(tree))
-    assert load_config(folder.config) == config
-    pretrain(load_config(folder.config), resume=True)
-    payload = checkpoints.read(folder.pretrain)
-    del payload["config"]["log"]
-    checkpoints.require_fit(folder.pretrain, payload, config, tuple(tree))
 
 
 def test_how_a_run_is_logged_may_change_while_it_goes_on(ready, interrupt_at):

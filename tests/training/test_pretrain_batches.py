@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtl.config import Balance, Config, Data, Examples, Pretrain, Sets
+from mtl.config import Balance, Config, Data, Examples, Pretrain, Runtime, Sets
 from mtl.errors import UserError
 from mtl.losses import (
     ClassBalancedLoss,
@@ -14,10 +14,12 @@ from mtl.losses import (
     LogitAdjustedLoss,
     SelfPacedLoss,
 )
+from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 from mtl.training.pretrain_batches import Batches, class_weights, image_level, pretraining_loss, start_epoch
 from mtl.training.run_data import load_run_data
 
+CPU = choose_device(Runtime(device="cpu"))
 COUNTS = torch.tensor([40, 8, 2])
 
 
@@ -29,26 +31,26 @@ def run_data(tiny):
 
 def test_plain_batches_are_those_of_one_permutation_an_epoch(tiny, run_data):
     config = tiny(pretrain={"batch_size": 40, "epochs": 2})
-    batches = Batches(config, run_data())
+    batches = Batches(config, run_data(), CPU)
     assert batches.per_epoch == 144 // 40
     for epoch in range(2):
         order = torch.randperm(144, generator=generator(config.seed, "order", epoch))
         for place in range(3):
-            found = batches.at(epoch * 3 + place)
+            found = batches.rows(epoch * 3 + place)
             assert torch.equal(found, order[40 * place : 40 * (place + 1)])
 
 
 def test_a_batch_larger_than_the_set_is_the_set(tiny, run_data):
-    batches = Batches(tiny(pretrain={"batch_size": 1000}), run_data())
+    batches = Batches(tiny(pretrain={"batch_size": 1000}), run_data(), CPU)
     assert batches.per_epoch == 1
-    assert sorted(batches.at(0).tolist()) == list(range(144))
+    assert sorted(batches.rows(0).tolist()) == list(range(144))
 
 
 def test_batches_hold_only_images_that_pretraining_may_see(tiny, run_data):
     long_tailed = {"imbalance": {"type": "exponential", "factor": 6}, "probe_fraction": 0.25}
     config, held = tiny(pretrain={"batch_size": 16}, data=long_tailed), run_data(**long_tailed)
-    batches = Batches(config, held)
-    seen = torch.cat([batches.at(step) for step in range(batches.per_epoch)])
+    batches = Batches(config, held, CPU)
+    seen = torch.cat([batches.rows(step) for step in range(batches.per_epoch)])
     assert set(seen.tolist()) <= set(held.pretrain_images.tolist())
     assert not set(seen.tolist()) & set(held.held_out.tolist())
 
@@ -62,11 +64,11 @@ def test_balanced_sampling_brings_all_classes_forward_from_its_start_on(tiny, ru
         "epochs": 40,
         "balance": {"by": "sampling", "weighting": "inverse", "start": 0.5},
     }
-    batches = Batches(tiny(pretrain=how, data=data), held)
+    batches = Batches(tiny(pretrain=how, data=data), held, CPU)
 
     def share_of_small(epochs):
         steps = range(epochs.start * batches.per_epoch, epochs.stop * batches.per_epoch)
-        drawn = torch.bincount(labels[torch.cat([batches.at(s) for s in steps])], minlength=12)
+        drawn = torch.bincount(labels[torch.cat([batches.rows(s) for s in steps])], minlength=12)
         small = torch.bincount(labels[held.pretrain_images], minlength=12) == 2
         return float(drawn[small].sum() / drawn.sum())
 
@@ -137,12 +139,14 @@ def test_samples_of_each_set_stand_in_every_batch(tiny, run_data):
     object.__setattr__(train, "domains", ("glyphs",) * 4 + ("omniglot",) * 8)
     sets = Data(name="several", sets=("omniglot", "glyphs"))  # in another order than that of their names
     config = Config(data=sets, pretrain=Pretrain(batch_size=8, sets=Sets(samples=(6, 2))))
-    batches = Batches(config, held)
+    batches = Batches(config, held, CPU)
     for step in range(batches.per_epoch):
-        domain = train.domain_ids()[train.labels[batches.at(step)]]
+        domain = train.domain_ids()[train.labels[batches.rows(step)]]
         assert domain.tolist() == [0] * 2 + [1] * 6
 
     much = Config(data=sets, pretrain=Pretrain(batch_size=300, sets=Sets(samples=(200, 100))))
     with pytest.raises(UserError, match=r"pretrain\.sets\.samples: .* \(glyphs 48, omniglot 96 images\)"):
-        Batches(much, held)
-    assert Batches(Config(data=sets, pretrain=Pretrain(batch_size=300)), held).per_epoch == 2  # one of each
+        Batches(much, held, CPU)
+    assert (
+        Batches(Config(data=sets, pretrain=Pretrain(batch_size=300)), held, CPU).per_epoch == 2
+    )  # one of each

@@ -1,5 +1,6 @@
 """Stopping and going on gives what never stopping gives: weights and ledger, bit for bit."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,12 +11,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from elsewhere import in_another_thread
 from ledger_digest import dump
 from PIL import Image, ImageOps
 
 from mtl.config import to_yaml
-from mtl.errors import UserError
+from mtl.errors import RunStopped, UserError
 from mtl.evaluation.evaluate import evaluate
 from mtl.evaluation.evaluate import run as all_stages
 from mtl.ledger.store import Ledger
@@ -23,6 +25,7 @@ from mtl.own_images.embedder import embedder_of_run
 from mtl.runtime import checkpoints
 from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
+from mtl.training.curriculum import read
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 
@@ -41,8 +44,6 @@ def _ledger(folder: RunFolder) -> list[str]:
 
 
 def _metrics(folder: RunFolder) -> list[str]:
-    import json
-
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     return [json.dumps({k: v for k, v in row.items() if k != "seconds"}) for row in rows]
 
@@ -59,9 +60,15 @@ def _until_done(stage, config) -> int:
             return interrupted
 
 
-@pytest.mark.parametrize("stops", [{1}, {2, 3}, {8}, {1, 2, 3, 4, 5, 6, 7, 8}])
-def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, stops):
-    whole, stopped = tiny(run="whole"), tiny(run="stopped")
+SELF_PACED = {"pretrain": {"batch_size": 24, "examples": {"by": "self_paced", "part": 0.4, "growth": 0.2}}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "stops"), [({}, set(range(1, 9))), (SELF_PACED, {2, 5, 9})], ids=["plain", "self-paced"]
+)
+def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, sections, stops):
+    """At every step, the last included; and in mid-epoch where the loss and a record remember the epoch."""
+    whole, stopped = (tiny(run=run, **sections) for run in ("whole", "stopped"))
     pretrain(whole)
     interrupt_at(stops)
     assert _until_done(pretrain, stopped) == len(stops)
@@ -69,20 +76,27 @@ def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, stops):
     assert same(_result(one.pretrain), _result(other.pretrain))
     assert _metrics(one) == _metrics(other)
     assert not other.last.exists()
+    assert one.curriculum.exists() == other.curriculum.exists() == (sections is SELF_PACED)
+    if sections:
+        assert torch.equal(read(one.curriculum).weights, read(other.curriculum).weights)
 
 
-SAMPLERS = [
-    {"sampler": "boosted", "unit": "task"},
-    {"sampler": "boosted", "unit": "class"},
-    {"sampler": "boosted", "unit": "pair"},
-    {"sampler": "meta_batch", "collect": 2, "hard": 3},
-    {"sampler": "uniform"},
-]
+WAYS = {
+    "boosted tasks": {"hard_tasks": {"unit": "task", "objective": "cvar", "snapshots": 2}},
+    "meta-batches": {"hard_tasks": {"sampler": "meta_batch", "collect": 2, "hard": 3}},
+    "features": {"hard_tasks": {"sampler": "neighbours", "every": 2}},
+    "maml": {
+        "meta": {"algorithm": "maml", "steps": 8, "inner_steps": 2, "batch_norm": "episode"},
+        "evaluate": {"settings": [[3, 1]]},
+    },
+}
 
 
-@pytest.mark.parametrize("hard_tasks", SAMPLERS, ids=lambda h: "-".join(map(str, h.values())))
-def test_meta_training_goes_on_exactly(tiny, from_pretrained, interrupt_at, same, hard_tasks):
-    whole, stopped = (tiny(run=r, hard_tasks=hard_tasks) for r in ("whole", "stopped"))
+@pytest.mark.parametrize("way", WAYS)
+def test_meta_training_goes_on_exactly(tiny, from_pretrained, interrupt_at, saved, same, way):
+    if way == "maml":
+        pytest.importorskip("learn2learn", reason="learn2learn is not installed", exc_type=ImportError)
+    whole, stopped = (tiny(run=r, **WAYS[way]) for r in ("whole", "stopped"))
     for config in (whole, stopped):
         from_pretrained(config)
     meta_train(whole)
@@ -92,34 +106,9 @@ def test_meta_training_goes_on_exactly(tiny, from_pretrained, interrupt_at, same
     assert same(_result(one.meta), _result(other.meta))
     assert _ledger(one) == _ledger(other)
     assert _metrics(one) == _metrics(other)
-
-
-def test_weights_of_units_go_on_exactly(tiny, from_pretrained, saved, interrupt_at, same):
-    whole, stopped = tiny(run="whole"), tiny(run="stopped")
-    for config in (whole, stopped):
-        from_pretrained(config)
-    meta_train(whole)
-    interrupt_at({2, 5})
-    _until_done(meta_train, stopped)
-    last = [p for p in saved if p["step"] == 8]
-    assert len(last) == 2
-    assert same(last[0]["sampler"], last[1]["sampler"])
-    assert same(last[0]["optimizer"], last[1]["optimizer"])
-
-
-@pytest.mark.parametrize("algorithm", ["maml", "anil", "meta_sgd"])
-def test_other_algorithms_go_on_exactly(tiny, from_pretrained, interrupt_at, same, algorithm):
-    pytest.importorskip("learn2learn", reason="learn2learn is not installed", exc_type=ImportError)
-    meta = {"algorithm": algorithm, "steps": 4, "inner_steps": 2, "batch_norm": "episode"}
-    settings = {"settings": [[3, 1]]}
-    whole, stopped = (tiny(run=r, meta=meta, evaluate=settings) for r in ("whole", "stopped"))
-    for config in (whole, stopped):
-        from_pretrained(config)
-    meta_train(whole)
-    interrupt_at({2})
-    assert _until_done(meta_train, stopped) == 1
-    assert same(_result(RunFolder.of(whole).meta), _result(RunFolder.of(stopped).meta))
-    assert _ledger(RunFolder.of(whole)) == _ledger(RunFolder.of(stopped))
+    first, last = (payload for payload in saved if payload["step"] == 8)
+    for part in ("learner", "optimizer", "sampler", "objective", "best", "round", "snapshots", "hard"):
+        assert same(first[part], last[part]), part
 
 
 def test_a_run_is_not_overwritten_and_not_resumed_under_another_config(tiny, interrupt_at):
@@ -185,8 +174,6 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_saved(tiny, tmp_path, same)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_sentence(tiny):
-    from mtl.errors import RunStopped
-
     config = tiny(pretrain={"lr": 1e30, "warm_up": 0.0})
     with pytest.raises(
         RunStopped, match=r"pretrain: the loss is .* at step \d+; the likely cause .*pretrain\.lr"
@@ -231,8 +218,15 @@ def _changed(root: Path, to: Path, change: str) -> str:
     return str(to)
 
 
-@pytest.mark.parametrize("change", ["class renamed", "class gone", "image gone", "image changed"])
-@pytest.mark.parametrize("stage", [pretrain, meta_train], ids=lambda stage: stage.__name__)
+@pytest.mark.parametrize(
+    ("stage", "change"),
+    [
+        (pretrain, "class renamed"),
+        (pretrain, "image changed"),
+        (meta_train, "class gone"),
+        (meta_train, "image gone"),
+    ],
+)
 def test_other_images_than_those_begun_with_are_refused(
     tiny, from_pretrained, interrupt_at, image_root, tmp_path, stage, change
 ):

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl.learners.types import Learner
+from mtl.learners.learner import Learner
 from mtl.report.figures import style
 from mtl.report.figures.style import FAINT, PALETTE, WIDTH
 from mtl.report.run_files import RunFiles
 from mtl.runtime.devices import Device
-from mtl.training.inference import features_of
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import RunData
+from mtl.training.solve import features_of
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def project_features(
     rows = torch.cat([(images.labels == c).nonzero().flatten()[:_IMAGES] for c in classes])
 
     def features(learner: Learner) -> Tensor:
-        learner.set_mode(training=False)
+        learner.eval()
         return features_of(learner, run_data.split_images(split, device), rows).float().cpu()
 
     pretrained = run.ended["pretrain"]

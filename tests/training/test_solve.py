@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Augment, Backbone, Config, HardTasks, Meta, Runtime
-from mtl.episodes.categories import UniformSampler
+from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
+from mtl.episodes.episode import EpisodeShape
 from mtl.learners import build_learner
-from mtl.learners.types import episode_labels
-from mtl.losses import CrossEntropy, HardExampleMiner
+from mtl.learners.learner import episode_labels
+from mtl.losses import HardExampleMiner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
-from mtl.training.meta_step import episode_images, meta_step, survey
+from mtl.training.solve import episode_images, measure, meta_step
 
 WAY, SHOT, QUERIES, TASKS = 3, 2, 4, 5
 PER_TASK = WAY * (SHOT + QUERIES)
@@ -23,7 +24,9 @@ PER_TASK = WAY * (SHOT + QUERIES)
 
 @pytest.fixture
 def batch():
-    return UniformSampler(ClassIndex.of(torch.arange(60) % 6), WAY, SHOT, QUERIES, seed=0).draw(TASKS)
+    return CategoriesSampler.of(
+        ClassIndex.of(torch.arange(60) % 6), EpisodeShape(WAY, SHOT, QUERIES), 0
+    ).draw(TASKS)
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def _learner(batch_norm="frozen"):
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, batch_norm=batch_norm)
     config = Config(meta=meta, hard_tasks=HardTasks(sampler="uniform"))
     learner = build_learner(config, backbone, choose_device(Runtime(device="cpu")), generator(0))
-    learner.set_mode(training=True)
+    learner.train()
     return learner
 
 
@@ -65,18 +68,15 @@ def _assert_close(found, wanted):
 
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "episode"])
-@pytest.mark.parametrize("tasks", [1, 2, 4])
-def test_parts_give_the_gradients_of_the_whole(batch, images, batch_norm, tasks):
+@pytest.mark.parametrize(
+    "at_once", [1, PER_TASK + 1, 2 * PER_TASK + 1, 4 * PER_TASK + 1]
+)  # a task is never torn
+def test_parts_give_the_gradients_of_the_whole(batch, images, batch_norm, at_once):
+    """A task is never torn, however few images may pass together."""
     whole, parts = (_learner(batch_norm) for _ in range(2))
     outcome, wanted = _step(whole, images, batch)
-    in_parts, found = _step(parts, images, batch, at_once=tasks * PER_TASK + 1)
+    in_parts, found = _step(parts, images, batch, at_once=at_once)
     torch.testing.assert_close(in_parts.confusion, outcome.confusion)
-    _assert_close(found, wanted)
-
-
-def test_a_task_is_never_torn(batch, images):
-    _, found = _step(_learner(), images, batch, at_once=1)
-    _, wanted = _step(_learner(), images, batch)
     _assert_close(found, wanted)
 
 
@@ -143,38 +143,14 @@ def test_no_weights_are_weights_of_one(batch, images, at_once):
     _assert_close(_gradients(_learner(), images, batch, torch.ones_like, at_once), wanted)
 
 
-def test_a_task_of_no_weight_leaves_no_trace(batch, images):
-    weights = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])
-    other = images.clone()
-    other[1] = images[1].flip(0)
-    found, wanted = (_gradients(_learner(), given, batch, lambda _: weights) for given in (other, images))
-    _assert_close(found, wanted)
-    changed = _gradients(_learner(), other, batch, torch.ones_like)
-    assert not torch.allclose(changed[0], _gradients(_learner(), images, batch, torch.ones_like)[0])
-
-
-def test_a_survey_shows_features_as_at_meta_test_and_leaves_the_learner_as_it_is(pictures):
-    class Sampler:
-        def survey(self, step):
-            return None if step % 2 else torch.tensor([3, 59, 3, *range(20)])
-
-        def take_survey(self, features):
-            self.seen = features
-
-    learner, sampler = _learner("update"), Sampler()
-    buffers = copy.deepcopy(dict(learner.named_buffers()))
-    survey(sampler, 1, learner, pictures)
-    assert not hasattr(sampler, "seen")
-    survey(sampler, 2, learner, pictures)
-    assert not sampler.seen.requires_grad
+def test_measuring_gives_features_as_at_meta_test_and_leaves_the_learner_as_it_is(pictures):
+    learner = _learner("update")
+    wanted, buffers = torch.tensor([3, 59, 3, *range(20)]), copy.deepcopy(dict(learner.named_buffers()))
+    features = measure(learner, pictures, wanted)
+    assert not features.requires_grad
     assert all(torch.equal(now, buffers[name]) for name, now in learner.named_buffers())
-    learner.set_mode(training=False)
-    torch.testing.assert_close(sampler.seen, learner.features(pictures(sampler.survey(2))).detach())
-
-
-def test_queries_that_count_alike_are_plain_cross_entropy(batch, images):
-    plain, same = (_step(_learner(), images, batch, queries=q)[1] for q in (None, CrossEntropy()))
-    _assert_close(same, plain)
+    learner.eval()
+    torch.testing.assert_close(features, learner.features(pictures(wanted)).detach())
 
 
 def test_the_hardest_queries_of_a_meta_batch_alone_give_gradients(batch, images):

@@ -1,4 +1,4 @@
-"""A run with a library's network: its images, its checkpoint, and what is refused before it starts."""
+"""Pretraining: weighted images, none at all, and a library's network with published weights."""
 
 import json
 import urllib.error
@@ -7,24 +7,147 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 from torchvision.models import get_model
 
+from mtl.cli import main
+from mtl.compare.runs import pretraining_cell
+from mtl.config import Runtime
 from mtl.data.augment import Normalise
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate, scored_sets
+from mtl.losses import CrossEntropy
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.meta_train import meta_train
-from mtl.training.pretrain import pretrain
+from mtl.training.pretrain import pretrain, pretrain_step
+from mtl.training.pretrain_batches import Batch
+from mtl.training.restore import fresh_backbone
 from mtl.training.run_data import load_run_data
+
+WAYS = {
+    "sampling": {"balance": {"by": "sampling", "start": 0.5}},
+    "weights": {"balance": {"by": "weights", "weighting": "inverse", "start": 0.5}},
+    "logits": {"balance": {"by": "logits"}},
+    "influence": {"examples": {"by": "influence", "start": 0.5}},
+    "hardest": {"examples": {"by": "hardest", "scope": "memory", "part": 0.6, "cap": 0.1}},
+    "self_paced": {"examples": {"by": "self_paced", "part": 0.4, "growth": 0.2}},
+}
+UNEVEN = {"imbalance": {"type": "exponential", "factor": 2}, "label_noise": 0.1}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_makes_another_network_than_plain_training(tiny, same, way):
+    backbones = []
+    for run, how in (("plain", {}), ("other", WAYS[way])):
+        config = tiny(run=run, pretrain={"epochs": 4, "batch_size": 24, **how}, data=UNEVEN)
+        pretrain(config)
+        backbones.append(checkpoints.read(RunFolder.of(config).pretrain)["backbone"])
+    assert not same(*backbones)
+
+
+def test_one_head_for_each_set_leaves_the_classes_of_others_alone():
+    device = choose_device(Runtime(device="cpu"))
+    network = nn.ModuleDict({"backbone": nn.Flatten(), "classifier": _Linear(4, 5)})
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    before = network["classifier"].weight.detach().clone()
+    images, labels = torch.randn(6, 1, 2, 2), torch.tensor([0, 1, 1, 0, 1, 0])
+    domains = torch.tensor([0, 0, 1, 1, 1])
+    logits = network["classifier"](images.flatten(1))[:, :2]
+    expected = float(F.cross_entropy(logits, labels).detach())
+    batch = Batch(torch.arange(6), images, labels)
+    loss, _ = pretrain_step(network, device, optimizer, CrossEntropy(), batch, domains)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    moved = (network["classifier"].weight - before).abs().sum(1) > 0
+    assert moved.tolist() == [True, True, False, False, False]
+
+
+class _Linear(nn.Linear):
+    def forward(self, features, labels=None):
+        return super().forward(features)
+
+
+NONE = {"epochs": 0, "validate_tasks": 5}
+
+
+def _lines(config, stage):
+    lines = [json.loads(line) for line in RunFolder.of(config).metrics.read_text().splitlines()]
+    return [line for line in lines if line["stage"] == stage]
+
+
+@pytest.mark.parametrize("more", [{}, {"examples": {"by": "self_paced"}}, {"balance": {"by": "sampling"}}])
+def test_the_checkpoint_is_the_backbone_as_it_is(tiny, more, capsys):
+    config = tiny(pretrain={**NONE, **more})
+    pretrain(config)
+    folder = RunFolder.of(config)
+    payload, run_data = checkpoints.read(folder.pretrain), load_run_data(config)
+    fresh = fresh_backbone(config, run_data.splits.train).state_dict()
+    assert payload["backbone"].keys() == fresh.keys()
+    assert all(torch.equal(payload["backbone"][k], v) for k, v in fresh.items())
+    assert "classifier" not in payload
+    assert payload["step"] == 0
+    assert payload["images"] == {"size": 16, "channels": 1, "ink": None, "levels": None}
+    (line,) = _lines(config, "pretrain")
+    assert (line["step"], line["epoch"]) == (0, 0)
+    assert {k: line[k] for k in line if k.startswith("val_")} == payload["scores"]
+    assert payload["mean"] == pytest.approx(sum(payload["scores"].values()) / 2)
+    assert "pretrain: the backbone as it is: val 5-way 1-shot" in capsys.readouterr().err
+    assert not folder.last.exists()
+    assert not folder.curriculum.exists()
+
+
+def test_a_start_that_was_cut_off_writes_its_line_once(tiny, saved):
+    config = tiny(pretrain=NONE)
+    pretrain(config)
+    folder = RunFolder.of(config)
+    first = checkpoints.read(folder.pretrain)
+    folder.pretrain.unlink()
+    checkpoints.write(folder.last, {**saved[-1], "token": ""})
+    pretrain(config, resume=True)
+    assert len(_lines(config, "pretrain")) == 1
+    assert checkpoints.read(folder.pretrain)["scores"] == first["scores"]
+
+
+@pytest.mark.parametrize("algorithm", ["mtl", "maml"])
+def test_meta_training_from_scratch(tiny, algorithm):
+    if algorithm == "maml":
+        pytest.importorskip("learn2learn")
+    meta = {"algorithm": algorithm, "train": "all", "steps": 2, "inner_steps": 1}
+    config = tiny(pretrain=NONE, meta=meta, evaluate={"settings": [[3, 1]], "tasks": 4})
+    pretrain(config)
+    meta_train(config)
+    assert checkpoints.read(RunFolder.of(config).meta)["step"] in {0, 2}
+    (setting,) = evaluate(config)
+    assert setting.scores[0].name == f"meta-trained ({algorithm})"
+
+
+def test_base_classes_are_not_scored_without_a_classifier(tiny):
+    config = tiny(data={"probe_fraction": 0.5}, pretrain=NONE, evaluate={"tasks": 4})
+    pretrain(config)
+    evaluate(config)
+    assert json.loads(RunFolder.of(config).results.read_text()).get("base_classes") is None
+    cell = pretraining_cell(config, "none", load_run_data(config), choose_device(config.runtime))
+    assert cell.seconds_per_step is None
+    assert cell.images == 0
+    assert not any(name.startswith("base classes") for name in cell.answers)
+    assert [step for step, _ in cell.curve] == [0]
+
+
+def test_the_report_of_such_a_run_is_written(tiny):
+    config = tiny(pretrain=NONE, meta={"steps": 2}, evaluate={"settings": [[3, 1]], "tasks": 4})
+    pretrain(config)
+    assert main(["report", str(RunFolder.of(config).path)]) == 0
+    assert RunFolder.of(config).report.exists()
+
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def unreachable(monkeypatch, tmp_path):
     """torch.hub has nothing kept, and no network."""
 
@@ -46,7 +169,7 @@ def weights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def mobile(tiny):
+def mobile(tiny, unreachable):
     """Makes configs of tiny runs with torchvision's mobilenet."""
 
     def make(weights, data=None, name="torchvision.mobilenet_v3_small", **sections):
@@ -165,17 +288,3 @@ def test_what_cannot_be_had_is_told_before_anything_is_written(mobile, keys, sen
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path(config.checkpoints).exists()
-
-
-def test_metrics_of_such_a_start_are_those_of_validation_alone(mobile, weights):
-    config = mobile(weights, pretrain={"epochs": 0})
-    pretrain(config)
-    (line,) = RunFolder.of(config).metrics.read_text().splitlines()
-    assert json.loads(line).keys() == {
-        "stage",
-        "step",
-        "epoch",
-        "seconds",
-        "val_5way_1shot",
-        "val_5way_5shot",
-    }

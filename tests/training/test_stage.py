@@ -1,4 +1,4 @@
-"""Which images and classes a ledger's numbers stand for."""
+"""What both stages share: the images that a ledger's numbers stand for, and what a person sees."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
 from mtl.ledger.queries import class_names
 from mtl.ledger.store import Ledger
-from mtl.training.ledger_rounds import register, require_same_images
+from mtl.training.stage import register, require_same_images
 
 IMAGES = ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) // 2, ("a", "b", "c"))
 OTHERS = dataclasses.replace(IMAGES, images=IMAGES.images + 1, class_names=("x", "y", "z"))
@@ -49,9 +49,8 @@ def test_what_was_solved_on_other_images_goes_and_the_rest_stays(ledger):
     assert class_names(ledger, ledger.phase("p")) == {0: "x", 1: "y", 2: "z"}
 
 
-def test_going_on_with_other_images_is_refused(ledger):
-    require_same_images(ledger, "train", IMAGES)  # of a ledger that does not say, nothing is asked
-    register(ledger, "train", IMAGES)
-    require_same_images(ledger, "train", IMAGES)
-    with pytest.raises(UserError, match=r"sqlite: the images of the train split are not those"):
-        require_same_images(ledger, "train", OTHERS)
+def test_going_on_with_other_images_is_refused(tmp_path):
+    require_same_images(tmp_path, None, "train", IMAGES)  # where nothing is recorded
+    require_same_images(tmp_path, fingerprint(IMAGES), "train", IMAGES)
+    with pytest.raises(UserError, match="the images of the train split are not those"):
+        require_same_images(tmp_path, fingerprint(IMAGES), "train", OTHERS)

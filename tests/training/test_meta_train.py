@@ -1,27 +1,22 @@
 """Every sampler and objective in a real meta-training."""
 
-import itertools
 import math
 from typing import get_args
 
 import pytest
 import torch
-from ledger_digest import dump
 
 from mtl.config import Config, HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.errors import UserError
 from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
-from mtl.runtime import checkpoints
-from mtl.runtime.process import Interrupted
 from mtl.samplers import build_sampler
 from mtl.samplers.build import MIXED
 from mtl.samplers.objectives import build_objective
 from mtl.training.meta_train import STAGE, meta_step, meta_train
 
 SAMPLERS = get_args(HardTasks.__annotations__["sampler"])
-OBJECTIVES = get_args(HardTasks.__annotations__["objective"])
 UNIFORM_ALONE = {"uniform", "uniform_difficulty"}
 GROUPS = ("a",) * 5 + ("b",) * 4 + ("c",) * 2 + ("d",)
 META = {"steps": 8, "validate_every": 8, "validate_tasks": 4}
@@ -56,7 +51,8 @@ def _episodes(folder):
     ("name", "objective"),
     [
         *((name, "mean") for name in SAMPLERS),
-        *itertools.product(["boosted", "easy", "fisher"], OBJECTIVES[1:]),
+        ("boosted", "ohem"),
+        ("fisher", "cvar"),
     ],
 )
 def test_it_trains_and_the_ledger_tells_what_was_drawn_and_when_rounds_were(trained, index, name, objective):
@@ -103,30 +99,6 @@ def test_weights_of_tasks_change_what_is_learned_and_not_what_is_drawn(trained, 
     first = [loss for *_, loss in plain[:2]]
     assert [loss for *_, loss in weighed[:2]] == first
     assert [loss for *_, loss in plain[-4:]] != [loss for *_, loss in weighed[-4:]]
-
-
-@pytest.mark.parametrize(
-    "hard_tasks",
-    [
-        {"sampler": "class_pair", "objective": "ohem"},
-        {"sampler": "neighbours", "every": 2},
-        {"sampler": "uniform_difficulty", "objective": "cvar"},
-    ],
-    ids=lambda h: "-".join(map(str, h.values())),
-)
-def test_a_training_that_was_stopped_goes_on_exactly(trained, saved, interrupt_at, same, hard_tasks):
-    whole = trained("whole", **hard_tasks)
-    coming = interrupt_at({1, 3, 4, 7})
-    while coming:
-        with pytest.raises(Interrupted):
-            trained("stopped", resume=True, **hard_tasks)
-    stopped = trained("stopped", resume=True, **hard_tasks)
-    one, other = (payload for payload in saved if payload["step"] == 8)
-    for part in ("learner", "optimizer", "sampler", "objective", "best", "round"):
-        assert same(one[part], other[part]), part
-    assert same(*(checkpoints.read(folder.meta)["learner"] for folder in (whole, stopped)))
-    with Ledger.read(whole.ledger) as ledger, Ledger.read(stopped.ledger) as again:
-        assert list(dump(ledger)) == list(dump(again))
 
 
 @pytest.mark.parametrize("meta", [{"batch_norm": "episode"}, {"algorithm": "maml"}], ids=str)
