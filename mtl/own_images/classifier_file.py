@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from mtl.config import Meta, Runtime
-from mtl.data.levels import FULL
+from mtl.data.formats import FULL
 from mtl.data.near_copies import SIDE
 from mtl.data.prints import Prints
 from mtl.errors import UserError, one_line

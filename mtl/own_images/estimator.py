@@ -26,11 +26,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mtl.config import Runtime
-from mtl.data.as_images import deep_values, image_list, prepared
-from mtl.data.class_names import nearly_same, require_told_apart
-from mtl.data.levels import told as told_of_levels
-from mtl.data.levels import top_of
-from mtl.data.own_picture import Change, told
+from mtl.data.class_tree import require_distinct_names, similar_name_messages
+from mtl.data.formats import levels_messages, top_of
+from mtl.data.own_picture import Change, change_messages
+from mtl.data.prefetch import deep_values, image_list, prepare_images
 from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
@@ -118,8 +117,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kind = kind_of(classes)
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
-            require_told_apart(names, "labels")
-            for sentence in nearly_same(names):
+            require_distinct_names(names, "labels")
+            for sentence in similar_name_messages(names):
                 _log.warning("%s", sentence)
             embedder = _with_levels(self._embedder(), images)
             require_ways(embedder, len(classes))
@@ -259,7 +258,7 @@ def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
         return embedder
     deep = deep_values(images)
     top = top_of(deep)
-    for sentence in told_of_levels(top, len(deep)):
+    for sentence in levels_messages(top, len(deep)):
         _log.warning("%s", sentence)
     return embedder.with_levels(top)
 
@@ -269,9 +268,9 @@ def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints
     wanted = embedder.preparation
     at_once = min(embedder.images_at_once, 256)
     changes: list[Change] = []
-    batches = prepared(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
+    batches = prepare_images(images, wanted.size, wanted.grayscale, at_once, wanted.ink, wanted.top, changes)
     parts = [(embedder(batch), Prints.of(batch)) for batch in batches]
-    for sentence in told(changes, wanted.ink, wanted.top):
+    for sentence in change_messages(changes, wanted.ink, wanted.top):
         _log.warning("%s", sentence)
     return torch.cat([features for features, _ in parts]), Prints.joined([prints for _, prints in parts])
 

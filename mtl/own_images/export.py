@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl.data.formats import FULL
 from mtl.data.ink import as_plain
-from mtl.data.levels import FULL
 from mtl.own_images.classifier import Fitted
 from mtl.own_images.embedder import Preparation
 from mtl.runtime.seeds import generator

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mtl.config import Log, Runtime
-from mtl.data.class_names import composed, nearly_same
+from mtl.data.class_tree import composed, similar_name_messages
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file as file
@@ -106,7 +106,7 @@ def _change(
         embedder = read.embedder
         known = () if support is None else support.classes
         support, told = _joined(support, _spelled(read.support, known), add)
-        slips = nearly_same(support.classes, set(support.classes) - set(known))
+        slips = similar_name_messages(support.classes, set(support.classes) - set(known))
         left_out += [*read.left_out, *told]
     if support is None or support.way < 2:
         left = "none" if support is None else _quoted(support.classes[0])

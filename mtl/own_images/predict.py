@@ -14,8 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from mtl.config import Log
-from mtl.data.own_picture import Change
-from mtl.data.own_picture import told as told_of_changes
+from mtl.data.own_picture import Change, change_messages
 from mtl.data.prefetch import Unread
 from mtl.data.prints import Prints, SeenBefore
 from mtl.errors import UserError, one_line
@@ -88,7 +87,7 @@ def _predict(asked: Asked) -> None:
                 if stop.wanted:
                     break
         left = total - len(answered) - len(unread)
-        for sentence in told_of_changes(changes, prepared.ink, prepared.top):
+        for sentence in change_messages(changes, prepared.ink, prepared.top):
             tell(sentence)
         say_left_out([one.why for one in unread])
         if not answered and not left:

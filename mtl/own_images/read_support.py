@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from mtl.config import Log
-from mtl.data.class_names import nearly_same
-from mtl.data.levels import largest_values, top_of
-from mtl.data.levels import told as told_of_levels
-from mtl.data.own_picture import Change, told
+from mtl.data.class_tree import similar_name_messages
+from mtl.data.formats import largest_values, levels_messages, top_of
+from mtl.data.own_picture import Change, change_messages
 from mtl.data.picture_files import support_files
 from mtl.data.prefetch import Decoded, decode_ahead
 from mtl.data.prints import Prints
@@ -86,9 +85,9 @@ def read_support(
     if len(left) < least:
         raise UserError(_too_few(folder, sorted(left), least, left_out))
     support = Support.of(torch.cat(features), classes, names, prints).some(rows)
-    for sentence in nearly_same(support.classes) if tell_names else []:
+    for sentence in similar_name_messages(support.classes) if tell_names else []:
         tell(sentence)
-    for sentence in told(changes, prepared.ink, prepared.top, "support picture"):
+    for sentence in change_messages(changes, prepared.ink, prepared.top, "support picture"):
         tell(sentence)
     return ReadSupport(support, tuple(left_out), embedder)
 
@@ -104,7 +103,7 @@ def with_levels(embedder: Embedder, files: Sequence[Path]) -> Embedder:
         return embedder
     deep = largest_values(files)
     top = top_of(deep)
-    for sentence in told_of_levels(top, len(deep)):
+    for sentence in levels_messages(top, len(deep)):
         tell(sentence)
     return embedder.with_levels(top)
 

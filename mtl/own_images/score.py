@@ -13,9 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtl.config import Log
-from mtl.data.layouts import ASKED
-from mtl.data.own_picture import Change
-from mtl.data.own_picture import told as told_of_changes
+from mtl.data.folders import PICTURES_OPTION
+from mtl.data.own_picture import Change, change_messages
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file as file
@@ -53,7 +52,7 @@ def score(
         UserError: files cannot be read, or no picture is left whose class the classifier knows.
         ValueError: neither a run and a support folder nor a classifier is given.
     """
-    listed = support_files(pictures, ASKED, "test")
+    listed = support_files(pictures, PICTURES_OPTION, "test")
     source = _source(run, support, classifier, log)
     known, left_out = _known(listed.files, source.fitted.classes, pictures)
     labels, answers, unread = _answers(source.fitted, known, log)
@@ -135,7 +134,7 @@ def _answers(
                 answers.append(fitted.answer(features).classes()[new])
             unread += [one.why for one in batch.unread]
             count.add(len(batch.files) + len(batch.unread))
-    for sentence in told_of_changes(changes, prepared.ink, prepared.top):
+    for sentence in change_messages(changes, prepared.ink, prepared.top):
         tell(sentence, log)
     if learned:
         many = "1 picture" if len(learned) == 1 else f"{len(learned):,} pictures"

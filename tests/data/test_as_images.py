@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mtl.data.as_images import image_list, prepared
 from mtl.data.decode import decode
+from mtl.data.prefetch import image_list, prepare_images
 from mtl.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
@@ -42,7 +42,7 @@ def forms(paths):
 def test_the_form_makes_no_difference(paths, at_once):
     wanted = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
     for name, images in forms(paths).items():
-        batches = list(prepared(image_list(images), 16, False, at_once))
+        batches = list(prepare_images(image_list(images), 16, False, at_once))
         assert [len(batch) for batch in batches[:-1]] == [at_once] * (len(batches) - 1), name
         assert torch.equal(torch.cat(batches), wanted), name
 
@@ -51,8 +51,8 @@ def test_they_are_brought_to_size_and_colours_as_files_are(paths):
     Image.fromarray(PIXELS[0]).resize((40, 20)).save(paths[0])
     pixels = np.array(Image.open(paths[0]))
     for image in (str(paths[0]), Image.open(paths[0]), pixels):
-        assert torch.equal(next(prepared(image_list([image]), 12, True))[0], decode(paths[0], 12, True))
-    grey = next(prepared(image_list(PIXELS[..., 0]), 16, True))
+        assert torch.equal(next(prepare_images(image_list([image]), 12, True))[0], decode(paths[0], 12, True))
+    grey = next(prepare_images(image_list(PIXELS[..., 0]), 16, True))
     assert torch.equal(grey[:, 0], torch.from_numpy(PIXELS[..., 0]))
 
 
@@ -60,7 +60,7 @@ def test_a_picture_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(PIXELS[0]).save(tmp_path / "a.png", exif=exif)
-    upright = next(prepared(image_list([Image.open(tmp_path / "a.png")]), 16, False))[0]
+    upright = next(prepare_images(image_list([Image.open(tmp_path / "a.png")]), 16, False))[0]
     assert torch.equal(upright, decode(tmp_path / "a.png", 16, False))
     assert not torch.equal(upright, torch.from_numpy(PIXELS[0]).permute(2, 0, 1))
 
@@ -99,8 +99,8 @@ def test_what_cannot_be_read_is_named(paths):
     paths[3].write_bytes(paths[3].read_bytes()[:60])
     for images in (paths, [Image.new("L", (16, 16)), *paths]):
         with pytest.raises(UserError, match=rf"{os.sep}3\.png: is not a readable image"):
-            list(prepared(image_list(images), 16, False))
+            list(prepare_images(image_list(images), 16, False))
     with Image.open(paths[3]) as damaged, pytest.raises(UserError, match="image 1: is not a readable image"):
-        list(prepared(image_list([PIXELS[0], damaged]), 16, False))
+        list(prepare_images(image_list([PIXELS[0], damaged]), 16, False))
     with pytest.raises(UserError, match=r"image 0: is not a readable image \(its pixels are floating"):
-        list(prepared(image_list([Image.new("F", (16, 16))]), 16, False))
+        list(prepare_images(image_list([Image.new("F", (16, 16))]), 16, False))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mtl.config import Data
-from mtl.data.class_names import nearly_same, require_told_apart
+from mtl.data.class_tree import require_distinct_names, similar_name_messages
 from mtl.data.picture_files import support_files
 from mtl.data.sources.image_folder import survey
 from mtl.errors import UserError
@@ -26,20 +26,20 @@ def laid_out(root: Path, *classes: str) -> Path:
 
 def test_one_text_in_two_unicode_forms_is_refused() -> None:
     assert unicodedata.normalize("NFC", DECOMPOSED) == CAFE
-    require_told_apart([CAFE, "cafe", "Caf\u00e9"], "here")
+    require_distinct_names([CAFE, "cafe", "Caf\u00e9"], "here")
     with pytest.raises(UserError, match=r"^here: class .* is there 2 times.*Unicode"):
-        require_told_apart([CAFE, "elm", DECOMPOSED], "here")
+        require_distinct_names([CAFE, "elm", DECOMPOSED], "here")
 
 
 def test_case_and_outer_spaces_are_told_by_group() -> None:
-    told = nearly_same(["Dog", "dog", "elm", " elm", "oak", "STRASSE", "straße"])
+    told = similar_name_messages(["Dog", "dog", "elm", " elm", "oak", "STRASSE", "straße"])
     assert [line.partition(": ")[0] for line in told] == [
         '" elm", "elm"',
         '"Dog", "dog"',
         '"STRASSE", "straße"',
     ]
-    assert len(nearly_same(["Dog", "dog", "elm", " elm"], ["dog"])) == 1
-    assert nearly_same(["oak", "elm"]) == []
+    assert len(similar_name_messages(["Dog", "dog", "elm", " elm"], ["dog"])) == 1
+    assert similar_name_messages(["oak", "elm"]) == []
 
 
 def test_support_folders_refuse_them(tmp_path: Path) -> None:
@@ -61,5 +61,5 @@ def test_image_folders_refuse_them_within_and_across_splits(tmp_path: Path, belo
 
 def test_image_folders_tell_names_that_differ_in_case(tmp_path: Path) -> None:
     root = laid_out(tmp_path, "Dog", "dog", "elm", "oak")
-    account = survey(Data(name="image_folder", root=str(root), image_size=16, duplicates="keep"), 0).account
-    assert [line.partition(": ")[0] for line in account.alike] == ['"Dog", "dog"']
+    report = survey(Data(name="image_folder", root=str(root), image_size=16, duplicates="keep"), 0).report
+    assert [line.partition(": ")[0] for line in report.similar_names] == ['"Dog", "dog"']

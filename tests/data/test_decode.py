@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mtl.data.decode import decode, decode_classes, decode_readable, escaped
-from mtl.data.listing import image_files
+from mtl.data.folders import image_files
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]

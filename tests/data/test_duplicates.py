@@ -29,7 +29,7 @@ from mtl.data.duplicates import (
     signatures,
     surplus,
 )
-from mtl.data.listing import class_folders, image_files
+from mtl.data.folders import class_folders, image_files
 
 Photograph = Callable[..., Image.Image]
 

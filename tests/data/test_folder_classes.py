@@ -47,7 +47,7 @@ def test_splits_with_names_get_these_and_leave_out_the_others(folder: Path) -> N
         folder, classes={"train": ["cat", "dog*"], "val": ["?e[el]"], "test": ["hen", "fox", "f*"]}
     )
     assert names(choice) == [["cat", "dog", "dogfish"], ["bee", "eel"], ["fox", "hen"]]
-    assert choice.unnamed == ("ant", "gnu", "ibis")
+    assert choice.report.unnamed == ("ant", "gnu", "ibis")
     assert sorted(f.name for f in choice.folders) == ["bee", "cat", "dog", "dogfish", "eel", "fox", "hen"]
 
 
@@ -55,7 +55,7 @@ def test_classes_without_a_name_are_drawn_among_the_splits_without_names(folder:
     choice = chosen(folder, classes={"val": ["dog*"]}, split_fractions=[0.5, 0.1, 0.25])
     assert names(choice)[1] == ["dog", "dogfish"]
     assert [len(part) for part in choice.parts] == [5, 2, 3]  # 8 by 2 to 1
-    assert choice.unnamed == ()
+    assert choice.report.unnamed == ()
     assert together(names(choice)) == sorted(p.name for p in folder.iterdir())
     others = {str(chosen(folder, classes={"val": ["dog*"]}, split_seed=s).parts) for s in range(4)}
     assert len(others) > 1
@@ -97,7 +97,7 @@ def test_names_that_do_not_do_are_told(folder: Path) -> None:
 
 def test_small_classes_are_left_out_before_anything_is_drawn(folder: Path) -> None:
     choice = chosen(folder, min_images=4)
-    assert choice.scarce == {"ant": 1, "bee": 2, "cat": 3}
+    assert choice.report.scarce == {"ant": 1, "bee": 2, "cat": 3}
     assert "cat" not in together(names(choice))
     assert sum(map(len, choice.parts)) == 7
     assert names(chosen(folder, min_images=4, classes={"val": ["ca*", "eel"]}))[1] == ["eel"]
@@ -129,14 +129,22 @@ def test_pictures_that_lie_too_deep_are_hinted_at(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name / "2024").mkdir(parents=True)
     assert told(tmp_path) == (
-        "photos: holds 0 classes; at least 3 are needed to split them (3 more have no images; images "
-        "lie right in <class>/, folders below that are not looked into)"
+        "photos: holds 0 classes; at least 3 are needed to split them (3 more have no images; images must "
+        "be right in <class>/, folders below that are not looked into)"
     )
 
 
 def test_no_class_has_more_than_it_may(folder: Path) -> None:
     choice = chosen(folder, max_images=3)
-    assert choice.capped == {"dog": 4, "dogfish": 5, "eel": 6, "fox": 7, "gnu": 8, "hen": 9, "ibis": 10}
+    assert choice.report.capped == {
+        "dog": 4,
+        "dogfish": 5,
+        "eel": 6,
+        "fox": 7,
+        "gnu": 8,
+        "hen": 9,
+        "ibis": 10,
+    }
     files = {name: found for part in choice.parts for name, found in part.items()}
     assert {name: len(found) for name, found in files.items()} == {
         **dict.fromkeys(files, 3),
@@ -203,7 +211,9 @@ def test_links_to_a_folder_above_are_no_classes(folder: Path) -> None:
     (folder / "zz above").symlink_to(folder.parent)
     choice = chosen(folder)
     assert names(choice) == before
-    assert choice.passed_over == dict.fromkeys(("zz above", "zz self"), "is a link to a folder above it")
+    assert choice.report.passed_over == dict.fromkeys(
+        ("zz above", "zz self"), "is a link to a folder above it"
+    )
     (folder / "zz other").symlink_to(folder / "gnu")
     assert "zz other" in together(names(chosen(folder)))
 
@@ -214,7 +224,11 @@ def test_what_is_passed_over_is_named(folder: Path) -> None:
     (folder / "dog" / "2024").mkdir()
     (folder / "notes.txt").touch()
     nowhere, deep = "is a link that leads nowhere", "is a folder in a class"
-    assert chosen(folder).passed_over == {"lost\\n": nowhere, "cat/lost.png": nowhere, "dog/2024": deep}
+    assert chosen(folder).report.passed_over == {
+        "lost\\n": nowhere,
+        "cat/lost.png": nowhere,
+        "dog/2024": deep,
+    }
 
 
 def test_in_given_splits_too_it_is_named(tmp_path: Path) -> None:
@@ -223,8 +237,8 @@ def test_in_given_splits_too_it_is_named(tmp_path: Path) -> None:
         (tmp_path / name / "0.png").touch()
     (tmp_path / "val" / "up").symlink_to(tmp_path)
     (tmp_path / "test" / "c" / "2024").mkdir()
-    assert chosen(tmp_path).passed_over == {
-        "more": "lies beside train, val and test",
+    assert chosen(tmp_path).report.passed_over == {
+        "more": "is beside train, val and test",
         "val/up": "is a link to a folder above it",
         "test/c/2024": "is a folder in a class",
     }

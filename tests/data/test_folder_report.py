@@ -1,6 +1,8 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
@@ -8,7 +10,7 @@ from mtl.data import ImageSet, Splits
 from mtl.data.cache import cached_with_notes
 from mtl.data.decode import to_tensor
 from mtl.data.duplicates import find_copies
-from mtl.data.folder_report import Duplicates, NamedPair, from_notes, to_notes, with_names
+from mtl.data.folder_report import FolderReport, NamedPair, from_notes, to_notes, with_names
 
 
 def part(photograph: Callable[..., Image.Image], prefix: str, numbers: list[int]) -> ImageSet:
@@ -29,27 +31,31 @@ def test_pairs_are_named_and_shown(photograph: Callable[..., Image.Image]) -> No
     assert (found.total(True), found.total(False), found.crossing, found.left_out) == (2, 0, 1, 3)
 
 
-def test_what_is_kept_beside_a_set_comes_back(tmp_path: Path, photograph: Callable[..., Image.Image]) -> None:
+@pytest.mark.parametrize("searched", [True, False])
+def test_what_is_kept_beside_a_set_comes_back(
+    tmp_path: Path, photograph: Callable[..., Image.Image], searched: bool
+) -> None:
     parts = [part(photograph, name, [n, n + 1, 9]) for n, name in ((0, "a"), (3, "b"), (6, "c"))]
-    found = with_names(find_copies(parts), parts, 2)
-    unreadable, scarce = {"a/é.png": "the file is empty"}, {"d": 1}
-
-    def kept(
-        duplicates: Duplicates | None, name: str
-    ) -> tuple[dict[str, str], dict[str, int], Duplicates | None]:
-        splits = Splits(parts[0], parts[1], parts[2], name)
-        for _ in range(2):  # the second time out of the file
-            _, notes = cached_with_notes(
-                tmp_path, name, (), lambda: (splits, to_notes(unreadable, scarce, duplicates))
-            )
-        return from_notes(notes)
-
-    assert kept(None, "one") == (unreadable, scarce, None)
-    *rest, back = kept(found, "other")
-    assert rest == [unreadable, scarce]
-    assert back is not None
-    assert (back.counts, back.pairs, back.left_out) == (found.counts, found.pairs, 2)
-    assert torch.equal(back.pictures, found.pictures)
+    report = FolderReport(
+        scarce={"d": 1},
+        passed_over={"a/sheet.png": "is a drawing"},
+        unreadable={"a/é.png": "the file is empty"},
+        duplicates=with_names(find_copies(parts), parts, 2) if searched else None,
+        levels=4095,
+        deep=3,
+    )
+    splits = Splits(parts[0], parts[1], parts[2], "some")
+    for _ in range(2):  # the second time out of the file
+        _, notes = cached_with_notes(tmp_path, "some", (), lambda: (splits, to_notes(report)))
+    back = from_notes(notes)
+    assert replace(back, duplicates=None) == replace(report, duplicates=None)
+    if report.duplicates is None:
+        assert back.duplicates is None
+        return
+    was, twice = report.duplicates, back.duplicates
+    assert twice is not None
+    assert (twice.counts, twice.pairs, twice.left_out) == (was.counts, was.pairs, 2)
+    assert torch.equal(twice.pictures, was.pictures)
 
 
 def test_where_nothing_is_twice_there_are_no_pictures(photograph: Callable[..., Image.Image]) -> None:

@@ -139,7 +139,7 @@ def test_an_empty_class_is_left_out(tmp_path: Path, write_images: WriteImages) -
     given_tree(tmp_path, write_images)
     (tmp_path / "test" / "empty").mkdir()
     assert load_splits(data(tmp_path), 0).test.class_names == ("d", "e")
-    assert survey(data(tmp_path), 0).account.scarce == {"empty": 0}
+    assert survey(data(tmp_path), 0).report.scarce == {"empty": 0}
 
 
 def test_a_class_in_two_splits_is_named(tmp_path: Path, write_images: WriteImages) -> None:
@@ -204,14 +204,14 @@ def test_a_picture_in_two_classes_is_refused_by_name(tmp_path: Path, photograph:
     photograph(100 * ord("c")).save(tmp_path / "test" / "d" / "third.jpg", quality=80)
     assert ", and there are 2 more such pairs; the command data" in told(data(tmp_path))
     assert len(load_splits(data(tmp_path, duplicates="keep"), 0).test) == 10
-    assert survey(data(tmp_path, duplicates="keep"), 0).account.duplicates is None
+    assert survey(data(tmp_path, duplicates="keep"), 0).report.duplicates is None
 
 
 def test_copies_within_a_class_are_counted_and_kept(tmp_path: Path, photograph: Photograph) -> None:
     photos(tmp_path, photograph)
     photograph(100 * ord("a")).save(tmp_path / "train" / "a" / "copy.png")
     assert len(load_splits(data(tmp_path), 0).train) == 9
-    found = survey(data(tmp_path), 0).account.duplicates
+    found = survey(data(tmp_path), 0).report.duplicates
     assert found is not None
     assert found.counts == {"splits": (0, 0), "classes": (0, 0), "class": (1, 0)}
     assert (found.crossing, found.left_out) == (0, 0)
@@ -232,7 +232,7 @@ def test_dropping_leaves_no_picture_in_two_classes_and_none_twice(
     assert splits.val.labels.tolist() == [0, 0, 0]
     for image, file in zip(splits.test.images, splits.test.files, strict=True):
         assert torch.equal(image, decode(tmp_path / file, 32, False))
-    found = survey(config, 0).account.duplicates
+    found = survey(config, 0).report.duplicates
     assert found is not None
     assert found.left_out == 5
     assert [(p.one, p.other) for p in found.pairs] == [
@@ -252,7 +252,7 @@ def test_a_class_of_which_too_little_is_left_is_left_out(tmp_path: Path, photogr
     config = data(tmp_path, duplicates="drop", unreadable="skip", min_images=3)
     found = survey(config, 0)
     assert names(found.splits) == (("b",), ("c",), ("d",))
-    assert found.account.scarce == {"a": 1, "e": 2}
+    assert found.report.scarce == {"a": 1, "e": 2}
     assert found.splits.train.labels.tolist() == [0, 0, 0]
     (tmp_path / "val" / "c" / "1.png").write_bytes(b"")
     assert told(config).endswith(
@@ -270,7 +270,7 @@ def test_what_cannot_be_read_is_skipped_where_that_is_asked_for(
     config = data(tmp_path, unreadable="skip")
     for _ in range(2):  # decoded, then out of the cache
         found = survey(config, 0)
-        assert found.account.unreadable == {
+        assert found.report.unreadable == {
             "val/c/01.png": "the file is empty",
             "test/d/02.png": "it holds text, whatever its name says",
         }
@@ -302,7 +302,7 @@ def test_a_file_that_has_become_readable_is_read(tmp_path: Path, write_images: W
 def test_a_moved_set_names_its_files_where_they_are_now(tmp_path: Path, photograph: Photograph) -> None:
     photos(tmp_path / "old", photograph)
     (tmp_path / "old" / "val" / "c" / "0.png").write_bytes(b"")
-    assert survey(data(tmp_path / "old"), 0).account.unreadable
+    assert survey(data(tmp_path / "old"), 0).report.unreadable
     (tmp_path / "old").rename(tmp_path / "new")
     assert told(data(tmp_path / "new")).startswith("val/c/0.png: is not a readable image")
 
@@ -323,11 +323,11 @@ def test_the_account_says_what_was_left_out_and_is_the_same_out_of_the_cache(
         {"data": {"name": "image_folder", "root": str(flat), "split_seed": 5, **keys}}, "test"
     ).data
     for _ in range(2):
-        account = survey(config, 5).account
-        assert account.scarce == {"b": 3}
-        assert account.capped == dict.fromkeys("acde", 6)
-        assert account.unnamed == ()
-        assert account.unreadable == {}
+        report = survey(config, 5).report
+        assert report.scarce == {"b": 3}
+        assert report.capped == dict.fromkeys("acde", 6)
+        assert report.unnamed == ()
+        assert report.unreadable == {}
     splits = load_splits(config, 5)
     assert sorted(name for part in names(splits) for name in part) == list("acde")
     assert all(part.class_counts().eq(4).all() for part in (splits.train, splits.val, splits.test))
@@ -431,7 +431,7 @@ def test_folders_of_systems_are_named_as_passed_over(tmp_path: Path, write_image
     write_images(tmp_path / "class 1" / "#recycle")
     found = survey(data(tmp_path, image_size=16), 0)
     assert sum(part.num_classes for part in (found.splits.train, found.splits.val, found.splits.test)) == 4
-    assert set(found.account.passed_over) == {"@eaDir", os.path.join("class 1", "#recycle")}
+    assert set(found.report.passed_over) == {"@eaDir", os.path.join("class 1", "#recycle")}
 
 
 def test_a_list_gives_the_images_of_the_folders_it_names(tmp_path: Path, write_images: WriteImages) -> None:

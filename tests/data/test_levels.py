@@ -13,7 +13,7 @@ from PIL import Image
 
 from mtl.config import Data
 from mtl.data.decode import decode, to_tensor
-from mtl.data.levels import FULL, eight_bits, largest_value, largest_values, told, top_of
+from mtl.data.formats import FULL, eight_bits, largest_value, largest_values, levels_messages, top_of
 from mtl.data.sources.image_folder import load, survey
 from mtl.errors import UserError
 
@@ -99,10 +99,10 @@ def test_transparency_of_deep_grey_is_laid_on_white(tmp_path: Path, top: int) ->
 
 
 def test_one_sentence_says_that_values_were_stretched() -> None:
-    (sentence,) = told(255, 12)
+    (sentence,) = levels_messages(255, 12)
     assert "12 files" in sentence
     assert "data.levels" in sentence
-    assert told(FULL, 12) == told(None, 0) == told(255, 0) == []
+    assert levels_messages(FULL, 12) == levels_messages(None, 0) == levels_messages(255, 0) == []
 
 
 def folder(root: Path, most: int, mixed: bool = False) -> Data:
@@ -135,7 +135,7 @@ def test_a_set_is_stretched_as_a_whole(
     assert eight
     assert max(int(b) for b in both) == 255
     found = survey(data, 0)
-    assert (found.account.levels, found.account.deep) == (white, 6)
+    assert (found.report.levels, found.report.deep) == (white, 6)
     rows = {
         file: image
         for part in (splits.train, splits.val, splits.test)

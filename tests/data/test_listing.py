@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl.data.listing import Contents, class_folders, contents, image_files
+from mtl.data.folders import Contents, class_folders, contents, image_files
 from mtl.errors import UserError
 
 WriteImages = Callable[..., list[Path]]
@@ -71,4 +71,5 @@ def test_what_is_odd_is_named(tmp_path: Path) -> None:
         (tmp_path / "a.JPG", tmp_path / "b.png"),
         (tmp_path / "deeper",),
         {tmp_path / "loop": nowhere, tmp_path / "loop.png": nowhere, tmp_path / "pipe.png": "is no file"},
+        others=(tmp_path / "link.txt", tmp_path / "notes.txt"),
     )

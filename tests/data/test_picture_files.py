@@ -64,7 +64,7 @@ def test_what_a_support_folder_leaves_out_is_named(folder):
         "things/self: is a link that leads nowhere; it is passed over",
         "things/ash/2.png: is a link that leads nowhere; it is passed over",
         "things/elm: holds no pictures; the class is left out",
-        "things: 2 pictures lie beside the folders of the classes, and of no class",
+        "things: 2 pictures are beside the folders of the classes, and of no class",
     )
 
 
@@ -74,9 +74,9 @@ def test_folders_in_a_class_are_not_looked_into_and_named_once_a_class(folder):
     found = support_files(Path("things"))
     assert found.files == {"ash": (Path("things/ash/1.png"),), "oak": (Path("things/oak/6.png"),)}
     assert found.left_out == (
-        "things/ash: 2 folders in it are not looked into; pictures lie right in <class>/",
+        "things/ash: 2 folders in it are not looked into; pictures must be right in <class>/",
         "things/elm: holds no pictures; the class is left out",
-        "things/elm: 1 folder in it is not looked into; pictures lie right in <class>/",
+        "things/elm: 1 folder in it is not looked into; pictures must be right in <class>/",
     )
 
 
@@ -91,7 +91,7 @@ def test_a_link_to_a_class_folder_is_a_class(folder):
     [
         (["things/a.txt"], "thing", "thing: there is no such folder; did you mean things?"),
         (["things/a.txt"], "nowhere/at/all", "nowhere/at/all: there is no such folder"),
-        (["things"], "things", "things: is a file; wanted is a folder"),
+        (["things"], "things", "things: is a file of another kind; wanted is a folder"),
         (["things/a.txt"], "things", "wanted is <folder>/<class>/*, but it is empty"),
         (["things/a.png"], "things", "but it holds 1 picture and no classes"),
         (["things/ash/a.txt"], "things", "but things/ash: holds no pictures; the class is left out"),

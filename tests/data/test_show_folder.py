@@ -3,14 +3,13 @@ import torch
 from mtl.config import Data
 from mtl.data import ImageSet, Splits
 from mtl.data.duplicates import Place
-from mtl.data.folder_report import Account, Duplicates, NamedPair
-from mtl.data.show_data import findings, group_lines
+from mtl.data.folder_report import Duplicates, FolderReport, NamedPair, findings, group_lines
 
 NONE: dict[Place, tuple[int, int]] = {"splits": (0, 0), "classes": (0, 0), "class": (0, 0)}
 
 
-def told(account: Account, **keys: object) -> list[str]:
-    return findings(account, Data(name="image_folder", **keys))  # type: ignore[arg-type]
+def told(report: FolderReport, **keys: object) -> list[str]:
+    return findings(report, Data(name="image_folder", **keys))  # type: ignore[arg-type]
 
 
 def duplicates(counts: dict[Place, tuple[int, int]], left_out: int = 0) -> Duplicates:
@@ -24,30 +23,35 @@ def duplicates(counts: dict[Place, tuple[int, int]], left_out: int = 0) -> Dupli
 
 
 def test_a_folder_without_a_flaw_has_one_line() -> None:
-    assert told(Account(duplicates=duplicates({}))) == ["The same picture twice: none."]
-    assert told(Account(), duplicates="keep") == [
+    assert told(FolderReport(duplicates=duplicates({}))) == ["The same picture twice: none."]
+    assert told(FolderReport(), duplicates="keep") == [
         "The same picture twice: not looked for (data.duplicates = keep)."
     ]
 
 
 def test_classes_and_images_that_are_left_out_are_named() -> None:
-    account = Account(
+    report = FolderReport(
         unnamed=tuple(f"c{i}" for i in range(10)),
         scarce={"bee": 1, "ant": 3},
         capped={"dog": 1300, "cat": 150},
         duplicates=duplicates({}),
     )
-    assert told(account, min_images=5, max_images=100)[:-1] == [
+    assert told(report, min_images=5, max_images=100)[:-1] == [
         "Left out, not named in data.classes: 10 classes (c0, c1, c2, c3, c4, c5, c6, c7 and 2 more).",
         "Left out, with fewer than data.min_images = 5 images: 2 classes (ant 3, bee 1).",
         "More than data.max_images = 100 images: 2 classes (cat 150, dog 1,300); 1,250 of them are left out.",
     ]
-    assert told(Account(scarce={"bee": 0, "ant": 0}))[0] == "Left out, with no images: 2 classes (ant, bee)."
+    assert (
+        told(FolderReport(scarce={"bee": 0, "ant": 0}))[0]
+        == "Left out, with no images: 2 classes (ant, bee)."
+    )
 
 
 def test_what_is_passed_over_is_listed() -> None:
-    account = Account(passed_over={"a/b": "is a folder in a class", "up": "is a link to a folder above it"})
-    assert told(account)[:3] == [
+    report = FolderReport(
+        passed_over={"a/b": "is a folder in a class", "up": "is a link to a folder above it"}
+    )
+    assert told(report)[:3] == [
         "Passed over: 2 of the names in the folder.",
         "  a/b: is a folder in a class",
         "  up: is a link to a folder above it",
@@ -55,14 +59,14 @@ def test_what_is_passed_over_is_listed() -> None:
 
 
 def test_unreadable_files_are_listed() -> None:
-    account = Account(unreadable={f"a/{i}.png": "the file is empty" for i in range(22)})
-    lines = told(account)
+    report = FolderReport(unreadable={f"a/{i}.png": "the file is empty" for i in range(22)})
+    lines = told(report)
     assert lines[:2] == [
         "Unreadable: 22 images; training ends with that (data.unreadable = refuse).",
         "  a/0.png: the file is empty",
     ]
     assert lines[20:22] == ["  a/19.png: the file is empty", "  and 2 more"]
-    one = Account(unreadable={"a/0.png": "it holds text, whatever its name says"})
+    one = FolderReport(unreadable={"a/0.png": "it holds text, whatever its name says"})
     assert told(one, unreadable="skip")[:2] == [
         "Unreadable: 1 image; left out.",
         "  a/0.png: it holds text, whatever its name says",
@@ -71,7 +75,7 @@ def test_unreadable_files_are_listed() -> None:
 
 def test_pairs_are_counted_and_listed() -> None:
     found = duplicates({"splits": (1, 2), "class": (0, 19)})
-    first, *listed = told(Account(duplicates=found))
+    first, *listed = told(FolderReport(duplicates=found))
     assert first.startswith(
         "The same picture twice: 1 pair the same, 21 nearly; 3 in two splits, 19 within a class. Training "
         "ends with those that are not within a class (data.duplicates = refuse). Remove those that are wrong"
@@ -83,11 +87,11 @@ def test_pairs_are_counted_and_listed() -> None:
         *(f"  a/class{i}.png ≈ b/class{i}.png" for i in range(17)),
         "  and 2 more",
     ]
-    assert "exact" in told(Account(duplicates=found), duplicates="exact")[0]
-    assert told(Account(duplicates=duplicates({"class": (2, 0)})))[0] == (
+    assert "exact" in told(FolderReport(duplicates=found), duplicates="exact")[0]
+    assert told(FolderReport(duplicates=duplicates({"class": (2, 0)})))[0] == (
         "The same picture twice: 2 pairs the same, 0 nearly; 2 within a class."
     )
-    dropped = Account(duplicates=duplicates({"classes": (0, 1)}, 2))
+    dropped = FolderReport(duplicates=duplicates({"classes": (0, 1)}, 2))
     assert told(dropped, duplicates="drop")[0] == (
         "The same picture twice: 0 pairs the same, 1 nearly; 1 in two classes of a split. 2 images left out "
         "(data.duplicates = drop)."

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mtl.data import ImageSet, Splits
 from mtl.data.folder_report import Duplicates, NamedPair
-from mtl.data.summary import SplitRow, describe, pair_sheet, sample_sheet
+from mtl.data.show_data import pair_sheet, sample_sheet, summary
 from mtl.errors import UserError
 
 
@@ -28,10 +28,15 @@ def splits(channels: int = 3) -> Splits:
 
 
 def test_every_split_is_one_row() -> None:
-    rows = describe(splits())
-    assert rows[0] == SplitRow("train", 3, 14, 1, 4.0, 9, 16, 3, 2)
-    assert rows[1] == SplitRow("val", 2, 5, 2, 2.5, 3, 16, 3, None)
-    assert (rows[2].split, rows[2].images, rows[2].fewest, rows[2].most) == ("test", 360, 12, 12)
+    table = summary(splits())
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert "some: 35 classes" in str(table.title)
+    assert columns["split"] == ["train", "val", "test"]
+    assert columns["classes"] == ["3", "2", "30"]
+    assert columns["images"] == ["14", "5", "360"]
+    assert columns["images a class"] == ["1 – 4 – 9", "2 – 2.5 – 3", "12"]
+    assert columns["size"] == ["16×16 colour"] * 3
+    assert columns["groups"] == ["2", "–", "–"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -11,8 +11,8 @@ from mtl.config import Data
 from mtl.data.cache import cached, fingerprint
 from mtl.data.class_lists import class_lists, superclass_of
 from mtl.data.decode import decode_classes, to_tensor
+from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
-from mtl.data.listing import class_folders, image_files
 from mtl.errors import UserError
 
 _PARTS = ("train", "test")

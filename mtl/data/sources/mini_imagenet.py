@@ -14,8 +14,8 @@ from mtl.data.cache import cached, fingerprint
 from mtl.data.class_lists import class_lists
 from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes, to_tensor
+from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
-from mtl.data.listing import class_folders, image_files
 from mtl.errors import UserError
 from mtl.runtime.learn2learn_package import import_learn2learn
 
