@@ -24,11 +24,8 @@ _JOINERS = "\u200c\u200d"  # between letters, or the parts of an emoji
 
 
 def escaped(name: str) -> str:
-    r"""A name as text that any table and any file can hold.
-
-    Control characters, line ends, signs that turn the direction of writing, and bytes that are not UTF-8 are
-    written as in Python: `\n`, `\xff`.
-    """
+    r"""A name as text that any table and any file can hold: what is not printable is written as `\n`,
+    `\xff`."""
     return name if name.isprintable() else "".join(map(_escaped, name))
 
 
@@ -42,7 +39,7 @@ def _escaped(character: str) -> str:
 
 
 def source_name(file: Path, below: Path) -> str:
-    """How an image set names a file: by its path below a folder, or in full where it is elsewhere."""
+    """How an image set names a file: by its path below a folder, or else in full."""
     return escaped(str(file.relative_to(below) if file.is_relative_to(below) else file.absolute()))
 
 
@@ -111,21 +108,16 @@ def decode_classes(
     relative_to: Path,
     groups: Mapping[str, str] | None = None,
 ) -> ImageSet:
-    """The image set of named classes and their files.
-
-    Raises:
-        UserError: files cannot be read; names the first of them, and how many there are.
-    """
+    """`decode_readable`, or a UserError that names the first file that cannot be read."""
     images, failed = decode_readable(classes, size, grayscale, relative_to, groups)
     require_readable(failed, relative_to)
     return images
 
 
 def require_readable(failed: Mapping[str, str], below: Path, advice: str = "") -> None:
-    """Refuses a set with files that could not be read: their names below a folder, and why.
-
+    """
     Raises:
-        UserError: there are some; the sentence ends with `advice`.
+        UserError: files below a folder could not be read, by name and why; the sentence ends with `advice`.
     """
     if failed:
         file, why = next(iter(failed.items()))
@@ -141,7 +133,7 @@ def decode_readable(
     groups: Mapping[str, str] | None = None,
     top: int = FULL,
 ) -> tuple[ImageSet, dict[str, str]]:
-    """The image set of the files that can be read; and of those that cannot, the names and why.
+    """The image set of the files of classes that can be read; and of those that cannot, the names and why.
 
     A class of which nothing can be read is there without images.
     """

@@ -163,12 +163,7 @@ def _divide(
 ) -> tuple[list[list[str]], list[str]]:
     """The classes of each split, and those that no split names where all have names.
 
-    Args:
-        root: of the set.
-        names: of the classes with enough images.
-        named: by class, the split that names it.
-        config, seed: as of `choose`.
-        left_out: what other classes lack, to end a sentence.
+    `named` has, by class, the split that names it; `left_out` ends a sentence with what other classes lack.
     """
     lists = {part: [name for name in names if named.get(name) == part] for part in PARTS}
     free = [part for part in PARTS if not getattr(config.classes, part)]
@@ -192,7 +187,6 @@ def _divide(
 
 
 def _fit_instead(root: Path, classes: int) -> str:
-    """What can be done with one or two classes, which are too few to train a run."""
     out = shell_quoted(Path(f"{root.stem}.fewshot"))
     fit = f"run_meta.py fit --run checkpoints/RUN --support {shell_quoted(root)} --out {out}"
     if classes == 1:
@@ -204,7 +198,6 @@ def _fit_instead(root: Path, classes: int) -> str:
 
 
 def _scarce_text(scarce: Mapping[str, int], least: int) -> str:
-    """How many classes have too few images, to end a sentence."""
     if not scarce:
         return ""
     few = "no images" if least == 1 else f"fewer images than data.min_images = {least}"

@@ -1,7 +1,7 @@
 """What was found in a person's own images beside those that a set is made of, and how to say it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -138,13 +138,13 @@ def findings(report: FolderReport, data: Data) -> list[str]:
         )
     if report.passed_over:
         lines.append(f"Passed over: {len(report.passed_over):,} of the names in the folder.")
-        lines += _listed_with_reasons(report.passed_over)
+        lines += _listed([f"{name}: {why}" for name, why in report.passed_over.items()])
     lines += [*report.similar_names, *levels_messages(report.levels, report.deep)]
     if report.unreadable:
         skipped = data.unreadable == "skip"
         then = "left out" if skipped else "training ends with that (data.unreadable = refuse)"
         lines.append(f"Unreadable: {_number(len(report.unreadable), 'image')}; {then}.")
-        lines += _listed_with_reasons(report.unreadable)
+        lines += _listed([f"{file}: {why}" for file, why in report.unreadable.items()])
     return lines + _on_duplicates(report.duplicates, data)
 
 
@@ -200,7 +200,7 @@ def group_lines(splits: Splits) -> list[str]:
         "counts its groups anew, nothing is wrong."
     )
     named = [f"{name}: {', '.join(classes[:_NAMED])}" for name, classes in shared.items()]
-    return [*lines, head, *_listed(named, len(shared))]
+    return [*lines, head, *_listed(named)]
 
 
 def _some_classes(names: Sequence[str]) -> str:
@@ -212,13 +212,11 @@ def _with_counts(classes: Mapping[str, int]) -> list[str]:
     return [f"{name} {count:,}" for name, count in sorted(classes.items())]
 
 
-def _listed_with_reasons(files: Mapping[str, str]) -> list[str]:
-    return _listed([f"{file}: {why}" for file, why in files.items()], len(files))
-
-
-def _listed(lines: Iterable[str], total: int) -> list[str]:
-    shown = [f"  {line}" for line in list(lines)[:_LISTED]]
-    return [*shown, f"  and {total - len(shown):,} more"] if total > len(shown) else shown
+def _listed(lines: Sequence[str], total: int = 0) -> list[str]:
+    """The first lines, and how many more there are, out of `total` or else the lines."""
+    shown = [f"  {line}" for line in lines[:_LISTED]]
+    more = max(total, len(lines)) - len(shown)
+    return [*shown, f"  and {more:,} more"] if more else shown
 
 
 def _number(count: int, thing: str) -> str:

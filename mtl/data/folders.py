@@ -130,7 +130,7 @@ def image_files(folder: Path) -> list[Path]:
     """The images of a class folder.
 
     Raises:
-        UserError: it holds none, or cannot be read.
+        UserError: there are none, or it cannot be read.
     """
     if not (files := contents(folder).pictures):
         raise UserError(f"{one_line(folder)}: the class holds no images ({COMMON})")
@@ -138,11 +138,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders below `folder`, and links to folders.
-
-    Raises:
-        UserError: it cannot be read.
-    """
+    """The folders below `folder`, and links to folders."""
     return list(contents(folder).folders)
 
 
@@ -168,12 +164,7 @@ def refuse_detection(root: Path) -> None:
 
 
 def no_classes(folder: Path, option: str, left_out: str) -> UserError:
-    """The error for a folder in which no class has pictures.
-
-    Args:
-        folder, option: as of `advice`.
-        left_out: what is in it instead, for a folder for which there is no advice.
-    """
+    """The error for a folder in which no class has pictures, but only what was `left_out`, with `advice`."""
     splits = _splits(folder)
     better = _advice_on_splits(splits, option) if splits else advice(folder, option)
     wanted = f"{one_line(folder)}: holds no class with pictures ({COMMON}); wanted is <folder>/<class>/*"

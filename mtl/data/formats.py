@@ -48,14 +48,11 @@ class CannotOpenError(ValueError):
 def opened(file: Path, least: int) -> Image.Image:
     """The first picture in a file, not yet decoded where Pillow puts that off. The caller closes it.
 
-    Args:
-        file: of any ending; the content decides what it is.
-        least: pixels. A JPEG file whose shorter side has 2 · `least` or more times 2, 4 or 8 is decoded to a
-            half, a quarter or an eighth, which takes a fraction of the time.
+    The content decides what a file is, not its ending. A JPEG file whose shorter side has 2 · `least` pixels
+    or more times 2, 4 or 8 is decoded to a half, a quarter or an eighth, which takes a fraction of the time.
 
     Raises:
-        CannotOpenError: it is missing, empty, no picture, a link to itself, larger than Pillow opens, or thin
-            as a line.
+        CannotOpenError: it is missing, empty, no picture, too large, or thin as a line.
         Exception: whatever else Pillow raises; see `in_words`.
     """
     if not file.is_file():
@@ -98,7 +95,7 @@ def in_words(error: Exception) -> str:
 
 
 def _open_unidentified(file: Path) -> Image.Image:
-    """What Pillow cannot tell by its beginning: HEIF, or else a `CannotOpenError`."""
+    """What Pillow does not recognise: HEIF, or else a `CannotOpenError`."""
     with file.open("rb") as stream:
         head = stream.read(512)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
@@ -139,7 +136,6 @@ def _too_large(pixels: int) -> str:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those that are opened, the usual ones first."""
     Image.init()
     return tuple(name for name in Image.ID if name not in REFUSED)
 
@@ -153,7 +149,7 @@ def eight_bits(image: Image.Image, top: int = FULL) -> Image.Image:
     """An image whose grey values in 0..`top` are brought to 0..255; one of 8 bits is returned unchanged.
 
     Raises:
-        CannotOpenError: pixels are floating-point numbers, whose range nobody can know, or negative.
+        CannotOpenError: pixels are negative, or floating-point numbers, whose range nobody can know.
     """
     if image.mode == "F":
         raise CannotOpenError("its pixels are floating-point numbers; save it with 8 or 16 bits")
@@ -173,10 +169,9 @@ def eight_bits(image: Image.Image, top: int = FULL) -> Image.Image:
 
 
 def largest_value(image: Image.Image, file: Path | None = None) -> int | None:
-    """The largest value that an image of more than 8 bits is made for, as its file notes or its pixels show.
+    """The largest value that an image is made for, as its file notes or its pixels show; None up to 8 bits.
 
-    None for an image of 8 bits, or of pixels that are not integers. `file` is where it was opened from:
-    Pillow does not read the note of a PNG.
+    `file` is where it was opened from: Pillow does not read the note of a PNG.
     """
     if not is_deep(image):
         return None
@@ -197,12 +192,10 @@ def largest_values(files: Iterable[Path]) -> list[int]:
 
 
 def top_of(largest: Iterable[int], levels: Literal["auto", "full"] | int = "auto") -> int | None:
-    """The value that is white in a whole set; None where it has no images of more than 8 bits.
+    """The value that is white in a set, by the `largest_value` of its images of more than 8 bits, if there
+    are any.
 
-    Args:
-        largest: `largest_value` of each such image.
-        levels: `data.levels`. `auto`: the largest number of the fewest bits that hold all values; `full`:
-            that of 16 bits.
+    `levels` is `data.levels`. `auto`: the largest number of the fewest bits that hold all values.
     """
     if levels == "full":
         return FULL
@@ -235,7 +228,7 @@ def _may_be_deep(file: Path) -> bool:
 
 
 def _noted_in_tiff(image: Image.Image) -> int:
-    """MaxSampleValue; 0 where there is none."""
+    """0 where there is no note."""
     most = getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE, 0)
     most = most[0] if isinstance(most, tuple) and most else most
     return most if isinstance(most, int) else 0

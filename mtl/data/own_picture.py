@@ -70,10 +70,8 @@ def prepare_picture(
 ) -> tuple[Tensor, Change]:
     """(channels, size, size) uint8 of an upright picture of any mode, and what was changed.
 
-    Without `ink`, which is that of the training images, it is `to_tensor` of the picture.
-
-    Raises:
-        CannotOpenError: as of `to_tensor`.
+    Without `ink`, which is that of the training images, it is `to_tensor` of the picture, whose errors it
+    raises.
     """
     clipped = is_deep(image) and int(np.asarray(image).max(initial=0)) > top
     image = eight_bits(image, top)
@@ -111,12 +109,9 @@ def _in_ink(image: Image.Image, plain: Tensor, size: int, ink: Ink) -> tuple[Ten
 def change_messages(
     changes: Sequence[Change], ink: Ink | None, top: int = FULL, what: str = "picture"
 ) -> list[str]:
-    """How many of some pictures were changed and why: a sentence on ink, one on grey values that were cut.
+    """How many pictures were changed and why: a sentence on ink, one on grey values that were cut.
 
-    Args:
-        changes: of each picture.
-        ink, top: as of `own_picture`.
-        what: the word for one of the pictures.
+    `what` is the word for one picture.
     """
     lines = []
     counts = {
@@ -156,9 +151,9 @@ def _colour(image: Image.Image, plain: Tensor, ink: Ink) -> float:
 
 
 def _redrawn(image: Image.Image, size: int, ink: Ink) -> tuple[Tensor, bool] | None:
-    """(1, size, size) the ink of a picture on the ground of the training images; None if it has no ink.
+    """(1, size, size) a picture's ink on the ground of the training images, and True if it was inverted.
 
-    And True if the ink was on the other side of the ground.
+    None if it has no ink.
     """
     away = _away(_colours(image, _DETAIL * size))
     wide = -(-max(away.shape) // 20)  # of plain ground around it: ink may touch the edge

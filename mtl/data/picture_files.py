@@ -25,7 +25,7 @@ from mtl.errors import UserError, one_line
 from mtl.runtime.figure_files import drawn_here
 
 _MAGIC = "*?["
-_NEAR = 0.6  # of the letters of the longer name: two names that share this many are near each other
+_NEAR = 0.7  # similarity from which a name may be meant by another: things by thing, but not by nothing
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def support_files(source: Path, option: str = "--support ", part: Part = "train"
 
     Args:
         source: a folder `<source>/<class>/*`, or a CSV file of `read_list`.
-        option: how the user gave it, for messages that say what to give instead.
+        option: how the user gave it, for messages.
         part: which split of a list is taken, where it has any.
 
     Raises:
-        UserError: there is no such folder, it holds no class with pictures, two have names that look the
-            same, or a row of the list is wrong.
+        UserError: there is no such folder, no class has pictures, two have names that look the same, or a row
+            of the list is wrong.
     """
     if os.path.isfile(source):
         return _of_list(source, option, part)
@@ -115,9 +115,8 @@ def query_files(sources: Sequence[str]) -> PictureFiles:
     A folder is searched with all that is below it; there hidden files, and files that are no pictures by
     their ending, are passed over. What is named, or matched by a pattern, is taken whatever its ending.
 
-    Args:
-        sources: paths; one that does not exist and has *, ? or [ in it is a pattern. The longest part of it
-            that exists is taken literally.
+    A path that does not exist and has *, ? or [ in it is a pattern; the longest part of it that exists is
+    taken literally.
 
     Raises:
         UserError: there is no such file, nothing matches a pattern, or there is no picture at all.
@@ -196,13 +195,6 @@ def _missing(path: Path, kind: str, option: str) -> str:
         return f"{one_line(path)}: is no {kind}"
     inside = contents(path.parent, [])
     beside = [p.name for p in (*inside.folders, *(inside.pictures if kind != "folder" else ()))]
-    close = difflib.get_close_matches(path.name, beside, 3, _NEAR)
-    near = [name for name in close if _shared(path.name, name) >= _NEAR]
+    near = difflib.get_close_matches(path.name, beside, 1, _NEAR)
     hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else archive_beside(path, option)
     return f"{one_line(path)}: there is no such {kind}{hint}"
-
-
-def _shared(one: str, other: str) -> float:
-    """The letters that two names share in one order, as a part of the longer; `ratio` favours long names."""
-    blocks = difflib.SequenceMatcher(None, one, other).get_matching_blocks()
-    return sum(block.size for block in blocks) / max(len(one), len(other))

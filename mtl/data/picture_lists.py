@@ -47,20 +47,17 @@ def read_list(path: Path, option: str) -> list[ListRow]:
     """The rows of a list, in their order; a row that repeats file and label counts once.
 
     Fields are separated by commas, semicolons, bars or tabs, and may be quoted. The first row may name the
-    columns. A relative path starts at the folder of the list.
-
-    Args:
-        path: of a file that is there.
-        option: how the user gave it, such as "--support ", for messages that say what to give instead.
+    columns. A relative path starts at the folder of the list. `option` is how the user gave it, such as
+    "--support ", for messages.
 
     Raises:
         UserError: it is no list or cannot be read, a row lacks a field, a file is missing, or a file has two
             labels; says in which line.
     """
     shown = one_line(path)
-    refuse_archive(path, option)
-    if path.suffix.lower() in _SPREADSHEETS:
+    if path.suffix.lower() in _SPREADSHEETS:  # which may be archives inside
         raise UserError(f"{shown}: is a spreadsheet; save it as CSV ({_FORM})")
+    refuse_archive(path, option)
     if not is_list(path):
         raise UserError(
             f"{shown}: is a file of another kind; wanted is a folder with a folder for each class, or a CSV "
@@ -95,14 +92,7 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str, path: Path) -> list[_Row]:
-    """The rows that are not blank, by the delimiter under which all have the same number of cells, over one.
-
-    Where several fit, the one under which a cell is the name of a file; where none does, the one with which
-    most rows have as many cells as the first.
-
-    Raises:
-        UserError: a quote is not closed, or not followed by a delimiter; says in which line.
-    """
+    """The rows that are not blank, by the delimiter that fits best."""
     if text.startswith("sep=") and len(text) > 4:  # as Excel marks the delimiter
         rows, error = _parsed(text.partition("\n")[2], text[4])
         rows = [(line + 1, cells) for line, cells in rows]
@@ -116,7 +106,11 @@ def _rows(text: str, path: Path) -> list[_Row]:
 
 
 def _fit(rows: list[_Row], error: csv.Error | None, path: Path) -> tuple[bool, bool, int, int]:
-    """How well a delimiter fits, for comparison with another."""
+    """How well a delimiter fits: under it all rows have the same number of cells, over one, and a cell is a
+    file.
+
+    Where none does, the best is the one with which most rows have as many cells as the first.
+    """
     width = len(rows[0][1]) if rows and len(rows[0][1]) > 1 else 0
     same = sum(len(cells) == width for _, cells in rows)
     named = width > 0 and any(os.path.isfile(_file(cell, path)) for cell in rows[-1][1])
@@ -139,11 +133,8 @@ def _parsed(text: str, delimiter: str) -> tuple[list[_Row], csv.Error | None]:
 
 
 def _columns(first: _Row, path: Path) -> tuple[_Columns, bool]:
-    """Which columns the list has, and True if its first row names them: it does if it names path and label.
-
-    Raises:
-        UserError: a header names only one of the two.
-    """
+    """Which columns the list has, and True if its first row names them: it does if it names path and
+    label."""
     cells = first[1]
     names = ["".join(cell.casefold().replace("_", " ").replace("-", " ").split()) for cell in cells]
     at, label, part = (

@@ -26,10 +26,10 @@ _ALLOWED = "images are a sequence of paths or of PIL images, or a uint8 array (n
 
 @dataclass(frozen=True)
 class Unread:
-    """A file that is no readable picture."""
+    """A file that is no readable picture, and a sentence that names it and says why."""
 
     file: Path
-    why: str  # a sentence, which names the file
+    why: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +51,11 @@ def decode_ahead(
     ink: Ink | None = None,
     top: int = FULL,
 ) -> Iterator[Decoded]:
-    """The images of files, as `own_picture` makes them; a file that cannot be read does not stop the others.
+    """The images of files, in their order, as `own_picture` makes them of each with size, grayscale, ink and
+    top.
 
-    No more than `at_once + ahead` decoded images are held, however many files there are.
-
-    Args:
-        files: in the order in which they come back.
-        size, grayscale, ink, top: as of `own_picture`.
-        at_once: B, fewer in the last batch.
-        ahead: how many files may be decoded or wait for it, beyond those of the batch.
+    A file that cannot be read does not stop the others. Batches are of `at_once` files, fewer in the last;
+    `ahead` more may be decoded or wait for it, so that no more images are held, however many files there are.
     """
     images: list[Tensor] = []
     read: list[Path] = []
@@ -103,22 +99,18 @@ def image_list(images: Any) -> Sequence[Any]:
         raise ValueError(f"one image is given alone; {_ALLOWED}")
     if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] <= _MOST_CHANNELS:
         raise ValueError(f"one image is given alone, as an array of shape {images.shape}; {_ALLOWED}")
-    if isinstance(images, np.ndarray) and images.ndim > 1:
-        return [_checked(pixels) for pixels in images]
-    if not hasattr(images, "__len__") or getattr(images, "ndim", 1) != 1:
+    of_pixels = isinstance(images, np.ndarray) and images.ndim > 1
+    if not of_pixels and (not hasattr(images, "__len__") or getattr(images, "ndim", 1) != 1):
         raise ValueError(f"images are given as {type(images).__name__}; {_ALLOWED}")
-    return [_checked(image) for image in images]
-
-
-def _checked(image: Any) -> Any:
-    if isinstance(image, str | os.PathLike | Image.Image):
-        return image
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"an image is given as {type(image).__name__}; {_ALLOWED}")
-    fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if image.dtype != np.uint8 or not fits or not image.size:
-        raise ValueError(f"an image is given as {image.dtype} of shape {image.shape}; {_ALLOWED}")
-    return image
+    for image in images:
+        if isinstance(image, str | os.PathLike | Image.Image):
+            continue
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"an image is given as {type(image).__name__}; {_ALLOWED}")
+        fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if image.dtype != np.uint8 or not fits or not image.size:
+            raise ValueError(f"an image is given as {image.dtype} of shape {image.shape}; {_ALLOWED}")
+    return list(images)
 
 
 def deep_values(images: Sequence[Any]) -> list[int]:
@@ -137,13 +129,9 @@ def prepare_images(
     top: int = FULL,
     changes: list[Change] | None = None,
 ) -> Iterator[Tensor]:
-    """Batches (B, channels, size, size) uint8 of the images of `image_list`, as `own_picture` makes them.
+    """Batches (at_once, channels, size, size) uint8 of `image_list`'s images, as `own_picture` makes them.
 
-    Args:
-        images: of `image_list`.
-        size, grayscale, ink, top: as of `own_picture`.
-        at_once: B, fewer in the last batch.
-        changes: is extended by what is done to each image.
+    `changes` is extended by what is done to each image.
 
     Raises:
         UserError: one cannot be read, or not be prepared; says which.

@@ -36,9 +36,9 @@ _PLACES: dict[Place, str] = {"splits": "in two splits", "classes": "in two class
 def show_data(config: Config, sheet: Path | None) -> None:
     """Prints the splits of the image set as a table, and draws a sheet of samples.
 
-    Where `sheet` is None, the sheet goes to `<data.name>.png` in the working folder, away from the pictures;
-    beside it goes a picture of what is there twice. A set that is too small for the episodes of the config is
-    shown all the same, and so is a folder with pictures that training would refuse.
+    The sheet goes to `<data.name>.png` in the working folder unless `sheet` names another file; beside it
+    goes a picture of what is there twice. Also shows a set that is too small for the episodes of the config,
+    and a folder with pictures that training would refuse.
 
     Raises:
         UserError: the set cannot be loaded, the sheet cannot be written, or the default one would replace a
@@ -120,13 +120,8 @@ def _parts(splits: Splits) -> Iterator[tuple[str, ImageSet]]:
 
 
 def sample_sheet(splits: Splits, path: Path, seed: int) -> None:
-    """Draws one PNG: a column for each split, in it some classes by name, with some images of each.
-
-    Classes and images are drawn from `seed` alone.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Draws one PNG: a column for each split, in it some classes by name, with some images, drawn from
+    `seed`."""
     figure = Figure(figsize=(12.6, _HEIGHT), dpi=DPI, facecolor="white")
     grid = figure.add_gridspec(1, 3)
     for i, (name, images) in enumerate(_parts(splits)):
@@ -155,11 +150,7 @@ def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.G
 
 
 def pair_sheet(duplicates: Duplicates, path: Path) -> None:
-    """Draws one PNG: the first pairs of pictures that show the same, side by side, by file.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Draws one PNG: the first pairs of pictures that show the same, side by side, by file."""
     rows = -(-len(duplicates.pairs) // _COLUMNS)
     width, height = _COLUMNS * _WIDTH, rows * (_PAIR + _NAMES) + 2 * _FOOT
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")

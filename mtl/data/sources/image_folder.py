@@ -66,40 +66,36 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     """
     choice = choose(Path(config.root), config, seed)
     root = _base(config)
-    sources = {source_name(file, root): file for file in choice.files()}
+
+    def sources() -> dict[str, Path]:
+        return {source_name(file, root): file for file in choice.files()}
 
     def still_unreadable(notes: Notes) -> bool:
         """A file may become readable by permissions or by a package, and look the same from outside."""
-        unreadable = notes["unreadable"]
-        size, _ = _form(config)
-        return not unreadable or not any(_is_readable(sources[name], size) for name in unreadable)
+        if not (unreadable := notes["unreadable"]):
+            return True
+        (size, _), by_name = _form(config), sources()
+        return not any(_is_readable(by_name[name], size) for name in unreadable)
 
     def build() -> tuple[Splits, Notes]:
         splits, report = _decoded(choice, config, sound)
         return splits, to_notes(report)
 
-    capped = (config.max_images, seed, config.group_by) if choice.report.capped else ()
-    search = (config.duplicates, ALIKE, DETAIL, LOCAL, COLOUR)
     if choice.folders:
         files_print = fingerprint(choice.folders, root)
     else:
         of_classes = (item for part in choice.parts for item in part.items())
         names = {f"{name}\0{source_name(f, root)}": f for name, files in of_classes for f in files}
         files_print = fingerprint_of_files(names)
-    classes = [sorted(part) for part in choice.parts]
     key = (
-        _form(config),
-        classes,
-        choice.groups,
-        config.min_images,
-        capped,
-        config.levels,
-        search,
-        files_print,
+        *(files_print, [sorted(part) for part in choice.parts], choice.groups),
+        *(_form(config), config.min_images, config.levels),
+        *((config.max_images, seed, config.group_by) if choice.report.capped else ()),
+        *(config.duplicates, ALIKE, DETAIL, LOCAL, COLOUR),
     )
     splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
     if config.group_by is not None:
-        splits = _in_groups(splits, sources, config.group_by)
+        splits = _in_groups(splits, sources(), config.group_by)
     decoded, listed = from_notes(notes), choice.report
     report = replace(
         decoded,
