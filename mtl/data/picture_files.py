@@ -25,7 +25,7 @@ from mtl.errors import UserError, one_line
 from mtl.runtime.figure_files import drawn_here
 
 _MAGIC = "*?["
-_NEAR = 0.7  # similarity from which a name may be meant by another: things by thing, but not by nothing
+_NEAR = 0.6  # of the letters of the longer name: two names that share this many are near each other
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,13 @@ def _missing(path: Path, kind: str, option: str) -> str:
         return f"{one_line(path)}: is no {kind}"
     inside = contents(path.parent, [])
     beside = [p.name for p in (*inside.folders, *(inside.pictures if kind != "folder" else ()))]
-    near = difflib.get_close_matches(path.name, beside, 1, _NEAR)
-    hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else archive_beside(path, option)
+    close = difflib.get_close_matches(path.name, beside, 3, _NEAR)
+    near = next((name for name in close if _shared(path.name, name) >= _NEAR), None)
+    hint = f"; did you mean {one_line(path.parent / near)}?" if near else archive_beside(path, option)
     return f"{one_line(path)}: there is no such {kind}{hint}"
+
+
+def _shared(one: str, other: str) -> float:
+    """The letters that two names share in one order, as a part of the longer; `ratio` favours long names."""
+    blocks = difflib.SequenceMatcher(None, one, other).get_matching_blocks()
+    return sum(block.size for block in blocks) / max(len(one), len(other))
