@@ -31,20 +31,8 @@ def part(photograph: Callable[..., Image.Image], prefix: str, numbers: list[int]
     return ImageSet(images, torch.zeros(len(numbers), dtype=torch.int64), (prefix,), files=files)
 
 
-def test_pairs_are_named_and_shown(photograph: Callable[..., Image.Image]) -> None:
-    parts = [part(photograph, "a", [1, 2, 2]), part(photograph, "b", [3, 1])]
-    found = with_names(find_copies(parts), parts, 3)
-    assert found.pairs == (
-        NamedPair("a/0.png", "b/1.png", True, "splits"),
-        NamedPair("a/1.png", "a/2.png", True, "class"),
-    )
-    assert torch.equal(found.pictures[0, 0], parts[0].images[0])
-    assert torch.equal(found.pictures[1, 1], parts[0].images[2])
-    assert (found.total(True), found.total(False), found.crossing, found.left_out) == (2, 0, 1, 3)
-
-
 @pytest.mark.parametrize("searched", [True, False])
-def test_what_is_kept_beside_a_set_comes_back(
+def test_a_report_comes_back_out_of_the_cache(
     tmp_path: Path, photograph: Callable[..., Image.Image], searched: bool
 ) -> None:
     parts = [part(photograph, name, [n, n + 1, 9]) for n, name in ((0, "a"), (3, "b"), (6, "c"))]
@@ -61,20 +49,27 @@ def test_what_is_kept_beside_a_set_comes_back(
         _, notes = cached_with_notes(tmp_path, "some", (), lambda: (splits, to_notes(report)))
     back = from_notes(notes)
     assert replace(back, duplicates=None) == replace(report, duplicates=None)
-    if report.duplicates is None:
-        assert back.duplicates is None
-        return
-    was, twice = report.duplicates, back.duplicates
-    assert twice is not None
-    assert (twice.counts, twice.pairs, twice.left_out) == (was.counts, was.pairs, 2)
-    assert torch.equal(twice.pictures, was.pictures)
+    assert (back.duplicates is None) is not searched
+    if report.duplicates is not None and back.duplicates is not None:
+        was, twice = report.duplicates, back.duplicates
+        assert (twice.counts, twice.pairs, twice.left_out) == (was.counts, was.pairs, 2)
+        assert torch.equal(twice.pictures, was.pictures)
 
 
-def test_where_nothing_is_twice_there_are_no_pictures(photograph: Callable[..., Image.Image]) -> None:
-    parts = [part(photograph, "a", [1, 2])]
-    found = with_names(find_copies(parts), parts, 0)
-    assert found.pictures.shape == (0, 2, 3, 24, 24)
-    assert found.crossing == found.total(True) == found.total(False) == 0
+def test_pairs_are_named_and_shown(photograph: Callable[..., Image.Image]) -> None:
+    parts = [part(photograph, "a", [1, 2, 2]), part(photograph, "b", [3, 1])]
+    twice = with_names(find_copies(parts), parts, 3)
+    assert twice.pairs == (
+        NamedPair("a/0.png", "b/1.png", True, "splits"),
+        NamedPair("a/1.png", "a/2.png", True, "class"),
+    )
+    assert torch.equal(twice.pictures[0, 0], parts[0].images[0])
+    assert torch.equal(twice.pictures[1, 1], parts[0].images[2])
+    assert (twice.total(True), twice.total(False), twice.crossing, twice.left_out) == (2, 0, 1, 3)
+    alone = [part(photograph, "a", [1, 2])]
+    none = with_names(find_copies(alone), alone, 0)
+    assert none.pictures.shape == (0, 2, 3, 24, 24)
+    assert none.crossing == none.total(True) == none.total(False) == 0
 
 
 NONE: dict[Place, tuple[int, int]] = {"splits": (0, 0), "classes": (0, 0), "class": (0, 0)}
@@ -94,60 +89,44 @@ def duplicates(counts: dict[Place, tuple[int, int]], left_out: int = 0) -> Dupli
     return Duplicates({**NONE, **counts}, tuple(pairs), torch.empty(len(pairs), 2, 1, 4, 4), left_out)
 
 
-def test_a_folder_without_a_flaw_has_one_line() -> None:
+def test_what_is_left_out_passed_over_or_unreadable_is_said() -> None:
     assert lines_on(FolderReport(duplicates=duplicates({}))) == ["The same picture twice: none."]
-    assert lines_on(FolderReport(), duplicates="keep") == [
-        "The same picture twice: not looked for (data.duplicates = keep)."
-    ]
-
-
-def test_classes_and_images_that_are_left_out_are_named() -> None:
+    not_searched = "The same picture twice: not looked for (data.duplicates = keep)."
+    assert lines_on(FolderReport(), duplicates="keep") == [not_searched]
     report = FolderReport(
         unnamed=tuple(f"c{i}" for i in range(10)),
         scarce={"bee": 1, "ant": 3},
         capped={"dog": 1300, "cat": 150},
-        duplicates=duplicates({}),
+        passed_over={"a/b": "is a folder in a class", "up": "is a link to a folder above it"},
+        unreadable={f"a/{i}.png": "the file is empty" for i in range(22)},
+        levels=4095,
+        deep=2,
+        similar_names=("names",),
     )
-    assert lines_on(report, min_images=5, max_images=100)[:-1] == [
+    lines = lines_on(report, min_images=5, max_images=100)
+    assert lines[:7] == [
         "Left out, not named in data.classes: 10 classes (c0, c1, c2, c3, c4, c5, c6, c7 and 2 more).",
         "Left out, with fewer than data.min_images = 5 images: 2 classes (ant 3, bee 1).",
         "More than data.max_images = 100 images: 2 classes (cat 150, dog 1,300); 1,250 of them are left out.",
-    ]
-    assert (
-        lines_on(FolderReport(scarce={"bee": 0, "ant": 0}))[0]
-        == "Left out, with no images: 2 classes (ant, bee)."
-    )
-
-
-def test_what_is_passed_over_is_listed() -> None:
-    report = FolderReport(
-        passed_over={"a/b": "is a folder in a class", "up": "is a link to a folder above it"}
-    )
-    assert lines_on(report)[:3] == [
         "Passed over: 2 of the names in the folder.",
         "  a/b: is a folder in a class",
         "  up: is a link to a folder above it",
+        "names",
     ]
-
-
-def test_unreadable_files_are_listed() -> None:
-    report = FolderReport(unreadable={f"a/{i}.png": "the file is empty" for i in range(22)})
-    lines = lines_on(report)
-    assert lines[:2] == [
-        "Unreadable: 22 images; training ends with that (data.unreadable = refuse).",
-        "  a/0.png: the file is empty",
-    ]
-    assert lines[20:22] == ["  a/19.png: the file is empty", "  and 2 more"]
-    one = FolderReport(unreadable={"a/0.png": "it holds text, whatever its name says"})
-    assert lines_on(one, unreadable="skip")[:2] == [
+    assert "4,095" in lines[7]
+    assert lines[8] == "Unreadable: 22 images; training ends with that (data.unreadable = refuse)."
+    assert lines[9] == "  a/0.png: the file is empty"
+    assert lines[28:-1] == ["  a/19.png: the file is empty", "  and 2 more"]
+    skipped = FolderReport(scarce={"bee": 0, "ant": 0}, unreadable={"a/0.png": "the file is empty"})
+    assert lines_on(skipped, unreadable="skip")[:2] == [
+        "Left out, with no images: 2 classes (ant, bee).",
         "Unreadable: 1 image; left out.",
-        "  a/0.png: it holds text, whatever its name says",
     ]
 
 
 def test_pairs_are_counted_and_listed() -> None:
-    found = duplicates({"splits": (1, 2), "class": (0, 19)})
-    first, *listed = lines_on(FolderReport(duplicates=found))
+    twice = duplicates({"splits": (1, 2), "class": (0, 19)})
+    first, *listed = lines_on(FolderReport(duplicates=twice))
     assert first.startswith(
         "The same picture twice: 1 pair the same, 21 nearly; 3 in two splits, 19 within a class. Training "
         "ends with those that are not within a class (data.duplicates = refuse). Remove those that are wrong"
@@ -159,7 +138,7 @@ def test_pairs_are_counted_and_listed() -> None:
         *(f"  a/class{i}.png ≈ b/class{i}.png" for i in range(17)),
         "  and 2 more",
     ]
-    assert "exact" in lines_on(FolderReport(duplicates=found), duplicates="exact")[0]
+    assert "exact" in lines_on(FolderReport(duplicates=twice), duplicates="exact")[0]
     assert lines_on(FolderReport(duplicates=duplicates({"class": (2, 0)})))[0] == (
         "The same picture twice: 2 pairs the same, 0 nearly; 2 within a class."
     )
@@ -170,7 +149,7 @@ def test_pairs_are_counted_and_listed() -> None:
     )
 
 
-def test_groups_are_counted_and_a_name_in_two_splits_is_lines_on() -> None:
+def test_groups_are_counted_and_a_name_in_two_splits_is_said() -> None:
     def split(classes: str, *names: str) -> ImageSet:
         labels = torch.arange(len(names)) % len(classes)
         images = torch.zeros(len(names), 1, 4, 4, dtype=torch.uint8)

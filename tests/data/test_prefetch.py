@@ -31,6 +31,7 @@ def test_the_images_are_those_of_decode_in_order(files):
     together = torch.cat([batch.images for batch in batches])
     assert torch.equal(together, torch.stack([decode(file, 6, True) for file in files]))
     assert not any(batch.unread for batch in batches)
+    assert list(decode_ahead([], 8, False)) == []
 
 
 def test_files_that_cannot_be_read_are_named_and_stop_nothing(files):
@@ -41,18 +42,11 @@ def test_files_that_cannot_be_read_are_named_and_stop_nothing(files):
     unread = [one for batch in batches for one in batch.unread]
     assert [one.file for one in unread] == [files[0], files[4]]
     assert all(one.why.startswith(f"{one.file}: is not a readable image") for one in unread)
-
-
-def test_files_none_of_which_can_be_read_give_empty_batches(files):
     for file in files:
         file.write_bytes(b"")
     batches = list(decode_ahead(files, 8, False, at_once=4))
     assert [tuple(batch.images.shape) for batch in batches] == [(0, 3, 8, 8)] * 2
     assert [len(batch.unread) for batch in batches] == [4, 3]
-
-
-def test_no_files_give_no_batch():
-    assert list(decode_ahead([], 8, False)) == []
 
 
 def _numbered(files, monkeypatch, slow=()):
@@ -163,22 +157,19 @@ def test_the_form_makes_no_difference(paths, at_once):
         assert torch.equal(torch.cat(batches), wanted), name
 
 
-def test_they_are_brought_to_size_and_colours_as_files_are(paths):
+def test_they_are_prepared_as_files_are(paths):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned
+    Image.fromarray(PIXELS[0]).save(paths[1], exif=exif)
+    turned = next(prepare_images(image_list([Image.open(paths[1])]), 16, False))[0]
+    assert torch.equal(turned, decode(paths[1], 16, False))
+    assert not torch.equal(turned, torch.from_numpy(PIXELS[0]).permute(2, 0, 1))
     Image.fromarray(PIXELS[0]).resize((40, 20)).save(paths[0])
     pixels = np.array(Image.open(paths[0]))
     for image in (str(paths[0]), Image.open(paths[0]), pixels):
         assert torch.equal(next(prepare_images(image_list([image]), 12, True))[0], decode(paths[0], 12, True))
     grey = next(prepare_images(image_list(PIXELS[..., 0]), 16, True))
     assert torch.equal(grey[:, 0], torch.from_numpy(PIXELS[..., 0]))
-
-
-def test_a_picture_is_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(PIXELS[0]).save(tmp_path / "a.png", exif=exif)
-    upright = next(prepare_images(image_list([Image.open(tmp_path / "a.png")]), 16, False))[0]
-    assert torch.equal(upright, decode(tmp_path / "a.png", 16, False))
-    assert not torch.equal(upright, torch.from_numpy(PIXELS[0]).permute(2, 0, 1))
 
 
 @pytest.mark.parametrize(
