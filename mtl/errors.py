@@ -22,3 +22,9 @@ def one_line(name: object) -> str:
     Line ends, control characters, signs that turn the direction of writing, and bytes of no text become �.
     """
     return "".join(c if c.isprintable() else "�" for c in str(name))
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 class`, `2 classes`, `1,300 pictures`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"

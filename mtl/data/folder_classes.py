@@ -15,7 +15,7 @@ from mtl.data.decode import escaped
 from mtl.data.folder_report import FolderReport
 from mtl.data.folders import shell_quoted
 from mtl.data.image_groups import group_name
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, counted, one_line
 from mtl.runtime.seeds import derive_seed, generator
 
 
@@ -142,13 +142,7 @@ def drawn_images(
 
 
 def drawn_classes(names: Sequence[str], shares: Sequence[float], seed: int) -> list[list[str]]:
-    """The sorted names divided at random: a list for each share, none empty, sizes as the shares say.
-
-    Raises:
-        ValueError: there are fewer names than shares.
-    """
-    if len(names) < len(shares):
-        raise ValueError(f"{len(names)} classes cannot be divided into {len(shares)} parts")
+    """The sorted names, no fewer than the shares, divided at random: a list for each share, none empty."""
     order = torch.randperm(len(names), generator=generator(seed, "split")).tolist()
     ends, total = [0], 0.0
     for i, share in enumerate(shares, 1):
@@ -176,10 +170,9 @@ def _divide(
             f"does not name; each needs one at least{left_out}"
         )
     if len(rest) < len(free):
-        many = "1 class" if len(rest) == 1 else f"{len(rest)} classes"
         raise UserError(
-            f"{one_line(root)}: holds {many}; at least {len(PARTS)} are needed to split them"
-            f"{left_out or _fit_instead(root, len(rest))}"
+            f"{one_line(root)}: holds {counted(len(rest), 'class')}; at least {len(PARTS)} are needed to "
+            f"split them{left_out or _fit_instead(root, len(rest))}"
         )
     shares = [config.split_fractions[PARTS.index(part)] for part in free]
     lists |= dict(zip(free, drawn_classes(rest, shares, seed), strict=True))

@@ -13,6 +13,7 @@ from mtl.data.duplicates import Copies, Place
 from mtl.data.formats import levels_messages
 from mtl.data.image_groups import shared_names
 from mtl.data.image_set import ImageSet, Splits
+from mtl.errors import counted
 
 _MANY, _SHARE = 5, 0.25  # nearly equal pairs in two classes, and their share, from which they look intended
 _NAMED = 8  # classes of a sentence
@@ -143,7 +144,7 @@ def findings(report: FolderReport, data: Data) -> list[str]:
     if report.unreadable:
         skipped = data.unreadable == "skip"
         then = "left out" if skipped else "training ends with that (data.unreadable = refuse)"
-        lines.append(f"Unreadable: {_number(len(report.unreadable), 'image')}; {then}.")
+        lines.append(f"Unreadable: {counted(len(report.unreadable), 'image')}; {then}.")
         lines += _listed([f"{file}: {why}" for file, why in report.unreadable.items()])
     return lines + _on_duplicates(report.duplicates, data)
 
@@ -158,11 +159,11 @@ def _on_duplicates(duplicates: Duplicates | None, data: Data) -> list[str]:
             f"{' (to the pixel; nearly equal ones were not looked for)' if only_exact else ''}."
         ]
     near = "nearly equal ones not looked for" if only_exact else f"{duplicates.total(False):,} nearly"
-    kinds = f"{_number(duplicates.total(True), 'pair')} the same, {near}"
+    kinds = f"{counted(duplicates.total(True), 'pair')} the same, {near}"
     places = [f"{sum(count):,} {_PLACES[place]}" for place, count in duplicates.counts.items() if sum(count)]
     then = ""
     if data.duplicates == "drop":
-        then = f" {_number(duplicates.left_out, 'image')} left out (data.duplicates = drop)."
+        then = f" {counted(duplicates.left_out, 'image')} left out (data.duplicates = drop)."
     elif duplicates.crossing:
         then = (
             f" Training ends with those that are not within a class (data.duplicates = {data.duplicates}). "
@@ -184,7 +185,7 @@ def group_lines(splits: Splits) -> list[str]:
         few, most = min(counts.values()), max(counts.values())
         line = f"Groups in {split}: {len(class_of_group):,}, {few} to {most} a class"
         if alone := images.image_groups.count(""):
-            line += f"; of these, {_number(alone, 'image')} that data.group_by does not match"
+            line += f"; of these, {counted(alone, 'image')} that data.group_by does not match"
         lines.append(f"{line}.")
         if single := [name for c, name in enumerate(images.class_names) if counts[c] == 1]:
             lines.append(f"  All images of one group, so that there is no episode: {_some_classes(single)}.")
@@ -195,7 +196,7 @@ def group_lines(splits: Splits) -> list[str]:
         return lines
     crossing = sum(len({split_of[name] for name in classes}) > 1 for classes in shared.values())
     head = (
-        f"In several classes: {_number(len(shared), 'group name')}, {crossing:,} of them in two splits. "
+        f"In several classes: {counted(len(shared), 'group name')}, {crossing:,} of them in two splits. "
         "Where such a name is one clip or one animal, its pictures leak from class to class; if each class "
         "counts its groups anew, nothing is wrong."
     )
@@ -205,7 +206,7 @@ def group_lines(splits: Splits) -> list[str]:
 
 def _some_classes(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"{_number(len(names), 'class')} ({', '.join(names[:_NAMED])}{more})"
+    return f"{counted(len(names), 'class')} ({', '.join(names[:_NAMED])}{more})"
 
 
 def _with_counts(classes: Mapping[str, int]) -> list[str]:
@@ -217,8 +218,3 @@ def _listed(lines: Sequence[str], total: int = 0) -> list[str]:
     shown = [f"  {line}" for line in lines[:_LISTED]]
     more = max(total, len(lines)) - len(shown)
     return [*shown, f"  and {more:,} more"] if more else shown
-
-
-def _number(count: int, thing: str) -> str:
-    plural = f"{thing}{'es' if thing.endswith('s') else 's'}"
-    return f"{count:,} {thing if count == 1 else plural}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from mtl.data.formats import COMMON, EXTENSIONS
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, counted, one_line
 
 Part = Literal["train", "val", "test"]
 #: What people call the three splits.
@@ -187,11 +187,10 @@ def advice(folder: Path, option: str) -> str:
     if (deeper := _only_folder_of_classes(folder)) is not None:
         return f"the classes are further down; give {option}{shell_quoted(deeper)}"
     if inside.pictures:
-        many = "1 picture" if len(inside.pictures) == 1 else f"{len(inside.pictures):,} pictures"
         example = one_line(folder / "ash" / inside.pictures[0].name)
         return (
-            f"it holds {many} and no classes; put the pictures of each class into a folder named after it, "
-            f"as {example}, or {as_list}"
+            f"it holds {counted(len(inside.pictures), 'picture')} and no classes; put the pictures of each "
+            f"class into a folder named after it, as {example}, or {as_list}"
         )
     if group := next((inner for inner in inside.folders if _classes(inner)), None):
         nested = "data.layout=nested for all of them, " if option.startswith("data.") else ""

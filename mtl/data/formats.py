@@ -17,6 +17,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mtl.errors import counted
+
 _ENDINGS = """
     heic heif hif
     apng avif avifs blp bmp bw cur dcx dds dib fit fits flc fli ftc ftu gbr gif icb icns ico iim im
@@ -211,10 +213,9 @@ def levels_messages(top: int | None, count: int) -> list[str]:
     """A sentence if grey values of `count` files with more than 8 bits were stretched to make `top` white."""
     if not count or top is None or top >= FULL:
         return []
-    files = f"{count:,} file{'s' if count > 1 else ''}"
     return [
-        f"Grey values of {files} with more than 8 bits are stretched: {top:,} is white, not {FULL:,}; set "
-        "data.levels to change that."
+        f"Grey values of {counted(count, 'file')} with more than 8 bits are stretched: {top:,} is white, not "
+        f"{FULL:,}; set data.levels to change that."
     ]
 
 

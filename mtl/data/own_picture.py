@@ -20,7 +20,7 @@ from torch import Tensor
 from mtl.data.decode import has_transparency, to_tensor, unreadable, upright
 from mtl.data.formats import FULL, eight_bits, in_words, is_deep, opened
 from mtl.data.ink import Ink, colourfulness, strokes
-from mtl.errors import UserError
+from mtl.errors import UserError, counted
 
 _DETAIL = 8  # a picture is looked at with at most this many times the pixels a side that the network takes
 _COLOURFUL = 40.0  # of 255: where channels differ by more, somewhere in a picture, its colours are looked at
@@ -125,17 +125,13 @@ def change_messages(
     done = ", ".join(f"{count:,} were {text}" for text, count in counts.items() if count)
     if ink is not None and done:
         wanted = "light ink on a dark ground" if ink.light else "dark ink on a light ground"
-        total = _counted(len(changes), what)
+        total = counted(len(changes), what)
         lines.append(f"The network was trained on {wanted}; to match, of {total} {done}.")
     if clipped := sum(change.clipped for change in changes):
         lines.append(
-            f"{_counted(clipped, what)} with grey values beyond {top:,}, which is white here: cut off."
+            f"{counted(clipped, what)} with grey values beyond {top:,}, which is white here: cut off."
         )
     return lines
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _is_of_the_sets_size(image: Image.Image, ink: Ink) -> bool:

@@ -21,7 +21,7 @@ from mtl.data.folders import (
 )
 from mtl.data.formats import COMMON
 from mtl.data.picture_lists import is_list, read_list
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, counted, one_line
 from mtl.runtime.figure_files import drawn_here
 
 _MAGIC = "*?["
@@ -73,12 +73,16 @@ def support_files(source: Path, option: str = "--support ", part: Part = "train"
             files[folder.name] = pictures
         else:
             left_out.append(f"{one_line(folder)}: holds no pictures; the class is left out")
-        if deeper := len(inside.folders):
-            many = "1 folder in it is" if deeper == 1 else f"{deeper:,} folders in it are"
-            left_out.append(f"{one_line(folder)}: {many} not looked into; pictures must be right in <class>/")
-    if loose := len(_not_drawn_here(top.pictures, left_out)):
-        many = "1 picture is" if loose == 1 else f"{loose:,} pictures are"
-        left_out.append(f"{one_line(source)}: {many} beside the folders of the classes, and of no class")
+        if inside.folders:
+            deeper = counted(len(inside.folders), "folder")
+            left_out.append(
+                f"{one_line(folder)}: {deeper} not looked into; pictures must be right in <class>/"
+            )
+    if loose := _not_drawn_here(top.pictures, left_out):
+        pictures_of_none = counted(len(loose), "picture")
+        left_out.append(
+            f"{one_line(source)}: {pictures_of_none} of no class, beside the folders of the classes"
+        )
     if not files:
         raise no_classes(source, option, "; ".join(left_out))
     require_distinct_names(files, source)
@@ -93,8 +97,7 @@ def _of_list(source: Path, option: str, part: Part) -> ClassFiles:
     if not taken:
         raise UserError(f"{one_line(source)}: no row of it is of the split {part}")
     if others := len(rows) - len(taken):
-        many = "1 row" if others == 1 else f"{others:,} rows"
-        left_out.append(f"{one_line(source)}: {many} of other splits than {part}")
+        left_out.append(f"{one_line(source)}: {counted(others, 'row')} of other splits than {part}")
     files: dict[str, list[Path]] = {}
     for row in taken:
         files.setdefault(row.label, []).append(row.file)

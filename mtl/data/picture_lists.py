@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl.data.folders import Part, part_of, refuse_archive
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, counted, one_line
 
 _ENDINGS = frozenset({".csv", ".tsv", ".txt", ".tab"})
 _DELIMITERS = (",", ";", "\t", "|")
@@ -156,8 +156,7 @@ def _listed(row: _Row, columns: _Columns, path: Path) -> ListRow:
     where = f"{one_line(path)}: line {line}"
     needed = max(path_at, label_at, part_at or 0) + 1
     if len(cells) < needed:
-        many = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-        raise UserError(f"{where} has {many}, and {needed} are needed; {_FORM}")
+        raise UserError(f"{where} has {counted(len(cells), 'field')}, and {needed} are needed; {_FORM}")
     for what, cell in (("path", cells[path_at]), ("label", cells[label_at])):
         if not cell.strip() or "\0" in cell:
             raise UserError(f"{where} has no {what}; {_FORM}")

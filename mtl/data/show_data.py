@@ -21,7 +21,6 @@ from mtl.errors import UserError
 from mtl.runtime.figure_files import DPI, FONTS, drawn_here, save_png, short, text
 from mtl.runtime.seeds import generator
 
-_COLOURS = {1: "grey", 3: "colour"}
 _CLASSES, _SAMPLES = 10, 8  # of a split on the sheet; samples of a class
 _GAP = 0.08  # between two samples, share of an image's side
 _PAPER = 1.0  # between them, as bright as the sheet
@@ -109,7 +108,7 @@ def summary(splits: Splits) -> Table:
             f"{images.num_classes:,}",
             f"{len(images):,}",
             f"{fewest}" if fewest == most else f"{fewest} – {median:g} – {most}",
-            f"{images.size}×{images.size} {_COLOURS.get(images.channels, f'{images.channels} channels')}",
+            f"{images.size}×{images.size} {'grey' if images.channels == 1 else 'colour'}",
             "–" if images.groups is None else str(len(set(images.groups))),
         )
     return table

@@ -138,11 +138,11 @@ def test_a_picture_in_two_classes_is_refused_by_name(tmp_path: Path, photograph:
     )
     photograph(100 * ord("b")).save(tmp_path / "test" / "d" / "again.jpg", quality=80)
     assert refusal(data(tmp_path)) == (
-        "train/b/0.png and test/d/again.jpg are nearly the same picture in two splits, and there is 1 more "
-        "such pair" + WAY_OUT
+        "train/b/0.png and test/d/again.jpg are nearly the same picture in two splits (and 1 more pair)"
+        + WAY_OUT
     )
     photograph(100 * ord("c")).save(tmp_path / "test" / "d" / "third.jpg", quality=80)
-    assert ", and there are 2 more such pairs; the command data" in refusal(data(tmp_path))
+    assert " (and 2 more pairs); the command data" in refusal(data(tmp_path))
     assert len(load_splits(data(tmp_path, duplicates="keep"), 0).test) == 10
     assert survey(data(tmp_path, duplicates="keep"), 0).report.duplicates is None
 

@@ -53,10 +53,10 @@ def test_what_a_support_folder_leaves_out_is_named():
     assert support.left_out == (
         "things/self: is a link that leads nowhere; it is passed over",
         "things/ash/2.png: is a link that leads nowhere; it is passed over",
-        "things/ash: 2 folders in it are not looked into; pictures must be right in <class>/",
+        "things/ash: 2 folders not looked into; pictures must be right in <class>/",
         "things/elm: holds no pictures; the class is left out",
-        "things/elm: 1 folder in it is not looked into; pictures must be right in <class>/",
-        "things: 2 pictures are beside the folders of the classes, and of no class",
+        "things/elm: 1 folder not looked into; pictures must be right in <class>/",
+        "things: 2 pictures of no class, beside the folders of the classes",
     )
 
 

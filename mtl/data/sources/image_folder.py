@@ -10,7 +10,7 @@ import torch
 from mtl.config import Data
 from mtl.data.cache import Notes, cached_with_notes, fingerprint, fingerprint_of_files
 from mtl.data.class_tree import PARTS
-from mtl.data.decode import decode, decode_readable, escaped, require_readable, source_name
+from mtl.data.decode import decode_readable, escaped, require_readable, source_name
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
 from mtl.data.folder_classes import Choice, choose
 from mtl.data.folder_report import (
@@ -25,7 +25,7 @@ from mtl.data.folder_report import (
 from mtl.data.formats import FULL, largest_values, levels_messages, top_of
 from mtl.data.image_groups import group_name
 from mtl.data.image_set import ImageSet, Splits
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, counted, one_line
 from mtl.runtime.figure_files import drawn_here
 
 _log = logging.getLogger(__name__)
@@ -72,10 +72,12 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
 
     def still_unreadable(notes: Notes) -> bool:
         """A file may become readable by permissions or by a package, and look the same from outside."""
-        if not (unreadable := notes["unreadable"]):
+        if not notes["unreadable"]:
             return True
-        (size, _), by_name = _form(config), sources()
-        return not any(_is_readable(by_name[name], size) for name in unreadable)
+        by_name = sources()
+        files = {"": [by_name[name] for name in notes["unreadable"]]}
+        _, failed = decode_readable(files, *_form(config), root)
+        return len(failed) == len(notes["unreadable"])
 
     def build() -> tuple[Splits, Notes]:
         splits, report = _decoded(choice, config, sound)
@@ -160,8 +162,7 @@ def require_apart(duplicates: Duplicates, root: Path) -> None:
     one, other = (one_line(root / file) for file in (pair.one, pair.other))
     same = f"{'' if pair.exact else 'nearly '}the same picture in two {pair.place}"
     rest = duplicates.crossing - 1
-    count = "is 1 more such pair" if rest == 1 else f"are {rest:,} more such pairs"
-    more = f", and there {count}" if rest else ""
+    more = f" (and {counted(rest, 'more pair')})" if rest else ""
     raise UserError(
         f"{one} and {other} are {same}{more}; the command data shows them. {what_to_do(duplicates)}"
     )
@@ -211,11 +212,3 @@ def _large_enough(
             )
         large.append(part.select((~few).nonzero().flatten().tolist()) if few.any() else part)
     return large, scarce
-
-
-def _is_readable(file: Path, size: int) -> bool:
-    try:
-        decode(file, size, grayscale=True)
-    except UserError:
-        return False
-    return True
