@@ -48,12 +48,6 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     assert upright[:, 17, 10].tolist() == list(BLUE)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
-    Image.new(mode, (16, 16), 0).save(tmp_path / "a.png")
-    assert decode(tmp_path / "a.png", 16, False).unique().tolist() == [255]
-
-
 def test_a_transparent_colour_of_a_palette_is_laid_on_white(tmp_path: Path) -> None:
     image = halves(16, 16).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
     image.save(tmp_path / "a.gif", transparency=image.getpixel((0, 0)))
@@ -66,12 +60,6 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     pixels = np.tile(np.array([0, 257, 32896, 65535], dtype=np.uint16), (16, 4))
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert decode(tmp_path / "a.png", 16, True)[0, 0, :4].tolist() == [0, 1, 128, 255]
-
-
-def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((16, 16), dtype=np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(UserError, match=r"a\.tif: is not a readable image \(its pixels are floating"):
-        decode(tmp_path / "a.tif", 16, True)
 
 
 @given(

@@ -241,6 +241,8 @@ def test_the_first_picture_of_an_animation_counts(tmp_path: Path) -> None:
         ("L", 7, "a.png", [7, 7, 7]),
         ("LA", (10, 0), "a.png", [255, 255, 255]),
         ("RGBA", (255, 0, 0, 255), "a.webp", [255, 0, 0]),
+        ("RGBA", (9, 9, 9, 0), "a.png", [255, 255, 255]),
+        ("LA", (10, 255), "a.png", [10, 10, 10]),
         ("CMYK", (0, 255, 255, 0), "a.tif", [255, 0, 0]),
         ("P", 0, "a.png", [0, 0, 0]),
         ("1", 1, "a.pbm", [255, 255, 255]),
@@ -345,10 +347,11 @@ def test_what_a_file_notes_counts_where_its_values_are_dark(tmp_path: Path) -> N
     assert largest_values([noting(tmp_path / "c.png", 12)]) == [FULL]
 
 
-def test_negative_values_are_refused(tmp_path: Path) -> None:
+def test_values_that_are_negative_or_no_integers_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), -1024, dtype=np.int32)).save(tmp_path / "a.tif")
-    with pytest.raises(UserError, match=r"a\.tif: is not a readable image \(its values go down to -1,024"):
-        decode(tmp_path / "a.tif", 16, True)
+    assert reason(tmp_path / "a.tif").startswith("its values go down to -1,024")
+    Image.fromarray(np.zeros((16, 16), dtype=np.float32)).save(tmp_path / "b.tif")
+    assert reason(tmp_path / "b.tif").startswith("its pixels are floating-point numbers")
 
 
 @pytest.mark.parametrize("top", [FULL, 40_000])

@@ -1,7 +1,8 @@
 """A person's own images: `<root>/<class>/*`, `<root>/{train,val,test}/<class>/*`, or a CSV list of files."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from mtl.config import Data
 from mtl.data.cache import Notes, cached_with_notes, fingerprint, fingerprint_of_files
 from mtl.data.class_tree import PARTS
-from mtl.data.decode import decode_readable, escaped, require_readable, source_name
+from mtl.data.decode import decode_readable, require_readable, source_name
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
 from mtl.data.folder_classes import Choice, choose
 from mtl.data.folder_report import (
@@ -44,7 +45,7 @@ def load(config: Data, seed: int) -> Splits:
     if config.unreadable == "refuse":
         require_readable(report.unreadable, _base(config), _ADVICE)
     if twice is not None and config.duplicates in {"refuse", "exact"}:
-        require_apart(twice, _base(config))
+        _require_apart(twice, _base(config))
     counts = {"unreadable": len(report.unreadable), "there twice": twice.left_out if twice else 0}
     if left_out := " and ".join(f"{count:,} {what}" for what, count in counts.items() if count):
         _log.warning("%s: left out images: %s; the command data names them", one_line(config.root), left_out)
@@ -67,16 +68,12 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     choice = choose(Path(config.root), config, seed)
     root = _base(config)
 
-    def sources() -> dict[str, Path]:
-        return {source_name(file, root): file for file in choice.files()}
-
     def still_unreadable(notes: Notes) -> bool:
         """A file may become readable by permissions or by a package, and look the same from outside."""
         if not notes["unreadable"]:
             return True
-        by_name = sources()
-        files = {"": [by_name[name] for name in notes["unreadable"]]}
-        _, failed = decode_readable(files, *_form(config), root)
+        files = [file for file in choice.files() if source_name(file, root) in notes["unreadable"]]
+        _, failed = decode_readable({"": files}, *_form(config), root)
         return len(failed) == len(notes["unreadable"])
 
     def build() -> tuple[Splits, Notes]:
@@ -97,7 +94,7 @@ def survey(config: Data, seed: int, sound: bool = False) -> Survey:
     )
     splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
     if config.group_by is not None:
-        splits = _in_groups(splits, sources(), config.group_by)
+        splits = _in_groups(splits, config.group_by)
     decoded, listed = from_notes(notes), choice.report
     report = replace(
         decoded,
@@ -151,7 +148,7 @@ def _base(config: Data) -> Path:
     return root.parent if root.is_file() else root
 
 
-def require_apart(duplicates: Duplicates, root: Path) -> None:
+def _require_apart(duplicates: Duplicates, root: Path) -> None:
     """
     Raises:
         UserError: a picture is in two classes; copies within a class are harmless.
@@ -168,11 +165,11 @@ def require_apart(duplicates: Duplicates, root: Path) -> None:
     )
 
 
-def _in_groups(splits: Splits, sources: Mapping[str, Path], pattern: str) -> Splits:
-    """The splits with the groups of their images, by the names of the files that `sources` has."""
+def _in_groups(splits: Splits, pattern: str) -> Splits:
+    """The splits with the groups of their images, by the names of the files."""
 
     def grouped(images: ImageSet) -> ImageSet:
-        names = tuple(group_name(escaped(sources[name].name), pattern) for name in images.files)
+        names = tuple(group_name(os.path.basename(file), pattern) for file in images.files)
         with_groups = replace(images, image_groups=names)
         with_groups.recall_mean_std(images.mean_std())
         return with_groups
