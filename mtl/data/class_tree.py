@@ -120,10 +120,10 @@ def _split_folders(root: Path) -> dict[str, Path]:
     """
     splits: dict[str, Path] = {}
     for folder in _below(root):
-        part = part_of(folder.name)
-        if part is None or (
-            contents(folder).pictures and not contents(folder).folders
-        ):  # a class of that name
+        if (part := part_of(folder.name)) is None:
+            continue
+        inside = contents(folder)
+        if inside.pictures and not inside.folders:  # which is a class
             continue
         if part in splits:
             names = f"{one_line(splits[part].name)} and {one_line(folder.name)}"

@@ -276,7 +276,14 @@ def test_the_report_says_what_was_left_out_and_is_the_same_out_of_the_cache(
 
 
 @pytest.mark.parametrize(
-    "change", [{"max_images": 2}, {"duplicates": "drop"}, {"duplicates": "keep"}, {"min_images": 2}]
+    "change",
+    [
+        {"max_images": 2},
+        {"duplicates": "drop"},
+        {"duplicates": "keep"},
+        {"min_images": 2},
+        {"levels": "full"},
+    ],
 )
 def test_another_choice_is_another_set_in_the_cache(
     tmp_path: Path, photograph: Photograph, change: dict[str, object]

@@ -126,6 +126,8 @@ def test_whatever_it_is_drawn_with_and_on_it_is_the_same_sign(kind: str) -> None
     assert float(found.ground) <= 6
     assert float(found.contrast) > 180
     assert change.framed is framed
+    assert not framed or float(found.extent) == pytest.approx(LIGHT.extent[1], abs=0.08)
+    assert change.inverted is (kind not in {"light on grey", "white on nothing", "red on a green as dark"})
     assert not change.no_ink
     coloured = prepare_picture(made(), SIDE, False, LIGHT)[0]
     assert coloured.shape == (3, SIDE, SIDE)

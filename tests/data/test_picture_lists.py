@@ -137,6 +137,7 @@ def test_a_list_is_a_support_set_of_its_training_rows(home):
     assert found.files == {"ash": (Path("pics/d.png"),), "elm": (Path("pics/a.png"),)}
     assert found.left_out == ("list.csv: 1 row of other splits than train",)
     assert support_files(Path("list.csv"), part="test").files == {"ash": (Path("pics/b c.png"),)}
+    assert list(support_files(written("pics/a.png,elm\n", "plain.csv")).files) == ["elm"]
     with pytest.raises(UserError, match="no row of it is of the split val"):
         support_files(Path("list.csv"), part="val")
     with pytest.raises(UserError, match="is a spreadsheet; save it as CSV"):

@@ -168,6 +168,12 @@ def test_they_are_prepared_as_files_are(paths):
     pixels = np.array(Image.open(paths[0]))
     for image in (str(paths[0]), Image.open(paths[0]), pixels):
         assert torch.equal(next(prepare_images(image_list([image]), 12, True))[0], decode(paths[0], 12, True))
+    Image.fromarray(np.full((16, 16), 5000, dtype=np.uint16)).save(paths[2])
+    for deep in (paths[2], Image.open(paths[2])):
+        changes = []
+        list(prepare_images(image_list([deep, PIXELS[0]]), 16, True, top=4095, changes=changes))
+        list(prepare_images(image_list([paths[3], paths[2]]), 16, True, top=4095, changes=changes))
+        assert [change.clipped for change in changes] == [True, False, False, True]
     grey = next(prepare_images(image_list(PIXELS[..., 0]), 16, True))
     assert torch.equal(grey[:, 0], torch.from_numpy(PIXELS[..., 0]))
 

@@ -74,6 +74,9 @@ def test_a_picture_that_is_there_is_not_written_over_by_default(tiny: Path) -> N
     Path("image_folder.png").unlink()
     show_data(config(tiny), None)
     show_data(config(tiny), None)  # its own sheet it replaces
+    Image.new("RGB", (20, 20)).save("image_folder.png")
+    show_data(config(tiny), Path("image_folder.png"))  # and what is named
+    assert Path("image_folder.png").read_bytes() != before
 
 
 def test_what_becomes_of_the_training_images_is_said(
