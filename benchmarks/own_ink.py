@@ -24,7 +24,7 @@ from mtl.config import Runtime
 from mtl.data import ImageSet, load_splits
 from mtl.data.decode import upright
 from mtl.data.ink import Ink, strokes
-from mtl.data.own_picture import brought
+from mtl.data.own_picture import prepare_picture
 from mtl.errors import UserError
 from mtl.own_images.classifier import fit_classifier
 from mtl.own_images.embedder import Embedder, Preparation, embedder_of_run
@@ -97,7 +97,7 @@ def picture(file: Path, kind: str, seed: int) -> Image.Image:
 def as_seen(image: Image.Image, how: Preparation, rule: str) -> Tensor:
     """(channels, size, size) uint8 what the network gets of a picture under a rule."""
     assert how.ink is not None
-    return brought(image, how.size, how.grayscale, RULES[rule](image, how, how.ink), how.top)[0]
+    return prepare_picture(image, how.size, how.grayscale, RULES[rule](image, how, how.ink), how.top)[0]
 
 
 def table(
@@ -167,7 +167,7 @@ def _never_framed(image: Image.Image, _: Preparation, ink: Ink) -> Ink:
 def _framed_where_differing(image: Image.Image, how: Preparation, ink: Ink) -> Ink:
     """Framed only where the ink of the middle square is of another size than the set's, by a quarter."""
     unframed = _never_framed(image, how, ink)
-    found = strokes(brought(image, how.size, how.grayscale, unframed, how.top)[0][None])
+    found = strokes(prepare_picture(image, how.size, how.grayscale, unframed, how.top)[0][None])
     much = abs(float(found.extent) / ink.extent[1] - 1) > MUCH
     return ink if much or not int(found.side) else unframed
 

@@ -31,3 +31,9 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6, prefix: s
     """The end of a sentence that names the known name nearest to `name`; empty if none is near."""
     near = difflib.get_close_matches(name, list(known), 1, cutoff)
     return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 class`, `2 classes`, `1,300 pictures`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"

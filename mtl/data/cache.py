@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mtl.data.folders import is_image_file
 from mtl.data.image_set import ImageSet, Splits
-from mtl.data.listing import is_image_file
 from mtl.runtime import tensor_files
 
 _FORMAT = 4  # raise it when what is stored, or how any source makes its images, changes

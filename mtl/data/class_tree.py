@@ -1,195 +1,179 @@
-"""All classes below a folder or in a list of files, whatever the layout, before any is chosen."""
+"""All classes below a folder or in a list of files, whatever the layout, and their names."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from mtl.config.values import Layout
 from mtl.data.decode import escaped
-from mtl.data.layouts import (
+from mtl.data.folders import (
+    Contents,
     advice,
     archive_beside,
-    home_of_class,
-    refuse_archive,
+    class_contents,
+    class_folders,
+    contents,
+    part_of,
     refuse_detection,
     shell_quoted,
 )
-from mtl.data.listing import Contents, class_folders, contents
-from mtl.data.picture_lists import is_list, is_spreadsheet, part_of, read_list
+from mtl.data.picture_lists import read_list
 from mtl.errors import UserError, one_line
 
 PARTS = ("train", "val", "test")
 Classes = Mapping[str, Path]  # the folder of each
 
 _OPTION = "data.root="
-_WANTED = "image_folder wants <root>/<class>/*, or a CSV file with a row path,label for each picture"
 _ENOUGH = 6  # classes: two ways in each split
 _MERGE = "data.layout=merge puts the pictures of each class together and splits by class"
 
 
 @dataclass(frozen=True)
-class Found:
+class ClassTree:
     """The classes with their files."""
 
     files: Mapping[str, list[Path]]  # by class, sorted by name; a class may have none
-    parts: Sequence[Collection[str]] | None  # the classes of train, val and test where these are given
-    folders: Mapping[str, Sequence[Path]]  # of each class; empty for a list
-    passed_over: Mapping[str, str]  # links, folders and pipes that hold no class or image, and why
+    parts: Sequence[Collection[str]] | None = None  # the classes of train, val and test where these are given
+    folders: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # of each class; empty for a list
+    passed_over: Mapping[str, str] = field(default_factory=dict)  # what holds no class or image, and why
     groups: Mapping[str, str] | None = None  # of each class of a nested layout the folder that it is in
 
 
-def find_classes(root: Path, layout: Layout) -> Found:
+def find_classes(root: Path, layout: Layout) -> ClassTree:
     """The classes of a folder, as `data.layout` says, or of a CSV file.
 
     Raises:
-        UserError: there is no such folder, no class has pictures, or the division into splits does not do.
+        UserError: there is no such folder, no class has pictures, or the splits overlap or are incomplete.
     """
     if root.is_file():
         return _of_list(root, layout)
     if not root.is_dir():
-        raise UserError(f"data.root: {one_line(root)} is no folder; {_WANTED}{archive_beside(root, _OPTION)}")
-    for folder in (root, *_part_folders(root).values()):
-        refuse_detection(folder)
-    parts: list[Classes] | None = None
+        raise UserError(
+            f"data.root: {one_line(root)} is no folder; image_folder wants <root>/<class>/*, or a CSV file "
+            f"with a row path,label for each picture{archive_beside(root, _OPTION)}"
+        )
+    splits = _split_folders(root)
+    refuse_detection(root)
+    parts = divided(root, may_merge=True) if layout == "auto" else None
+    nested = layout == "nested"
+    tops = [*(_by_name(_below(root)) if nested else splits).values()] or [root]  # whose folders are classes
     folders: dict[str, list[Path]] = {}
     groups: dict[str, str] = {}
-    tops = [root]  # whose folders are classes
-    if layout == "nested":
-        tops = [*_by_name(_below(root)).values()]
-        for top in tops:
-            for name, folder in _by_name(_below(top)).items():
-                folders[f"{escaped(top.name)}/{name}"] = [folder]
-                groups[f"{escaped(top.name)}/{name}"] = escaped(top.name)
-    elif layout == "auto" and (parts := divided(root, _MERGE)) is not None:
-        tops = [*_part_folders(root).values()]
-        folders = {name: [folder] for part in parts for name, folder in part.items()}
-    else:
-        if layout == "merge":
-            tops = [*_part_folders(root).values()] or tops
-        for top in tops:
-            for name, folder in _by_name(_below(top)).items():
-                folders.setdefault(name, []).append(folder)
-    opened = {name: [_home(folder) for folder in folders[name]] for name in sorted(folders)}
-    homes = {name: [home for home, _ in of_class] for name, of_class in opened.items()}
-    inside = {name: [there for _, there in of_class] for name, of_class in opened.items()}
-    files = {name: [file for at in of_class for file in at.pictures] for name, of_class in inside.items()}
+    for top in tops:
+        for name, folder in _by_name(_below(top)).items():
+            full_name = f"{escaped(top.name)}/{name}" if nested else name
+            folders.setdefault(full_name, []).append(folder)
+            groups[full_name] = escaped(top.name)
+    files: dict[str, list[Path]] = {}
+    homes: dict[str, list[Path]] = {}
+    opened: list[Contents] = []
+    for name in sorted(folders):
+        of_class = [class_contents(folder) for folder in folders[name]]
+        homes[name] = [home for home, _ in of_class]
+        files[name] = [file for _, inside in of_class for file in inside.pictures]
+        opened += [inside for _, inside in of_class]
     if not any(files.values()) and (better := advice(root, _OPTION)):
         raise UserError(f"{one_line(root)}: no class in it has pictures; {better}")
-    passed_over = _passed_over(root, tops, (at for of_class in inside.values() for at in of_class))
-    return Found(files, parts, homes, passed_over, groups if layout == "nested" else None)
+    return ClassTree(files, parts, homes, _passed_over(root, tops, opened), groups if nested else None)
 
 
-def _home(folder: Path) -> tuple[Path, Contents]:
-    """The folder that the pictures of a class are in, and what is there."""
-    there = contents(folder)
-    home = home_of_class(folder, there)
-    return home, there if home == folder else contents(home)
-
-
-def divided(root: Path, otherwise: str = "") -> list[Classes] | None:
+def divided(root: Path, may_merge: bool = False) -> list[Classes] | None:
     """The classes below the folders of train, val and test; None where there is none of these.
 
-    `valid` and `validation` are val, `training` is train, `testing` is test. A folder of such a name that
-    holds pictures, and no folders, is a class like any other.
-
-    Args:
-        root: of these folders.
-        otherwise: what else can be done with a division that does not do, to end a sentence; "": nothing.
+    With `may_merge` the messages say that the set may be taken undivided instead.
 
     Raises:
         UserError: only some of them are there, one holds no classes, or a class is in two.
     """
-    found = _part_folders(root)
-    if not found:
+    splits = _split_folders(root)
+    if not splits:
         return None
-    parts: dict[str, Classes] = {part: _by_name(_below(folder)) for part, folder in found.items()}
-    at = {part: one_line(folder.name) for part, folder in found.items()}
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        if shared := sorted(set(parts.get(one, ())) & set(parts.get(other, ()))):
-            more = f" and {len(shared) - 1} more are" if len(shared) > 1 else " is"
-            where = f"class {one_line(shared[0])}{more} in {at[one]} and in {at[other]}"
-            enough = len({name for classes in parts.values() for name in classes}) >= _ENOUGH
-            ways = f"; {_ways(found, enough)}" if otherwise else ""
-            raise UserError(f"{one_line(root)}: {where}; splits are by class{ways}")
-    if len(found) < len(PARTS):
-        missing = ", ".join(part for part in PARTS if part not in found)
-        ways = f"; or {otherwise}" if otherwise else ""
+    parts = {part: _by_name(_below(folder)) for part, folder in splits.items()}
+    names = {part: one_line(folder.name) for part, folder in splits.items()}
+    count = len({name for classes in parts.values() for name in classes})
+    _require_disjoint(
+        root,
+        {part: dict.fromkeys(classes, names[part]) for part, classes in parts.items()},
+        f"; {_ways(splits, count)}" if may_merge else "",
+    )
+    if missing := [part for part in PARTS if part not in splits]:
+        or_merge = f"; or {_MERGE}" if may_merge else ""
         raise UserError(
-            f"{one_line(root)}: has {', '.join(at.values())} but not {missing}; give all three, or classes "
-            f"alone{ways}"
+            f"{one_line(root)}: has {', '.join(names.values())} but not {', '.join(missing)}; give all "
+            f"three, or classes alone{or_merge}"
         )
     for part, classes in parts.items():
         if not classes:
-            raise UserError(f"{one_line(found[part])}: holds no class folders")
+            raise UserError(f"{one_line(splits[part])}: holds no class folders")
     return [parts[part] for part in PARTS]
 
 
-def _part_folders(root: Path) -> dict[str, Path]:
-    """The folders of train, val and test, in this order, as far as they are there.
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders of train, val and test, in this order, as far as they are there, by any usual name.
+
+    A folder of such a name that holds pictures, and no folders, is a class like any other.
 
     Raises:
         UserError: two have names of one split.
     """
-    found: dict[str, Path] = {}
+    splits: dict[str, Path] = {}
     for folder in _below(root):
-        part = part_of(folder.name)
-        if part is None or _is_class(folder):
+        if (part := part_of(folder.name)) is None:
             continue
-        if part in found:
-            names = f"{one_line(found[part].name)} and {one_line(folder.name)}"
+        inside = contents(folder)
+        if inside.pictures and not inside.folders:  # which is a class
+            continue
+        if part in splits:
+            names = f"{one_line(splits[part].name)} and {one_line(folder.name)}"
             raise UserError(f"{one_line(root)}: {names} both are the {part} split; put one into the other")
-        found[part] = folder
-    return {part: found[part] for part in PARTS if part in found}
+        splits[part] = folder
+    return {part: splits[part] for part in PARTS if part in splits}
 
 
-def _ways(found: Mapping[str, Path], enough: bool) -> str:
-    """What can be done with an ordinary classification set, whose classes are the same in every split.
-
-    Args:
-        found: the folder of each split, or the list that has it.
-        enough: whether there are classes enough to train on.
+def _require_disjoint(root: Path, parts: Mapping[str, Mapping[str, object]], ways: str) -> None:
     """
-    merge = f"{_MERGE}, or " if enough else "there are too few of them to train on, but "
-    learn = next(iter(found.values()))
-    ask = found.get("test", [*found.values()][-1])
-    name = f"{learn.absolute().parent.name or 'pictures'}.fewshot"
+    Raises:
+        UserError: a class is in two of `parts`, which say where each class is; the sentence ends with `ways`.
+    """
+    for one, other in combinations(PARTS, 2):
+        if shared := sorted(set(parts.get(one, ())) & set(parts.get(other, ()))):
+            name = shared[0]
+            more = f" and {len(shared) - 1} more are" if len(shared) > 1 else " is"
+            where = f"class {one_line(name)}{more} in {parts[one][name]} and in {parts[other][name]}"
+            raise UserError(f"{one_line(root)}: {where}; splits are by class{ways}")
+
+
+def _ways(splits: Mapping[str, Path], classes: int) -> str:
+    """What can be done with an ordinary classification set, whose classes are the same in every split."""
+    merge = f"{_MERGE}, or " if classes >= _ENOUGH else "there are too few of them to train on, but "
+    learn = next(iter(splits.values()))
+    others = splits.get("test", [*splits.values()][-1])
+    file = shell_quoted(Path(f"{learn.absolute().parent.name or 'pictures'}.fewshot"))
     return (
-        f"{merge}a trained run learns these classes and is asked for the other pictures: run_meta.py fit "
-        f"--run checkpoints/RUN --support {shell_quoted(learn)} --out {shell_quoted(Path(name))}, then "
-        f"run_meta.py score --classifier {shell_quoted(Path(name))} --pictures {shell_quoted(ask)}"
+        f"{merge}a trained run learns these classes and names the other pictures: run_meta.py fit --run "
+        f"checkpoints/RUN --support {shell_quoted(learn)} --out {file}, then run_meta.py score --classifier "
+        f"{file} --pictures {shell_quoted(others)}"
     )
 
 
-def _of_list(root: Path, layout: Layout) -> Found:
-    """The classes of a CSV file, divided where it has a column of splits, and the layout does not merge them.
-
-    Raises:
-        UserError: it is no such file, a row of it is wrong, or the splits do not do.
-    """
-    refuse_archive(root, _OPTION)
-    if not (is_list(root) or is_spreadsheet(root)):
-        raise UserError(f"data.root: {one_line(root)} is a file of another kind; {_WANTED}")
+def _of_list(root: Path, layout: Layout) -> ClassTree:
+    """The classes of a CSV file, divided if it has a column of splits and the layout does not merge them."""
     files: dict[str, list[Path]] = {}
-    of_part: dict[str, dict[str, int]] = {part: {} for part in PARTS}  # the classes, and a line of each
-    for row in read_list(root):
+    parts: dict[str, dict[str, str]] = {part: {} for part in PARTS}  # the classes, and a line of each
+    for row in read_list(root, _OPTION):
         name = escaped(row.label)
         files.setdefault(name, []).append(row.file)
         if row.part is not None:
-            of_part[row.part].setdefault(name, row.line)
+            parts[row.part].setdefault(name, f"{row.part} in line {row.line}")
     files = {name: sorted(files[name]) for name in sorted(files)}
-    if layout == "merge" or not any(of_part.values()):
-        return Found(files, None, {}, {})
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        if shared := sorted(set(of_part[one]) & set(of_part[other])):
-            name = shared[0]
-            lines = f"line {of_part[one][name]} and in {other} in line {of_part[other][name]}"
-            raise UserError(
-                f"{one_line(root)}: class {one_line(name)} is in {one} in {lines}; splits are by class; "
-                f"{_ways({'train': root, 'test': root}, len(files) >= _ENOUGH)}"
-            )
-    if missing := [part for part in PARTS if not of_part[part]]:
+    if layout == "merge" or not any(parts.values()):
+        return ClassTree(files)
+    _require_disjoint(root, parts, f"; {_ways({'train': root, 'test': root}, len(files))}")
+    if missing := [part for part in PARTS if not parts[part]]:
         raise UserError(f"{one_line(root)}: has no row of {' and '.join(missing)}; {_MERGE}")
-    return Found(files, [of_part[part] for part in PARTS], {}, {})
+    return ClassTree(files, [parts[part] for part in PARTS])
 
 
 def _below(folder: Path) -> list[Path]:
@@ -201,38 +185,73 @@ def _leads_up(folder: Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
-def _is_class(folder: Path) -> bool:
-    inside = contents(folder)
-    return bool(inside.pictures) and not inside.folders
-
-
-def _passed_over(root: Path, tops: Sequence[Path], classes: Iterable[Contents]) -> dict[str, str]:
-    """By name below the root, and why."""
-    found: dict[Path, str] = {}
-    seen: list[Contents] = []
-    for folder in dict.fromkeys([root, *tops]):
-        at = contents(folder)
-        seen.append(at)
-        found |= {link: "is a link to a folder above it" for link in at.folders if _leads_up(link)}
+def _passed_over(root: Path, tops: Sequence[Path], classes: Sequence[Contents]) -> dict[str, str]:
+    """What holds no class or image, by name below the root, and why."""
+    above = [contents(folder) for folder in dict.fromkeys([root, *tops])]
+    reasons: dict[Path, str] = {}
+    for inside in above:
+        reasons |= {link: "is a link to a folder above it" for link in inside.folders if _leads_up(link)}
     if root not in tops:
         beside = (folder for folder in _below(root) if folder not in tops)
-        found |= dict.fromkeys(beside, "lies beside train, val and test")
+        reasons |= dict.fromkeys(beside, "is beside train, val and test")
     for inside in classes:
-        seen.append(inside)
-        found |= dict.fromkeys(inside.folders, "is a folder in a class")
-    for at in seen:
-        found |= at.odd
-        found |= dict.fromkeys(at.system, "is a folder of the system, not of pictures")
-    return {escaped(str(path.relative_to(root))): why for path, why in found.items()}
+        reasons |= dict.fromkeys(inside.folders, "is a folder in a class")
+    for inside in (*above, *classes):
+        reasons |= inside.odd
+        reasons |= dict.fromkeys(inside.system, "is a folder of the system, not of pictures")
+    return {escaped(str(path.relative_to(root))): why for path, why in reasons.items()}
 
 
 def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for folder in folders:
         name = escaped(folder.name)
-        if name in found:
+        if name in by_name:
             raise UserError(
                 f"{one_line(folder.parent)}: two classes would be called {name}; rename one of them"
             )
-        found[name] = folder
-    return found
+        by_name[name] = folder
+    return by_name
+
+
+def composed(name: str) -> str:
+    """A name in the Unicode form NFC: an é is one character there, two in the form NFD."""
+    return unicodedata.normalize("NFC", name)
+
+
+def require_distinct_names(names: Iterable[str], where: object) -> None:
+    """
+    Raises:
+        UserError: two names are the same text in two Unicode forms, and so look the same everywhere; says
+            which, and `where`.
+    """
+    if same := _groups(names, composed):
+        shown = " and ".join(ascii(name) for name in same[0])
+        raise UserError(
+            f"{one_line(where)}: class {one_line(same[0][0])} is there {len(same[0])} times, in different "
+            f"Unicode forms ({shown}), which look the same; put them into one, or rename one of them"
+        )
+
+
+def similar_name_messages(names: Iterable[str], among: Iterable[str] | None = None) -> list[str]:
+    """A sentence for each group of classes whose names differ in case or outer spaces alone.
+
+    With `among`, only groups that have one of these.
+    """
+    wanted = None if among is None else set(among)
+    groups = _groups(names, lambda name: composed(name).strip().casefold())
+    return [
+        ", ".join(f'"{one_line(name)}"' for name in group)
+        + ": are different classes, whose names differ only in upper and lower case or outer spaces; if they "
+        "are meant to be one, put them together"
+        for group in groups
+        if wanted is None or wanted & set(group)
+    ]
+
+
+def _groups(names: Iterable[str], plain: Callable[[str], str]) -> list[list[str]]:
+    """The names that `plain` makes the same, where there are several."""
+    by_plain: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        by_plain.setdefault(plain(name), []).append(name)
+    return [group for group in by_plain.values() if len(group) > 1]

@@ -14,9 +14,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from mtl.data.formats import CannotOpenError, in_words, opened
+from mtl.data.formats import FULL, CannotOpenError, eight_bits, in_words, opened
 from mtl.data.image_set import ImageSet
-from mtl.data.levels import FULL, eight_bits
 from mtl.errors import UserError, one_line
 
 #: For decoding: more would help little, and a large photograph takes hundreds of MB while it is decoded.
@@ -25,31 +24,53 @@ _JOINERS = "\u200c\u200d"  # between letters, or the parts of an emoji
 
 
 def escaped(name: str) -> str:
-    r"""A name as text that any table and any file can hold.
-
-    Control characters, line ends, signs that turn the direction of writing, and bytes that are no UTF-8 are
-    written as in Python: `\n`, `\xff`.
-    """
+    r"""A name as text that any table and any file can hold: what is not printable is written as `\n`,
+    `\xff`."""
     return name if name.isprintable() else "".join(map(_escaped, name))
 
 
+def _escaped(character: str) -> str:
+    if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
 def source_name(file: Path, below: Path) -> str:
-    """How an image set names a file: by its place below a folder, or in full where it lies elsewhere."""
+    """How an image set names a file: by its path below a folder, or else in full."""
     return escaped(str(file.relative_to(below) if file.is_relative_to(below) else file.absolute()))
 
 
 def decode(file: Path, size: int, grayscale: bool, top: int = FULL) -> Tensor:
-    """The image of a file as `to_tensor` makes it, turned upright as its EXIF data say.
-
-    It may be called from several threads at once.
+    """The image of a file as `to_tensor` makes it, turned upright as its EXIF data say. Thread-safe.
 
     Raises:
-        UserError: the file is no readable image; one sentence with its name and, in plain words, why.
+        UserError: the file is no readable image; names it and says why in plain words.
     """
     try:
         return _decoded(file, size, grayscale, top)
     except Exception as error:  # a damaged file provokes anything, from EOFError to struct.error
         raise UserError(unreadable(file, in_words(error))) from None
+
+
+def _decoded(file: Path, size: int, grayscale: bool, top: int) -> Tensor:
+    with opened(file, size) as image:
+        return to_tensor(upright(image), size, grayscale, top)
+
+
+def unreadable(file: Path, why: str) -> str:
+    """The sentence that a file cannot be read."""
+    return f"{one_line(file)}: is not a readable image ({one_line(why)})"
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The first picture of an opened image, turned as its EXIF data say."""
+    image.load()
+    with suppress(Exception):  # damaged EXIF data do not hide the picture
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def to_tensor(image: Image.Image, size: int, grayscale: bool, top: int = FULL) -> Tensor:
@@ -58,7 +79,7 @@ def to_tensor(image: Image.Image, size: int, grayscale: bool, top: int = FULL) -
     Transparency is laid on white; pixels of more than 8 bits are scaled so that `top` becomes 255.
 
     Raises:
-        ValueError: pixels are floating-point or negative numbers, or of unknown colours.
+        CannotOpenError: pixels are floating-point or negative numbers, or of unknown colours.
     """
     image = eight_bits(image, top)
     try:
@@ -74,7 +95,7 @@ def to_tensor(image: Image.Image, size: int, grayscale: bool, top: int = FULL) -
 
 
 def has_transparency(image: Image.Image) -> bool:
-    """Whether some of an image can be seen through."""
+    """True if some of an image can be seen through."""
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"}:
         return bool(np.asarray(image.getchannel(len(image.getbands()) - 1)).min(initial=255) < 255)
     return "transparency" in image.info
@@ -87,21 +108,16 @@ def decode_classes(
     relative_to: Path,
     groups: Mapping[str, str] | None = None,
 ) -> ImageSet:
-    """The image set of named classes and their files.
-
-    Raises:
-        UserError: files cannot be read; names the first of them, and says how many there are.
-    """
+    """`decode_readable`, or a UserError that names the first file that cannot be read."""
     images, failed = decode_readable(classes, size, grayscale, relative_to, groups)
     require_readable(failed, relative_to)
     return images
 
 
 def require_readable(failed: Mapping[str, str], below: Path, advice: str = "") -> None:
-    """Refuses files that could not be read: their names below a folder, and why; `advice` ends the sentence.
-
+    """
     Raises:
-        UserError: there are some.
+        UserError: files below a folder could not be read, by name and why; the sentence ends with `advice`.
     """
     if failed:
         file, why = next(iter(failed.items()))
@@ -117,7 +133,7 @@ def decode_readable(
     groups: Mapping[str, str] | None = None,
     top: int = FULL,
 ) -> tuple[ImageSet, dict[str, str]]:
-    """The image set of the files that can be read; of those that cannot, the names and why.
+    """The image set of the files of classes that can be read; and of those that cannot, the names and why.
 
     A class of which nothing can be read is there without images.
     """
@@ -134,40 +150,13 @@ def decode_readable(
 
     with ThreadPoolExecutor(THREADS) as pool:
         rows = pool.map(fill, range(len(files)))
-        told = list(tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()))
+        reasons = list(tqdm(rows, desc="decoding", total=len(files), disable=not sys.stderr.isatty()))
     labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[name]) for name in names]))
     sources = [source_name(file, relative_to) for file in files]
-    failed = {sources[row]: why for row, why in enumerate(told) if why}
+    failed = {source: why for source, why in zip(sources, reasons, strict=True) if why}
     if failed:
-        read = torch.tensor([not why for why in told])
-        images, labels = images[read], labels[read]
-        sources = [source for source, why in zip(sources, told, strict=True) if not why]
-    kept = None if groups is None else tuple(groups[name] for name in names)
-    return ImageSet(images, labels, tuple(names), kept, tuple(sources)), failed
-
-
-def _decoded(file: Path, size: int, grayscale: bool, top: int) -> Tensor:
-    with opened(file, size) as image:
-        return to_tensor(upright(image), size, grayscale, top)
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The first picture of an image that was opened, turned as its EXIF data say."""
-    image.load()
-    with suppress(Exception):  # damaged EXIF data: the picture can be seen all the same
-        return ImageOps.exif_transpose(image)
-    return image
-
-
-def unreadable(file: Path, why: str) -> str:
-    """The sentence that a file cannot be read."""
-    return f"{one_line(file)}: is not a readable image ({one_line(why)})"
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
+        readable = torch.tensor([not why for why in reasons])
+        images, labels = images[readable], labels[readable]
+        sources = [source for source, why in zip(sources, reasons, strict=True) if not why]
+    of_classes = None if groups is None else tuple(groups[name] for name in names)
+    return ImageSet(images, labels, tuple(names), of_classes, tuple(sources)), failed

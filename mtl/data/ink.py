@@ -1,7 +1,8 @@
 """Ink on a plain ground: which of the two is lighter, how far apart they are, and how large the drawing is.
 
-Image sets of drawn signs agree in this (Omniglot and glyphs: light ink on a dark ground), while scans and
-photographs of paper are the other way round, paler, and framed differently. Pure functions of pixels.
+The images of a set of drawn signs agree in this (Omniglot and glyphs: light ink on a dark ground), while
+scans and photographs of paper are the other way round, paler, and framed differently. Pure functions of
+pixels.
 """
 
 from collections.abc import Sequence
@@ -44,8 +45,10 @@ class Ink:
         ValueError: numbers out of range.
     """
 
-    ground_slack: ClassVar[float] = 6.0  # of 255: how far beyond the training images is still like them
-    contrast_slack: ClassVar[float] = 0.75  # times their least contrast is still like them
+    ground_slack: ClassVar[float] = (
+        6.0  # of 255: a ground so far beyond the training images' still counts as theirs
+    )
+    contrast_slack: ClassVar[float] = 0.75  # this share of their least contrast still counts as theirs
 
     light: bool  # lighter than the ground
     ground: Spread  # 0..255
@@ -58,9 +61,10 @@ class Ink:
 
     def __post_init__(self) -> None:
         values = (*self.ground, *self.contrast, self.uneven, self.colour)
-        if not all(0 <= value <= 255 for value in values) or not all(
+        in_range = all(0 <= value <= 255 for value in values) and all(
             0 <= share <= 1 for share in self.extent
-        ):
+        )
+        if not in_range:
             raise ValueError("ground, contrast, uneven and colour must be in 0..255, extent in 0..1")
         if any(list(part) != sorted(part) for part in (self.ground, self.contrast, self.extent)):
             raise ValueError("least, median and most must be in this order")
@@ -73,11 +77,11 @@ class Ink:
         return 1 if self.light else -1
 
     def has_ground(self, ground: float) -> bool:
-        """Whether training images have such a ground."""
+        """True if training images have such a ground."""
         return self.ground[0] - self.ground_slack <= ground <= self.ground[2] + self.ground_slack
 
     def has_levels(self, ground: float, contrast: float, uneven: float) -> bool:
-        """Whether training images have such a ground and such an ink."""
+        """True if training images have such a ground and such an ink."""
         even = uneven <= self.uneven + 2 * self.ground_slack
         return even and self.has_ground(ground) and contrast >= self.contrast_slack * self.contrast[0]
 
@@ -107,8 +111,8 @@ def strokes(images: Tensor) -> Strokes:
 def ink_of_set(images: Tensor, sides: Sequence[int] = ()) -> Ink | None:
     """The ink that nearly all images (M, channels, H, W) uint8 of a training set share, or None.
 
-    None where under 90 % of the images show ink on a plain ground, where more than one in 200 of these has
-    it the other way round, and where the images have colours, since inverting would change those.
+    None where under 90 % of the images show ink on a plain ground, where more than one in 200 of these has it
+    the other way round, and where the images have colours, since inverting would change those.
 
     Args:
         images: of base classes alone.
@@ -117,22 +121,26 @@ def ink_of_set(images: Tensor, sides: Sequence[int] = ()) -> Ink | None:
     some = images[:: max(1, -(-len(images) // _LOOKED_AT))]
     if not len(some) or (some.shape[1] > 1 and colourfulness(some) > _COLOURLESS):
         return None
-    found = strokes(some)
-    known = found.side != 0
+    measured = strokes(some)
+    known = measured.side != 0
     if known.float().mean() < _TELLABLE:
         return None
-    light = (found.side[known] > 0).float().mean().item()
+    light = (measured.side[known] > 0).float().mean().item()
     if max(light, 1 - light) < _ONE_SIDED:
         return None
-
-    def spread(values: Tensor) -> Spread:
-        return float(values.min()), float(values.median()), float(values.max())
-
-    ground, contrast, extent = (
-        spread(values) for values in (found.ground, found.contrast[known], found.extent[known])
+    return Ink(
+        light=light >= 0.5,
+        ground=_spread(measured.ground),
+        contrast=_spread(measured.contrast[known]),
+        uneven=float(measured.uneven[known].max()),
+        extent=_spread(measured.extent[known]),
+        colour=float(_colours(some).max()),
+        sides=tuple(sides),
     )
-    uneven, colour = float(found.uneven[known].max()), float(_colours(some).max())
-    return Ink(light >= 0.5, ground, contrast, uneven, extent, colour, tuple(sides))
+
+
+def _spread(values: Tensor) -> Spread:
+    return float(values.min()), float(values.median()), float(values.max())
 
 
 def as_plain(ink: Ink | None) -> dict[str, Any] | None:

@@ -7,24 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl.data.class_names import require_told_apart
-from mtl.data.formats import COMMON
-from mtl.data.layouts import (
+from mtl.data.class_tree import require_distinct_names
+from mtl.data.folders import (
+    Part,
     archive_beside,
-    home_of_class,
+    class_contents,
+    contents,
+    is_system,
     no_classes,
     refuse_archive,
     refuse_detection,
     shell_quoted,
-    split_folders,
 )
-from mtl.data.listing import Contents, contents, is_system
-from mtl.data.picture_lists import Part, is_list, is_spreadsheet, read_list
-from mtl.errors import UserError, one_line
+from mtl.data.formats import COMMON
+from mtl.data.picture_lists import is_list, read_list
+from mtl.errors import UserError, counted, one_line
 from mtl.runtime.figure_files import drawn_here
 
 _MAGIC = "*?["
-_NEAR = 0.6  # of the letters of the longer name: two that share so many are near each other
+_NEAR = 0.6  # of the letters of the longer name: two names that share this many are near each other
 
 
 @dataclass(frozen=True)
@@ -47,73 +48,61 @@ def support_files(source: Path, option: str = "--support ", part: Part = "train"
     """The pictures right in each folder below a folder, whose name is that of the class; or those of a list.
 
     Hidden files and folders, and files that are no pictures by their ending, are passed over. Folders in a
-    class are not looked into, and said to be there; but for one called `images` that holds all its pictures.
+    class are not looked into, which `left_out` says, except one called `images` that holds all its pictures.
 
     Args:
         source: a folder `<source>/<class>/*`, or a CSV file of `read_list`.
-        option: how the user gave it, for messages that say what to give instead.
+        option: how the user gave it, for messages.
         part: which split of a list is taken, where it has any.
 
     Raises:
-        UserError: there is no such folder, it holds no class with pictures, two have names that look the
-            same, or a row of the list is wrong.
+        UserError: there is no such folder, no class has pictures, two have names that look the same, or a row
+            of the list is wrong.
     """
     if os.path.isfile(source):
         return _of_list(source, option, part)
     if not os.path.isdir(source):
         raise UserError(_missing(source, "folder", option))
-    for folder in (source, *split_folders(source)):
-        refuse_detection(folder)
+    refuse_detection(source)
     files: dict[str, tuple[Path, ...]] = {}
     left_out: list[str] = []
-    at = _looked_into(source, left_out)
-    for inner in at.folders:
-        found = _looked_into(inner, left_out)
-        if (home := home_of_class(inner, found)) != inner:
-            found = _looked_into(home, left_out)
-        pictures = _not_drawn_here(found.pictures, left_out)
-        if pictures:
-            files[inner.name] = pictures
+    top = contents(source, left_out)
+    for folder in top.folders:
+        _, inside = class_contents(folder, left_out)
+        if pictures := _not_drawn_here(inside.pictures, left_out):
+            files[folder.name] = pictures
         else:
-            left_out.append(f"{one_line(inner)}: holds no pictures; the class is left out")
-        if deeper := len(found.folders):
-            many = "1 folder in it is" if deeper == 1 else f"{deeper:,} folders in it are"
-            told = f"{many} not looked into; pictures lie right in <class>/"
-            left_out.append(f"{one_line(inner)}: {told}")
-    if loose := len(_not_drawn_here(at.pictures, left_out)):
-        many = "1 picture lies" if loose == 1 else f"{loose:,} pictures lie"
-        left_out.append(f"{one_line(source)}: {many} beside the folders of the classes, and of no class")
+            left_out.append(f"{one_line(folder)}: holds no pictures; the class is left out")
+        if inside.folders:
+            deeper = counted(len(inside.folders), "folder")
+            left_out.append(
+                f"{one_line(folder)}: {deeper} not looked into; pictures must be right in <class>/"
+            )
+    if loose := _not_drawn_here(top.pictures, left_out):
+        pictures_of_none = counted(len(loose), "picture")
+        left_out.append(
+            f"{one_line(source)}: {pictures_of_none} of no class, beside the folders of the classes"
+        )
     if not files:
         raise no_classes(source, option, "; ".join(left_out))
-    require_told_apart(files, source)
+    require_distinct_names(files, source)
     return ClassFiles(files, tuple(left_out))
 
 
 def _of_list(source: Path, option: str, part: Part) -> ClassFiles:
-    """The pictures of a list by their classes.
-
-    Raises:
-        UserError: it is no list, a row of it is wrong, or the split that is wanted has no rows.
-    """
-    refuse_archive(source, option)
-    if not (is_list(source) or is_spreadsheet(source)):
-        raise UserError(
-            f"{one_line(source)}: is a file; wanted is a folder with a folder for each class, or a CSV file "
-            "with a row path,label for each picture"
-        )
-    rows = read_list(source)
+    """The pictures of a list by their classes."""
+    rows = read_list(source, option)
     taken = [row for row in rows if row.part in {part, None}]
     left_out: list[str] = []
     if not taken:
         raise UserError(f"{one_line(source)}: no row of it is of the split {part}")
     if others := len(rows) - len(taken):
-        many = "1 row" if others == 1 else f"{others:,} rows"
-        left_out.append(f"{one_line(source)}: {many} of other splits than {part}")
-    by: dict[str, list[Path]] = {}
+        left_out.append(f"{one_line(source)}: {counted(others, 'row')} of other splits than {part}")
+    files: dict[str, list[Path]] = {}
     for row in taken:
-        by.setdefault(row.label, []).append(row.file)
-    require_told_apart(by, source)
-    return ClassFiles({name: tuple(sorted(by[name])) for name in sorted(by)}, tuple(left_out))
+        files.setdefault(row.label, []).append(row.file)
+    require_distinct_names(files, source)
+    return ClassFiles({name: tuple(sorted(files[name])) for name in sorted(files)}, tuple(left_out))
 
 
 def _not_drawn_here(pictures: Sequence[Path], left_out: list[str]) -> tuple[Path, ...]:
@@ -126,52 +115,51 @@ def _not_drawn_here(pictures: Sequence[Path], left_out: list[str]) -> tuple[Path
 def query_files(sources: Sequence[str]) -> PictureFiles:
     """The pictures of folders, patterns and single files, sorted by path, each once.
 
-    A folder is searched with all that lies below it; there hidden files, and files that are no pictures by
-    their ending, are passed over. What is named itself, or met by a pattern, is taken whatever its ending.
+    A folder is searched with all that is below it; there hidden files, and files that are no pictures by
+    their ending, are passed over. What is named, or matched by a pattern, is taken whatever its ending.
 
-    Args:
-        sources: paths; one that does not exist and has *, ? or [ in it is a pattern. The longest part of it
-            that exists is taken literally.
+    A path that does not exist and has *, ? or [ in it is a pattern; the longest part of it that exists is
+    taken literally.
 
     Raises:
-        UserError: there is no such file, nothing fits a pattern, or there is no picture at all.
+        UserError: there is no such file, nothing matches a pattern, or there is no picture at all.
     """
     left_out: list[str] = []
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for source in sources:
-        for path in _meant(source):
-            for file in _below(path, left_out) if os.path.isdir(path) else [_a_file(path)]:
-                found.setdefault(os.path.abspath(file), file)
-    for name in {*found} - {os.path.abspath(f) for f in _not_drawn_here([*found.values()], left_out)}:
-        del found[name]
-    if not found:
+        for path in _matches(source):
+            for file in _below(path, left_out) if os.path.isdir(path) else [_checked_file(path)]:
+                files.setdefault(os.path.abspath(file), file)
+    pictures = _not_drawn_here([*files.values()], left_out)
+    if not pictures:
         where = ", ".join(one_line(source) for source in sources)
         more = "".join(f"; {sentence}" for sentence in left_out)
         raise UserError(f"{where}: holds no pictures ({COMMON}){more}")
-    return PictureFiles(tuple(sorted(found.values())), tuple(left_out))
+    return PictureFiles(tuple(sorted(pictures)), tuple(left_out))
 
 
-def _meant(source: str) -> list[Path]:
+def _matches(source: str) -> list[Path]:
+    """The path itself, or those that a pattern matches."""
     if os.path.lexists(source):
         return [Path(source)]
     path = Path(source)
-    there = next((above for above in path.parents if os.path.lexists(above)), Path())
-    rest = path.parts[len(there.parts) :]
+    literal = next((above for above in path.parents if os.path.lexists(above)), Path())
+    rest = path.parts[len(literal.parts) :]
     if not any(sign in part for part in rest for sign in _MAGIC):
         raise UserError(_missing(path, "file or folder", "--query "))
     if any("**" in part for part in rest):
         raise UserError(
             f"{one_line(source)}: ** is not known; a folder is searched with all that is below it"
         )
-    met = [Path(name) for name in sorted(glob.glob(os.path.join(glob.escape(str(there)), *rest)))]
-    met = [f for f in met if not any(is_system(name) for name in f.parts[len(there.parts) :])]
-    if not met:
+    names = sorted(glob.glob(os.path.join(glob.escape(str(literal)), *rest)))
+    paths = [Path(name) for name in names if not any(map(is_system, Path(name).parts[len(literal.parts) :]))]
+    if not paths:
         raise UserError(f"{one_line(source)}: nothing fits this pattern")
-    return met
+    return paths
 
 
-def _a_file(path: Path) -> Path:
-    """Nothing but a file: a pipe would be waited for without end."""
+def _checked_file(path: Path) -> Path:
+    """Refuses what is no picture: an archive, a list, or a pipe, which would be waited for without end."""
     if not os.path.isfile(path):
         what = "a link that leads nowhere" if os.path.islink(path) else "neither a file nor a folder"
         raise UserError(f"{one_line(path)}: is {what}")
@@ -179,55 +167,40 @@ def _a_file(path: Path) -> Path:
     if is_list(path) and path.suffix.lower() != ".txt":
         raise UserError(
             f"{one_line(path)}: is a list, not a picture; if it has labels, score --pictures "
-            f"{shell_quoted(path)} asks its pictures"
+            f"{shell_quoted(path)} answers its pictures and counts how many are right"
         )
     return path
 
 
 def _below(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """The pictures below a folder. Links are followed at last, and no folder is searched twice: loops end."""
+    """The pictures below a folder. Links are followed last, and no folder is searched twice: loops end."""
     searched: set[tuple[int, int]] = set()
     folders, links = [folder], list[Path]()
     while folders or links:
         linked = not folders
-        at = links.pop() if linked else folders.pop()
-        place = _place(at)
-        if place in searched:
+        folder = links.pop() if linked else folders.pop()
+        state = folder.stat()
+        if (state.st_dev, state.st_ino) in searched:
             if linked:
-                told = "is a link to a folder that is searched already; it is passed over"
-                left_out.append(f"{one_line(at)}: {told}")
+                left_out.append(
+                    f"{one_line(folder)}: is a link to a folder that is searched already; it is passed over"
+                )
             continue
-        searched.add(place)
-        inside = _looked_into(at, left_out)
+        searched.add((state.st_dev, state.st_ino))
+        inside = contents(folder, left_out)
         yield from inside.pictures
         for inner in inside.folders:
             (links if inner.is_symlink() else folders).append(inner)
 
 
-def _place(folder: Path) -> tuple[int, int]:
-    state = folder.stat()
-    return state.st_dev, state.st_ino
-
-
-def _looked_into(folder: Path, left_out: list[str]) -> Contents:
-    """What lies in a folder; what is wrong with it goes to `left_out`."""
-    try:
-        inside = contents(folder)
-    except UserError as error:
-        left_out.append(f"{error}; it is left out")
-        return Contents((), (), {})
-    left_out += [f"{one_line(path)}: {why}; it is passed over" for path, why in inside.odd.items()]
-    return inside
-
-
 def _missing(path: Path, kind: str, option: str) -> str:
     if os.path.lexists(path):
         return f"{one_line(path)}: is no {kind}"
-    at = _looked_into(path.parent, [])
-    beside = [p.name for p in (*at.folders, *(at.pictures if kind != "folder" else ()))]
+    inside = contents(path.parent, [])
+    beside = [p.name for p in (*inside.folders, *(inside.pictures if kind != "folder" else ()))]
     close = difflib.get_close_matches(path.name, beside, 3, _NEAR)
-    near = [name for name in close if _shared(path.name, name) >= _NEAR]
-    hint = f"; did you mean {one_line(path.parent / near[0])}?" if near else archive_beside(path, option)
+    near = next((name for name in close if _shared(path.name, name) >= _NEAR), None)
+    hint = f"; did you mean {one_line(path.parent / near)}?" if near else archive_beside(path, option)
     return f"{one_line(path)}: there is no such {kind}{hint}"
 
 

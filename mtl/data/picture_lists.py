@@ -8,13 +8,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from mtl.errors import UserError, one_line
+from mtl.data.folders import Part, part_of, refuse_archive
+from mtl.errors import UserError, counted, one_line
 
-Part = Literal["train", "val", "test"]
-
-ENDINGS = frozenset({".csv", ".tsv", ".txt", ".tab"})
+_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".tab"})
 _DELIMITERS = (",", ";", "\t", "|")
 _SPREADSHEETS = frozenset({".xlsx", ".xls", ".ods", ".numbers"})
 
@@ -25,19 +23,13 @@ _PATHS = (
 )
 _LABELS = ("label", "class", "classname", "category", "target", "species", "labels", "y")
 _PARTS = ("split", "set", "subset", "partition", "part")
-
-#: What people call the three splits.
-PART_NAMES: dict[str, Part] = {
-    **{"train": "train", "training": "train"},
-    **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
-    **{"test": "test", "testing": "test"},
-}
 _FORM = "a row is path,label, or path,label,split"
 _Row = tuple[int, list[str]]  # the line it begins in, and its cells
+_Columns = tuple[int, int, int | None]  # where path, label and, if there is one, split are
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListRow:
     """A row of a list."""
 
     file: Path
@@ -46,53 +38,41 @@ class Listed:
     line: int
 
 
-def part_of(name: str) -> Part | None:
-    """train, val or test where a name means one of them, in any case of letters."""
-    return PART_NAMES.get(name.strip().casefold())
-
-
-def is_spreadsheet(file: Path) -> bool:
-    """Whether a file has the ending of a spreadsheet, which `read_list` refuses with advice."""
-    return file.suffix.lower() in _SPREADSHEETS
-
-
 def is_list(file: Path) -> bool:
-    """Whether a file has the ending of a table of text."""
-    return file.suffix.lower() in ENDINGS
+    """True if a file has the ending of a table of text."""
+    return file.suffix.lower() in _ENDINGS
 
 
-def read_list(path: Path) -> list[Listed]:
+def read_list(path: Path, option: str) -> list[ListRow]:
     """The rows of a list, in their order; a row that repeats file and label counts once.
 
-    Fields are separated by commas, semicolons or tabs, and may be quoted. The first row may name the columns.
-    A relative path starts at the folder of the list.
+    Fields are separated by commas, semicolons, bars or tabs, and may be quoted. The first row may name the
+    columns. A relative path starts at the folder of the list. `option` is how the user gave it, such as
+    "--support ", for messages.
 
     Raises:
-        UserError: it cannot be read, a row lacks a field, a file is not there, or a file has two labels; says
-            in which line.
+        UserError: it is no list or cannot be read, a row lacks a field, a file is missing, or a file has two
+            labels; says in which line.
     """
     shown = one_line(path)
-    if is_spreadsheet(path):
+    if path.suffix.lower() in _SPREADSHEETS:  # which may be archives inside
         raise UserError(f"{shown}: is a spreadsheet; save it as CSV ({_FORM})")
+    refuse_archive(path, option)
+    if not is_list(path):
+        raise UserError(
+            f"{shown}: is a file of another kind; wanted is a folder with a folder for each class, or a CSV "
+            "file with a row path,label for each picture"
+        )
     rows = _rows(_text(path), path)
     if not rows:
         raise UserError(f"{shown}: is empty; {_FORM}")
-    columns = _columns(rows[0], path)
-    found = [_listed(row, columns, path) for row in rows[columns.header :]]
-    if not found:
+    columns, has_header = _columns(rows[0], path)
+    listed = [_listed(row, columns, path) for row in rows[has_header:]]
+    if not listed:
         raise UserError(f"{shown}: has a header and no row; {_FORM}")
-    missing = [one for one in found if not os.path.isfile(one.file)]
-    if missing:
+    if missing := [row for row in listed if not os.path.isfile(row.file)]:
         raise UserError(_missing(missing, path))
-    return _distinct(found, shown)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    path: int
-    label: int
-    part: int | None
-    header: bool  # whether the first row names them
+    return _distinct(listed, shown)
 
 
 def _text(path: Path) -> str:
@@ -112,20 +92,13 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str, path: Path) -> list[_Row]:
-    """The rows that are not blank, by the delimiter under which all have the same number of cells, over one.
-
-    Where several do, the one under which a cell is the name of a file; where none does, the one with which
-    most rows have as many cells as the first.
-
-    Raises:
-        UserError: a quote is not closed, or not followed by a delimiter; says in which line.
-    """
+    """The rows that are not blank, by the delimiter that fits best."""
     if text.startswith("sep=") and len(text) > 4:  # as Excel marks the delimiter
         rows, error = _parsed(text.partition("\n")[2], text[4])
         rows = [(line + 1, cells) for line, cells in rows]
     else:
-        ways = [_parsed(text, delimiter) for delimiter in _DELIMITERS]
-        rows, error = max(ways, key=lambda way: _fit(way[0], way[1], path))
+        parsed = [_parsed(text, delimiter) for delimiter in _DELIMITERS]
+        rows, error = max(parsed, key=lambda way: _fit(way[0], way[1], path))
     if error is not None:
         line = rows[-1][0] + 1 if rows else 1
         raise UserError(f"{one_line(path)}: line {line} cannot be read ({error})")
@@ -133,7 +106,11 @@ def _rows(text: str, path: Path) -> list[_Row]:
 
 
 def _fit(rows: list[_Row], error: csv.Error | None, path: Path) -> tuple[bool, bool, int, int]:
-    """How well a delimiter does, for comparison with another."""
+    """How well a delimiter fits: under it all rows have the same number of cells, over one, and a cell is a
+    file.
+
+    Where none does, the best is the one with which most rows have as many cells as the first.
+    """
     width = len(rows[0][1]) if rows and len(rows[0][1]) > 1 else 0
     same = sum(len(cells) == width for _, cells in rows)
     named = width > 0 and any(os.path.isfile(_file(cell, path)) for cell in rows[-1][1])
@@ -143,59 +120,53 @@ def _fit(rows: list[_Row], error: csv.Error | None, path: Path) -> tuple[bool, b
 def _parsed(text: str, delimiter: str) -> tuple[list[_Row], csv.Error | None]:
     """The rows up to the first that cannot be read, and why it cannot."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    found: list[_Row] = []
+    rows: list[_Row] = []
     line = 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                found.append((line, cells))
+                rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
-        return found, error
-    return found, None
+        return rows, error
+    return rows, None
 
 
-def _columns(first: _Row, path: Path) -> _Columns:
-    """Which columns the list has; a header is known by the names of path and label.
-
-    Raises:
-        UserError: a header names only one of the two.
-    """
-    names = ["".join(cell.casefold().replace("_", " ").replace("-", " ").split()) for cell in first[1]]
-    places = [
-        next((names.index(n) for n in known if n in names), None) for known in (_PATHS, _LABELS, _PARTS)
-    ]
-    at, label, part = places
+def _columns(first: _Row, path: Path) -> tuple[_Columns, bool]:
+    """Which columns the list has, and True if its first row names them: it does if it names path and
+    label."""
+    cells = first[1]
+    names = ["".join(cell.casefold().replace("_", " ").replace("-", " ").split()) for cell in cells]
+    at, label, part = (
+        next((names.index(name) for name in known if name in names), None)
+        for known in (_PATHS, _LABELS, _PARTS)
+    )
     if at is not None and label is not None:
-        return _Columns(at, label, part, True)
-    is_file = os.path.isfile(_file(first[1][0], path))
-    if (at is not None or label is not None) and not is_file:
+        return (at, label, part), True
+    if (at is not None or label is not None) and not os.path.isfile(_file(cells[0], path)):
         lacking = "path" if at is None else "label"
-        there = ", ".join(one_line(cell.strip()) for cell in first[1])
+        there = ", ".join(one_line(cell.strip()) for cell in cells)
         raise UserError(f"{one_line(path)}: the header has no column {lacking} (it has: {there})")
-    return _Columns(0, 1, 2 if len(first[1]) > 2 and part_of(first[1][2]) else None, False)
+    return (0, 1, 2 if len(cells) > 2 and part_of(cells[2]) else None), False
 
 
-def _listed(row: _Row, columns: _Columns, path: Path) -> Listed:
+def _listed(row: _Row, columns: _Columns, path: Path) -> ListRow:
     line, cells = row
+    path_at, label_at, part_at = columns
     where = f"{one_line(path)}: line {line}"
-    wanted = max(columns.path, columns.label, columns.part or 0)
-    if len(cells) <= wanted:
-        many = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-        raise UserError(f"{where} has {many}, and {wanted + 1} are needed; {_FORM}")
-    label = cells[columns.label].strip()
-    for what, cell in (("path", cells[columns.path]), ("label", label)):
+    needed = max(path_at, label_at, part_at or 0) + 1
+    if len(cells) < needed:
+        raise UserError(f"{where} has {counted(len(cells), 'field')}, and {needed} are needed; {_FORM}")
+    for what, cell in (("path", cells[path_at]), ("label", cells[label_at])):
         if not cell.strip() or "\0" in cell:
             raise UserError(f"{where} has no {what}; {_FORM}")
-    part = None
-    if columns.part is not None:
-        part = part_of(cells[columns.part])
-        if part is None:
-            raise UserError(
-                f"{where}: {one_line(cells[columns.part].strip())!r} is not a split; allowed are train, val "
-                "and test (or training, valid, validation, testing)"
-            )
-    return Listed(_file(cells[columns.path], path), label, part, line)
+    part = None if part_at is None else part_of(cells[part_at])
+    if part_at is not None and part is None:
+        raise UserError(
+            f"{where}: {one_line(cells[part_at].strip())!r} is not a split; allowed are train, val and test "
+            "(or training, valid, validation, testing)"
+        )
+    return ListRow(_file(cells[path_at], path), cells[label_at].strip(), part, line)
 
 
 def _file(cell: str, path: Path) -> Path:
@@ -205,26 +176,26 @@ def _file(cell: str, path: Path) -> Path:
     return next((file for file in files if os.path.isfile(file)), files[1])
 
 
-def _missing(missing: Sequence[Listed], path: Path) -> str:
-    one = missing[0]
-    what = "is a folder, not a picture" if os.path.isdir(one.file) else "is not there"
-    near = [] if one.file.suffix else sorted(one.file.parent.glob(f"{glob.escape(one.file.name)}.*"))
+def _missing(missing: Sequence[ListRow], path: Path) -> str:
+    first = missing[0]
+    what = "is a folder, not a picture" if os.path.isdir(first.file) else "is not there"
+    near = [] if first.file.suffix else sorted(first.file.parent.glob(f"{glob.escape(first.file.name)}.*"))
     hint = f" (there is {one_line(near[0].name)}: write the whole name)" if near else ""
     more = f"; {len(missing) - 1:,} more rows have no file" if len(missing) > 1 else ""
     return (
-        f"{one_line(path)}: line {one.line}: {one_line(one.file)} {what}{hint}; paths are relative to the "
-        f"folder of the list, and a first row that names columns has path and label{more}"
+        f"{one_line(path)}: line {first.line}: {one_line(first.file)} {what}{hint}; paths are relative to "
+        f"the folder of the list, and a first row that names columns has path and label{more}"
     )
 
 
-def _distinct(found: Sequence[Listed], shown: str) -> list[Listed]:
-    seen: dict[Path, Listed] = {}
-    for one in found:
-        before = seen.setdefault(one.file, one)
-        if (before.label, before.part) != (one.label, one.part):
-            says = [one_line(x.label if before.label != one.label else x.part) for x in (before, one)]
+def _distinct(rows: Sequence[ListRow], shown: str) -> list[ListRow]:
+    by_file: dict[Path, ListRow] = {}
+    for row in rows:
+        before = by_file.setdefault(row.file, row)
+        if (before.label, before.part) != (row.label, row.part):
+            says = [one_line(x.label if before.label != row.label else x.part) for x in (before, row)]
             raise UserError(
-                f"{shown}: {one_line(one.file)} is {says[0]} in line {before.line} and {says[1]} in line "
-                f"{one.line}; a picture is of one class and one split"
+                f"{shown}: {one_line(row.file)} is {says[0]} in line {before.line} and {says[1]} in line "
+                f"{row.line}; a picture is of one class and one split"
             )
-    return list(seen.values())
+    return list(by_file.values())

@@ -1,77 +1,77 @@
-"""Showing a person what the image set of a config holds."""
+"""Showing a person what the image set of a config holds: numbers, a sheet of samples, what is wrong."""
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure, FigureBase
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from mtl.config import Config, Data
-from mtl.data import Splits, load_splits
+from mtl.data import ImageSet, Splits, load_splits
 from mtl.data.class_imbalance import share_out
-from mtl.data.folder_report import Account, Duplicates, what_to_do
-from mtl.data.image_groups import shared_names
-from mtl.data.levels import told as told_of_levels
-from mtl.data.summary import SplitRow, describe, pair_sheet, sample_sheet
+from mtl.data.duplicates import Place
+from mtl.data.folder_report import Duplicates, FolderReport, findings, group_lines
 from mtl.errors import UserError
-from mtl.runtime.figure_files import drawn_here
+from mtl.runtime.figure_files import DPI, FONTS, drawn_here, save_png, short, text
+from mtl.runtime.seeds import generator
 
-_COLOURS = {1: "grey", 3: "colour"}
+_CLASSES, _SAMPLES = 10, 8  # of a split on the sheet; samples of a class
+_GAP = 0.08  # between two samples, share of an image's side
+_PAPER = 1.0  # between them, as bright as the sheet
+_LONGEST = 44  # characters of a class name
+_HEAD, _ROW, _FOOT = 0.62, 0.72, 0.16  # inches
+_HEIGHT = _HEAD + _ROW * _CLASSES + _FOOT
+_COLUMNS = 3  # pairs beside each other
+_WIDTH, _PAIR, _NAMES = 3.6, 1.5, 0.72  # inches: of a pair; of its pictures; of the words below
+_PLACES: dict[Place, str] = {"splits": "in two splits", "classes": "in two classes", "class": "in one class"}
 
 
 def show_data(config: Config, sheet: Path | None) -> None:
     """Prints the splits of the image set as a table, and draws a sheet of samples.
 
-    Where `sheet` is None, the sheet goes to `<data.name>.png` in the working folder, away from the pictures;
-    beside it goes a picture of what is there twice. A set that is too small for the episodes of the config is
-    shown all the same, and so is a folder with pictures that training would refuse.
+    The sheet goes to `<data.name>.png` in the working folder unless `sheet` names another file; beside it
+    goes a picture of what is there twice. Also shows a set that is too small for the episodes of the config,
+    and a folder with pictures that training would refuse.
 
     Raises:
-        UserError: the set cannot be had, or the sheet cannot be written.
+        UserError: the set cannot be loaded, the sheet cannot be written, or the default one would replace a
+            file that this program has not drawn.
     """
     path = sheet or Path(f"{config.data.name}.png")
     beside = path.with_name(f"{path.stem}-duplicates.png")
-    if sheet is None:
-        _require_ours(path, beside)
-    splits, account = _look_at(config.data)
+    for file in (path, beside):
+        if sheet is None and file.exists() and not drawn_here(file):
+            raise UserError(
+                f"{file}: is there already and no sheet of this program; --sheet writes elsewhere"
+            )
+    splits, report = _load(config.data)
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(_table(splits.name, describe(splits)))
-    if told := _changes(splits, config.data):
-        console.print(told, highlight=False, soft_wrap=True)
-    lines = group_lines(splits) + ([] if account is None else findings(account, config.data))
-    for line in lines:
+    console.print(summary(splits))
+    if changes := _changes(splits, config.data):
+        console.print(changes, highlight=False, soft_wrap=True)
+    for line in group_lines(splits) + ([] if report is None else findings(report, config.data)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     sample_sheet(splits, path, config.data.split_seed)
     console.print(f"Samples: {escape(str(path))}", highlight=False, soft_wrap=True)
-    if account is not None and account.duplicates is not None and account.duplicates.pairs:
-        pair_sheet(account.duplicates, beside)
+    if report is not None and report.duplicates is not None and report.duplicates.pairs:
+        pair_sheet(report.duplicates, beside)
         console.print(f"Duplicates: {escape(str(beside))}", highlight=False, soft_wrap=True)
 
 
-def _require_ours(*paths: Path) -> None:
-    """
-    Raises:
-        UserError: a sheet would be written over a file that this program has not drawn.
-    """
-    for path in paths:
-        if path.exists() and not drawn_here(path):
-            raise UserError(
-                f"{path}: is there already and no sheet of this program; --sheet writes elsewhere"
-            )
-
-
-def _look_at(data: Data) -> tuple[Splits, Account | None]:
+def _load(data: Data) -> tuple[Splits, FolderReport | None]:
     """The set, and for a person's own images what was found beside it."""
     if data.name != "image_folder":
         return load_splits(data, data.split_seed), None
     from mtl.data.sources.image_folder import survey
 
-    found = survey(data, data.split_seed)
-    return found.splits, found.account
+    surveyed = survey(data, data.split_seed)
+    return surveyed.splits, surveyed.report
 
 
 def _changes(splits: Splits, data: Data) -> str:
@@ -85,140 +85,94 @@ def _changes(splits: Splits, data: Data) -> str:
         parts.append(f"{int(counts.min())} to {int(counts.max())} a class")
     if wrong := int(shares.mislabelled.sum()):
         parts.append(f"{wrong:,} of them mislabelled")
-    return (
-        f"Pretraining sees {len(shares.seen):,} of the training images: {', '.join(parts)}." if parts else ""
-    )
+    if not parts:
+        return ""
+    return f"Pretraining sees {len(shares.seen):,} of the training images: {', '.join(parts)}."
 
 
-def _table(name: str, rows: list[SplitRow]) -> Table:
-    table = Table(title=f"{name}: {sum(row.classes for row in rows):,} classes", title_justify="left")
+def summary(splits: Splits) -> Table:
+    """One row for each split: train, val, test."""
+    parts = list(_parts(splits))
+    title = f"{splits.name}: {sum(images.num_classes for _, images in parts):,} classes"
+    table = Table(title=title, title_justify="left")
     for column in ("split", "classes", "images", "images a class", "size", "groups"):
         table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
-    for row in rows:
-        spread = f"{row.fewest}" if row.fewest == row.most else f"{row.fewest} – {row.median:g} – {row.most}"
+    for name, images in parts:
+        counts = images.class_counts()
+        fewest, most = int(counts.min()), int(counts.max())
+        median = float(counts.double().quantile(0.5))
+        if fewest != most:
+            table.caption, table.caption_justify = "images a class: fewest – median – most", "left"
         table.add_row(
-            row.split,
-            f"{row.classes:,}",
-            f"{row.images:,}",
-            spread,
-            f"{row.size}×{row.size} {_COLOURS.get(row.channels, f'{row.channels} channels')}",
-            "–" if row.groups is None else str(row.groups),
+            name,
+            f"{images.num_classes:,}",
+            f"{len(images):,}",
+            f"{fewest}" if fewest == most else f"{fewest} – {median:g} – {most}",
+            f"{images.size}×{images.size} {'grey' if images.channels == 1 else 'colour'}",
+            "–" if images.groups is None else str(len(set(images.groups))),
         )
-    if any(row.fewest != row.most for row in rows):
-        table.caption, table.caption_justify = "images a class: fewest – median – most", "left"
     return table
 
 
-_NAMED = 8  # classes of a sentence
-_LISTED = 20  # files below one
-_PLACES = {"splits": "in two splits", "classes": "in two classes of a split", "class": "within a class"}
+def _parts(splits: Splits) -> Iterator[tuple[str, ImageSet]]:
+    yield from (("train", splits.train), ("val", splits.val), ("test", splits.test))
 
 
-def findings(account: Account, data: Data) -> list[str]:
-    """Lines for a person to read; none where there is nothing to say but that nothing is there twice."""
-    lines = []
-    if account.unnamed:
-        lines.append(f"Left out, not named in data.classes: {_counted(account.unnamed)}.")
-    if account.scarce:
-        least = data.min_images
-        few = "no images" if least == 1 else f"fewer than data.min_images = {least} images"
-        names = sorted(account.scarce) if least == 1 else _with_counts(account.scarce)
-        lines.append(f"Left out, with {few}: {_counted(names)}.")
-    if account.capped:
-        most = data.max_images or 0
-        aside = sum(account.capped.values()) - most * len(account.capped)
-        lines.append(
-            f"More than data.max_images = {most} images: {_counted(_with_counts(account.capped))}; {aside:,} "
-            "of them are left out."
+def sample_sheet(splits: Splits, path: Path, seed: int) -> None:
+    """Draws one PNG: a column for each split, in it some classes by name, with some images, drawn from
+    `seed`."""
+    figure = Figure(figsize=(12.6, _HEIGHT), dpi=DPI, facecolor="white")
+    grid = figure.add_gridspec(1, 3)
+    for i, (name, images) in enumerate(_parts(splits)):
+        _draw_split(figure.add_subfigure(grid[0, i]), name, images, generator(seed, "sheet", name))
+    save_png(figure, path)
+
+
+def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.Generator) -> None:
+    top, height = 1 - _HEAD / _HEIGHT, _ROW / _HEIGHT
+    plain: dict[str, Any] = {"va": "center", "fontfamily": list(FONTS), "parse_math": False}  # a $ is a $
+    column.text(0.05, top + 0.035, name, fontsize=13, fontweight="bold", va="center")
+    counted = f"{images.num_classes:,} classes"
+    column.text(0.95, top + 0.035, counted, fontsize=9, color="0.4", ha="right", va="center")
+    chosen = torch.randperm(images.num_classes, generator=random)[:_CLASSES].sort().values.tolist()
+    for row, label in enumerate(chosen):
+        base = top - (row + 1) * height
+        column.text(
+            0.05, base + 0.86 * height, short(images.class_names[label], _LONGEST), fontsize=8, **plain
         )
-    if account.passed_over:
-        head = f"Passed over: {len(account.passed_over):,} of the names in the folder."
-        lines += [head, *_listed_with_reasons(account.passed_over)]
-    lines += [*account.alike, *told_of_levels(account.levels, account.deep)]
-    if account.unreadable:
-        lines += _unreadable(account.unreadable, data)
-    return lines + _duplicates(account.duplicates, data)
+        axes = column.add_axes((0.05, base + 0.08 * height, 0.9, 0.66 * height))
+        axes.axis("off")
+        members = (images.labels == label).nonzero().flatten()
+        shown = members[torch.randperm(len(members), generator=random)[:_SAMPLES]]
+        axes.set_anchor("W")
+        axes.imshow(_strip(images.images[shown]).numpy(), vmin=0, vmax=1, interpolation="nearest")
 
 
-def group_lines(splits: Splits) -> list[str]:
-    """What there is to say of the groups of images (data.group_by); nothing where there are none."""
-    lines, of_class, split_of = list[str](), dict[str, list[str]](), dict[str, str]()
-    for split, images in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
-        if (groups := images.group_ids()) is None:
-            continue
-        of_group = dict(zip(groups.tolist(), images.labels.tolist(), strict=True))
-        counts = Counter(of_group.values())
-        few, most = min(counts.values()), max(counts.values())
-        line = f"Groups in {split}: {len(of_group):,}, {few} to {most} a class"
-        if alone := images.image_groups.count(""):
-            line += f"; of these, {_number(alone, 'image')} that data.group_by does not match"
-        lines.append(f"{line}.")
-        if single := [name for c, name in enumerate(images.class_names) if counts[c] == 1]:
-            lines.append(f"  All images of one group, so that there is no episode: {_counted(single)}.")
-        for name, label in zip(images.image_groups, images.labels.tolist(), strict=True):
-            of_class.setdefault(images.class_names[label], []).append(name)
-            split_of[images.class_names[label]] = split
-    if not (shared := shared_names(of_class)):
-        return lines
-    crossing = sum(len({split_of[name] for name in classes}) > 1 for classes in shared.values())
-    head = (
-        f"In several classes: {_number(len(shared), 'group name')}, {crossing:,} of them in two splits. "
-        "Where such a name is one clip or one animal, its pictures leak from class to class; if each class "
-        "counts its groups anew, nothing is wrong."
-    )
-    named = [f"{name}: {', '.join(classes[:_NAMED])}" for name, classes in shared.items()]
-    return [*lines, head, *_listed(named, len(shared))]
+def pair_sheet(duplicates: Duplicates, path: Path) -> None:
+    """Draws one PNG: the first pairs of pictures that show the same, side by side, by file."""
+    rows = -(-len(duplicates.pairs) // _COLUMNS)
+    width, height = _COLUMNS * _WIDTH, rows * (_PAIR + _NAMES) + 2 * _FOOT
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    for i, (pair, pictures) in enumerate(zip(duplicates.pairs, duplicates.pictures, strict=True)):
+        left = (i % _COLUMNS) * _WIDTH + _FOOT
+        base = height - (i // _COLUMNS + 1) * (_PAIR + _NAMES)
+        kind = "the same" if pair.exact else "nearly the same"
+        text(figure, left, base + 0.45, f"{kind}, {_PLACES[pair.place]}", fontsize=8, fontweight="bold")
+        for line, file in enumerate((pair.one, pair.other)):
+            text(figure, left, base + 0.28 - 0.16 * line, short(file, _LONGEST), fontsize=7)
+        strip = _strip(pictures, 2).numpy()
+        across = _PAIR * strip.shape[1] / strip.shape[0]
+        axes = figure.add_axes((left / width, (base + 0.6) / height, across / width, _PAIR / height))
+        axes.axis("off")
+        axes.imshow(strip, vmin=0, vmax=1, interpolation="nearest")
+    save_png(figure, path)
 
 
-def _unreadable(files: Mapping[str, str], data: Data) -> list[str]:
-    then = "left out" if data.unreadable == "skip" else "training ends with that (data.unreadable = refuse)"
-    head = f"Unreadable: {_number(len(files), 'image')}; {then}."
-    return [head, *_listed_with_reasons(files)]
-
-
-def _duplicates(found: Duplicates | None, data: Data) -> list[str]:
-    if found is None:
-        return ["The same picture twice: not looked for (data.duplicates = keep)."]
-    if not found.pairs:
-        exact = " (to the pixel; nearly equal ones were not looked for)" if data.duplicates == "exact" else ""
-        return [f"The same picture twice: none{exact}."]
-    near = (
-        "nearly equal ones not looked for" if data.duplicates == "exact" else f"{found.total(False):,} nearly"
-    )
-    kinds = f"{_number(found.total(True), 'pair')} the same, {near}"
-    places = [f"{sum(count):,} {_PLACES[place]}" for place, count in found.counts.items() if sum(count)]
-    if data.duplicates == "drop":
-        then = f" {_number(found.left_out, 'image')} left out (data.duplicates = drop)."
-    elif found.crossing:
-        then = (
-            f" Training ends with those that are not within a class (data.duplicates = {data.duplicates}). "
-            f"{what_to_do(found)}."
-        )
-    else:
-        then = ""
-    pairs = [f"{p.one} {'=' if p.exact else '≈'} {p.other}" for p in found.pairs]
-    total = found.total(True) + found.total(False)
-    return [f"The same picture twice: {kinds}; {', '.join(places)}.{then}", *_listed(pairs, total)]
-
-
-def _counted(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"{_number(len(names), 'class')} ({', '.join(names[:_NAMED])}{more})"
-
-
-def _with_counts(classes: Mapping[str, int]) -> list[str]:
-    return [f"{name} {count:,}" for name, count in sorted(classes.items())]
-
-
-def _listed_with_reasons(files: Mapping[str, str]) -> list[str]:
-    return _listed([f"{file}: {why}" for file, why in files.items()], len(files))
-
-
-def _listed(lines: Iterable[str], total: int) -> list[str]:
-    shown = [f"  {line}" for line in list(lines)[:_LISTED]]
-    return [*shown, f"  and {total - len(shown):,} more"] if total > len(shown) else shown
-
-
-def _number(count: int, thing: str) -> str:
-    many = f"{thing}{'es' if thing.endswith('s') else 's'}"
-    return f"{count:,} {thing if count == 1 else many}"
+def _strip(images: Tensor, places: int = _SAMPLES) -> Tensor:
+    """(size, width, 3) floats in [0, 1]: (n, channels, size, size) side by side, in room for `places`."""
+    size = images.shape[-1]
+    step = size + max(1, round(_GAP * size))
+    strip = torch.full((3, size, places * step), _PAPER)
+    for i, image in enumerate(images):
+        strip[:, :, i * step : i * step + size] = image.float() / 255  # one channel becomes three equal ones
+    return strip.permute(1, 2, 0)

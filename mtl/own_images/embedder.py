@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mtl.config import Backbone, Config, Head, Runtime
 from mtl.data.augment import Normalise
+from mtl.data.formats import FULL, top_of
 from mtl.data.ink import Ink, from_plain
-from mtl.data.levels import FULL, top_of
 from mtl.errors import UserError, one_line
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone

@@ -26,13 +26,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mtl.config import Runtime
-from mtl.data.as_images import deep_values, image_list, prepared
-from mtl.data.class_names import nearly_same, require_told_apart
-from mtl.data.levels import told as levels_sentences
-from mtl.data.levels import top_of
+from mtl.data.class_tree import require_distinct_names, similar_name_messages
+from mtl.data.formats import levels_messages, top_of
 from mtl.data.near_copies import Prints, SeenBefore
-from mtl.data.own_picture import Change
-from mtl.data.own_picture import told as change_sentences
+from mtl.data.own_picture import Change, change_messages
+from mtl.data.prefetch import deep_values, image_list, prepare_images
 from mtl.errors import UserError
 from mtl.own_images import classifier_file
 from mtl.own_images.class_labels import checked_labels, class_labels, kept_dtype, kind_of, none_label
@@ -111,8 +109,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"labels are of {len(classes)} class; a classifier needs two classes or more")
         names = [str(label) for label in classes.tolist()]
         with _value_errors():
-            require_told_apart(names, "labels")
-            for sentence in nearly_same(names):
+            require_distinct_names(names, "labels")
+            for sentence in similar_name_messages(names):
                 _log.warning("%s", sentence)
             embedder = _with_levels(self._embedder(), images)
             embedder.require_way(len(classes))
@@ -231,7 +229,7 @@ def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
         return embedder
     deep = deep_values(images)
     top = top_of(deep)
-    for sentence in levels_sentences(top, len(deep)):
+    for sentence in levels_messages(top, len(deep)):
         _log.warning("%s", sentence)
     return embedder.with_levels(top)
 
@@ -242,10 +240,12 @@ def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints
     size, grayscale, ink, top = preparation.size, preparation.grayscale, preparation.ink, preparation.top
     changes: list[Change] = []
     features, prints = [], []
-    for batch in prepared(images, size, grayscale, min(embedder.images_at_once, 256), ink, top, changes):
+    for batch in prepare_images(
+        images, size, grayscale, min(embedder.images_at_once, 256), ink, top, changes
+    ):
         features.append(embedder(batch))
         prints.append(Prints.of(batch))
-    for sentence in change_sentences(changes, ink, top):
+    for sentence in change_messages(changes, ink, top):
         _log.warning("%s", sentence)
     return torch.cat(features), Prints.joined(prints)
 

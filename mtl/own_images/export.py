@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.config import Runtime
+from mtl.data.formats import FULL
 from mtl.data.ink import as_plain
-from mtl.data.levels import FULL
 from mtl.errors import RunStopped, UserError, one_line
 from mtl.own_images.classifier import FittedClassifier
 from mtl.own_images.classifier_file import load

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl.config import Log, Runtime
-from mtl.data.class_names import composed
+from mtl.data.class_tree import composed
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from mtl.config import Log
-from mtl.data.class_names import nearly_same
-from mtl.data.levels import largest_values, top_of
-from mtl.data.levels import told as levels_sentences
+from mtl.data.class_tree import similar_name_messages
+from mtl.data.formats import largest_values, levels_messages, top_of
 from mtl.data.near_copies import Prints
-from mtl.data.own_picture import Change
-from mtl.data.own_picture import told as change_sentences
+from mtl.data.own_picture import Change, change_messages
 from mtl.data.picture_files import support_files
 from mtl.data.prefetch import Unread, decode_ahead
 from mtl.errors import UserError, one_line
@@ -63,7 +61,7 @@ class PictureReader:
     def tell_changes(self, one: str = "picture", log: Log | None = None) -> None:
         """Says how many pictures were changed beyond scaling, and how."""
         prepared = self.embedder.preparation
-        for sentence in change_sentences(self._changes, prepared.ink, prepared.top, one):
+        for sentence in change_messages(self._changes, prepared.ink, prepared.top, one):
             tell(sentence, log)
 
 
@@ -72,7 +70,7 @@ def _with_levels(embedder: Embedder, files: Sequence[Path]) -> Embedder:
         return embedder
     deep = largest_values(files)
     top = top_of(deep)
-    for sentence in levels_sentences(top, len(deep)):
+    for sentence in levels_messages(top, len(deep)):
         tell(sentence)
     return embedder.with_levels(top)
 
@@ -129,7 +127,7 @@ def read_support(
 
 def tell_nearly_same(classes: Sequence[str], among: Collection[str] | None = None) -> None:
     """Names classes whose names are nearly the same; `among`: only where one of these is concerned."""
-    for sentence in nearly_same(classes, among):
+    for sentence in similar_name_messages(classes, among):
         tell(sentence)
 
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from torch import Tensor
 
 from mtl.config import Log
-from mtl.data.class_names import composed
-from mtl.data.layouts import ASKED
+from mtl.data.class_tree import composed
+from mtl.data.folders import PICTURES_OPTION
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.own_images.classifier import FittedClassifier
@@ -97,7 +97,7 @@ def score(pictures: Path, source: ClassifierSource, log: Log | None = None) -> S
     Raises:
         UserError: files cannot be read, or no picture is left whose class the classifier knows.
     """
-    listed = support_files(pictures, ASKED, "test")
+    listed = support_files(pictures, PICTURES_OPTION, "test")
     fit = load_or_fit(source, log)
     known, unknown = _known(listed.files, fit.classifier.classes, pictures)
     labels, answers, unread = _answers(fit.classifier, known, log)

@@ -11,7 +11,7 @@ from benchmarks.ink_kinds import KINDS, drawing_of
 from benchmarks.own_ink import RULES, as_seen, main, picture, tasks
 from mtl.data import load_splits
 from mtl.data.ink import Ink, strokes
-from mtl.data.own_picture import brought
+from mtl.data.own_picture import prepare_picture
 from mtl.errors import UserError
 from mtl.own_images.embedder import Preparation
 from mtl.runtime import checkpoints
@@ -153,7 +153,7 @@ def test_rules_differ_where_their_names_say(signs):
     seen = {name: as_seen(picture(file, "dark", 0), HOW, name) for name in RULES}
     paler = {name for name in seen if not torch.equal(seen[name], seen["on"])}
     assert paler <= {"off", "unsized-contrast-1"}  # strokes fade a little where a file is made small
-    assert torch.equal(seen["off"], brought(picture(file, "dark", 0), 28, True)[0])
+    assert torch.equal(seen["off"], prepare_picture(picture(file, "dark", 0), 28, True)[0])
 
     page = picture(file, "page40", 0)
     framed = extent(page, "on")

@@ -27,7 +27,7 @@ from mtl.data.duplicates import (
     signatures,
     surplus,
 )
-from mtl.data.listing import class_folders, image_files
+from mtl.data.folders import class_folders, image_files
 
 
 def noise(*numbers, side=16, channels=3):

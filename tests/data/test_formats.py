@@ -1,35 +1,57 @@
+"""Files of every kind are opened or refused in plain words; of more than 8 bits, one value is white."""
+
 import io
+import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from mtl.config import Data, read_config
 from mtl.data.decode import decode, to_tensor
-from mtl.data.formats import EXTENSIONS, REFUSED, CannotOpenError, in_words, opened
+from mtl.data.formats import (
+    EXTENSIONS,
+    FULL,
+    REFUSED,
+    CannotOpenError,
+    eight_bits,
+    in_words,
+    largest_value,
+    largest_values,
+    levels_messages,
+    opened,
+    top_of,
+)
+from mtl.data.sources.image_folder import load, survey
 from mtl.errors import UserError
 
+CUT = "it ends too early, as after a copy that was broken off"
 HEIC = b"\x00\x00\x00\x1cftypheic\x00\x00\x00\x00mif1heicmiaf" + bytes(40)
 
 
 def reason(file: Path) -> str:
     with pytest.raises(UserError) as caught:
         decode(file, 16, False)
-    told = str(caught.value)
-    assert told.isprintable()
-    assert told.startswith(f"{file}: is not a readable image (")
-    return told.removeprefix(f"{file}: is not a readable image (").removesuffix(")")
+    message = str(caught.value)
+    assert message.isprintable()
+    assert message.startswith(f"{file}: is not a readable image (")
+    return message.removeprefix(f"{file}: is not a readable image (").removesuffix(")")
 
 
-def encoded(image: Image.Image, form: str, **how: object) -> bytes:
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, form, **how)
+    image.save(stream, form, **options)
     return stream.getvalue()
 
 
@@ -43,11 +65,12 @@ def test_the_endings_are_those_of_pillow() -> None:
     assert EXTENSIONS - opens <= of_some_pillows
 
 
-@pytest.mark.parametrize("ending", sorted(EXTENSIONS))
-def test_the_content_says_what_a_file_is(tmp_path: Path, ending: str) -> None:
-    file = tmp_path / f"a{ending}"
-    file.write_bytes(encoded(Image.new("RGB", (20, 20), "red"), "PNG"))
-    assert decode(file, 16, False)[:, 8, 8].tolist() == [255, 0, 0]
+def test_the_content_says_what_a_file_is(tmp_path: Path) -> None:
+    content = encoded(Image.new("RGB", (20, 20), "red"), "PNG")
+    for ending in sorted(EXTENSIONS):
+        file = tmp_path / f"a{ending}"
+        file.write_bytes(content)
+        assert decode(file, 16, False)[:, 8, 8].tolist() == [255, 0, 0], ending
 
 
 @pytest.mark.parametrize(
@@ -61,7 +84,7 @@ def test_the_content_says_what_a_file_is(tmp_path: Path, ending: str) -> None:
         (HEIC, "it is HEIF; needs: pip install pillow-heif"),
     ],
 )
-def test_what_is_no_picture_is_told_in_plain_words(
+def test_what_is_no_picture_is_refused_in_plain_words(
     tmp_path: Path, content: bytes, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
@@ -69,7 +92,7 @@ def test_what_is_no_picture_is_told_in_plain_words(
     assert reason(tmp_path / "a.png") == why
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "folder.png").mkdir()
     assert reason(tmp_path / "gone.png") == reason(tmp_path / "loop.png") == "there is no such file"
@@ -77,14 +100,14 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
-def test_a_picture_cut_short_is_told(
+def test_a_picture_cut_short_is_refused(
     tmp_path: Path, form: str, photograph: Callable[[int], Image.Image]
 ) -> None:
     content = encoded(photograph(0), form)
     (tmp_path / "a.jpg").write_bytes(content[: len(content) * 2 // 3])
-    told = reason(tmp_path / "a.jpg")
+    why = reason(tmp_path / "a.jpg")
     if form in {"JPEG", "PNG"}:
-        assert told == "it ends too early, as after a copy that was broken off"
+        assert why == CUT
 
 
 def test_an_eps_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,25 +136,19 @@ def test_a_large_picture_is_opened_without_a_warning_and_a_huge_one_is_refused_w
     assert reason(tmp_path / "15.png") == "it has 225 pixels, more than the 200 that Pillow opens"
 
 
-@pytest.mark.parametrize(("width", "height", "opens"), [(50, 1, True), (51, 1, False), (1, 51, False)])
-def test_a_picture_thin_as_a_line_is_refused(tmp_path: Path, width: int, height: int, opens: bool) -> None:
-    Image.new("L", (width, height)).save(tmp_path / "a.png")
-    if opens:
-        assert decode(tmp_path / "a.png", 16, True).shape == (1, 16, 16)
-    else:
-        assert reason(tmp_path / "a.png") == (
-            f"its sides, {width} × {height} pixels, differ by more than a factor of 50: its middle square "
-            "shows nothing"
-        )
+def test_a_picture_thin_as_a_line_is_refused(tmp_path: Path) -> None:
+    for sides in ((50, 1), (51, 1), (1, 51)):
+        Image.new("L", sides).save(tmp_path / f"{sides[0]}.png")
+    assert decode(tmp_path / "50.png", 16, True).shape == (1, 16, 16)
+    for name, sizes in (("51", "51 × 1"), ("1", "1 × 51")):
+        assert reason(tmp_path / f"{name}.png").startswith(f"its sides, {sizes} pixels, differ by more than")
 
 
-@pytest.mark.parametrize(("least", "size"), [(30, (80, 60)), (31, (160, 120)), (121, (640, 480))])
-def test_a_large_jpeg_is_decoded_to_no_less_than_twice_what_is_asked(
-    tmp_path: Path, least: int, size: tuple[int, int]
-) -> None:
+def test_a_large_jpeg_is_decoded_to_no_less_than_twice_the_size_needed(tmp_path: Path) -> None:
     Image.new("RGB", (640, 480)).save(tmp_path / "a.jpg")
-    with opened(tmp_path / "a.jpg", least) as image:
-        assert image.size == size
+    for least, size in ((30, (80, 60)), (31, (160, 120)), (121, (640, 480))):
+        with opened(tmp_path / "a.jpg", least) as image:
+            assert image.size == size
 
 
 def test_a_large_jpeg_looks_as_if_all_of_it_were_decoded(
@@ -177,9 +194,6 @@ def test_heif_of_a_real_package(tmp_path: Path) -> None:
     assert max(*red[10:], *blue[:6]) < 30
 
 
-CUT = "it ends too early, as after a copy that was broken off"
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -218,8 +232,11 @@ def test_the_first_picture_of_an_animation_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "colour", "name", "expected"),
     [
+        ("L", 7, "a.png", [7, 7, 7]),
         ("LA", (10, 0), "a.png", [255, 255, 255]),
         ("RGBA", (255, 0, 0, 255), "a.webp", [255, 0, 0]),
+        ("RGBA", (9, 9, 9, 0), "a.png", [255, 255, 255]),
+        ("LA", (10, 255), "a.png", [10, 10, 10]),
         ("CMYK", (0, 255, 255, 0), "a.tif", [255, 0, 0]),
         ("P", 0, "a.png", [0, 0, 0]),
         ("1", 1, "a.pbm", [255, 255, 255]),
@@ -250,7 +267,7 @@ def test_a_palette_with_a_transparency_for_each_colour_is_laid_on_white(tmp_path
     assert decoded[:, 8, 12].tolist() == [200, 0, 0]
 
 
-def test_colours_that_nobody_knows_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_colours_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> None:
         raise ValueError("conversion from LAB to RGB not supported")
 
@@ -259,7 +276,124 @@ def test_colours_that_nobody_knows_are_told(monkeypatch: pytest.MonkeyPatch) -> 
         to_tensor(Image.new("LAB", (16, 16)), 16, False)
 
 
-def test_sixteen_bit_colour_becomes_eight(tmp_path: Path) -> None:
-    values = np.full((16, 16), 65535, dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "a.tif")
-    assert decode(tmp_path / "a.tif", 16, False).unique().tolist() == [255]
+RAMP = np.linspace(0, 1, 256).reshape(16, 16)
+
+
+def deep(most: int, dtype: str = "<u2") -> Image.Image:
+    return Image.fromarray((RAMP * most).round().astype(dtype))
+
+
+def noting(file: Path, bits: int) -> Path:
+    """The same PNG with the significant bits of its grey values noted."""
+    raw, body = file.read_bytes(), b"sBIT" + bytes([bits])
+    chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
+    file.write_bytes(raw[:33] + chunk + raw[33:])
+    return file
+
+
+@given(st.lists(st.integers(0, 2**31), min_size=1))
+def test_no_value_of_the_set_is_beyond_white(values: list[int]) -> None:
+    assert top_of(values) >= max(values)
+
+
+def test_white_is_the_largest_number_of_the_fewest_bits_unless_the_config_says_otherwise() -> None:
+    tops = {200: 255, 255: 255, 256: 1023, 4080: 4095, 16_000: 16_383, 40_000: FULL}
+    assert {most: top_of([3, most]) for most in tops} == tops
+    assert top_of([200], "full") == FULL
+    assert top_of([200], 1000) == 1000
+    assert top_of([], 1000) == 1000
+    assert top_of([]) is None
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4"])
+@pytest.mark.parametrize("most", [255, 4095, FULL])
+def test_stretched_they_are_what_eight_bits_would_have_been(tmp_path: Path, dtype: str, most: int) -> None:
+    deep(most, dtype).save(tmp_path / "a.tif")
+    image = Image.open(tmp_path / "a.tif")
+    assert largest_value(image) == most
+    wanted = torch.from_numpy((RAMP * 255).round())
+    for made in (decode(tmp_path / "a.tif", 16, True, most), to_tensor(deep(most, dtype), 16, True, most)):
+        assert (made[0] - wanted).abs().max() <= 1
+
+
+def test_eight_bits_stay_as_they_are(tmp_path: Path) -> None:
+    grey = Image.fromarray((RAMP * 100).astype(np.uint8))
+    grey.save(tmp_path / "a.png")
+    assert eight_bits(grey, 100) is grey
+    assert largest_value(grey) is None
+    grey.convert("RGB").save(tmp_path / "b.jpg")
+    (tmp_path / "c.png").write_bytes(b"")
+    assert largest_values(sorted(tmp_path.iterdir())) == []
+
+
+def test_what_a_file_notes_counts_where_its_values_are_dark(tmp_path: Path) -> None:
+    deep(300).save(tmp_path / "a.tif", tiffinfo={281: 4095})
+    deep(300).save(tmp_path / "b.png")
+    noting(tmp_path / "b.png", 12)
+    assert largest_values([tmp_path / "a.tif"]) == [4095]
+    assert largest_values([tmp_path / "b.png"]) == [4095]
+    deep(FULL).save(tmp_path / "c.png")  # as the standard has it: 12 bits that fill 16
+    assert largest_values([noting(tmp_path / "c.png", 12)]) == [FULL]
+
+
+def test_values_that_are_negative_or_no_integers_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((16, 16), -1024, dtype=np.int32)).save(tmp_path / "a.tif")
+    assert reason(tmp_path / "a.tif").startswith("its values go down to -1,024")
+    Image.fromarray(np.zeros((16, 16), dtype=np.float32)).save(tmp_path / "b.tif")
+    assert reason(tmp_path / "b.tif").startswith("its pixels are floating-point numbers")
+
+
+@pytest.mark.parametrize("top", [FULL, 40_000])
+def test_transparency_of_deep_grey_is_laid_on_white(tmp_path: Path, top: int) -> None:
+    values = np.zeros((16, 16), dtype=np.uint16)
+    values[:, 8:] = 10_000
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=0)
+    decoded = decode(tmp_path / "a.png", 16, True, top)
+    assert decoded[0, :, :8].unique().tolist() == [255]
+    assert decoded[0, :, 8:].unique().tolist() == [round(10_000 * 255 / top)]
+
+
+def test_one_sentence_says_that_values_were_stretched() -> None:
+    (sentence,) = levels_messages(255, 12)
+    assert "12 files" in sentence
+    assert "data.levels" in sentence
+    assert levels_messages(FULL, 12) == levels_messages(None, 0) == levels_messages(255, 0) == []
+
+
+def folder(root: Path, most: int, mixed: bool = False) -> Data:
+    for c in range(3):
+        (root / f"c{c}").mkdir(parents=True)
+        for i in range(2):
+            scaled = Image.fromarray(((RAMP * most * (c + 1) / 3 + i) % (most + 1)).astype(np.uint16))
+            scaled.save(root / f"c{c}" / f"{i}.tif")
+    if mixed:
+        Image.fromarray((RAMP * 255).astype(np.uint8)).save(root / "c0" / "eight.png")
+    return Data(name="image_folder", root=str(root), image_size=16, grayscale=True, duplicates="keep")
+
+
+@pytest.mark.parametrize(
+    ("levels", "white", "brightest"), [("auto", 255, 255), ("full", FULL, 1), (510, 510, 128)]
+)
+def test_a_set_is_stretched_as_a_whole(
+    tmp_path: Path, levels: str | int, white: int, brightest: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = replace(folder(tmp_path, 255, mixed=True), levels=levels)
+    for _ in range(2):  # decoded, then out of the cache
+        splits = load(data, 0)
+        assert splits.levels == white
+    parts = (splits.train, splits.val, splits.test)
+    images = {f: image for part in parts for f, image in zip(part.files, part.images, strict=True)}
+    assert int(images["c2/0.tif"].max()) == pytest.approx(brightest, abs=1)
+    assert int(images["c0/eight.png"].max()) == 255
+    report = survey(data, 0).report
+    assert (report.levels, report.deep) == (white, 6)
+    assert ("stretched" in caplog.text) is (white < FULL)
+
+
+def test_levels_are_for_image_folders_alone() -> None:
+    with pytest.raises(UserError, match=r"data\.levels"):
+        read_config({"data": {"name": "glyphs", "levels": "full"}}, "test")
+    assert read_config({"data": {"name": "image_folder", "levels": 4095}}, "test").data.levels == 4095
+    for wrong in ("some", 0, -1, 1.5):
+        with pytest.raises(UserError, match=r"data\.levels"):
+            read_config({"data": {"name": "image_folder", "levels": wrong}}, "test")

@@ -4,7 +4,7 @@ import torch
 from mtl.config import Data
 from mtl.data import ImageSet, load_splits
 from mtl.data.decode import decode
-from mtl.data.listing import image_files
+from mtl.data.folders import image_files
 from mtl.data.sources import omniglot
 from mtl.errors import UserError
 

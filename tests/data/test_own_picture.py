@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from mtl.data.decode import decode, to_tensor
 from mtl.data.ink import Ink, ink_of_set, strokes
-from mtl.data.own_picture import Change, brought, own_picture, told
+from mtl.data.own_picture import Change, change_messages, own_picture, prepare_picture
 from mtl.errors import UserError
 from mtl.runtime.seeds import generator
 
@@ -76,7 +76,9 @@ def alike(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 WANTED = 255 - to_tensor(drawing(), SIDE, True)
-CENTRED = brought(drawing(96), SIDE, True, LIGHT)[0]  # of another size than the files: framed by its ink
+CENTRED = prepare_picture(drawing(96), SIDE, True, LIGHT)[
+    0
+]  # of another size than the files: framed by its ink
 
 KINDS: dict[str, tuple[Callable[[], Image.Image], bool]] = {
     "pencil": (lambda: blended(drawing(256), (120,) * 3, (238,) * 3), True),
@@ -97,60 +99,59 @@ KINDS: dict[str, tuple[Callable[[], Image.Image], bool]] = {
 @pytest.mark.parametrize("size", [SIDE, FILE])
 def test_dark_ink_becomes_light_to_the_pixel(size: int) -> None:
     dark = drawing().resize((size, size), Image.Resampling.LANCZOS)
-    pixels, change = brought(dark, SIDE, True, LIGHT)
+    pixels, change = prepare_picture(dark, SIDE, True, LIGHT)
     assert torch.equal(pixels, 255 - to_tensor(dark, SIDE, True))
     assert change == Change(inverted=True)
-    again, unchanged = brought(Image.fromarray(pixels[0].numpy()), SIDE, True, LIGHT)
+    again, unchanged = prepare_picture(Image.fromarray(pixels[0].numpy()), SIDE, True, LIGHT)
     assert torch.equal(again, pixels)
     assert unchanged == Change()
 
 
 def test_light_ink_becomes_dark_where_the_training_images_have_dark_ink() -> None:
-    dark = ink_of_set((255 - WANTED)[None])
+    dark, light = ink_of_set((255 - WANTED)[None]), ImageOps.invert(drawing())
     assert dark is not None
     assert not dark.light
-    pixels, change = brought(ImageOps.invert(drawing()), SIDE, True, dark)
-    assert torch.equal(pixels, 255 - to_tensor(ImageOps.invert(drawing()), SIDE, True))
+    pixels, change = prepare_picture(light, SIDE, True, dark)
+    assert torch.equal(pixels, 255 - to_tensor(light, SIDE, True))
     assert change == Change(inverted=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_it_is_drawn_with_and_on_it_is_the_same_sign(kind: str) -> None:
     made, framed = KINDS[kind]
-    pixels, change = brought(made(), SIDE, True, LIGHT)
+    pixels, change = prepare_picture(made(), SIDE, True, LIGHT)
     wanted = CENTRED if framed else WANTED
     assert alike(pixels, wanted) > 0.95, kind
     found = strokes(pixels[None])
     assert float(found.ground) <= 6
     assert float(found.contrast) > 180
     assert change.framed is framed
-    assert not change.untold
-
-
-def test_in_colour_the_sign_is_grey() -> None:
-    pixels, _ = brought(KINDS["blue on cream"][0](), SIDE, False, LIGHT)
-    assert pixels.shape == (3, SIDE, SIDE)
-    assert torch.equal(pixels[0], pixels[2])
+    assert not framed or float(found.extent) == pytest.approx(LIGHT.extent[1], abs=0.08)
+    assert change.inverted is (kind not in {"light on grey", "white on nothing", "red on a green as dark"})
+    assert not change.no_ink
+    coloured = prepare_picture(made(), SIDE, False, LIGHT)[0]
+    assert coloured.shape == (3, SIDE, SIDE)
+    assert torch.equal(coloured[0], coloured[2])
 
 
 def test_where_training_cuts_out_the_middle_square_so_do_own_pictures() -> None:
-    pixels, change = brought(paged(0.8), SIDE, True, CROPPED)
+    pixels, change = prepare_picture(paged(0.8), SIDE, True, CROPPED)
     assert torch.equal(pixels, 255 - to_tensor(paged(0.8), SIDE, True))
     assert change == Change(inverted=True)
 
 
 def test_without_an_ink_nothing_is_changed() -> None:
     for made, _ in KINDS.values():
-        assert torch.equal(brought(made(), SIDE, False)[0], to_tensor(made(), SIDE, False))
+        assert torch.equal(prepare_picture(made(), SIDE, False)[0], to_tensor(made(), SIDE, False))
 
 
 def test_what_shows_no_ink_is_left_as_it_is_but_for_a_ground_of_the_other_side() -> None:
     noise = torch.randint(60, 180, (SIDE, SIDE), dtype=torch.uint8, generator=generator(0, "noise"))
-    pixels, change = brought(Image.fromarray(noise.numpy()), SIDE, True, LIGHT)
+    pixels, change = prepare_picture(Image.fromarray(noise.numpy()), SIDE, True, LIGHT)
     assert torch.equal(pixels[0], noise)
-    assert change == Change(untold=True)
-    assert brought(Image.new("L", (SIDE, SIDE), 0), SIDE, True, LIGHT)[1] == Change(untold=True)
-    empty, change = brought(Image.new("L", (SIDE, SIDE), 255), SIDE, True, LIGHT)
+    assert change == Change(no_ink=True)
+    assert prepare_picture(Image.new("L", (SIDE, SIDE), 0), SIDE, True, LIGHT)[1] == Change(no_ink=True)
+    empty, change = prepare_picture(Image.new("L", (SIDE, SIDE), 255), SIDE, True, LIGHT)
     assert empty.unique().tolist() == [0]
     assert change.inverted
 
@@ -166,7 +167,7 @@ def test_no_image_of_the_set_is_changed_however_odd(sides: tuple[int, ...]) -> N
     for image in images:
         for channels in (1, 3):
             made = Image.fromarray(image[0].numpy()).convert("L" if channels == 1 else "RGB")
-            pixels, change = brought(made, SIDE, channels == 1, ink)
+            pixels, change = prepare_picture(made, SIDE, channels == 1, ink)
             assert torch.equal(pixels, image.expand(channels, -1, -1))
             assert not change.inverted
 
@@ -175,7 +176,7 @@ def test_a_file_is_read_as_a_picture_is(tmp_path: Path) -> None:
     for i, (made, _) in enumerate(KINDS.values()):
         made().save(tmp_path / f"{i}.png")
         found, change = own_picture(tmp_path / f"{i}.png", SIDE, True, LIGHT)
-        wanted, same = brought(made(), SIDE, True, LIGHT)
+        wanted, same = prepare_picture(made(), SIDE, True, LIGHT)
         assert torch.equal(found, wanted)
         assert change == same
         plain, _ = own_picture(tmp_path / f"{i}.png", SIDE, True)
@@ -188,23 +189,23 @@ def test_a_file_is_read_as_a_picture_is(tmp_path: Path) -> None:
 def test_one_sentence_says_how_many_were_changed_and_why() -> None:
     changes = [Change(inverted=True)] * 3 + [
         Change(inverted=True, framed=True),
-        Change(untold=True),
+        Change(no_ink=True),
         Change(),
     ]
-    (sentence,) = told(changes, LIGHT)
+    (sentence,) = change_messages(changes, LIGHT)
     assert "light ink on a dark ground" in sentence
     assert "6 pictures" in sentence
     assert "4 were inverted" in sentence
     assert "1 were cut or padded" in sentence
-    assert told([Change()] * 3, LIGHT) == []
-    assert told(changes, None) == []
+    assert change_messages([Change()] * 3, LIGHT) == []
+    assert change_messages(changes, None) == []
 
 
-def test_values_beyond_white_are_told() -> None:
+def test_values_beyond_white_are_change_messages() -> None:
     deep = Image.fromarray(np.full((SIDE, SIDE), 5000, dtype=np.uint16))
-    _, change = brought(deep, SIDE, True, None, top=4095)
+    _, change = prepare_picture(deep, SIDE, True, None, top=4095)
     assert change == Change(clipped=True)
-    (sentence,) = told([change, Change()], None, 4095)
+    (sentence,) = change_messages([change, Change()], None, 4095)
     assert "1 " in sentence
     assert "4,095" in sentence
-    assert brought(deep, SIDE, True, None, top=65535)[1] == Change()
+    assert prepare_picture(deep, SIDE, True, None, top=65535)[1] == Change()

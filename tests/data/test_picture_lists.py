@@ -30,12 +30,12 @@ def written(content, name="list.csv"):
 
 
 def pairs(path):
-    return [(str(row.file), row.label) for row in read_list(path)]
+    return [(str(row.file), row.label) for row in read_list(path, "--support ")]
 
 
 def refused(content):
     with pytest.raises(UserError) as caught:
-        read_list(written(content))
+        read_list(written(content), "--support ")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -75,8 +75,10 @@ def test_paths_are_relative_to_the_list_and_may_be_absolute(home):
 
 def test_splits_are_read_under_their_usual_names(home):
     path = written("path,label,split\npics/a.png,ash,Training\npics/b c.png,ash,valid\npics/d.png,elm,TEST\n")
-    assert [row.part for row in read_list(path)] == ["train", "val", "test"]
-    assert [row.part for row in read_list(written("pics/a.png,ash,train\npics/d.png,ash,test\n"))] == [
+    assert [row.part for row in read_list(path, "--support ")] == ["train", "val", "test"]
+    assert [
+        row.part for row in read_list(written("pics/a.png,ash,train\npics/d.png,ash,test\n"), "--support ")
+    ] == [
         "train",
         "test",
     ]
@@ -124,7 +126,7 @@ def test_whatever_csv_writes_is_read_back(tmp_path_factory, labels, delimiter):
         for i, label in enumerate(labels):
             (home / f"{i}.png").touch()
             table.writerow([f"{i}.png", label])
-    found = read_list(home / "list.csv")
+    found = read_list(home / "list.csv", "--support ")
     assert [row.label for row in found] == [label.strip() for label in labels]
     assert [row.file.name for row in found] == [f"{i}.png" for i in range(len(labels))]
 
@@ -135,6 +137,7 @@ def test_a_list_is_a_support_set_of_its_training_rows(home):
     assert found.files == {"ash": (Path("pics/d.png"),), "elm": (Path("pics/a.png"),)}
     assert found.left_out == ("list.csv: 1 row of other splits than train",)
     assert support_files(Path("list.csv"), part="test").files == {"ash": (Path("pics/b c.png"),)}
+    assert list(support_files(written("pics/a.png,elm\n", "plain.csv")).files) == ["elm"]
     with pytest.raises(UserError, match="no row of it is of the split val"):
         support_files(Path("list.csv"), part="val")
     with pytest.raises(UserError, match="is a spreadsheet; save it as CSV"):

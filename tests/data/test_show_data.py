@@ -1,13 +1,18 @@
+"""A set is shown as a table, a sheet of samples and what is wrong."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mtl.config import Config, Data, Imbalance
-from mtl.data import load_splits
-from mtl.data.show_data import show_data
+from mtl.data import ImageSet, Splits, load_splits
+from mtl.data.folder_report import Duplicates, NamedPair
+from mtl.data.show_data import pair_sheet, sample_sheet, show_data, summary
 from mtl.errors import UserError
 
 
@@ -43,26 +48,21 @@ def test_a_set_too_small_for_episodes_is_shown_all_the_same(
     assert not [file for file in tiny.iterdir() if file.is_file()]  # the pictures are left alone
 
 
-def test_the_sheet_goes_where_it_is_asked_to(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    show_data(config(tiny), tmp_path / "sheets [1]" / "mine.png")
-    assert (tmp_path / "sheets [1]" / "mine.png").is_file()
-    assert "sheets [1]/mine.png" in capsys.readouterr().out
-    assert not Path("image_folder.png").exists()
-
-
-def test_a_sheet_among_the_pictures_of_a_class_is_passed_over(
+def test_the_sheet_goes_where_the_option_says_even_among_the_pictures(
     tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_data(config(tiny), tiny / "class 3" / "sheet.png")
-    first = capsys.readouterr().out
-    show_data(config(tiny), tiny / "class 3" / "sheet.png")
-    second = capsys.readouterr().out
-    assert "class 3/sheet.png: is a drawing of this program" in second
-    assert [line for line in second.splitlines() if "│" in line] == [
-        line for line in first.splitlines() if "│" in line
-    ]
+    place = tiny / "class 3" / "sheets [1].png"
+    rows = []
+    for _ in range(2):
+        show_data(config(tiny), place)
+        shown = capsys.readouterr().out
+        assert f"Samples: {place}\n" in shown
+        assert "The same picture twice: none.\n" in shown
+        rows.append([line for line in shown.splitlines() if "│" in line])
+    assert "class 3/sheets [1].png: is a drawing of this program" in shown  # the second time
+    assert rows[0] == rows[1]
+    assert not place.with_name("sheets [1]-duplicates.png").exists()
+    assert not list(Path().iterdir())
 
 
 def test_a_picture_that_is_there_is_not_written_over_by_default(tiny: Path) -> None:
@@ -74,14 +74,12 @@ def test_a_picture_that_is_there_is_not_written_over_by_default(tiny: Path) -> N
     Path("image_folder.png").unlink()
     show_data(config(tiny), None)
     show_data(config(tiny), None)  # its own sheet it replaces
+    Image.new("RGB", (20, 20)).save("image_folder.png")
+    show_data(config(tiny), Path("image_folder.png"))  # and what is named
+    assert Path("image_folder.png").read_bytes() != before
 
 
-def test_mistakes_stay_sentences(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
-        show_data(config(tmp_path / "gone"), None)
-
-
-def test_what_becomes_of_the_training_images_is_told(
+def test_what_becomes_of_the_training_images_is_said(
     tmp_path: Path, write_images: Callable[..., list[Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for part, classes in (("train", 4), ("val", 1), ("test", 1)):
@@ -121,9 +119,59 @@ def test_a_folder_that_training_refuses_is_shown_with_what_is_wrong(
         assert sheet.format == "PNG"
 
 
-def test_there_is_no_picture_of_duplicates_where_there_are_none(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    show_data(config(tiny), tmp_path / "sheet.png")
-    assert "The same picture twice: none.\n" in capsys.readouterr().out
-    assert not (tmp_path / "sheet-duplicates.png").exists()
+def make(counts: dict[str, int], groups: tuple[str, ...] | None = None, channels: int = 3) -> ImageSet:
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(list(counts.values())))
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (len(labels), channels, 16, 16), generator=random, dtype=torch.uint8)
+    return ImageSet(images, labels, tuple(counts), groups)
+
+
+def splits(channels: int = 3) -> Splits:
+    return Splits(
+        make({"a": 1, "b": 4, "c": 9}, ("x", "x", "y"), channels),
+        make({"$d$ _{": 2, "f\nü 漢": 3}, None, channels),
+        make({f"g{i:03d}" + "long " * 20: 12 for i in range(30)}, None, channels),
+        "some",
+    )
+
+
+def test_every_split_is_one_row() -> None:
+    table = summary(splits())
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert "some: 35 classes" in str(table.title)
+    assert columns["split"] == ["train", "val", "test"]
+    assert columns["classes"] == ["3", "2", "30"]
+    assert columns["images"] == ["14", "5", "360"]
+    assert columns["images a class"] == ["1 – 4 – 9", "2 – 2.5 – 3", "12"]
+    assert columns["size"] == ["16×16 colour"] * 3
+    assert columns["groups"] == ["2", "–", "–"]
+
+
+def test_the_sheet_follows_from_the_seed(tmp_path: Path) -> None:
+    for name, seed in (("new/one.png", 0), ("same", 0), ("other.png", 1)):
+        sample_sheet(splits(), tmp_path / name, seed)
+    one = (tmp_path / "new" / "one.png").read_bytes()
+    assert (tmp_path / "same").read_bytes() == one
+    assert (tmp_path / "other.png").read_bytes() != one
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"one\.png: the picture cannot be written \("):
+        sample_sheet(splits(1), tmp_path / "file" / "one.png", 0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pairs_are_drawn_side_by_side(tmp_path: Path, channels: int) -> None:
+    sample_sheet(splits(channels), tmp_path / "sheet.png", 0)
+    pictures = torch.zeros(4, 2, channels, 16, 16, dtype=torch.uint8)
+    pictures[:, 1] = 128
+    names = ("$a$ [b]\n_^{", "long " * 40, "漢", "c/d.png")
+    pairs = tuple(NamedPair(name, name, i % 2 == 0, "class") for i, name in enumerate(names))
+    pair_sheet(Duplicates({}, pairs, pictures), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as sheet:
+        grey = np.asarray(sheet.convert("L"))
+    second = grey == 128  # and a few dots of the letters
+    rows, columns = ((second.sum(axis) > 100).nonzero()[0] for axis in (1, 0))
+    assert np.diff(columns).max() > 50  # columns of pairs
+    assert np.diff(rows).max() > 50  # and the fourth pair in a row of its own
+    black = (grey[rows[0] : rows[0] + 100] == 0).any(0).nonzero()[0]
+    assert black[0] < columns[0]  # the first of a pair is left of the second
+    assert abs(second.sum() / (1.5 * 150) ** 2 - 4) < 0.4  # each 1.5 inches a side

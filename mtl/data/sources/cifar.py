@@ -9,8 +9,8 @@ from PIL import Image
 from mtl.config import Data
 from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes, to_tensor
+from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
-from mtl.data.listing import class_folders, image_files
 from mtl.data.sources import class_lists, require_complete, superclass_of
 from mtl.errors import UserError
 

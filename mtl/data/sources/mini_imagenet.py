@@ -13,8 +13,8 @@ from mtl.config import Data
 from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.class_tree import PARTS, Classes, divided
 from mtl.data.decode import decode_classes, to_tensor
+from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
-from mtl.data.listing import class_folders, image_files
 from mtl.data.sources import class_lists, require_complete
 from mtl.errors import UserError
 from mtl.runtime.learn2learn_package import import_learn2learn
