@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Row, Work, median_seconds, paired
-from mtl.config import HardTasks
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import pair_count
 from mtl.ledger.store import Ledger
@@ -71,8 +71,7 @@ def all_errors(units: int, number: int) -> tuple[Tensor, Tensor]:
 
 def rule() -> BoostRule:
     """That of an ordinary run."""
-    usual = HardTasks()
-    return BoostRule(WAY, usual.rate, usual.forget, usual.floor, usual.cap)
+    return BoostRule.of(Boosting(), WAY)
 
 
 def draws(units: Units) -> Work:

@@ -1,6 +1,9 @@
 """Which keys of a config do not fit together, each on its own being allowed."""
 
-from mtl.config.hard_tasks import SURVEYED
+from collections.abc import Mapping
+from typing import Any
+
+from mtl.config.hard_tasks import unread
 from mtl.config.networks import OWN, is_file
 from mtl.config.schema import Sections
 
@@ -12,6 +15,18 @@ def misfits(config: Sections) -> list[str]:
     if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
         wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
     return wrong
+
+
+def unread_keys(config: Sections, tree: Mapping[str, Any]) -> list[str]:
+    """A sentence for each key of `hard_tasks` in `tree`, which `config` was read from, that nothing reads.
+
+    With a section `compare` the samplers of its arms may read it as well.
+    """
+    given = tree.get("hard_tasks")
+    if not isinstance(given, Mapping):
+        return []
+    arms = config.compare.samplers() if "compare" in tree else set()
+    return unread(given, {config.hard_tasks.sampler} | arms, config.meta.sets)
 
 
 def _of_backbone(config: Sections) -> list[str]:
@@ -56,10 +71,10 @@ def _of_meta_training(config: Sections) -> list[str]:
             if n != meta.way
         ]
     if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
-        sampler, snapshots = config.hard_tasks.sampler, config.hard_tasks.snapshots
+        hard = config.hard_tasks
         needs_features = {
-            f"hard_tasks.sampler: {sampler}": (sampler in SURVEYED, "; boosted does without, for one"),
-            f"hard_tasks.snapshots: {snapshots}": (snapshots > 0, ""),
+            f"hard_tasks.sampler: {hard.sampler}": (hard.needs_features, "; boosted does without, for one"),
+            f"hard_tasks.snapshots: {hard.snapshots}": (hard.snapshots > 0, ""),
         }
         wrong += [
             f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from mtl.config.checks import unread_keys
+from mtl.config.hard_tasks import drop_other_samplers, moved
 from mtl.config.keys import section, text_kind
 from mtl.config.run_config import Config
 from mtl.config.yaml_text import NotYaml, parse, read_text
@@ -55,6 +57,8 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     for text in overrides:
         if text not in factors:
             wrong += _lay_over(tree, text)
+    if "compare" not in tree:
+        drop_other_samplers(tree, _keys_below("hard_tasks", overrides))
     origin = str(path or "the overrides")
     config = read_config(tree, origin, wrong)
     return with_overrides(config, factors, origin) if factors else config
@@ -68,10 +72,16 @@ def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ())
     except ValidationError as error:
         for e in islice(_distinct(error.errors(include_url=False)), _MOST):
             sentences += _sentences(e)
+    else:
+        sentences += unread_keys(config, tree)
     if sentences:
-        told = [f"  {one_line(s)}" for s in sentences[:_MOST]]
-        raise UserError("\n".join([f"{origin}: {len(sentences)} mistake(s)", *told]))
+        raise _mistakes(origin, sentences)
     return config
+
+
+def _mistakes(origin: str, sentences: Sequence[str]) -> UserError:
+    told = [f"  {one_line(s)}" for s in sentences[:_MOST]]
+    return UserError("\n".join([f"{origin}: {len(sentences)} mistake(s)", *told]))
 
 
 def with_overrides(config: Config, overrides: Sequence[str], origin: str) -> Config:
@@ -82,7 +92,12 @@ def with_overrides(config: Config, overrides: Sequence[str], origin: str) -> Con
     """
     tree = to_dict(config)
     wrong = [sentence for text in overrides for sentence in _lay_over(tree, text)]
-    return read_config(tree, origin, wrong)
+    made = read_config(tree, origin, wrong)
+    given = dict.fromkeys(_keys_below("hard_tasks", overrides))
+    unread = unread_keys(made, {"hard_tasks": given})
+    if unread:
+        raise _mistakes(origin, unread)
+    return made
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -145,6 +160,12 @@ def _lay_over(tree: dict[str, Any], text: str) -> list[str]:
     return []
 
 
+def _keys_below(section: str, overrides: Sequence[str]) -> list[str]:
+    """The keys of a section that overrides give."""
+    keys = [text.partition("=")[0].rstrip("*").strip().split(".") for text in overrides]
+    return [key[1] for key in keys if key[0] == section and len(key) > 1]
+
+
 def _times(before: Any, factor: str) -> float:
     if isinstance(before, bool) or not isinstance(before, int | float):
         raise ValueError
@@ -173,6 +194,10 @@ def _sentences(error: Any) -> Iterator[str]:
         yield from str(error["ctx"]["error"]).split("\n")
         return
     if kind == "unexpected_keyword_argument":
+        place = moved(location[-1]) if location[:-1] == ["hard_tasks"] else None
+        if place:
+            yield f"{'.'.join(location)}: has moved to {place}"
+            return
         known = [f.name for f in dataclasses.fields(section(location[:-1]))]
         near = difflib.get_close_matches(location[-1], known, 1, 0.5)
         prefix = ".".join([*location[:-1], ""])
@@ -186,7 +211,9 @@ def _sentences(error: Any) -> Iterator[str]:
         yield f"{key}: no such key; keys are words"
     elif kind == "dataclass_type":
         found = "is empty" if value is None else f"{shown(value)} is a single value"
-        yield f"{key}: {found}, but {key} is a section with keys of its own"
+        place = moved("neighbours") if key == "hard_tasks.neighbours" else None
+        hint = f"; the number of nearest classes has moved to {place}" if place else ""
+        yield f"{key}: {found}, but {key} is a section with keys of its own{hint}"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = difflib.get_close_matches(str(value)[:_LETTERS], allowed, 1, 0.5)

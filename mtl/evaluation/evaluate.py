@@ -116,7 +116,7 @@ def score_setting(
         first,
         run_data.index(how.split),
         how.resample,
-        config.hard_tasks,
+        config.hard_tasks.boosting,
         config.seed,
         ledger,
         phase,

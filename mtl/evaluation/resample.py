@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks, Resample
+from mtl.config import Resample
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.evaluation.baselines import Baseline
@@ -46,7 +47,7 @@ def resample_worst(
     outcome: Outcome,
     index: ClassIndex,
     config: Resample,
-    rule: HardTasks,
+    rule: Boosting,
     seed: int,
     ledger: Ledger,
     phase: str,
@@ -64,7 +65,7 @@ def resample_worst(
     control = others[drawn[: len(worst)]]
     classes, first = scored.classes[worst], outcome.accuracy[worst]
     everything = float(outcome.accuracy.mean())
-    boosting = BoostRule(scored.way, rule.rate, rule.forget, rule.floor, rule.cap)
+    boosting = BoostRule.of(rule, scored.way)
     weights = torch.full((len(worst),), 1 / len(worst), dtype=torch.float64)
     fresh: list[Tensor] = []
     controlled: list[Tensor] = []

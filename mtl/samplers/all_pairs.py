@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.config.hard_tasks import AllPairs
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.episodes.pairs import pair_count, pair_index, pair_members
 from mtl.samplers.boosting import BoostRule, boost
@@ -27,13 +28,15 @@ class AllPairsSampler(SurveyedSampler):
     SAMME moves the weights by the errors of all two-way tasks. Since the first class is uniform, one that
     nobody takes for another keeps its place in training.
 
-    Args: as of SurveyedSampler; of the config `rate`, `forget`, `floor`, `cap`.
+    Args: as of SurveyedSampler; of the options `rate`, `forget`, `floor`, `cap`.
     """
+
+    options: AllPairs
 
     def prepare(self) -> None:
         super().prepare()
-        config, pairs = self.config, pair_count(len(self.index))
-        self.rule = BoostRule(2, config.rate, config.forget, config.floor, config.cap)
+        pairs = pair_count(len(self.index))
+        self.rule = BoostRule.of(self.options, 2)
         self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
         self.ended: Round | None = None  # told with the next meta-batch, so never between two checkpoints
 
@@ -52,7 +55,7 @@ class AllPairsSampler(SurveyedSampler):
             "pair",
             len(errors),
             1 - float(errors.mean()),
-            self.share(self.drawn),
+            self.schedule.share_at(self.drawn),
             step.epsilon,
             step.alpha,
             self.weights,

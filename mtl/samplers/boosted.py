@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtl.config.hard_tasks import Boosted
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.runtime.seeds import derive_seed, generator
@@ -23,25 +24,27 @@ META_TEST = "meta-test"
 class BoostedSampler(MixedSampler):
     """Hard episodes drawn by AdaBoost's weights over tasks, classes or pairs of classes.
 
-    Args: as of MixedSampler; of the config `every` and all from `unit` to `fresh`.
+    Args: as of MixedSampler; of the options `every` and all from `unit` to `fresh`.
     """
 
+    options: Boosted
+
     def prepare(self) -> None:
-        config = self.config
-        way = 2 if config.unit == "pair" else self.shape.way  # a pair's error is that of a two-way task
-        self.rule = BoostRule(way, config.rate, config.forget, config.floor, config.cap)
+        options = self.options
+        way = 2 if options.unit == "pair" else self.shape.way  # a pair's error is that of a two-way task
+        self.rule = BoostRule.of(options, way)
         seed = derive_seed(self.seed, META_TEST)
         self.pools = CategoriesSampler.of(self.index, self.shape, seed, origin=META_TEST)
-        self.fixed = self.pools.draw(config.pool) if config.unit == "task" else None
-        self.units = units_of(config.unit, len(self.index), self.fixed)
+        self.fixed = self.pools.draw(options.pool) if options.unit == "task" else None
+        self.units = units_of(options.unit, len(self.index), self.fixed)
         self.weights = torch.full((len(self.units),), 1 / len(self.units), dtype=torch.float64)
 
     def request(self, step: int) -> EpisodeBatch | None:
         """Every `every` steps: new uniform tasks; where tasks carry the weights, those, with fresh images."""
-        if step % self.config.every:
+        if step % self.schedule.every:
             return None
         if self.fixed is None:
-            return self.pools.draw(self.config.pool)
+            return self.pools.draw(self.options.pool)
         images = [
             self._images(c, u, generator(self.seed, META_TEST, self.rounds, u))
             for u, c in enumerate(self.fixed.classes)
@@ -59,10 +62,10 @@ class BoostedSampler(MixedSampler):
         self.rounds += 1
         return Round(
             self.rounds - 1,
-            self.config.unit,
+            self.options.unit,
             len(request),
             float(measured.accuracy.mean()),
-            self.share(self.drawn),
+            self.schedule.share_at(self.drawn),
             step.epsilon,
             step.alpha,
             self.weights,
@@ -81,7 +84,7 @@ class BoostedSampler(MixedSampler):
 
     def _images(self, classes: Tensor, unit: int | None, random: torch.Generator) -> Tensor:
         """(N, K+Q): fresh ones, or those that the task of the pool had at first."""
-        if self.config.fresh or self.fixed is None or unit is None:
+        if self.options.fresh or self.fixed is None or unit is None:
             return self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
         return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
 

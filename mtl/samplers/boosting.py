@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl.config.hard_tasks import Boosting
+
 Floats = NDArray[np.float64]
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -26,6 +28,10 @@ class BoostRule:
     forget: float  # τ in [0, 1]: power on the old weight; 1 forgets nothing
     floor: float  # λ in [0, 1]: share of the weight that is spread evenly
     cap: float  # α never exceeds this
+
+    @staticmethod
+    def of(section: Boosting, way: int) -> "BoostRule":
+        return BoostRule(way, section.rate, section.forget, section.floor, section.cap)
 
     def __post_init__(self) -> None:
         if self.way < 2:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from mtl.config import Config
+from mtl.config.hard_tasks import MetaBatch
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape, TaskSampler
@@ -17,7 +18,7 @@ from mtl.samplers.boosting import BoostRule
 from mtl.samplers.class_pair import ClassPairSampler
 from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
 from mtl.samplers.meta_batch import MetaBatchSampler
-from mtl.samplers.mixed import EasySampler, MixedSampler, RandomPoolSampler
+from mtl.samplers.mixed import EasySampler, MixedSampler, RandomPoolSampler, Schedule
 from mtl.samplers.multi_dataset_sampler import Part, SeveralSetsSampler
 from mtl.samplers.ranked_candidates import SelfPacedSampler, UniformDifficultySampler
 from mtl.samplers.recall_based import LearningProgressSampler, PosteriorSampler
@@ -46,16 +47,15 @@ def meta_steps(config: Config) -> int:
     `hard_tasks.budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns
     out too small: the rounds then come the sooner, and the training ends after as many updates.
     """
-    hard, meta = config.hard_tasks, config.meta
-    if hard.sampler not in POOLED or hard.budget == "inside":
+    options, meta = config.hard_tasks.options, config.meta
+    if not isinstance(options, MetaBatch) or options.budget == "inside":
         return meta.steps
-    return meta.steps + meta.steps // hard.collect * -(-_hard_tasks(config) // meta.tasks)
+    return meta.steps + meta.steps // options.collect * -(-_hard_tasks(options, meta.tasks) // meta.tasks)
 
 
-def _hard_tasks(config: Config) -> int:
-    """K': hard tasks of a round."""
-    hard = config.hard_tasks
-    return hard.hard if hard.hard_batches is None else hard.hard_batches * config.meta.tasks
+def _hard_tasks(options: MetaBatch, tasks: int) -> int:
+    """K': hard tasks of a round, where meta-batches have `tasks`."""
+    return options.hard if options.hard_batches is None else options.hard_batches * tasks
 
 
 def build_sampler(
@@ -86,7 +86,7 @@ def build_sampler(
         named = None if groups is None else [groups[c] for c in classes.tolist()]
         sampler = _of_one_set(config, own, named, derive_seed(seed, "set", number))
         parts.append(Part(sampler, classes, int(own.counts.sum())))
-    rule = BoostRule(meta.way, hard.rate, hard.forget, hard.floor, hard.cap)
+    rule = BoostRule.of(hard.boosting, meta.way)
     return SeveralSetsSampler(parts, meta.sets, rule, hard.every, seed)
 
 
@@ -94,17 +94,20 @@ def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None,
     hard, meta = config.hard_tasks, config.meta
     shape = EpisodeShape(meta.way, meta.shot, meta.queries)
     episodes = meta_steps(config) * meta.tasks
+    schedule = Schedule(hard.share, hard.warm_up, hard.fade, hard.every, episodes)
     if hard.sampler == "within_group":
         if groups is None:
             raise UserError(
                 f"hard_tasks.sampler: within_group needs classes that are sorted into groups; the image set "
                 f"{config.data.name} has none"
             )
-        return WithinGroupSampler(index, hard, shape, seed, episodes, groups)
+        return WithinGroupSampler(index, hard.within_group, shape, seed, schedule, groups)
     if hard.sampler in MIXED:
-        return MIXED[hard.sampler](index, hard, shape, seed, episodes)
+        return MIXED[hard.sampler](index, hard.options, shape, seed, schedule)
     if hard.sampler in POOLED:
-        return POOLED[hard.sampler](index, replace(hard, hard=_hard_tasks(config)), shape, seed)
+        return POOLED[hard.sampler](
+            index, replace(hard.options, hard=_hard_tasks(hard.options, meta.tasks)), shape, seed
+        )
     if hard.sampler == "uniform_difficulty":
-        return UniformDifficultySampler(index, hard, shape, seed)
+        return UniformDifficultySampler(index, shape, seed)
     return CategoriesSampler.of(index, shape, seed)

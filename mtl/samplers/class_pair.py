@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl.config.hard_tasks import ClassPair
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import places
 from mtl.samplers.mixed import MixedSampler
@@ -22,12 +23,14 @@ from mtl.samplers.weighted_draw import draw_by_weight, draw_greedily
 class ClassPairSampler(MixedSampler):
     """P_ij ← P_ij^τ · exp(α · p_ij); a pair by its P, then each class by the product of its P with them.
 
-    Args: as of MixedSampler; of the config `rate`, α, and `forget`, τ.
+    Args: as of MixedSampler; of the options `rate`, α, and `forget`, τ.
     """
+
+    options: ClassPair
 
     def prepare(self) -> None:
         self.potentials = self.remember(
-            "potentials", PairPotentials(len(self.index), self.config.rate, self.config.forget)
+            "potentials", PairPotentials(len(self.index), self.options.rate, self.options.forget)
         )
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:

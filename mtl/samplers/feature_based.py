@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.config.hard_tasks import Features, Fisher, Neighbours
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.runtime.seeds import generator
 from mtl.samplers.mixed import MixedSampler
@@ -16,17 +17,19 @@ from mtl.samplers.ranked_candidates import draw_candidates, draw_ranked
 class SurveyedSampler(MixedSampler):
     """Asks every `every` steps for the features of `look` images of each class, other ones each time.
 
-    Args: as of MixedSampler; of the config `every`, `look`.
+    Args: as of MixedSampler; of the options `every`, `look`.
     """
+
+    options: Features
 
     def prepare(self) -> None:
         self.surveys = 0
 
     def request(self, step: int) -> Tensor | None:
         """(C · images,): those of class 0 first. A class with fewer images than `look` limits them all."""
-        if step % self.config.every:
+        if step % self.schedule.every:
             return None
-        per_class = min(self.config.look, int(self.index.counts.min()))
+        per_class = min(self.options.look, int(self.index.counts.min()))
         return self.looked_at(per_class, generator(self.seed, "survey", self.surveys)).flatten()
 
     def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
@@ -56,9 +59,11 @@ class SurveyedSampler(MixedSampler):
 class NeighboursSampler(SurveyedSampler):
     """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
 
-    Args: as of SurveyedSampler; of the config `neighbours`, M: at least N − 1, at most all others; 3 N where
+    Args: as of SurveyedSampler; of the options `nearest`, M: at least N − 1, at most all others; 3 N where
     it is None.
     """
+
+    options: Neighbours
 
     def prepare(self) -> None:
         super().prepare()
@@ -66,7 +71,7 @@ class NeighboursSampler(SurveyedSampler):
 
     def look(self, features: Tensor) -> None:
         centres = F.normalize(features.mean(1), dim=-1)
-        wanted = self.config.neighbours or 3 * self.shape.way
+        wanted = self.options.nearest or 3 * self.shape.way
         count = min(max(wanted, self.shape.way - 1), len(centres) - 1)
         rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
         self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
@@ -96,8 +101,10 @@ class FisherSampler(SurveyedSampler):
 
     μ_i is a class's centre and s_i the mean squared distance of its images to it, with n − 1.
 
-    Args: as of SurveyedSampler; of the config `candidates`, `part`.
+    Args: as of SurveyedSampler; of the options `candidates`, `part`.
     """
+
+    options: Fisher
 
     def prepare(self) -> None:
         super().prepare()
@@ -108,8 +115,8 @@ class FisherSampler(SurveyedSampler):
         self.scatter = features.var(1).sum(-1)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        candidates = draw_candidates(self.index, self.config.candidates, self.shape.way, random)
-        return draw_ranked(candidates, self.ratio(candidates), 1 - self.config.part, 1.0, random)
+        candidates = draw_candidates(self.index, self.options.candidates, self.shape.way, random)
+        return draw_ranked(candidates, self.ratio(candidates), 1 - self.options.part, 1.0, random)
 
     def ratio(self, tasks: Tensor) -> Tensor:
         """(M,) the inverse Fisher ratio of the class sets (M, N)."""

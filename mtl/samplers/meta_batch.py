@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks
+from mtl.config.hard_tasks import MetaBatch
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
@@ -35,8 +35,8 @@ class MetaBatchSampler(TaskSampler):
 
     Args:
         index: the images to draw from.
-        config: all keys from `collect` on but `hard_batches` and `budget`, of which `build` makes `hard` and
-            the number of steps.
+        options: its section of `hard_tasks`; of `hard_batches` and `budget` `build` makes `hard` and the
+            number of steps.
         shape: of an episode.
         seed: of the stream of episodes; its uniform episodes are those of CategoriesSampler.
     """
@@ -44,11 +44,11 @@ class MetaBatchSampler(TaskSampler):
     #: Why a task of the pool was drawn, in the ledger's words.
     reason = "hard"
 
-    def __init__(self, index: ClassIndex, config: HardTasks, shape: EpisodeShape, seed: int) -> None:
+    def __init__(self, index: ClassIndex, options: MetaBatch, shape: EpisodeShape, seed: int) -> None:
         super().__init__(shape)
         self.index, self.seed = index, seed
         self.uniform = CategoriesSampler.of(index, shape, seed)
-        self.config = config
+        self.options = options
         self.rounds = 0
         self.batches = 0  # meta-batches collected from since the last round
         self.failed: list[int] = []  # the class that failed, of each of their tasks
@@ -64,7 +64,7 @@ class MetaBatchSampler(TaskSampler):
         random = generator(self.seed, "hard", number)
         classes = self._draw_failed(random)
         shot, queries = self.shape.shot, self.shape.queries
-        if not self.config.overlap:
+        if not self.options.overlap:
             return self.reason, classes, self.index.draw_episode(classes, shot, queries, random)
         apart = [self.index.draw_images(classes, each, random) for each in (shot, queries)]
         return self.reason, classes, torch.cat(apart, -1)
@@ -77,23 +77,23 @@ class MetaBatchSampler(TaskSampler):
         own = outcome.confusion.diagonal(dim1=1, dim2=2)
         for t in uniform:
             place = self.picked(outcome.recall[t], own[t])
-            if len(self.places) < self.config.collect * len(batch):  # no round has more tasks
+            if len(self.places) < self.options.collect * len(batch):  # no round has more tasks
                 self.places.append(place)
-            if self.config.accuracies == "kept":
+            if self.options.accuracies == "kept":
                 place = self.places[len(self.failed)]
             self.failed.append(int(batch.classes[t, place]))
             self.accuracies.append(float(outcome.accuracy[t]))
         self.batches += 1
-        if self.batches < self.config.collect:
+        if self.batches < self.options.collect:
             return None
         self.rounds += 1
         mean = sum(self.accuracies) / len(self.accuracies)
         self.hard_classes = self.pooled(self.failed)
-        if self.config.duplicates == "adjacent":
+        if self.options.duplicates == "adjacent":
             self.hard_classes = [c for c, _ in itertools.groupby(self.hard_classes)]
-        met = self.hard_classes if self.config.duplicates == "adjacent" else set(self.hard_classes)
-        enough = len(met) >= self.shape.way or self.config.few == "fill"
-        self.hard_left = self.config.hard if enough else 0
+        met = self.hard_classes if self.options.duplicates == "adjacent" else set(self.hard_classes)
+        enough = len(met) >= self.shape.way or self.options.few == "fill"
+        self.hard_left = self.options.hard if enough else 0
         share = self.hard_left / (self.hard_left + len(self.accuracies))
         done = Round(self.rounds, "class", len(self.accuracies), mean, share)
         self.failed, self.accuracies, self.batches = [], [], 0
@@ -106,7 +106,7 @@ class MetaBatchSampler(TaskSampler):
 
     def ranks(self, recall: Tensor, own: Tensor) -> list[tuple[float, ...]]:
         """How well each class of a task did (N of them), in the order of the config's `ties`."""
-        if self.config.ties == "first":
+        if self.options.ties == "first":
             return [(r,) for r in recall.tolist()]
         return list(zip(recall.tolist(), own.tolist(), strict=True))
 
@@ -119,8 +119,8 @@ class MetaBatchSampler(TaskSampler):
         counts = Counter(self.hard_classes)
         weights = torch.zeros(len(self.index), dtype=torch.float64)
         for c, n in counts.items():
-            weights[c] = n if self.config.duplicates == "keep" else 1
-        if self.config.duplicates == "adjacent":  # each mention may be drawn once
+            weights[c] = n if self.options.duplicates == "keep" else 1
+        if self.options.duplicates == "adjacent":  # each mention may be drawn once
             mentions = torch.tensor(self.hard_classes)
             chosen = mentions[torch.randperm(len(mentions), generator=random)[: self.shape.way]]
         else:

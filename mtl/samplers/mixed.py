@@ -1,12 +1,12 @@
 """What most samplers are: uniform episodes, and among them a share of chosen ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
@@ -25,6 +25,24 @@ class Memory(Protocol):
 M = TypeVar("M", bound=Memory)
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Which share of the episodes is chosen, and how long a round is."""
+
+    share: float  # ρ when fully warmed up
+    warm_up: float  # share of the episodes in which ρ climbs from 0
+    fade: float  # share of the episodes at the end in which ρ falls to 0
+    every: int  # steps from one round to the next
+    episodes: int  # of the whole training
+
+    def share_at(self, number: int) -> float:
+        """ρ for episode `number`."""
+        progress = number / self.episodes
+        climb = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
+        fall = min(1.0, (1 - progress) / self.fade) if self.fade else 1.0
+        return self.share * climb * max(0.0, fall)
+
+
 class MixedSampler(TaskSampler):
     """A share ρ of chosen episodes; a subclass says how they are chosen, and learns from outcomes.
 
@@ -33,29 +51,28 @@ class MixedSampler(TaskSampler):
 
     Args:
         index: the images to draw from.
-        config: the keys of `hard_tasks`.
+        options: the sampler's section of `hard_tasks`.
         shape: of an episode.
         seed: of the stream of episodes; its uniform episodes are those of CategoriesSampler.
-        episodes: how many the training will draw in all.
-        groups: of the classes (C,), where a subclass asks for them.
+        schedule: of the share ρ, and of rounds.
     """
 
+    options: Any
     #: Why a chosen episode was drawn, in the ledger's words.
     reason = "hard"
 
     def __init__(
         self,
         index: ClassIndex,
-        config: HardTasks,
+        options: Any,
         shape: EpisodeShape,
         seed: int,
-        episodes: int,
-        groups: Sequence[str] = (),
+        schedule: Schedule,
     ) -> None:
         super().__init__(shape)
         self.index, self.seed = index, seed
         self.uniform = CategoriesSampler.of(index, shape, seed)
-        self.config, self.episodes, self.groups = config, episodes, groups
+        self.options, self.schedule = options, schedule
         self.rounds = 0
         self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
         self.memories: dict[str, Memory] = {}
@@ -69,16 +86,9 @@ class MixedSampler(TaskSampler):
         self.memories[name] = memory
         return memory
 
-    def share(self, number: int) -> float:
-        """ρ for episode `number`."""
-        progress = number / self.episodes
-        climb = min(1.0, progress / self.config.warm_up) if self.config.warm_up else 1.0
-        fall = min(1.0, (1 - progress) / self.config.fade) if self.config.fade else 1.0
-        return self.config.share * climb * max(0.0, fall)
-
     def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
         random = generator(self.seed, "hard", number)
-        if not self.ready() or float(torch.rand((), generator=random)) >= self.share(number):
+        if not self.ready() or float(torch.rand((), generator=random)) >= self.schedule.share_at(number):
             return self.uniform.episode(number)
         return self.reason, *self.chosen(number, random)
 
@@ -108,7 +118,7 @@ class MixedSampler(TaskSampler):
         self.batches += 1
         self.tasks += len(batch)
         self.correct += float(outcome.accuracy.sum())
-        if self.batches < self.config.every:
+        if self.batches < self.schedule.every:
             return None
         self.rounds += 1
         weights = self.class_weights()
@@ -117,7 +127,7 @@ class MixedSampler(TaskSampler):
             "class",
             self.tasks,
             self.correct / self.tasks,
-            self.share(self.drawn),
+            self.schedule.share_at(self.drawn),
             weights=weights,
             members=None if weights is None else lambda units: units[:, None],
         )

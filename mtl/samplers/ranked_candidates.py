@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks
+from mtl.config.hard_tasks import SelfPaced
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, TaskSampler
@@ -42,22 +42,24 @@ class SelfPacedSampler(MixedSampler):
     `pace: grow` draws from the easiest share part + (1 − part) p of all tasks; `pace: move` goes on to the
     hardest: from p (1 − part) to p (1 − part) + part.
 
-    Args: as of MixedSampler; of the config `candidates`, `part`, `pace`, `forget`.
+    Args: as of MixedSampler; of the options `candidates`, `part`, `pace`, `forget`.
     """
+
+    options: SelfPaced
 
     reason = "paced"
 
     def prepare(self) -> None:
-        self.recalls = self.remember("recalls", RecallPosterior(len(self.index), self.config.forget))
+        self.recalls = self.remember("recalls", RecallPosterior(len(self.index), self.options.forget))
 
     def window(self, number: int) -> tuple[float, float]:
         """Quantiles of difficulty between which episode `number` is drawn."""
-        part, progress = self.config.part, min(1.0, number / self.episodes)
+        part, progress = self.options.part, min(1.0, number / self.schedule.episodes)
         shift = (1 - part) * progress
-        return (shift if self.config.pace == "move" else 0.0), part + shift
+        return (shift if self.options.pace == "move" else 0.0), part + shift
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        candidates = draw_candidates(self.index, self.config.candidates, self.shape.way, random)
+        candidates = draw_candidates(self.index, self.options.candidates, self.shape.way, random)
         error = torch.from_numpy(1 - self.recalls.mean())
         return draw_ranked(candidates, error[candidates].mean(1), *self.window(number), random)
 
@@ -77,12 +79,12 @@ class UniformDifficultySampler(TaskSampler):
     of tasks: their mean is 1, so that the size of an update does not depend on `meta.tasks`. A task outside
     of p's range counts 0; a meta-batch with no other counts as it is.
 
-    Args: as of CategoriesSampler.of; the config has nothing for it.
+    Args: as of CategoriesSampler.of.
     """
 
     has_task_weights = True
 
-    def __init__(self, index: ClassIndex, config: HardTasks, shape: EpisodeShape, seed: int) -> None:
+    def __init__(self, index: ClassIndex, shape: EpisodeShape, seed: int) -> None:
         super().__init__(shape)
         self.uniform = CategoriesSampler.of(index, shape, seed)
         self.seen, self.mean, self.square = 0, 0.0, 0.0  # running moments of the loss

@@ -13,7 +13,7 @@ from mtl.samplers import meta_steps
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
 UNIFORM = Arm("uniform", ("hard_tasks.sampler=uniform",))
-POOLED = ("hard_tasks.sampler=meta_batch", "hard_tasks.collect=10")
+POOLED = ("hard_tasks.sampler=meta_batch", "hard_tasks.meta_batch.collect=10")
 
 
 def _config(*arms, **sections):
@@ -49,7 +49,7 @@ def test_every_sampler_and_objective_is_among_the_default_arms(key):
 
 def test_every_unit_of_boosting_is_among_the_default_arms():
     made = [arm_config(Config(), arm, 0).hard_tasks for arm in ARMS]
-    assert {h.unit for h in made if h.sampler == "boosted"} == {"task", "class", "pair"}
+    assert {h.boosted.unit for h in made if h.sampler == "boosted"} == {"task", "class", "pair"}
 
 
 def test_the_default_arms_are_alike():
@@ -71,10 +71,15 @@ def test_there_are_shipped_comparisons():
 
 
 def test_a_trial_lies_over_the_arm_and_the_arm_over_the_config():
-    config = _config(UNIFORM, hard_tasks={"share": 0.1, "floor": 0.3, "rate": 0.7})
-    arm = Arm("x", ("hard_tasks.share=0.2", "hard_tasks.floor=0.4"), (("hard_tasks.share=0.9",),))
+    config = _config(UNIFORM, hard_tasks={"share": 0.1, "boosted": {"floor": 0.3, "rate": 0.7}})
+    arm = Arm("x", ("hard_tasks.share=0.2", "hard_tasks.boosted.floor=0.4"), (("hard_tasks.share=0.9",),))
     found = arm_config(config, arm, 5, arm.trials[0])
-    assert (found.seed, found.hard_tasks.share, found.hard_tasks.floor, found.hard_tasks.rate) == (
+    assert (
+        found.seed,
+        found.hard_tasks.share,
+        found.hard_tasks.boosted.floor,
+        found.hard_tasks.boosted.rate,
+    ) == (
         5,
         0.9,
         0.4,
@@ -181,7 +186,11 @@ def test_what_comes_before_an_arm_is_shared_by_all(change, as_trial):
         (("meta.steps=50", "meta.tasks=8"), 50, 100 * 4 * 5 * 16),
         (("meta.way=4",), 100, 100 * 4 * 4 * 16),
         (("meta.shot=5",), 100, 100 * 4 * 5 * 20),
-        ((*POOLED, "hard_tasks.hard=10", "hard_tasks.budget=extra"), 130, 130 * 4 * 5 * 16),
+        (
+            (*POOLED, "hard_tasks.meta_batch.hard=10", "hard_tasks.meta_batch.budget=extra"),
+            130,
+            130 * 4 * 5 * 16,
+        ),
     ],
     ids=lambda x: x[-1] if isinstance(x, tuple) else str(x),
 )
@@ -211,7 +220,7 @@ def test_arms_may_share_images_out_otherwise():
 def test_every_image_of_every_episode_is_counted():
     meta = {"steps": 100, "tasks": 4, "way": 5, "shot": 2, "queries": 3}
     assert episode_images(_config(UNIFORM, meta=meta)) == 100 * 4 * 5 * 5
-    extra = {"sampler": "meta_batch", "collect": 10, "hard": 10, "budget": "extra"}
+    extra = {"sampler": "meta_batch", "meta_batch": {"collect": 10, "hard": 10, "budget": "extra"}}
     config = _config(UNIFORM, meta=meta, hard_tasks=extra)
     assert meta_steps(config) == 130
     assert episode_images(config) == 130 * 4 * 5 * 5

@@ -19,7 +19,7 @@ WITHIN = {"name": "in a group", "change": ["hard_tasks.sampler=within_group"]}
         ("meta.steps=9", "makes 9 updates on 216 images, uniform 8 on 192"),
         ("meta.tasks=4", "makes 8 updates on 384 images, uniform 8 on 192"),
         ("meta.queries=2", "makes 8 updates on 144 images, uniform 8 on 192"),
-        ("hard_tasks.budget=extra", "makes 13 updates on 312 images, uniform 8 on 192"),
+        ("hard_tasks.meta_batch.budget=extra", "makes 13 updates on 312 images, uniform 8 on 192"),
         ("meta.wya=5", r"meta\.wya: no such key; did you mean meta\.way\?"),
         ("meta.train*=2", r"meta\.train\*=2: \*= multiplies a number of the config by a number"),
     ],
@@ -28,7 +28,7 @@ WITHIN = {"name": "in a group", "change": ["hard_tasks.sampler=within_group"]}
 def test_an_arm_that_is_not_like_the_others_is_refused_before_anything_is_written(
     config_of, tmp_path, place, change, words
 ):
-    odd = {"name": "odd one", "change": ["hard_tasks.sampler=meta_batch", "hard_tasks.collect=8"]}
+    odd = {"name": "odd one", "change": ["hard_tasks.sampler=meta_batch", "hard_tasks.meta_batch.collect=8"]}
     if place == "change":
         arms = [UNTRIED[0], {**odd, "change": [*odd["change"], change]}]
     else:

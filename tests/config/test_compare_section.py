@@ -33,11 +33,15 @@ UNIFORM = {"name": "uniform", "change": ["hard_tasks.sampler=uniform"]}
 
 
 def test_arms_are_read_as_they_are_written():
-    arm = {"name": "hard classes", "change": ["hard_tasks.unit=class"], "trials": [["meta.lr*=2"], []]}
+    arm = {
+        "name": "hard classes",
+        "change": ["hard_tasks.boosted.unit=class"],
+        "trials": [["meta.lr*=2"], []],
+    }
     for read in (_from_a_file, _from_the_command_line):
         made = read({"arms": [{**UNIFORM, "trials": [[], []]}, arm], "reference": "hard classes"}).compare
         assert [one.name for one in made.arms] == ["uniform", "hard classes"]
-        assert made.arm("hard classes").change == ("hard_tasks.unit=class",)
+        assert made.arm("hard classes").change == ("hard_tasks.boosted.unit=class",)
         assert made.arm("hard classes").trials == (("meta.lr*=2",), ())
 
 

@@ -115,7 +115,7 @@ def test_a_number_that_may_be_read_in_two_ways_is_refused(tmp_path, written):
         "evaluate.settings=[[5,9223372036854775807]]",
         "backbone.channels=[99999999999,8,8,8]",
         "seed=9223372036854775808",
-        "hard_tasks.pool=10000000",
+        "hard_tasks.boosted.pool=10000000",
     ],
 )
 def test_a_number_that_no_machine_can_live_with_is_refused_with_its_bound(override):

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mtl.config import HardTasks, Resample
+from mtl.config import Resample
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.evaluation.baselines import Baseline
@@ -42,7 +43,7 @@ def _again(scored, path, tasks):
     how = Resample(rounds=ROUNDS, tasks=tasks)
     with Ledger.open(path) as ledger:
         ledger.append("p", 0, 0, episodes, first, "test")
-        found = resample_worst(contender, episodes, first, index, how, HardTasks(), 0, ledger, "p", "test")
+        found = resample_worst(contender, episodes, first, index, how, Boosting(), 0, ledger, "p", "test")
         rows = ledger.sql.execute("SELECT origin, round, classes FROM episode WHERE round > 0").fetchall()
     return found, rows
 

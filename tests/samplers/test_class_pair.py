@@ -2,19 +2,17 @@
 
 import pytest
 import torch
+from sampler_options import sampler_of
 
-from mtl.config import HardTasks
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.class_pair import ClassPairSampler, PairPotentials
+from mtl.samplers.class_pair import PairPotentials
 
 ALWAYS = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
 
 
 def _sampler(index, **config):
-    return ClassPairSampler(
-        index, HardTasks("class_pair", **ALWAYS, **config), EpisodeShape(4, 1, 3), 0, 1000
-    )
+    return sampler_of("class_pair", index, EpisodeShape(4, 1, 3), **ALWAYS, **config)
 
 
 def _confuse(batch, outcome, pair):

@@ -4,19 +4,18 @@ import itertools
 
 import pytest
 import torch
+from sampler_options import sampler_of
 
-from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
 
-SURVEYED = pytest.mark.parametrize("kind", [FisherSampler, NeighboursSampler])
+SURVEYED = pytest.mark.parametrize("kind", ["fisher", "neighbours"])
 
 
-def _sampler(index, kind=FisherSampler, way=3, **config):
+def _sampler(index, kind="fisher", way=3, **config):
     always = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
-    return kind(index, HardTasks(**{**always, **config}), EpisodeShape(way, 1, 3), 0, 1000)
+    return sampler_of(kind, index, EpisodeShape(way, 1, 3), **{**always, **config})
 
 
 def _features(classes, images, length=6, seed=0):

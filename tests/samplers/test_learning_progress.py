@@ -2,18 +2,15 @@
 
 import pytest
 import torch
+from sampler_options import sampler_of
 
-from mtl.config import HardTasks
 from mtl.episodes import EpisodeShape
-from mtl.samplers.recall_based import LearningProgressSampler, PosteriorSampler
 
 HOPELESS, RISING, FALLING = 3, 7, 11
 
 
-def _sampler(index, kind=LearningProgressSampler, queries=10, **config):
-    return kind(
-        index, HardTasks(**{"share": 0.0, "floor": 0.1, **config}), EpisodeShape(4, 1, queries), 0, 10_000
-    )
+def _sampler(index, kind="learning_progress", queries=10, **config):
+    return sampler_of(kind, index, EpisodeShape(4, 1, queries), **{"share": 0.0, "floor": 0.1, **config})
 
 
 def _history(solved, *samplers, steps=200):
@@ -27,7 +24,7 @@ def _history(solved, *samplers, steps=200):
 
 
 def test_a_hopeless_class_loses_to_one_that_rises_and_by_level_it_is_the_other_way_round(index, solved):
-    progress, level = _sampler(index), _sampler(index, PosteriorSampler)
+    progress, level = _sampler(index), _sampler(index, "posterior")
     _history(solved, progress, level)
     by_progress, by_level = progress.class_weights(), level.class_weights()
     assert by_progress[RISING] > 5 * by_progress[HOPELESS]

@@ -5,21 +5,18 @@ from collections import Counter
 
 import pytest
 import torch
+from sampler_options import sampler_of
 from scipy.stats import chisquare
 
-from mtl.config import HardTasks
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape, Outcome
-from mtl.samplers.meta_batch import MetaBatchSampler
 
 WAY, SHOT, QUERIES = 3, 1, 2  # with 2 queries most tasks hold ties
 
 
 def _sampler(index, seed=0, **config):
-    return MetaBatchSampler(
-        index, HardTasks(sampler="meta_batch", **config), EpisodeShape(WAY, SHOT, QUERIES), seed
-    )
+    return sampler_of("meta_batch", index, EpisodeShape(WAY, SHOT, QUERIES), seed, **config)
 
 
 def _train(sampler, outcome_of, batches, tasks=4):

@@ -5,18 +5,17 @@ import math
 
 import pytest
 import torch
+from sampler_options import sampler_of
 from scipy.stats import chisquare
 
-from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.feature_based import NeighboursSampler
 
 
 def _sampler(index, way, neighbours):
-    config = HardTasks("neighbours", share=1.0, warm_up=0.0, fade=0.0, neighbours=neighbours)
-    return NeighboursSampler(index, config, EpisodeShape(way, 1, 3), 0, 1000)
+    always = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
+    return sampler_of("neighbours", index, EpisodeShape(way, 1, 3), nearest=neighbours, **always)
 
 
 def _surveyed(labels, classes, way, neighbours):

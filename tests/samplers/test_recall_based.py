@@ -3,24 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from sampler_options import sampler_of
 from scipy.integrate import trapezoid
 from scipy.special import softmax
 from scipy.stats import beta, binomtest, chisquare
 
-from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.recall_based import PosteriorSampler
 
 ALWAYS = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
 RIGHT, WRONG = [2.0, 30.0, 0.0, 9.0, 11.0, 6.0], [7.0, 3.0, 0.0, 11.0, 4.0, 9.0]  # class 2 was never met
 
 
 def _sampler(index, way=3, **config):
-    return PosteriorSampler(
-        index, HardTasks("posterior", **{**ALWAYS, **config}), EpisodeShape(way, 1, 3), 0, 1000
-    )
+    return sampler_of("posterior", index, EpisodeShape(way, 1, 3), **{**ALWAYS, **config})
 
 
 def _holding(index, **config):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from sampler_options import sampler_of
 
 from mtl.compare.runs import arm_config
 from mtl.config import Config, Meta, load_config, read_config
@@ -15,7 +16,6 @@ from mtl.config.comparison import ARMS
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape, Outcome
 from mtl.samplers import build_sampler, meta_steps
-from mtl.samplers.meta_batch import MetaBatchSampler
 
 KEPT, EMPTIED = "as released", "as released, list emptied"
 NORMAL, HARD, TASKS = 10, 5, 2  # meta-batches of a round, and their tasks
@@ -106,8 +106,7 @@ def test_kept_accuracies_say_for_ever_where_the_class_stands_that_failed_in_the_
 
 
 def test_a_class_fills_two_ways_as_often_as_its_mentions_are_drawn(index):
-    config = load_config(None, ["hard_tasks.duplicates=adjacent"]).hard_tasks
-    sampler = MetaBatchSampler(index, config, EpisodeShape(3, 1, 2), 0)
+    sampler = sampler_of("meta_batch", index, EpisodeShape(3, 1, 2), duplicates="adjacent")
     state = {"hard_classes": [4, 5, 4, 6], "hard_left": 2000}
     sampler.load_state_dict(sampler.state_dict() | state)
     both = sum(task.count(4) == 2 for task in sampler.draw(2000).classes.tolist())
@@ -117,8 +116,7 @@ def test_a_class_fills_two_ways_as_often_as_its_mentions_are_drawn(index):
 @pytest.mark.parametrize("overlap", [False, True])
 def test_support_and_query_of_a_hard_task_overlap_if_the_config_says_so(overlap):
     index = ClassIndex.of(torch.arange(8).repeat(10))  # 1 + 9 images of 10: apart they are all of them
-    config = load_config(None, [f"hard_tasks.overlap={str(overlap).lower()}"]).hard_tasks
-    sampler = MetaBatchSampler(index, config, EpisodeShape(3, 1, 9), 0)
+    sampler = sampler_of("meta_batch", index, EpisodeShape(3, 1, 9), overlap=overlap)
     sampler.load_state_dict(sampler.state_dict() | {"hard_classes": [0, 1, 2, 3], "hard_left": 200})
     batch = sampler.draw(200)
     shared = (batch.support[..., None] == batch.query[:, :, None, :]).any(-1).float().mean()
@@ -128,8 +126,13 @@ def test_support_and_query_of_a_hard_task_overlap_if_the_config_says_so(overlap)
 
 @pytest.mark.parametrize(("budget", "steps"), [("extra", 90), ("inside", 60)])
 def test_hard_meta_batches_come_on_top_where_the_config_says_so(budget, steps):
-    keys = ["meta.steps=60", "meta.tasks=4", "hard_tasks.sampler=meta_batch", "hard_tasks.hard_batches=5"]
-    assert meta_steps(load_config(None, [*keys, f"hard_tasks.budget={budget}"])) == steps
+    keys = [
+        "meta.steps=60",
+        "meta.tasks=4",
+        "hard_tasks.sampler=meta_batch",
+        "hard_tasks.meta_batch.hard_batches=5",
+    ]
+    assert meta_steps(load_config(None, [*keys, f"hard_tasks.meta_batch.budget={budget}"])) == steps
 
 
 def test_the_config_that_the_docs_show_is_the_arm_with_hard_tasks_on_top():
@@ -137,7 +140,7 @@ def test_the_config_that_the_docs_show_is_the_arm_with_hard_tasks_on_top():
     (shown,) = re.findall("```yaml\n(.*?)```", text, re.DOTALL)
     config = read_config(yaml.safe_load(shown), "docs/method.md")
     assert config.meta.tasks == TASKS
-    assert replace(config.hard_tasks, budget="inside") == _config(KEPT).hard_tasks
+    assert replace(config.hard_tasks.options, budget="inside") == _config(KEPT).hard_tasks.options
     assert meta_steps(replace(config, meta=replace(config.meta, steps=100))) == 150
 
 

@@ -4,19 +4,18 @@ import itertools
 
 import pytest
 import torch
+from sampler_options import sampler_of
 
-from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.ranked_candidates import SelfPacedSampler
 
 EPISODES = 1000
 
 
 def _sampler(index, **config):
     config = {"share": 1.0, "warm_up": 0.0, "fade": 0.0, **config}
-    return SelfPacedSampler(index, HardTasks("self_paced", **config), EpisodeShape(3, 1, 3), 0, EPISODES)
+    return sampler_of("self_paced", index, EpisodeShape(3, 1, 3), episodes=EPISODES, **config)
 
 
 @pytest.mark.parametrize(

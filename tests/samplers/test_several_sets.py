@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from driven import TASKS, assert_states_stand_still, plain, stored, told, train
+from sampler_options import hard_tasks
 from scipy.stats import chisquare
 
-from mtl.config import Config, HardTasks, Meta
+from mtl.config import Config, Meta
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
@@ -37,7 +38,7 @@ EVERY_SAMPLER = pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def _sampler(index, name="uniform", choice="boosted", seed=0, **more):
     hard = {"every": 4, "pool": 8, "share": 0.8, "warm_up": 0.1, "fade": 0.1, "collect": 2, "hard": 5} | more
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, tasks=TASKS, steps=STEPS, sets=choice)
-    config = Config(seed=seed, meta=meta, hard_tasks=HardTasks(name, **hard))
+    config = Config(seed=seed, meta=meta, hard_tasks=hard_tasks(name, **hard))
     return build_sampler(config, index, GROUPS, DOMAINS)
 
 
@@ -238,7 +239,7 @@ def test_weights_stay_where_sets_are_not_boosted(index, solved):
 
 def test_one_set_needs_no_turns(index, assert_same):
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, tasks=TASKS, steps=STEPS)
-    config = Config(meta=meta, hard_tasks=HardTasks("uniform"))
+    config = Config(meta=meta, hard_tasks=hard_tasks("uniform"))
     alone = build_sampler(config, index, GROUPS, torch.zeros(20, dtype=torch.int64))
     assert isinstance(alone, CategoriesSampler)
     assert_same(alone.draw(6), build_sampler(config, index, GROUPS).draw(6))

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.stats import norm, uniform
 
-from mtl.config import HardTasks
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
 from mtl.samplers.ranked_candidates import UniformDifficultySampler
@@ -17,7 +16,7 @@ MEAN, DEVIATION = 1.3, 0.4
 
 @pytest.fixture
 def sampler(index):
-    return UniformDifficultySampler(index, HardTasks("uniform_difficulty"), EpisodeShape(3, 1, 3), 0)
+    return UniformDifficultySampler(index, EpisodeShape(3, 1, 3), 0)
 
 
 def _stream(batches, tasks, seed=0):
@@ -95,7 +94,7 @@ def test_losses_that_are_all_alike_count_alike(sampler):
 
 
 def test_weights_depend_on_neither_place_nor_scale_of_the_losses(sampler, index):
-    other = UniformDifficultySampler(index, HardTasks("uniform_difficulty"), EpisodeShape(3, 1, 3), 0)
+    other = UniformDifficultySampler(index, EpisodeShape(3, 1, 3), 0)
     for losses in torch.from_numpy(_stream(40, 5)):
         own, scaled = sampler.task_weights(losses), other.task_weights(3 * losses + 2)
         torch.testing.assert_close(own, scaled, rtol=1e-6, atol=1e-9)
@@ -118,10 +117,7 @@ def test_its_episodes_are_those_of_the_uniform_sampler_whatever_the_losses(sampl
 def test_a_state_goes_on_with_the_same_weights(sampler, index, stop):
     stream = torch.from_numpy(_stream(80, 3))
     whole = [sampler.task_weights(losses) for losses in stream]
-    first, second = (
-        UniformDifficultySampler(index, HardTasks("uniform_difficulty"), EpisodeShape(3, 1, 3), 0)
-        for _ in range(2)
-    )
+    first, second = (UniformDifficultySampler(index, EpisodeShape(3, 1, 3), 0) for _ in range(2))
     for losses in stream[:stop]:
         first.task_weights(losses)
     second.load_state_dict(first.state_dict())

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from sampler_options import hard_tasks
 from scipy.special import softmax
 from scipy.stats import chisquare
 
@@ -19,7 +20,7 @@ MEMBERS = {g: {c for c, name in enumerate(GROUPS) if name == g} for g in set(GRO
 
 def _sampler(index, way=3, **config):
     config = {"share": 1.0, "warm_up": 0.0, "fade": 0.0, **config}
-    hard = HardTasks("within_group", **config)
+    hard = hard_tasks("within_group", **config)
     return build_sampler(Config(meta=Meta(way=way, queries=3), hard_tasks=hard), index, GROUPS)
 
 

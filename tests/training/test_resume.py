@@ -72,10 +72,10 @@ def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, stops):
 
 
 SAMPLERS = [
-    {"sampler": "boosted", "unit": "task"},
-    {"sampler": "boosted", "unit": "class"},
-    {"sampler": "boosted", "unit": "pair"},
-    {"sampler": "meta_batch", "collect": 2, "hard": 3},
+    {"sampler": "boosted", "boosted": {"unit": "task"}},
+    {"sampler": "boosted", "boosted": {"unit": "class"}},
+    {"sampler": "boosted", "boosted": {"unit": "pair"}},
+    {"sampler": "meta_batch", "meta_batch": {"collect": 2, "hard": 3}},
     {"sampler": "uniform"},
 ]
 
