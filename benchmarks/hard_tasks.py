@@ -14,8 +14,8 @@ from mtl.episodes.pairs import pair_count
 from mtl.ledger.store import Ledger
 from mtl.runtime.devices import keep_freed_memory
 from mtl.runtime.seeds import generator
+from mtl.samplers.boosted import ClassUnits, PairUnits, TaskUnits, Units
 from mtl.samplers.boosting import BoostRule, boost
-from mtl.samplers.units import ClassUnits, PairUnits, TaskUnits, Units
 
 KINDS = ("task", "class", "pair")
 WAY, QUERIES, POOL, TASKS = 5, 15, 40, 4

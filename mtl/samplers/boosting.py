@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl.config.hard_tasks import Boosting
-
-Floats = NDArray[np.float64]
+from mtl.samplers.weighted_draw import Floats
 
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -81,13 +80,13 @@ def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: BoostRule) -> 
     Where some are not visited, the constants see to it that a visit alone moves nothing:
 
     - exp(-αε) makes the visited's mean error the measure. AdaBoost needs an error for every unit, and of a
-      unit that nobody looked at the best guess is ε. Without it any visited unit with e > 0, however easy,
+      unit that was not measured the best guess is ε. Without it any visited unit with e > 0, however easy,
       would gain on all others, and what is drawn often would grow by being drawn.
     - U^τ/U makes the uniform weight the one that forgetting leads back to. w^τ alone lifts small numbers:
       with U = 100,000 and τ = 0.9 a visit would multiply a uniform weight by 3.2, whatever the error.
 
-    A unit that is alone in its round has e = ε and so learns nothing but to forget; the floor λ wears off
-    the weights of units that are never visited again. If none is visited, nothing is known and the weights
+    A unit that is alone in its round has e = ε and does nothing but forget; the floor λ wears off the weights
+    of units that are never visited again. If none is visited, nothing is known and the weights
     come back as they were. Computed from logarithms, with the largest taken off: no cap can overflow it.
     The arithmetic is numpy's, on one thread: the result does not depend on how many threads there are.
 

@@ -17,12 +17,16 @@ from mtl.samplers.boosted import BoostedSampler
 from mtl.samplers.boosting import BoostRule
 from mtl.samplers.class_pair import ClassPairSampler
 from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
-from mtl.samplers.meta_batch import MetaBatchSampler
-from mtl.samplers.mixed import EasySampler, MixedSampler, RandomPoolSampler, Schedule
+from mtl.samplers.meta_batch import EasySampler, MetaBatchSampler, RandomPoolSampler
+from mtl.samplers.mixed import MixedSampler, Schedule
 from mtl.samplers.multi_dataset_sampler import Part, SeveralSetsSampler
-from mtl.samplers.ranked_candidates import SelfPacedSampler, UniformDifficultySampler
-from mtl.samplers.recall_based import LearningProgressSampler, PosteriorSampler
-from mtl.samplers.within_group import WithinGroupSampler
+from mtl.samplers.objectives import UniformDifficultySampler
+from mtl.samplers.recall_based import (
+    LearningProgressSampler,
+    PosteriorSampler,
+    SelfPacedSampler,
+    WithinGroupSampler,
+)
 
 MIXED: dict[str, type[MixedSampler]] = {
     "all_pairs": AllPairsSampler,
@@ -44,8 +48,8 @@ POOLED: dict[str, type[MetaBatchSampler]] = {
 def meta_steps(config: Config) -> int:
     """Training steps in all: hard meta-batches on top of `meta.steps` are counted in.
 
-    `hard_tasks.budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns
-    out too small: the rounds then come the sooner, and the training ends after as many updates.
+    `budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns out too small:
+    the rounds then come the sooner, and the training ends after as many updates.
     """
     options, meta = config.hard_tasks.options, config.meta
     if not isinstance(options, MetaBatch) or options.budget == "inside":
@@ -75,39 +79,36 @@ def build_sampler(
     Raises:
         UserError: the sampler needs groups, and the image set has none.
     """
-    hard, meta = config.hard_tasks, config.meta
-    seed = derive_seed(config.seed, "meta-train")
+    meta, seed = config.meta, derive_seed(config.seed, "meta-train")
     if domains is None or int(domains.max()) == 0:
         return _of_one_set(config, index, groups, seed)
     parts = []
     for number in range(int(domains.max()) + 1):
         classes = (domains == number).nonzero().flatten()
-        own = index.select(classes)
+        within = index.select(classes)
         named = None if groups is None else [groups[c] for c in classes.tolist()]
-        sampler = _of_one_set(config, own, named, derive_seed(seed, "set", number))
-        parts.append(Part(sampler, classes, int(own.counts.sum())))
-    rule = BoostRule.of(hard.boosting, meta.way)
-    return SeveralSetsSampler(parts, meta.sets, rule, hard.every, seed)
+        sampler = _of_one_set(config, within, named, derive_seed(seed, "set", number))
+        parts.append(Part(sampler, classes, int(within.counts.sum())))
+    rule = BoostRule.of(config.hard_tasks.boosting, meta.way)
+    return SeveralSetsSampler(parts, meta.sets, rule, config.hard_tasks.every, seed)
 
 
 def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> TaskSampler:
-    hard, meta = config.hard_tasks, config.meta
+    hard, meta, options = config.hard_tasks, config.meta, config.hard_tasks.options
     shape = EpisodeShape(meta.way, meta.shot, meta.queries)
-    episodes = meta_steps(config) * meta.tasks
-    schedule = Schedule(hard.share, hard.warm_up, hard.fade, hard.every, episodes)
+    schedule = Schedule(hard.share, hard.warm_up, hard.fade, hard.every, meta_steps(config) * meta.tasks)
     if hard.sampler == "within_group":
         if groups is None:
             raise UserError(
                 f"hard_tasks.sampler: within_group needs classes that are sorted into groups; the image set "
                 f"{config.data.name} has none"
             )
-        return WithinGroupSampler(index, hard.within_group, shape, seed, schedule, groups)
+        return WithinGroupSampler(index, options, shape, seed, schedule, groups)
     if hard.sampler in MIXED:
-        return MIXED[hard.sampler](index, hard.options, shape, seed, schedule)
+        return MIXED[hard.sampler](index, options, shape, seed, schedule)
     if hard.sampler in POOLED:
-        return POOLED[hard.sampler](
-            index, replace(hard.options, hard=_hard_tasks(hard.options, meta.tasks)), shape, seed
-        )
+        options = replace(options, hard=_hard_tasks(options, meta.tasks))
+        return POOLED[hard.sampler](index, options, shape, seed)
     if hard.sampler == "uniform_difficulty":
         return UniformDifficultySampler(index, shape, seed)
     return CategoriesSampler.of(index, shape, seed)

@@ -17,14 +17,11 @@ from mtl.config.hard_tasks import ClassPair
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import places
 from mtl.samplers.mixed import MixedSampler
-from mtl.samplers.weighted_draw import draw_by_weight, draw_greedily
+from mtl.samplers.weighted_draw import Floats, draw_by_weight, draw_greedily
 
 
 class ClassPairSampler(MixedSampler):
-    """P_ij ← P_ij^τ · exp(α · p_ij); a pair by its P, then each class by the product of its P with them.
-
-    Args: as of MixedSampler; of the options `rate`, α, and `forget`, τ.
-    """
+    """P_ij ← P_ij^τ · exp(α · p_ij); a pair by its P, then each class by the product of its P with them."""
 
     options: ClassPair
 
@@ -43,8 +40,6 @@ class ClassPairSampler(MixedSampler):
     def class_weights(self) -> Tensor:
         return self.potentials.class_weights()
 
-
-Floats = NDArray[np.float64]
 
 _SMALL = 1e-20
 

@@ -11,11 +11,10 @@ from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
-from mtl.samplers.meta_batch import MetaBatchSampler
 
 
 class Memory(Protocol):
-    """What a sampler has learned, and a checkpoint keeps."""
+    """What a sampler has learned, for its checkpoint."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -44,7 +43,7 @@ class Schedule:
 
 
 class MixedSampler(TaskSampler):
-    """A share ρ of chosen episodes; a subclass says how they are chosen, and learns from outcomes.
+    """A share ρ of chosen episodes; a subclass chooses their classes, and learns from outcomes.
 
     ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them,
     since the test distribution is uniform. Chosen episodes get fresh images, as uniform ones do.
@@ -53,26 +52,19 @@ class MixedSampler(TaskSampler):
         index: the images to draw from.
         options: the sampler's section of `hard_tasks`.
         shape: of an episode.
-        seed: of the stream of episodes; its uniform episodes are those of CategoriesSampler.
+        seed: of the stream of episodes; the uniform ones are those of CategoriesSampler.
         schedule: of the share ρ, and of rounds.
     """
 
     options: Any
-    #: Why a chosen episode was drawn, in the ledger's words.
-    reason = "hard"
+    reason = "hard"  # why a chosen episode was drawn, in the ledger's words
 
     def __init__(
-        self,
-        index: ClassIndex,
-        options: Any,
-        shape: EpisodeShape,
-        seed: int,
-        schedule: Schedule,
+        self, index: ClassIndex, options: Any, shape: EpisodeShape, seed: int, schedule: Schedule
     ) -> None:
         super().__init__(shape)
-        self.index, self.seed = index, seed
+        self.index, self.options, self.seed, self.schedule = index, options, seed, schedule
         self.uniform = CategoriesSampler.of(index, shape, seed)
-        self.options, self.schedule = options, schedule
         self.rounds = 0
         self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
         self.memories: dict[str, Memory] = {}
@@ -98,7 +90,7 @@ class MixedSampler(TaskSampler):
         return classes, self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
 
     def ready(self) -> bool:
-        """Whether enough is known to choose."""
+        """True if enough is known to choose."""
         return True
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
@@ -109,11 +101,11 @@ class MixedSampler(TaskSampler):
         """Takes in how a meta-batch went."""
 
     def class_weights(self) -> Tensor | None:
-        """(C,) float64, sum 1: how likely each class is to be chosen; None where no class has a weight."""
+        """(C,) float64, sum 1: how likely each class is to be chosen; None where classes have no weights."""
         return None
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Learns from a meta-batch; every `every` of them a round ends, which moves nothing by itself."""
+        """Learns from a meta-batch; every `every` of them a round ends, which changes nothing by itself."""
         self.learn(batch, outcome)
         self.batches += 1
         self.tasks += len(batch)
@@ -150,29 +142,3 @@ class MixedSampler(TaskSampler):
         self.tasks, self.correct = int(state["tasks"]), float(state["correct"])
         for name, memory in self.memories.items():
             memory.load_state_dict(state[name])
-
-
-class EasySampler(MetaBatchSampler):
-    """As MetaBatchSampler, from the classes with the highest accuracy. Where it helps, hardness does not."""
-
-    reason = "easy"
-
-    def picked(self, recall: Tensor, own: Tensor) -> int:
-        ranks = self.ranks(recall, own)
-        return ranks.index(max(ranks))
-
-
-class RandomPoolSampler(MetaBatchSampler):
-    """As MetaBatchSampler; each class of a pool is renamed to another, the same for all its mentions.
-
-    A pool has as many different classes as it would have had, and each counts as often.
-    """
-
-    reason = "random"
-
-    def pooled(self, failed: list[int]) -> list[int]:
-        distinct = sorted(set(failed))
-        random = generator(self.seed, "random pool", self.rounds)
-        others = self.index.draw_classes(len(distinct), random).tolist()
-        renamed = dict(zip(distinct, others, strict=True))
-        return [renamed[c] for c in failed]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mtl.data.image_groups import most_queries
-from mtl.episodes.apart import draw_apart
+from mtl.episodes.class_index import draw_apart
 from mtl.runtime.seeds import generator
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always

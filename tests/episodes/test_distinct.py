@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from mtl.episodes.apart import draw_distinct
+from mtl.episodes.class_index import draw_distinct
 from mtl.runtime.seeds import generator
 
 P_VALUE = 1e-4  # seeds are fixed: a test that passes once passes always

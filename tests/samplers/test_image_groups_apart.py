@@ -9,10 +9,9 @@ from sampler_options import nested
 
 from mtl.compare.judge import judged_episodes
 from mtl.config import HardTasks, read_config
-from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.categories import CategoriesSampler, grouped_episodes
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
-from mtl.episodes.groups import grouped_episodes
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler
 

@@ -9,7 +9,7 @@ from scipy.stats import norm, uniform
 
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
-from mtl.samplers.ranked_candidates import UniformDifficultySampler
+from mtl.samplers.recall_based import UniformDifficultySampler
 
 MEAN, DEVIATION = 1.3, 0.4
 

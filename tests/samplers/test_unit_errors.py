@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtl.samplers.units import class_errors, pair_errors, task_errors
+from mtl.samplers.boosted import class_errors, pair_errors, task_errors
 
 
 def test_tasks_met_twice_have_the_mean_of_their_errors(solved_tasks):

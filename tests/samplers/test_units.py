@@ -6,7 +6,7 @@ import torch
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.units import ClassUnits, PairUnits, TaskUnits, units_of
+from mtl.samplers.boosted import ClassUnits, PairUnits, TaskUnits, units_of
 
 
 @pytest.fixture
