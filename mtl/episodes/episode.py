@@ -176,6 +176,7 @@ class TaskSampler:
     """
 
     has_task_weights = False  # True if `task_weights` can be anything but 1
+    state: tuple[str, ...] = ("drawn",)  # the attributes that a checkpoint holds; none is changed in place
 
     def __init__(self, shape: EpisodeShape) -> None:
         self.shape = shape
@@ -215,7 +216,13 @@ class TaskSampler:
         return torch.ones_like(losses)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"drawn": self.drawn}
+        parts = {name: getattr(self, name) for name in self.state}
+        return {name: p.state_dict() if hasattr(p, "state_dict") else p for name, p in parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.drawn = int(state["drawn"])
+        for name in self.state:
+            part = getattr(self, name)
+            if hasattr(part, "load_state_dict"):
+                part.load_state_dict(state[name])
+            else:
+                setattr(self, name, state[name])

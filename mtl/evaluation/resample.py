@@ -18,7 +18,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.evaluation.baselines import Baseline
 from mtl.ledger.store import Ledger
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 from mtl.stats import mean_interval
 from mtl.training.ledger_rounds import record_round
 
@@ -65,14 +65,13 @@ def resample_worst(
     control = others[drawn[: len(worst)]]
     classes, first = scored.classes[worst], outcome.accuracy[worst]
     everything = float(outcome.accuracy.mean())
-    boosting = BoostRule.of(rule, scored.way)
     weights = torch.full((len(worst),), 1 / len(worst), dtype=torch.float64)
     fresh: list[Tensor] = []
     controlled: list[Tensor] = []
     for number in range(1, config.rounds + 1):
         pool = _fresh_images(classes, PICKED, scored, index, seed, number)
         tested = contender.solve(pool)
-        step = boost(weights, 1 - tested.accuracy, torch.ones(len(worst), dtype=torch.bool), boosting)
+        step = boost(weights, 1 - tested.accuracy, torch.ones(len(worst), dtype=torch.bool), rule, scored.way)
         weights = step.weights
         fresh.append(tested.accuracy)
         ledger.append(phase, number, 0, pool, tested, split)

@@ -5,9 +5,6 @@ that `boosted` learns little of most. Two-way tasks need no pool: the features o
 answer all of them at once.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +12,7 @@ from torch import Tensor
 from mtl.config.hard_tasks import AllPairs
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.episodes.pairs import pair_count, pair_index, pair_members
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 from mtl.samplers.feature_based import FeatureSampler
 from mtl.samplers.weighted_draw import UnitDraw
 
@@ -30,11 +27,11 @@ class AllPairsSampler(FeatureSampler):
     """
 
     options: AllPairs
+    state = (*FeatureSampler.state, "weights")
 
     def prepare(self) -> None:
         super().prepare()
         pairs = pair_count(len(self.index))
-        self.rule = BoostRule.of(self.options, 2)
         self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
         self.ended: Round | None = None  # until `update` returns it, before the next checkpoint
 
@@ -46,7 +43,7 @@ class AllPairsSampler(FeatureSampler):
 
     def take_features(self, features: Tensor) -> None:
         errors = two_way_errors(features, self.shape.shot)
-        step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.rule)
+        step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.options, way=2)
         self.weights = step.weights
         self.ended = Round(
             self.rounds,
@@ -72,13 +69,6 @@ class AllPairsSampler(FeatureSampler):
         """The round that the last features made, once."""
         ended, self.ended = self.ended, None
         return ended
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "weights": self.weights}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.weights = state["weights"]
 
 
 def two_way_errors(features: Tensor, shot: int) -> Tensor:

@@ -6,7 +6,7 @@ classes or pairs of classes.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.episodes.pairs import pair_count, pair_index, pair_members, places
 from mtl.runtime.seeds import derive_seed, generator
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 from mtl.samplers.mixed import MixedSampler
 from mtl.samplers.weighted_draw import Floats, PairDraw, UnitDraw
 
@@ -29,10 +29,9 @@ class BoostedSampler(MixedSampler):
     """Hard episodes drawn by AdaBoost's weights of tasks, classes or pairs of classes."""
 
     options: Boosted
+    state = (*MixedSampler.state, "weights", "pools")
 
     def prepare(self) -> None:
-        way = 2 if self.options.unit == "pair" else self.shape.way  # a pair's error is that of a two-way task
-        self.rule = BoostRule.of(self.options, way)
         seed = derive_seed(self.seed, META_TEST)
         self.pools = CategoriesSampler.of(self.index, self.shape, seed, origin=META_TEST)
         self.fixed = self.pools.draw(self.options.pool) if self.options.unit == "task" else None
@@ -56,7 +55,8 @@ class BoostedSampler(MixedSampler):
         assert isinstance(request, EpisodeBatch)
         assert isinstance(measured, Outcome)
         errors, visited = self.units.errors(request, measured)
-        step = boost(self.weights, errors, visited, self.rule)
+        way = 2 if self.options.unit == "pair" else self.shape.way  # a pair's error is that of a two-way task
+        step = boost(self.weights, errors, visited, self.options, way)
         self.weights = step.weights
         self.units.set_weights(self.weights)
         self.rounds += 1
@@ -88,39 +88,40 @@ class BoostedSampler(MixedSampler):
             return self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
         return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "weights": self.weights, "pools": self.pools.state_dict()}
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.weights = state["weights"]
-        self.pools.load_state_dict(state["pools"])
         self.units.set_weights(self.weights)
 
 
-class Units(Protocol):
-    """U units that carry weights."""
+class Units:
+    """U units that carry weights; here every class, of which a task is N without replacement."""
 
-    def __len__(self) -> int: ...
+    drawing: UnitDraw | PairDraw
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def __len__(self) -> int:
+        return self.classes
 
     def set_weights(self, weights: Tensor) -> None:
         """Draws follow these (U,) from now on."""
-        ...
+        self.drawing = UnitDraw(weights)
 
     def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
         """Errors (U,) in [0, 1] of a meta-tested pool, and which units it visited (U,) bool."""
-        ...
+        return class_errors(pool.classes, outcome, self.classes)
 
     def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
         """Classes (N,) of a task, and its unit where units are tasks."""
-        ...
+        return None, self.drawing.draw(way, generator)
 
     def members(self, units: Tensor) -> Tensor:
         """Classes (k, m) of the units (k,)."""
-        ...
+        return units[:, None]
 
 
-class TaskUnits:
+class TaskUnits(Units):
     """The fixed tasks of the pool, by their classes (U, N)."""
 
     def __init__(self, tasks: Tensor) -> None:
@@ -129,9 +130,6 @@ class TaskUnits:
 
     def __len__(self) -> int:
         return len(self.tasks)
-
-    def set_weights(self, weights: Tensor) -> None:
-        self.drawing = UnitDraw(weights)
 
     def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
         return task_errors(self.numbers, outcome, len(self))
@@ -144,33 +142,8 @@ class TaskUnits:
         return self.tasks[units]
 
 
-class ClassUnits:
-    """Every class; a task is N of them without replacement."""
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-
-    def __len__(self) -> int:
-        return self.classes
-
-    def set_weights(self, weights: Tensor) -> None:
-        self.drawing = UnitDraw(weights)
-
-    def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
-        return class_errors(pool.classes, outcome, self.classes)
-
-    def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        return None, self.drawing.draw(way, generator)
-
-    def members(self, units: Tensor) -> Tensor:
-        return units[:, None]
-
-
-class PairUnits:
+class PairUnits(Units):
     """Every pair of classes; a task is drawn greedily, pair by pair."""
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
 
     def __len__(self) -> int:
         return pair_count(self.classes)
@@ -181,9 +154,6 @@ class PairUnits:
     def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
         return pair_errors(pool.classes, outcome, self.classes)
 
-    def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        return None, self.drawing.draw(way, generator)
-
     def members(self, units: Tensor) -> Tensor:
         return pair_members(units, self.classes)
 
@@ -192,7 +162,7 @@ def units_of(kind: str, classes: int, tasks: EpisodeBatch | None) -> Units:
     """The units that a config names: `task`, `class` or `pair`."""
     if tasks is not None:
         return TaskUnits(tasks.classes)
-    return ClassUnits(classes) if kind == "class" else PairUnits(classes)
+    return Units(classes) if kind == "class" else PairUnits(classes)
 
 
 def task_errors(units: Tensor, outcome: Outcome, count: int) -> tuple[Tensor, Tensor]:
@@ -210,7 +180,7 @@ def pair_errors(classes: Tensor, outcome: Outcome, count: int) -> tuple[Tensor, 
 
     Of the probability that queries of a class gave to the pair, the share that went to the wrong one. What
     went to other classes says nothing about the pair and is left out, so that chance is ½ whatever N is, and
-    `BoostRule(way=2, ...)` applies. Queries that gave the pair nothing at all count as chance.
+    the rule of two-way tasks applies. Queries that gave the pair nothing at all count as chance.
 
     `classes` (T, N) int64: numbers 0..C-1 (not ids of the image set); `count`: C. Units are the C(C-1)/2
     pairs of `mtl.episodes.pairs`.

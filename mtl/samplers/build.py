@@ -14,7 +14,6 @@ from mtl.errors import UserError
 from mtl.runtime.seeds import derive_seed
 from mtl.samplers.all_pairs import AllPairsSampler
 from mtl.samplers.boosted import BoostedSampler
-from mtl.samplers.boosting import BoostRule
 from mtl.samplers.class_pair import ClassPairSampler
 from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
 from mtl.samplers.meta_batch import EasySampler, MetaBatchSampler, RandomPoolSampler
@@ -89,8 +88,8 @@ def build_sampler(
         named = None if groups is None else [groups[c] for c in classes.tolist()]
         sampler = _of_one_set(config, within, named, derive_seed(seed, "set", number))
         parts.append(Part(sampler, classes, int(within.counts.sum())))
-    rule = BoostRule.of(config.hard_tasks.boosting, meta.way)
-    return SeveralSetsSampler(parts, meta.sets, rule, config.hard_tasks.every, seed)
+    hard = config.hard_tasks
+    return SeveralSetsSampler(parts, meta.sets, hard.boosting, hard.every, seed)
 
 
 def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> TaskSampler:

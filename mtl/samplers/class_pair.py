@@ -24,11 +24,10 @@ class ClassPairSampler(MixedSampler):
     """P_ij ← P_ij^τ · exp(α · p_ij); a pair by its P, then each class by the product of its P with them."""
 
     options: ClassPair
+    state = (*MixedSampler.state, "potentials")
 
     def prepare(self) -> None:
-        self.potentials = self.remember(
-            "potentials", PairPotentials(len(self.index), self.options.rate, self.options.forget)
-        )
+        self.potentials = PairPotentials(len(self.index), self.options.rate, self.options.forget)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         return self.potentials.draw(self.shape.way, random)

@@ -1,8 +1,5 @@
 """Classes by their features: near neighbours, or scatter within classes against the distance between them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +15,7 @@ class FeatureSampler(MixedSampler):
     """Requests the features of `look` images of each class every `every` steps, other images each time."""
 
     options: Features
+    state = (*MixedSampler.state, "measured")
 
     def prepare(self) -> None:
         self.measured = 0  # times that features were received
@@ -45,13 +43,6 @@ class FeatureSampler(MixedSampler):
     def ready(self) -> bool:
         return self.measured > 0
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "measured": self.measured}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.measured = int(state["measured"])
-
 
 class NeighboursSampler(FeatureSampler):
     """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
@@ -60,6 +51,7 @@ class NeighboursSampler(FeatureSampler):
     """
 
     options: Neighbours
+    state = (*FeatureSampler.state, "nearest")
 
     def prepare(self) -> None:
         super().prepare()
@@ -77,13 +69,6 @@ class NeighboursSampler(FeatureSampler):
         others = torch.randperm(self.nearest.shape[1], generator=random)[: self.shape.way - 1]
         return torch.cat([torch.tensor([first]), self.nearest[first, others]])
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "nearest": self.nearest}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.nearest = state["nearest"]
-
 
 class FisherSampler(FeatureSampler):
     """One of the hardest `part` of uniform candidates, by (mean of s_i) / (mean of ‖μ_i − μ_j‖², i ≠ j).
@@ -93,6 +78,7 @@ class FisherSampler(FeatureSampler):
     """
 
     options: Fisher
+    state = (*FeatureSampler.state, "centres", "scatter")
 
     def prepare(self) -> None:
         super().prepare()
@@ -111,13 +97,6 @@ class FisherSampler(FeatureSampler):
         between = torch.cdist(self.centres[tasks], self.centres[tasks]).square().sum((1, 2))
         pairs = tasks.shape[1] * (tasks.shape[1] - 1)
         return self.scatter[tasks].mean(1) / (between / pairs).clamp_min(torch.finfo(between.dtype).tiny)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "centres": self.centres, "scatter": self.scatter}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.centres, self.scatter = state["centres"], state["scatter"]
 
 
 def _nearest(centres: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -7,8 +7,6 @@ drawn from the collected classes alone, with fresh images.
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +39,10 @@ class MetaBatchSampler(TaskSampler):
     """
 
     reason = "hard"  # why a task of the pool was drawn, in the ledger's words
+    state = (
+        *TaskSampler.state,
+        *("rounds", "batches", "failed", "accuracies", "places", "hard_classes", "hard_left"),
+    )
 
     def __init__(self, index: ClassIndex, options: MetaBatch, shape: EpisodeShape, seed: int) -> None:
         super().__init__(shape)
@@ -74,11 +76,11 @@ class MetaBatchSampler(TaskSampler):
         for t in uniform:
             place = self.pick(outcome.recall[t], probabilities[t])
             if len(self.places) < self.options.collect * len(batch):  # no round has more tasks
-                self.places.append(place)
+                self.places = [*self.places, place]
             if self.options.accuracies == "kept":
                 place = self.places[len(self.failed)]
-            self.failed.append(int(batch.classes[t, place]))
-            self.accuracies.append(float(outcome.accuracy[t]))
+            self.failed = [*self.failed, int(batch.classes[t, place])]
+            self.accuracies = [*self.accuracies, float(outcome.accuracy[t])]
         self.batches += 1
         return self._end_round() if self.batches == self.options.collect else None
 
@@ -128,25 +130,6 @@ class MetaBatchSampler(TaskSampler):
         others = torch.ones(len(self.index), dtype=torch.float64)
         others[list(counts)] = 0
         return torch.cat([chosen, torch.multinomial(others, missing, generator=random)])
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "rounds": self.rounds,
-            "batches": self.batches,
-            "failed": list(self.failed),
-            "accuracies": list(self.accuracies),
-            "places": list(self.places),
-            "hard_classes": list(self.hard_classes),
-            "hard_left": self.hard_left,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.rounds, self.batches = int(state["rounds"]), int(state["batches"])
-        self.failed, self.accuracies = list(state["failed"]), list(state["accuracies"])
-        self.places = list(state["places"])
-        self.hard_classes, self.hard_left = list(state["hard_classes"]), int(state["hard_left"])
 
 
 class EasySampler(MetaBatchSampler):

@@ -1,8 +1,7 @@
 """What most samplers are: uniform episodes, and among them a share of chosen ones."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,17 +10,6 @@ from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
-
-
-class Memory(Protocol):
-    """What a sampler has learned, for its checkpoint."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-M = TypeVar("M", bound=Memory)
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,7 @@ class MixedSampler(TaskSampler):
     """
 
     options: Any
+    state = (*TaskSampler.state, "rounds", "batches", "tasks", "correct")
     reason = "hard"  # why a chosen episode was drawn, in the ledger's words
 
     def __init__(
@@ -67,16 +56,10 @@ class MixedSampler(TaskSampler):
         self.uniform = CategoriesSampler.of(index, shape, seed)
         self.rounds = 0
         self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
-        self.memories: dict[str, Memory] = {}
         self.prepare()
 
     def prepare(self) -> None:
         """Sets up what a subclass has besides."""
-
-    def remember(self, name: str, memory: M) -> M:
-        """Makes `memory` part of the sampler's state."""
-        self.memories[name] = memory
-        return memory
 
     def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
         random = generator(self.seed, "hard", number)
@@ -125,20 +108,3 @@ class MixedSampler(TaskSampler):
         )
         self.batches, self.tasks, self.correct = 0, 0, 0.0
         return ended
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "rounds": self.rounds,
-            "batches": self.batches,
-            "tasks": self.tasks,
-            "correct": self.correct,
-            **{name: memory.state_dict() for name, memory in self.memories.items()},
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.rounds, self.batches = int(state["rounds"]), int(state["batches"])
-        self.tasks, self.correct = int(state["tasks"]), float(state["correct"])
-        for name, memory in self.memories.items():
-            memory.load_state_dict(state[name])

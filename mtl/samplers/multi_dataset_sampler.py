@@ -11,9 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 
 Choice = Literal["uniform", "size", "boosted"]
 
@@ -50,7 +51,7 @@ class SeveralSetsSampler(TaskSampler):
     Args:
         parts: the sets.
         choice: as above.
-        rule: of the boosting.
+        rule: the constants of the boosting.
         every: meta-batches from one update of the sets' weights to the next.
         seed: of the choice.
 
@@ -58,7 +59,9 @@ class SeveralSetsSampler(TaskSampler):
         ValueError: no set, a set without images, or `every` below 1.
     """
 
-    def __init__(self, parts: Sequence[Part], choice: Choice, rule: BoostRule, every: int, seed: int) -> None:
+    state = (*TaskSampler.state, "weights", "errors", "steps", "batches", "rounds")
+
+    def __init__(self, parts: Sequence[Part], choice: Choice, rule: Boosting, every: int, seed: int) -> None:
         sizes = torch.tensor([part.images for part in parts], dtype=torch.float64)
         if not len(sizes) or sizes.min() < 1 or every < 1:
             raise ValueError(f"sets of {sizes.tolist()} images, every = {every}: all must be at least 1")
@@ -110,6 +113,7 @@ class SeveralSetsSampler(TaskSampler):
         """
         turn, part = self._now()
         ended = part.sampler.update(part.in_part(batch), outcome)
+        self.errors, self.steps = self.errors.clone(), list(self.steps)  # a state is not changed in place
         self.errors[0, turn] += float((1 - outcome.accuracy.double()).sum())
         self.errors[1, turn] += len(batch)
         self.steps[turn] += 1
@@ -131,26 +135,15 @@ class SeveralSetsSampler(TaskSampler):
 
     def _boost(self) -> Round:
         total, count = self.errors
-        step = boost(self.weights, total / count.clamp_min(1), count > 0, self.rule)
+        step = boost(self.weights, total / count.clamp_min(1), count > 0, self.rule, self.shape.way)
         accuracy = 1 - float(total.sum() / count.sum())
         self.weights, self.errors = step.weights, torch.zeros_like(self.errors)
         return Round(0, "set", int(count.sum()), accuracy, 1.0, step.epsilon, step.alpha)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "parts": [part.sampler.state_dict() for part in self.parts],
-            "weights": self.weights,
-            "errors": self.errors.clone(),  # which is added to in place
-            "steps": list(self.steps),
-            "batches": self.batches,
-            "rounds": self.rounds,
-        }
+        return {**super().state_dict(), "parts": [part.sampler.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         for part, its_state in zip(self.parts, state["parts"], strict=True):
             part.sampler.load_state_dict(its_state)
-        self.weights, self.errors = state["weights"], state["errors"].clone()
-        self.steps = [int(step) for step in state["steps"]]
-        self.batches, self.rounds = int(state["batches"]), int(state["rounds"])

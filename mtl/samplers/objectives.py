@@ -131,6 +131,7 @@ class UniformDifficultySampler(TaskSampler):
     """
 
     has_task_weights = True
+    state = (*TaskSampler.state, "moments")
 
     def __init__(self, index: ClassIndex, shape: EpisodeShape, seed: int) -> None:
         super().__init__(shape)
@@ -151,10 +152,3 @@ class UniformDifficultySampler(TaskSampler):
         if not ratio.sum() > 0:
             return torch.ones_like(losses)
         return (len(losses) * ratio / ratio.sum()).to(losses.dtype)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self.moments.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.moments.load_state_dict(state)

@@ -77,9 +77,10 @@ class RecallSampler(MixedSampler):
     """Follows the posterior of each class's recall."""
 
     options: Posterior | WithinGroup | SelfPaced
+    state = (*MixedSampler.state, "recalls")
 
     def prepare(self) -> None:
-        self.recalls = self.remember("recalls", RecallPosterior(len(self.index), self.options.forget))
+        self.recalls = RecallPosterior(len(self.index), self.options.forget)
 
     def learn(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         self.recalls.add(batch, outcome)
@@ -113,10 +114,11 @@ class LearningProgressSampler(MixedSampler):
     """
 
     options: LearningProgress
+    state = (*MixedSampler.state, "fast", "slow")
 
     def prepare(self) -> None:
-        self.fast = self.remember("fast", RecallPosterior(len(self.index), self.options.forget))
-        self.slow = self.remember("slow", RecallPosterior(len(self.index), self.options.slow))
+        self.fast = RecallPosterior(len(self.index), self.options.forget)
+        self.slow = RecallPosterior(len(self.index), self.options.slow)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         return UnitDraw(self.class_weights()).draw(self.shape.way, random)

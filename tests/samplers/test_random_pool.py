@@ -64,10 +64,10 @@ def test_tasks_of_a_random_pool_are_drawn_out_of_it(index, random_outcome):
 def test_pools_of_two_rounds_and_of_two_seeds_hold_other_classes(index):
     sampler, other = (_sampler("random_pool", index, seed) for seed in (0, 1))
     failed = list(range(8))
-    first = sampler.pooled(failed)
-    assert first == sampler.pooled(failed) != other.pooled(failed)
+    first = sampler.pool_of(failed)
+    assert first == sampler.pool_of(failed) != other.pool_of(failed)
     sampler.rounds += 1
-    assert first != sampler.pooled(failed)
+    assert first != sampler.pool_of(failed)
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("random_pool", "random"), ("easy", "easy")])

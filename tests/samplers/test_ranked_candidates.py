@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mtl.runtime.seeds import generator
-from mtl.samplers.recall_based import draw_candidates, draw_ranked
+from mtl.samplers.weighted_draw import draw_candidates, draw_ranked
 
 
 def _ranks(count, low, high, draws=60):

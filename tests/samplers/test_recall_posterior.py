@@ -11,7 +11,8 @@ from scipy.special import softmax
 from scipy.stats import beta, binomtest, kstest
 
 from mtl.runtime.seeds import generator
-from mtl.samplers.recall_based import RecallPosterior, draw_by_logs, log_softmax, with_floor
+from mtl.samplers.recall_based import RecallPosterior, log_softmax, with_floor
+from mtl.samplers.weighted_draw import draw_by_logs
 
 QUERIES = 5
 

@@ -142,11 +142,3 @@ def test_the_config_that_the_docs_show_is_the_arm_with_hard_tasks_on_top():
     assert config.meta.tasks == TASKS
     assert replace(config.hard_tasks.options, budget="inside") == _config(KEPT).hard_tasks.options
     assert meta_steps(replace(config, meta=replace(config.meta, steps=100))) == 150
-
-
-def test_older_checkpoints_load(index):
-    sampler = build_sampler(_config(EMPTIED), index)
-    state = sampler.state_dict()
-    del state["places"]
-    sampler.load_state_dict(state)
-    assert sampler.draw(2).origin == ("uniform", "uniform")

@@ -9,7 +9,7 @@ from scipy.stats import norm, uniform
 
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
-from mtl.samplers.recall_based import UniformDifficultySampler
+from mtl.samplers.objectives import UniformDifficultySampler
 
 MEAN, DEVIATION = 1.3, 0.4
 
@@ -48,14 +48,14 @@ def test_weights_are_those_of_the_formula_written_out(sampler, tasks):
             assert weights.tolist() == pytest.approx(_by_scipy(met, tasks).tolist(), rel=1e-7)
             checked += 1
     assert checked > 5
-    assert sampler.mean == pytest.approx(MEAN, abs=0.15)
+    assert sampler.moments.mean == pytest.approx(MEAN, abs=0.15)
 
 
 def test_moments_are_those_of_all_losses_at_first(sampler):
     losses = _stream(1, 80)[0]
     sampler.task_weights(torch.from_numpy(losses))
-    assert sampler.mean == pytest.approx(losses.mean())
-    assert math.sqrt(sampler.square - sampler.mean**2) == pytest.approx(losses.std())
+    assert sampler.moments.mean == pytest.approx(losses.mean())
+    assert sampler.moments.deviation == pytest.approx(losses.std())
 
 
 def test_the_first_two_meta_batches_count_alike_and_the_third_does_not(sampler):

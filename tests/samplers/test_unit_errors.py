@@ -68,5 +68,5 @@ def test_errors_lie_in_range_and_keep_the_order_of_classes_out(of, random_solved
 
 def test_a_unit_that_there_is_not_is_refused(solved_tasks):
     batch, outcome = solved_tasks([[0, 3]], [[1.0, 1.0]])
-    with pytest.raises(ValueError, match="unit 3 met, but there are only 3"):
+    with pytest.raises(ValueError, match="unit 3 visited, but there are only 3"):
         class_errors(batch.classes, outcome, 3)

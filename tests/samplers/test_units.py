@@ -6,7 +6,7 @@ import torch
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosted import ClassUnits, PairUnits, TaskUnits, units_of
+from mtl.samplers.boosted import PairUnits, TaskUnits, Units, units_of
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def pool(index):
 
 def test_a_config_names_its_units(pool):
     assert isinstance(units_of("task", 20, pool), TaskUnits)
-    assert isinstance(units_of("class", 20, None), ClassUnits)
+    assert type(units_of("class", 20, None)) is Units
     assert isinstance(units_of("pair", 20, None), PairUnits)
     assert [
         len(units_of(*given)) for given in (("task", 20, pool), ("class", 20, None), ("pair", 20, None))
@@ -30,7 +30,7 @@ def test_a_config_names_its_units(pool):
 def test_members_are_the_classes_of_a_unit(pool):
     units = torch.tensor([0, 2])
     assert torch.equal(TaskUnits(pool.classes).members(units), pool.classes[[0, 2]])
-    assert ClassUnits(20).members(units).tolist() == [[0], [2]]
+    assert Units(20).members(units).tolist() == [[0], [2]]
     assert PairUnits(4).members(torch.arange(6)).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
 
 
