@@ -1,4 +1,4 @@
-"""Which images each class has, as one padded table, and drawing from it."""
+"""Which images each class has, as one padded table; draws from it, support and query of different groups."""
 
 import math
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class ClassIndex:
 
 
 def _table(rows: Tensor, values: Tensor, height: int, empty: int) -> tuple[Tensor, Tensor]:
-    """Values (V,) laid into the rows (V,), ascending, that they belong to; and how many each row has."""
+    """Values (V,) put into the rows (V,), ascending, that they belong to; and how many each row has."""
     counts = torch.bincount(rows, minlength=height)
     rank = torch.arange(len(rows)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     table = torch.full((height, int(counts.max())), empty, dtype=torch.int64)
@@ -111,13 +111,13 @@ def draw_distinct(below: Tensor, count: int, generator: torch.Generator) -> Tens
     """
     rows, least = len(below), below.numpy() - count
     if rows and least.min() < 0:
-        raise ValueError(f"{count} different ones asked for, out of {int(below.min())}")
+        raise ValueError(f"{count} different integers needed, out of {int(below.min())}")
     random = torch.rand(2, count, rows, dtype=torch.float64, generator=generator).numpy()
     latest = least + np.arange(count)[:, None]
     chosen: NDArray[np.int64] = (random[0] * (latest + 1)).astype(np.int64)  # (count, R), each in 0..latest
     for j in range(1, count):
-        met = (chosen[:j] == chosen[j]).any(0)
-        np.copyto(chosen[j], latest[j], where=met)
+        repeated = (chosen[:j] == chosen[j]).any(0)
+        np.copyto(chosen[j], latest[j], where=repeated)
     return torch.from_numpy(np.take_along_axis(chosen, random[1].argsort(0), 0).T.copy())
 
 
@@ -156,10 +156,10 @@ def draw_apart(sizes: Tensor, shot: int, queries: int, generator: torch.Generato
     cut = lowest + (which * (highest - lowest + 1)).long()
     side = dealt.cumsum(1).gather(1, cut[:, None]).flatten()
     start = sizes.cumsum(1) - sizes
-    near, met = _located(draw_distinct(side, shot, generator), dealt, order, start)
-    rest = dealt.scatter(1, met, 0)
-    far, _ = _located(draw_distinct(rest.sum(1), queries, generator), rest, order, start)
-    return torch.cat([near, far], 1)
+    support, support_groups = _located(draw_distinct(side, shot, generator), dealt, order, start)
+    rest = dealt.scatter(1, support_groups, 0)
+    query, _ = _located(draw_distinct(rest.sum(1), queries, generator), rest, order, start)
+    return torch.cat([support, query], 1)
 
 
 def _located(drawn: Tensor, dealt: Tensor, order: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +178,7 @@ def _divided(sizes: list[int], shot: int, queries: int, generator: torch.Generat
     spare = sum(sizes) - queries
 
     def possible(held: int, after: int) -> bool:
-        """Whether the groups from `after` on can make both sides fit, with `held` images in support."""
+        """True if the groups from `after` on can make both sides fit, with `held` images in support."""
         if held > spare:
             return False
         needed = max(0, shot - held)

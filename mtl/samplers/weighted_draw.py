@@ -47,7 +47,7 @@ class UnitDraw:
         while len(drawn) < count:
             cumulative = self._cumulative if passes < _PASSES else self._without(drawn)
             if not cumulative[-1] > 0:
-                raise ValueError(f"{count} different units asked for, but fewer have a weight above 0")
+                raise ValueError(f"{count} different units needed, but fewer have a weight above 0")
             for unit in _by_cumulative(cumulative, 2 * (count - len(drawn)), generator):
                 drawn[unit] = None
                 if len(drawn) == count:
@@ -80,7 +80,7 @@ class PairDraw:
     def draw(self, way: int, generator: torch.Generator) -> Tensor:
         """(N,) int64: different classes in 0..C-1, in the order chosen. ValueError unless 2 ≤ N ≤ C."""
         if not 2 <= way <= self.classes:
-            raise ValueError(f"{way} classes asked for; there are {self.classes}, and a pair is the least")
+            raise ValueError(f"{way} classes needed: at least 2, at most {self.classes}")
         pair = _by_cumulative(self._cumulative, 1, generator)[0]
         low = int(self._row.searchsorted(pair, side="right")) - 1
         return draw_greedily([low, low + 1 + pair - int(self._row[low])], way, self._log_row, generator)
