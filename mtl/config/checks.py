@@ -20,13 +20,12 @@ def misfits(config: Sections) -> list[str]:
 def unread_keys(config: Sections, tree: Mapping[str, Any]) -> list[str]:
     """A sentence for each key of `hard_tasks` in `tree`, which `config` was read from, that nothing reads.
 
-    With a section `compare` the samplers of its arms may read it as well.
+    None with a section `compare`: its arms, which may choose any sampler, share these options.
     """
     given = tree.get("hard_tasks")
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Mapping) or "compare" in tree:
         return []
-    arms = config.compare.samplers() if "compare" in tree else set()
-    return unread(given, {config.hard_tasks.sampler} | arms, config.meta.sets)
+    return unread(given, config.hard_tasks.sampler, config.meta.sets)
 
 
 def _of_backbone(config: Sections) -> list[str]:

@@ -113,11 +113,6 @@ class Compare:
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
 
-    def samplers(self) -> set[str]:
-        """Those that an arm or one of its trials chooses."""
-        changes = [text for arm in self.arms for texts in (arm.change, *arm.trials) for text in texts]
-        return {value for key, _, value in (c.partition("=") for c in changes) if key == "hard_tasks.sampler"}
-
     def wrong(self) -> list[str]:
         """What does not fit together, a sentence each."""
         names, found = [arm.name for arm in self.arms], []

@@ -1,7 +1,7 @@
 """The section `hard_tasks`: which sampler draws the training episodes, and the options of each."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -192,26 +192,25 @@ _SCHEDULE = frozenset({"share", "warm_up", "fade", "every"})
 _WITHOUT_SCHEDULE = frozenset({"uniform", "uniform_difficulty", "meta_batch", "random_pool", "easy"})
 
 
-def is_read(key: str, samplers: Set[str], sets: str = "uniform") -> bool:
-    """True if one of the samplers reads a key of `hard_tasks`, or `meta.sets` does, which is `sets`."""
+def is_read(key: str, sampler: str, sets: str = "uniform") -> bool:
+    """True if the sampler reads a key of `hard_tasks`, or `meta.sets` does, which is `sets`."""
     if key in _SCHEDULE:
-        return bool(samplers - _WITHOUT_SCHEDULE) or (key == "every" and sets == "boosted")
-    return key not in _SECTIONS or key in samplers
+        return sampler not in _WITHOUT_SCHEDULE or (key == "every" and sets == "boosted")
+    return key not in _SECTIONS or key == sampler
 
 
-def unread(given: Mapping[str, Any], samplers: Set[str], sets: str = "uniform") -> list[str]:
-    """A sentence for each key given in `hard_tasks` that no sampler reads.
+def unread(given: Mapping[str, Any], sampler: str, sets: str = "uniform") -> list[str]:
+    """A sentence for each key given in `hard_tasks` that the sampler does not read.
 
     None for a config that holds every key: the program wrote it, and nobody chose them.
     """
     if len(given) == len(_FIELDS):
         return []
-    names = ", ".join(sorted(samplers))
     return [
-        f"hard_tasks.{key}: hard_tasks.sampler = {names} does not read it; leave it out"
+        f"hard_tasks.{key}: hard_tasks.sampler = {sampler} does not read it; leave it out"
         + (f", or choose hard_tasks.sampler = {key}" if key in _SECTIONS else "")
         for key in given
-        if not is_read(key, samplers, sets)
+        if not is_read(key, sampler, sets)
     ]
 
 
@@ -223,7 +222,7 @@ def drop_other_samplers(tree: dict[str, Any], overridden: Sequence[str]) -> None
     meta = tree.get("meta")
     sets = meta.get("sets", "uniform") if isinstance(meta, dict) else "uniform"
     for key in set(given) - set(overridden):
-        if not is_read(key, {given["sampler"]}, sets):
+        if not is_read(key, given["sampler"], sets):
             del given[key]
 
 

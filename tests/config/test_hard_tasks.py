@@ -103,10 +103,6 @@ def test_a_comparison_holds_options_for_the_samplers_of_its_arms(tmp_path):
         == 3
     )
     assert arm_config(config, UNIFORM, 0).hard_tasks.sampler == "uniform"
-    told = _refused(load_config, _file(tmp_path, hard_tasks={"fisher": {"look": 3}}, compare={"arms": arms}))
-    assert told.startswith(
-        "hard_tasks.fisher: hard_tasks.sampler = boosted, neighbours, uniform does not read it"
-    )
 
 
 @pytest.mark.parametrize("override", ["hard_tasks.share=0.2", "hard_tasks.boosted.rate=2"])

@@ -15,7 +15,7 @@ def nested(sampler="boosted", **keys):
     assert all(key in COMMON or moved(key) for key in keys)
     section = getattr(HardTasks(), sampler, None)
     options = {key: value for key, value in keys.items() if key not in COMMON and hasattr(section, key)}
-    common = {key: value for key, value in keys.items() if key in COMMON and is_read(key, {sampler})}
+    common = {key: value for key, value in keys.items() if key in COMMON and is_read(key, sampler)}
     return {"sampler": sampler, **common, **({sampler: options} if options else {})}
 
 
