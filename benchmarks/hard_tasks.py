@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Row, Work, median_seconds, paired
-from mtl.config import HardTasks
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import pair_count
 from mtl.ledger.store import Ledger
 from mtl.runtime.devices import keep_freed_memory
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosting import BoostRule, boost
-from mtl.samplers.units import ClassUnits, PairUnits, TaskUnits, Units
+from mtl.samplers.boosted import PairUnits, TaskUnits, Units
+from mtl.samplers.boosting import boost
 
 KINDS = ("task", "class", "pair")
 WAY, QUERIES, POOL, TASKS = 5, 15, 40, 4
@@ -53,12 +53,12 @@ def boosted(kind: str, count: int) -> Units:
     if kind == "task":
         units = TaskUnits(torch.arange(count * WAY).view(-1, WAY))
     elif kind == "class":
-        units = ClassUnits(count)
+        units = Units(count)
     else:
         units = PairUnits(round((2 * count) ** 0.5) + 1)  # about as many pairs
     weights = torch.full((len(units),), 1 / len(units), dtype=torch.float64)
     for number in range(5):
-        weights = boost(weights, *all_errors(len(units), number), rule()).weights
+        weights = boost(weights, *all_errors(len(units), number), Boosting(), WAY).weights
     units.set_weights(weights)
     return units
 
@@ -67,12 +67,6 @@ def all_errors(units: int, number: int) -> tuple[Tensor, Tensor]:
     """Random errors (U,) of a round that visited every unit."""
     errors = torch.rand(units, dtype=torch.float64, generator=generator(0, "errors", number))
     return errors, torch.ones(units, dtype=torch.bool)
-
-
-def rule() -> BoostRule:
-    """That of an ordinary run."""
-    usual = HardTasks()
-    return BoostRule(WAY, usual.rate, usual.forget, usual.floor, usual.cap)
 
 
 def draws(units: Units) -> Work:
@@ -95,12 +89,11 @@ def updates(units: Units) -> dict[str, Work]:
     weights = torch.full((len(units),), 1 / len(units), dtype=torch.float64)
 
     def after(errors: Callable[[], tuple[Tensor, Tensor]]) -> Work:
-        return lambda: units.set_weights(boost(weights, *errors(), rule()).weights)
+        return lambda: units.set_weights(boost(weights, *errors(), Boosting(), WAY).weights)
 
     if isinstance(units, TaskUnits):
         everything = solved(units.tasks)
         return {"all visited": after(lambda: units.errors(*everything))}
-    assert isinstance(units, ClassUnits | PairUnits)
     some, given = solved(random_tasks(POOL, units.classes)), all_errors(len(units), 0)
     return {
         "all visited, errors given": after(lambda: given),

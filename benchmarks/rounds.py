@@ -33,7 +33,7 @@ def share(case: Case, precision: Precision, name: Sampler, runs: int) -> Row:
     work = workload(case, 1, precision, sampler=name)
     hard, sampler = work.config.hard_tasks, work.sampler
     assert isinstance(sampler, MixedSampler)
-    sampler.drawn = sampler.episodes // 2  # where the share of hard episodes is at its highest
+    sampler.drawn = sampler.schedule.episodes // 2  # where the share of hard episodes is at its highest
     plain = CategoriesSampler.of(work.index, sampler.shape)
     tasks = work.config.meta.tasks
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger") as ledger:

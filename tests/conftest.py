@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mtl.config import Config, read_config, to_dict
+from mtl.config.hard_tasks import drop_other_samplers
 from mtl.evaluation.evaluate import run
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
@@ -60,7 +61,6 @@ def _tiny(image_root: Path, below: Path, **sections) -> Config:
         "hard_tasks": {
             "sampler": "boosted",
             "every": 3,
-            "pool": 4,
             "warm_up": 0.0,
             "fade": 0.1,
             "share": 0.8,
@@ -75,6 +75,9 @@ def _tiny(image_root: Path, below: Path, **sections) -> Config:
     }
     for name, section in sections.items():
         tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
+    drop_other_samplers(tree, sections.get("hard_tasks", {}))
+    if tree["hard_tasks"]["sampler"] == "boosted":
+        tree["hard_tasks"]["boosted"] = {"pool": 4, **tree["hard_tasks"].get("boosted", {})}
     return read_config(tree, "test")
 
 

@@ -52,7 +52,6 @@ def small(image_root: Path, tmp_path: Path) -> list[str]:
         "meta.validate_every=2",
         "meta.validate_tasks=5",
         "hard_tasks.every=2",
-        "hard_tasks.pool=3",
         "hard_tasks.share=0.8",
         "evaluate.settings=[[3,1],[3,2]]",
         "evaluate.queries=3",

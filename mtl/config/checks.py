@@ -1,9 +1,12 @@
 """The config of a run, and which of its keys do not fit together though each is allowed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from mtl.config.hard_tasks import SURVEYED
+from mtl.config.hard_tasks import unread
 from mtl.config.schema import Sections
 from mtl.config.values import OWN, STRICT, is_file
 
@@ -17,6 +20,17 @@ def misfits(config: Sections) -> list[str]:
     if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
         wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
     return wrong
+
+
+def unread_keys(config: Sections, tree: Mapping[str, Any]) -> list[str]:
+    """A sentence for each key of `hard_tasks` in `tree`, which `config` was read from, that nothing reads.
+
+    None with a section `compare`: its arms, which may choose any sampler, share these options.
+    """
+    given = tree.get("hard_tasks")
+    if not isinstance(given, Mapping) or "compare" in tree:
+        return []
+    return unread(given, config.hard_tasks.sampler, config.meta.sets)
 
 
 def _of_backbone(config: Sections) -> list[str]:
@@ -60,10 +74,10 @@ def _of_meta_training(config: Sections) -> list[str]:
             if n != meta.way
         ]
     if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
-        sampler, snapshots = config.hard_tasks.sampler, config.hard_tasks.snapshots
+        hard = config.hard_tasks
         needs_features = {
-            f"hard_tasks.sampler: {sampler}": (sampler in SURVEYED, "; boosted does without, for one"),
-            f"hard_tasks.snapshots: {snapshots}": (snapshots > 0, ""),
+            f"hard_tasks.sampler: {hard.sampler}": (hard.needs_features, "; boosted does without, for one"),
+            f"hard_tasks.snapshots: {hard.snapshots}": (hard.snapshots > 0, ""),
         }
         wrong += [
             f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "

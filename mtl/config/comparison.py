@@ -38,51 +38,62 @@ class Arm:
 
 
 def _arm(name: str, change: str, *trials: str) -> Arm:
-    """Short keys, of `hard_tasks` where no section is named, as in `sampler=boosted unit=class`."""
+    """Keys of `hard_tasks`, or of `meta` where they say so, as in `sampler=boosted boosted.unit=class`."""
 
     def keys(text: str) -> Overrides:
-        return tuple(one if "." in one.split("=")[0] else f"hard_tasks.{one}" for one in text.split())
+        return tuple(one if one.startswith("meta.") else f"hard_tasks.{one}" for one in text.split())
 
     return Arm(name, keys(change), tuple(keys(trial) for trial in trials))
 
 
 _RATES = ("meta.lr*=0.5", "meta.lr*=1", "meta.lr*=2")
 _SHARES = ("share=0.3", "share=0.6", "share=1.0")
-_STRENGTHS = ("rate=1 cap=100 share=0.5", "rate=5 cap=100 share=0.5", "rate=20 cap=100 share=0.5")
-_POOLS = ("hard=4", "hard=10", "hard=20")
+_PARTS = ("self_paced.part=0.3", "self_paced.part=0.5", "self_paced.part=0.7")
 #: The rule of the authors' code of 2024; its hard meta-batches come on top (budget=extra), but as part of a
 #: comparison they count, so that all arms make the same number of updates: the same sequence of meta-batches.
 _RELEASED = (
-    "sampler=meta_batch collect=10 hard_batches=5 duplicates=adjacent few=skip ties=first overlap=true "
-    "budget=inside"
+    "sampler=meta_batch meta_batch.collect=10 meta_batch.hard_batches=5 meta_batch.duplicates=adjacent "
+    "meta_batch.few=skip meta_batch.ties=first meta_batch.overlap=true meta_batch.budget=inside"
 )
 
 #: Every sampler and objective, each with three trials of its own settings.
 ARMS = (
     _arm("uniform", "sampler=uniform", *_RATES),
-    _arm("random pool", "sampler=random_pool", *_POOLS),
-    _arm("easy", "sampler=easy", *_POOLS),
-    _arm("hard-task meta-batch", "sampler=meta_batch", *_POOLS),
-    _arm("as released", f"{_RELEASED} accuracies=kept", *_RATES),
-    _arm("as released, list emptied", f"{_RELEASED} accuracies=emptied", *_RATES),
-    _arm("boosted tasks", "sampler=boosted unit=task", *_SHARES),
-    _arm("boosted classes", "sampler=boosted unit=class", *_SHARES),
-    _arm("boosted pairs", "sampler=boosted unit=pair", *_STRENGTHS),
-    _arm("all pairs", "sampler=all_pairs share=1.0", "rate=0.2", "rate=0.5", "rate=2 cap=100"),
-    _arm("class pairs", "sampler=class_pair", *_STRENGTHS),
+    _arm("random pool", "sampler=random_pool", *(f"random_pool.hard={k}" for k in (4, 10, 20))),
+    _arm("easy", "sampler=easy", *(f"easy.hard={k}" for k in (4, 10, 20))),
+    _arm("hard-task meta-batch", "sampler=meta_batch", *(f"meta_batch.hard={k}" for k in (4, 10, 20))),
+    _arm("as released", f"{_RELEASED} meta_batch.accuracies=kept", *_RATES),
+    _arm("as released, list emptied", f"{_RELEASED} meta_batch.accuracies=emptied", *_RATES),
+    _arm("boosted tasks", "sampler=boosted boosted.unit=task", *_SHARES),
+    _arm("boosted classes", "sampler=boosted boosted.unit=class", *_SHARES),
+    _arm(
+        "boosted pairs",
+        "sampler=boosted boosted.unit=pair",
+        *(f"boosted.rate={rate} boosted.cap=100 share=0.5" for rate in (1, 5, 20)),
+    ),
+    _arm(
+        "all pairs",
+        "sampler=all_pairs share=1.0",
+        "all_pairs.rate=0.2",
+        "all_pairs.rate=0.5",
+        "all_pairs.rate=2 all_pairs.cap=100",
+    ),
+    _arm("class pairs", "sampler=class_pair", *(f"class_pair.rate={rate} share=0.5" for rate in (1, 5, 20))),
     _arm("posterior", "sampler=posterior", *_SHARES),
     _arm("learning progress", "sampler=learning_progress", *_SHARES),
     _arm("fisher", "sampler=fisher", *_SHARES),
     _arm(
         "neighbours",
         "sampler=neighbours",
-        "neighbours=10 share=0.5",
-        "neighbours=30 share=0.5",
-        "neighbours=60 share=1.0",
+        "neighbours.nearest=10 share=0.5",
+        "neighbours.nearest=30 share=0.5",
+        "neighbours.nearest=60 share=1.0",
     ),
-    _arm("within group", "sampler=within_group", "share=0.3", "share=0.6", "share=0.6 within=hard"),
-    _arm("self-paced", "sampler=self_paced share=1.0 fade=0", "part=0.3", "part=0.5", "part=0.7"),
-    _arm("easy to hard", "sampler=self_paced share=1.0 fade=0 pace=move", "part=0.3", "part=0.5", "part=0.7"),
+    _arm(
+        "within group", "sampler=within_group", "share=0.3", "share=0.6", "share=0.6 within_group.within=hard"
+    ),
+    _arm("self-paced", "sampler=self_paced share=1.0 fade=0", *_PARTS),
+    _arm("easy to hard", "sampler=self_paced share=1.0 fade=0 self_paced.pace=move", *_PARTS),
     _arm("uniform difficulty", "sampler=uniform_difficulty", *_RATES),
     _arm("ohem", "sampler=uniform objective=ohem", "tail=0.25", "tail=0.5", "tail=0.75"),
     _arm("cvar", "sampler=uniform objective=cvar", "tail=0.25", "tail=0.5", "tail=0.75"),

@@ -1,20 +1,133 @@
-"""The section `hard_tasks`: which sampler draws the training episodes, and what it takes for hard."""
+"""The section `hard_tasks`: which sampler draws the training episodes, and the options of each."""
 
-from typing import Annotated, Literal
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mtl.config.values import STRICT, NonNegative, Positive, Rate, Several, Share, Size, Tasks, UpTo10000
 
-SURVEYED = frozenset({"all_pairs", "fisher", "neighbours"})  # samplers that look at features of the classes
+Part = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Boosting:
+    """The constants of SAMME; those of the sampler also serve resampling at evaluation and meta.sets."""
+
+    rate: NonNegative = 0.5  # ν: how much of AdaBoost's α is used
+    forget: Share = 0.9  # τ: power on the old weights
+    floor: Share = 0.1  # λ: share of the weight spread evenly
+    cap: Rate = 2.0  # α never exceeds this
+
+
+@dataclass(frozen=True, config=STRICT)
+class Boosted(Boosting):
+    """`boosted`: AdaBoost's weights, from meta-tests of a pool of tasks."""
+
+    unit: Literal["task", "class", "pair"] = "pair"  # what carries a weight
+    pool: Tasks = 40  # tasks of one round's meta-test
+    fresh: bool = True  # resampled tasks of the unit `task` get fresh images
+
+
+@dataclass(frozen=True, config=STRICT)
+class Features:
+    """What the samplers read that take features of the classes every so often."""
+
+    look: Several = 10  # images of each class whose features are taken
+
+
+@dataclass(frozen=True, config=STRICT)
+class AllPairs(Boosting, Features):
+    """`all_pairs`: AdaBoost's weights of all pairs of classes."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MetaBatch:
+    """`meta_batch` and its controls `random_pool` and `easy`: tasks of the classes that failed worst."""
+
+    collect: Size = 10  # meta-batches between two hard meta-batches
+    hard: Size = 10  # K': tasks drawn from the pool of classes
+    hard_batches: Size | None = None  # K' in meta-batches of meta.tasks tasks, instead of `hard`
+    duplicates: Literal["drop", "keep", "adjacent"] = "drop"  # a class that failed twice counts once, or
+    #   twice; adjacent: once only if in consecutive tasks, and it may then fill two ways of one task
+    few: Literal["fill", "skip"] = "fill"  # fewer classes in the pool than ways
+    budget: Literal["inside", "extra"] = "inside"  # hard tasks count towards meta.steps, or not
+    ties: Literal["probability", "first"] = "probability"  # of classes with the lowest accuracy the one with
+    #   the least probability for its own queries, or the first of the task
+    accuracies: Literal["emptied", "kept"] = "emptied"  # each round starts a new list of class accuracies; or
+    #   goes on with it, so that all rounds read the first round's part of it
+    overlap: bool = False  # support and query of a hard task drawn independently of each other
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClassPair:
+    """`class_pair`: potentials of pairs of classes."""
+
+    rate: NonNegative = 0.5  # α
+    forget: Share = 0.9  # τ: power on the old potentials
+
+
+@dataclass(frozen=True, config=STRICT)
+class Posterior:
+    """`posterior`: classes by a posterior of their recall."""
+
+    draw: Literal["thompson", "softmax"] = "thompson"
+    temperature: Rate = 0.1  # of the classes' errors, for softmax
+    forget: Share = 0.9  # what is left of a class's older answers at each visit
+    floor: Share = 0.1  # λ: share spread evenly, for softmax
+
+
+@dataclass(frozen=True, config=STRICT)
+class LearningProgress:
+    """`learning_progress`: classes by how fast their recall changes."""
+
+    forget: Share = 0.9  # what is left of a class's older answers at each visit
+    slow: Share = 0.98  # the same, of the estimate that lags behind
+    floor: Share = 0.1  # λ: share spread evenly
+
+
+@dataclass(frozen=True, config=STRICT)
+class Fisher(Features):
+    """`fisher`: the hardest of uniform candidates."""
+
+    candidates: Several = 16  # tasks that one is chosen from
+    part: Part = 0.4  # share of the candidates, the hardest, that it is drawn from
+
+
+@dataclass(frozen=True, config=STRICT)
+class Neighbours(Features):
+    """`neighbours`: a class and some of those nearest to it."""
+
+    nearest: Positive | None = None  # M: the others are drawn from that many nearest classes, at least N − 1;
+    #   null: 3 N
+
+
+@dataclass(frozen=True, config=STRICT)
+class WithinGroup:
+    """`within_group`: classes of one alphabet, superclass or script."""
+
+    within: Literal["uniform", "hard"] = "uniform"  # which classes of the group
+    temperature: Rate = 0.1  # of the classes' errors, for hard
+    forget: Share = 0.9  # what is left of a class's older answers at each visit
+
+
+@dataclass(frozen=True, config=STRICT)
+class SelfPaced:
+    """`self_paced`: easy tasks first."""
+
+    candidates: Several = 16  # tasks that one is chosen from
+    part: Part = 0.4  # share of all tasks, the easiest, at the start
+    pace: Literal["grow", "move"] = "grow"  # the share grows to all, or moves to the hardest
+    forget: Share = 0.9  # what is left of a class's older answers at each visit
 
 
 @dataclass(frozen=True, config=STRICT)
 class HardTasks:
     """Finding the tasks that the learner fails, and resampling them.
 
-    The comment behind a key names the samplers that read it.
+    Each sampler has a section of its name; those without options have none.
     """
 
     sampler: Literal[
@@ -34,47 +147,87 @@ class HardTasks:
         "self_paced",
     ] = "boosted"  # goes with every algorithm; shipped configs have neighbours, which gained most
     objective: Literal["mean", "ohem", "cvar"] = "mean"  # of a meta-batch's losses, with any sampler
-    tail: Annotated[float, Field(gt=0, le=1)] = 0.5  # ohem, cvar: share of the tasks that count, the worst
+    tail: Part = 0.5  # ohem, cvar: share of the tasks that count, the worst
+    snapshots: UpTo10000 = 0  # networks of that many last rounds are kept, to vote at evaluation
 
-    # when, and how often: all but uniform, uniform_difficulty, meta_batch and its two controls
+    # when, and how often: all samplers but uniform, uniform_difficulty, meta_batch and its two controls
     share: Share = 0.5  # ρ: share of chosen episodes when fully warmed up
     warm_up: Share = 0.1  # share of the steps in which ρ climbs from 0
     fade: Share = 0.2  # share of the steps at the end in which ρ falls to 0
     every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool; all_pairs, fisher
-    #   and neighbours look at the classes anew; the others write their weights down
+    #   and neighbours take the features of the classes anew; the others write their weights down
 
-    snapshots: UpTo10000 = 0  # networks of so many last rounds that are kept, to vote at evaluation
+    boosted: Boosted = Boosted()
+    all_pairs: AllPairs = AllPairs()
+    meta_batch: MetaBatch = MetaBatch()
+    random_pool: MetaBatch = MetaBatch()
+    easy: MetaBatch = MetaBatch()
+    class_pair: ClassPair = ClassPair()
+    posterior: Posterior = Posterior()
+    learning_progress: LearningProgress = LearningProgress()
+    fisher: Fisher = Fisher()
+    neighbours: Neighbours = Neighbours()
+    within_group: WithinGroup = WithinGroup()
+    self_paced: SelfPaced = SelfPaced()
 
-    unit: Literal["task", "class", "pair"] = "pair"  # boosted: what carries a weight
-    pool: Tasks = 40  # boosted: tasks of one round's meta-test
-    rate: NonNegative = 0.5  # boosted, all_pairs, ν: how much of AdaBoost's α is used; class_pair, α
-    forget: Share = 0.9  # boosted, all_pairs, class_pair, τ: power on the old weights; posterior,
-    #   learning_progress, within_group, self_paced: what is left of a class's older answers at each visit
-    floor: Share = 0.1  # boosted, all_pairs, posterior, learning_progress, λ: share spread evenly
-    cap: Rate = 2.0  # boosted, all_pairs: α never exceeds this
-    fresh: bool = True  # boosted: resampled tasks of the unit `task` get fresh images
+    @property
+    def options(self) -> Any:
+        """The section of the chosen sampler; None where it has no options."""
+        return getattr(self, self.sampler, None)
 
-    draw: Literal["thompson", "softmax"] = "thompson"  # posterior
-    temperature: Rate = 0.1  # posterior with softmax, within_group: of the classes' errors
-    slow: Share = 0.98  # learning_progress: like `forget`, of the estimate that lags behind
-    look: Several = 10  # all_pairs, fisher, neighbours: images of each class looked at
-    neighbours: Positive | None = None  # neighbours: the others are drawn from so many nearest, at least
-    #   N − 1; 3 N where it is null
-    within: Literal["uniform", "hard"] = "uniform"  # within_group: which classes of the group
-    candidates: Several = 16  # fisher, self_paced: tasks that one is chosen from
-    part: Annotated[float, Field(gt=0, le=1)] = 0.4  # fisher: share of the candidates, the hardest, that it
-    #   is drawn from; self_paced: share, the easiest, at the start
-    pace: Literal["grow", "move"] = "grow"  # self_paced: the share grows to all, or moves to the hardest
+    @property
+    def boosting(self) -> Boosting:
+        """The constants of SAMME for what boosts beside the sampler: the sampler's, or the defaults."""
+        return self.options if isinstance(self.options, Boosting) else Boosting()
 
-    collect: Size = 10  # meta_batch and its controls: meta-batches between two hard meta-batches
-    hard: Size = 10  # the same, K': tasks drawn from the pool of classes
-    hard_batches: Size | None = None  # the same: K' in meta-batches of meta.tasks tasks, instead of `hard`
-    duplicates: Literal["drop", "keep", "adjacent"] = "drop"  # the same: a class met twice counts once, or
-    #   twice; adjacent: once only if met in consecutive tasks, and it may then fill two ways of one task
-    few: Literal["fill", "skip"] = "fill"  # the same: fewer classes in the pool than ways
-    budget: Literal["inside", "extra"] = "inside"  # the same: hard tasks count towards meta.steps, or not
-    ties: Literal["probability", "first"] = "probability"  # the same: of classes with the lowest accuracy the
-    #   one with the least probability of its own, or the first of the task
-    accuracies: Literal["emptied", "kept"] = "emptied"  # the same: each round starts a new list of class
-    #   accuracies; or goes on with it, so that all rounds read the first round's part of it
-    overlap: bool = False  # the same: support and query of a hard task drawn independently of each other
+    @property
+    def needs_features(self) -> bool:
+        """True if the sampler takes features of the classes."""
+        return isinstance(self.options, Features)
+
+
+_FIELDS = dataclasses.fields(HardTasks)
+_SECTIONS = {f.name: f.default for f in _FIELDS if dataclasses.is_dataclass(f.default)}
+_SCHEDULE = frozenset({"share", "warm_up", "fade", "every"})
+_WITHOUT_SCHEDULE = frozenset({"uniform", "uniform_difficulty", "meta_batch", "random_pool", "easy"})
+
+
+def is_read(key: str, sampler: str, sets: str = "uniform") -> bool:
+    """True if the sampler reads a key of `hard_tasks`, or `meta.sets` does, which is `sets`."""
+    if key in _SCHEDULE:
+        return sampler not in _WITHOUT_SCHEDULE or (key == "every" and sets == "boosted")
+    return key not in _SECTIONS or key == sampler
+
+
+def unread(given: Mapping[str, Any], sampler: str, sets: str = "uniform") -> list[str]:
+    """A sentence for each key given in `hard_tasks` that the sampler does not read.
+
+    None for a config that holds every key: the program wrote it, and nobody chose them.
+    """
+    if len(given) == len(_FIELDS):
+        return []
+    return [
+        f"hard_tasks.{key}: hard_tasks.sampler = {sampler} does not read it; leave it out"
+        + (f", or choose hard_tasks.sampler = {key}" if key in _SECTIONS else "")
+        for key in given
+        if not is_read(key, sampler, sets)
+    ]
+
+
+def drop_other_samplers(tree: dict[str, Any], overridden: Sequence[str]) -> None:
+    """Where overrides name the sampler, takes out what the file gave to another one; not what they give."""
+    given = tree.get("hard_tasks")
+    if "sampler" not in overridden or not isinstance(given, dict) or not isinstance(given["sampler"], str):
+        return
+    meta = tree.get("meta")
+    sets = meta.get("sets", "uniform") if isinstance(meta, dict) else "uniform"
+    for key in set(given) - set(overridden):
+        if not is_read(key, given["sampler"], sets):
+            del given[key]
+
+
+def moved(key: str) -> str | None:
+    """Where an option is now that was a key of `hard_tasks` itself; None for any other word."""
+    name = {"neighbours": "nearest"}.get(key, key)
+    found = [section for section, default in _SECTIONS.items() if hasattr(default, name)]
+    return " or ".join(f"hard_tasks.{section}.{name}" for section in found) or None

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from mtl.config.checks import Config
+from mtl.config.checks import Config, unread_keys
+from mtl.config.hard_tasks import drop_other_samplers, moved
 from mtl.config.yaml_text import NotYaml, parse, read_text
 from mtl.errors import UserError, did_you_mean, one_line
 
@@ -55,6 +56,8 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     tree = {} if path is None else _read_yaml(Path(path))
     factors = [text for text in overrides if text.partition("=")[0].endswith("*")]
     wrong = [sentence for text in overrides if text not in factors for sentence in _override(tree, text)]
+    if "compare" not in tree:
+        drop_other_samplers(tree, _keys_below("hard_tasks", overrides))
     origin = str(path or "the overrides")
     config = read_config(tree, origin, wrong)
     return with_overrides(config, factors, origin) if factors else config
@@ -74,17 +77,28 @@ def read_config(tree: Mapping[str, Any], origin: str, wrong: Sequence[str] = ())
     except ValidationError as error:
         for e in islice(_distinct(error.errors(include_url=False)), _MOST_SENTENCES):
             sentences += _sentences(e)
+    else:
+        sentences += unread_keys(config, tree)
     if sentences:
-        count = "1 mistake" if len(sentences) == 1 else f"{len(sentences)} mistakes"
-        lines = [f"  {one_line(s)}" for s in sentences[:_MOST_SENTENCES]]
-        raise UserError("\n".join([f"{origin}: {count}", *lines]))
+        raise _mistakes(origin, sentences)
     return config
+
+
+def _mistakes(origin: str, sentences: Sequence[str]) -> UserError:
+    count = "1 mistake" if len(sentences) == 1 else f"{len(sentences)} mistakes"
+    lines = [f"  {one_line(s)}" for s in sentences[:_MOST_SENTENCES]]
+    return UserError("\n".join([f"{origin}: {count}", *lines]))
 
 
 def with_overrides(config: Config, overrides: Sequence[str], origin: str) -> Config:
     """A config with `key.sub=value` or `key.sub*=factor` applied to it; UserError as of `read_config`."""
     tree = to_dict(config)
-    return read_config(tree, origin, [sentence for text in overrides for sentence in _override(tree, text)])
+    wrong = [sentence for text in overrides for sentence in _override(tree, text)]
+    made = read_config(tree, origin, wrong)
+    given = dict.fromkeys(_keys_below("hard_tasks", overrides))
+    if unread := unread_keys(made, {"hard_tasks": given}):
+        raise _mistakes(origin, unread)
+    return made
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -166,6 +180,12 @@ def _override(tree: dict[str, Any], text: str) -> list[str]:
     return []
 
 
+def _keys_below(section: str, overrides: Sequence[str]) -> list[str]:
+    """The keys of a section that overrides give."""
+    keys = [text.partition("=")[0].rstrip("*").strip().split(".") for text in overrides]
+    return [key[1] for key in keys if key[0] == section and len(key) > 1]
+
+
 def _product(before: Any, factor: str) -> float:
     if isinstance(before, bool) or not isinstance(before, int | float):
         raise ValueError
@@ -232,6 +252,9 @@ def _sentences(error: Any) -> Iterator[str]:
         yield from str(error["ctx"]["error"]).split("\n")
         return
     if kind == "unexpected_keyword_argument":
+        if location[:-1] == ["hard_tasks"] and (place := moved(location[-1])):
+            yield f"{'.'.join(location)}: has moved to {place}"
+            return
         known = [f.name for f in dataclasses.fields(_section(location[:-1]))]
         hint = did_you_mean(location[-1], known, 0.5, ".".join([*location[:-1], ""]))
         yield f"{'.'.join(location)}: no such key{hint} (known here: {', '.join(known)})"
@@ -243,7 +266,9 @@ def _sentences(error: Any) -> Iterator[str]:
         yield f"{key}: no such key; keys are words"
     elif kind == "dataclass_type":
         what = "is empty" if value is None else f"{_shown(value)} is a single value"
-        yield f"{key}: {what}, but {key} is a section with keys of its own"
+        place = moved("neighbours") if key == "hard_tasks.neighbours" else None
+        hint = f"; the number of nearest classes has moved to {place}" if place else ""
+        yield f"{key}: {what}, but {key} is a section with keys of its own{hint}"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         hint = did_you_mean(str(value)[:_LETTERS], allowed, 0.5)

@@ -1,6 +1,6 @@
 """Uniform episodes: as batches for any DataLoader, or whole meta-batches at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from torch.utils.data import Sampler
 
 from mtl.data.dataset_labels import Labels, as_labels, whole_number
 from mtl.data.index_orders import IndexBatch
-from mtl.episodes.class_index import ClassIndex
-from mtl.episodes.episode import EpisodeShape, TaskSampler
+from mtl.episodes.class_index import ClassIndex, draw_distinct
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape, TaskSampler
 from mtl.runtime.seeds import generator
 
 _BLOCK = 64  # episodes drawn at once; another number is another stream
@@ -126,3 +126,34 @@ class CategoriesSampler(TaskSampler, Sampler[list[int]]):
         for number in range(first, first + self.n_batch):
             _, _, images = self.episode(number)
             yield IndexBatch(images.T.flatten().tolist())
+
+
+def large_groups(groups: Sequence[str], way: int) -> list[Tensor]:
+    """The classes of each group that has at least N, groups by name."""
+    members = [
+        torch.tensor([c for c, group in enumerate(groups) if group == name]) for name in sorted(set(groups))
+    ]
+    return [m for m in members if len(m) >= way]
+
+
+def grouped_episodes(
+    index: ClassIndex, groups: Sequence[str], shape: EpisodeShape, tasks: int, seed: int
+) -> EpisodeBatch:
+    """`tasks` episodes, a pure function of the arguments.
+
+    Each has a group, every one with at least N classes equally likely, and N of its classes: one-shot
+    classification within an alphabet of Lake et al. (Science 2015), with random characters and drawings.
+
+    Raises:
+        ValueError: no group is large enough.
+    """
+    members = large_groups(groups, shape.way)
+    if not members:
+        raise ValueError(f"no group has {shape.way} classes")
+    random = generator(seed, "grouped")
+    group = torch.randint(len(members), (tasks,), generator=random)
+    table = torch.nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=-1)
+    sizes = torch.tensor([len(m) for m in members])
+    classes = table[group[:, None], draw_distinct(sizes[group], shape.way, random)]
+    images = index.draw_episode(classes.flatten(), shape.shot, shape.queries, random)
+    return EpisodeBatch.of(classes, images.view(tasks, shape.way, -1), shape.shot, "within group")

@@ -1,4 +1,4 @@
-"""Plain types of the episodic half: what a meta-batch is, and what a solved one tells."""
+"""Plain types of the episodic half: what a meta-batch is, how it went, and who draws it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class EpisodeBatch:
     def __post_init__(self) -> None:
         t = self.classes.shape[0]
         if not (len(self.origin) == len(self.index) == self.support.shape[0] == self.query.shape[0] == t):
-            raise ValueError("classes, support, query, origin and index must speak of the same episodes")
+            raise ValueError("classes, support, query, origin and index must be of the same episodes")
 
     @staticmethod
     def of(
@@ -99,14 +99,14 @@ class EpisodeBatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a solved meta-batch tells of its T tasks; everything on the CPU, float32."""
+    """How the T tasks of a meta-batch went; everything on the CPU, float32."""
 
     loss: Tensor  # (T,) mean cross-entropy of the queries
     accuracy: Tensor  # (T,) in [0, 1]
-    recall: Tensor  # (T, N) share of each class's queries answered rightly
+    recall: Tensor  # (T, N) share of each class's queries that were right
     confusion: Tensor  # (T, N, N) mean probability that queries of class i get for class j; rows sum to 1
-    # Every single answer, where whoever made this outcome knows it.
-    predicted: Tensor | None = None  # (T, N, Q) int16: for which class of the task each query was taken
+    # Every single answer, where it is known.
+    predicted: Tensor | None = None  # (T, N, Q) int16: the class of the task that each query was taken for
     confidence: Tensor | None = None  # (T, N, Q) probability of that class
 
     @staticmethod
@@ -121,15 +121,15 @@ class Outcome:
         recall = correct.mean(2)
         confusion = logp.exp().mean(2)
         parts = loss[:, None], recall, confusion.flatten(1), best.exp().flatten(1), taken.float().flatten(1)
-        told = torch.cat(parts, 1).cpu()  # one copy, one wait
-        loss, recall, confusion, sure, answers = torch.split(told, [p.shape[1] for p in parts], 1)
+        on_cpu = torch.cat(parts, 1).cpu()  # one copy, one wait
+        loss, recall, confusion, confidence, predicted = torch.split(on_cpu, [p.shape[1] for p in parts], 1)
         return Outcome(
             loss[:, 0],
             recall.mean(1),
             recall,
             confusion.reshape(t, way, way),
-            answers.reshape(t, way, queries).short(),
-            sure.reshape(t, way, queries),
+            predicted.reshape(t, way, queries).short(),
+            confidence.reshape(t, way, queries),
         )
 
     @staticmethod
@@ -151,7 +151,7 @@ def _all_or_none(parts: "list[Tensor | None]") -> Tensor | None:
 
 @dataclass(frozen=True)
 class Round:
-    """One meta-test followed by one update of the sampler: what the ledger keeps of it."""
+    """One meta-test followed by one update of the sampler: as the ledger records it."""
 
     number: int
     unit: str  # what carries a weight: "task", "class" or "pair"
@@ -176,6 +176,7 @@ class TaskSampler:
     """
 
     has_task_weights = False  # True if `task_weights` can be anything but 1
+    state: tuple[str, ...] = ("drawn",)  # the attributes that a checkpoint holds; none is changed in place
 
     def __init__(self, shape: EpisodeShape) -> None:
         self.shape = shape
@@ -215,7 +216,13 @@ class TaskSampler:
         return torch.ones_like(losses)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"drawn": self.drawn}
+        parts = {name: getattr(self, name) for name in self.state}
+        return {name: p.state_dict() if hasattr(p, "state_dict") else p for name, p in parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.drawn = int(state["drawn"])
+        for name in self.state:
+            part = getattr(self, name)
+            if hasattr(part, "load_state_dict"):
+                part.load_state_dict(state[name])
+            else:
+                setattr(self, name, state[name])

@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 def pair_count(classes: int) -> int:
-    """How many pairs C classes make."""
+    """C(C-1)/2."""
     return classes * (classes - 1) // 2
 
 
 def class_count(pairs: int) -> int:
-    """How many classes make so many pairs. Raises ValueError where no number of classes does."""
+    """The number of classes that have this many pairs. Raises ValueError where no number does."""
     classes = (1 + math.isqrt(1 + 8 * max(pairs, 0))) // 2
     if pairs < 1 or pair_count(classes) != pairs:
         raise ValueError(f"{pairs} is not C(C-1)/2 for any number of classes C >= 2")

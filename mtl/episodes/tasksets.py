@@ -10,13 +10,13 @@ from mtl.runtime.learn2learn_package import import_learn2learn
 
 
 class SampledEpisodes:
-    """A task transform that stands first in a Taskset: each call describes the sampler's next episode.
+    """A task transform to be the first in a Taskset: each call describes the sampler's next episode.
 
     Images come class by class, the support images of each first, as `partition_task` expects them. A sampler
-    that learns is told how its tasks went by its own `update`.
+    that learns gets the outcomes of its tasks by its `update`.
 
     Args:
-        sampler: any sampler of `mtl.episodes`, over the data set that the Taskset loads from.
+        sampler: CategoriesSampler or one of `mtl.samplers`, over the data set that the Taskset loads from.
 
     Raises:
         UserError: learn2learn is not installed.
@@ -27,7 +27,7 @@ class SampledEpisodes:
         self.describe = import_learn2learn("SampledEpisodes").data.DataDescription
 
     def __call__(self, description: Any = None) -> list[Any]:
-        """The description of one task; what earlier transforms said of it does not count."""
+        """The description of one task; that of earlier transforms is not used."""
         batch = self.sampler.draw(1)
         images = [
             index

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
-from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.categories import CategoriesSampler, grouped_episodes, large_groups
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
-from mtl.episodes.groups import grouped_episodes, large_groups
 from mtl.learners.learner import Learner
 from mtl.models.classifiers import negative_log_likelihoods
 from mtl.runtime.devices import Device

@@ -17,7 +17,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.evaluation.baselines import Baseline
 from mtl.ledger.store import Ledger
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 from mtl.stats import mean_interval
 from mtl.training.stage import record_round
 
@@ -57,7 +57,7 @@ def resample_worst(scored: Scored, config: Config, ledger: Ledger) -> Resampled 
 
     None where `evaluate.resample.rounds` is 0.
     """
-    resample, rule, seed = config.evaluate.resample, config.hard_tasks, config.seed
+    resample, seed = config.evaluate.resample, config.seed
     if not resample.rounds:
         return None
     episodes, outcome = scored.episodes, scored.outcome
@@ -67,14 +67,14 @@ def resample_worst(scored: Scored, config: Config, ledger: Ledger) -> Resampled 
     control = others[drawn[: len(worst)]]
     classes, first = episodes.classes[worst], outcome.accuracy[worst]
     overall = float(outcome.accuracy.mean())
-    boosting = BoostRule(episodes.way, rule.rate, rule.forget, rule.floor, rule.cap)
+    visited, rule = torch.ones(len(worst), dtype=torch.bool), config.hard_tasks.boosting
     weights = torch.full((len(worst),), 1 / len(worst), dtype=torch.float64)
     fresh: list[Tensor] = []
     controlled: list[Tensor] = []
     for number in range(1, resample.rounds + 1):
         pool = _fresh_images(classes, PICKED, scored, seed, number)
         tested = scored.learner.solve(pool)
-        step = boost(weights, 1 - tested.accuracy, torch.ones(len(worst), dtype=torch.bool), boosting)
+        step = boost(weights, 1 - tested.accuracy, visited, rule, episodes.way)
         weights = step.weights
         fresh.append(tested.accuracy)
         ledger.append(scored.phase, number, 0, pool, tested, scored.split)

@@ -5,54 +5,52 @@ that `boosted` learns little of most. Two-way tasks need no pool: the features o
 answer all of them at once.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.config.hard_tasks import AllPairs
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.episodes.pairs import pair_count, pair_index, pair_members
-from mtl.samplers.boosting import BoostRule, boost
-from mtl.samplers.feature_based import SurveyedSampler
+from mtl.samplers.boosting import boost
+from mtl.samplers.feature_based import FeatureSampler
 from mtl.samplers.weighted_draw import UnitDraw
 
-_ROWS = 64  # classes whose queries are held against all centres at once
+_ROWS = 64  # classes whose queries are compared with all centres at once
 
 
-class AllPairsSampler(SurveyedSampler):
+class AllPairsSampler(FeatureSampler):
     """A class drawn uniformly, the others by the weights of their pairs with it.
 
     SAMME moves the weights by the errors of all two-way tasks. Since the first class is uniform, one that
     nobody takes for another keeps its place in training.
-
-    Args: as of SurveyedSampler; of the config `rate`, `forget`, `floor`, `cap`.
     """
+
+    options: AllPairs
+    state = (*FeatureSampler.state, "weights")
 
     def prepare(self) -> None:
         super().prepare()
-        config, pairs = self.config, pair_count(len(self.index))
-        self.rule = BoostRule(2, config.rate, config.forget, config.floor, config.cap)
+        pairs = pair_count(len(self.index))
         self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
-        self.ended: Round | None = None  # told with the next meta-batch, so never between two checkpoints
+        self.ended: Round | None = None  # until `update` returns it, before the next checkpoint
 
-    def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
+    def images(self, per_class: int, random: torch.Generator) -> Tensor:
         """The images of a class that make its centre first; the others, from other groups, are queries."""
         shot = min(self.shape.shot, per_class - 1)
         queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
         return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
 
-    def look(self, features: Tensor) -> None:
+    def take_features(self, features: Tensor) -> None:
         errors = two_way_errors(features, self.shape.shot)
-        step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.rule)
+        step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.options, way=2)
         self.weights = step.weights
         self.ended = Round(
             self.rounds,
             "pair",
             len(errors),
             1 - float(errors.mean()),
-            self.share(self.drawn),
+            self.schedule.share_at(self.drawn),
             step.epsilon,
             step.alpha,
             self.weights,
@@ -68,16 +66,9 @@ class AllPairsSampler(SurveyedSampler):
         return torch.cat([first, others[UnitDraw(weights).draw(self.shape.way - 1, random)]])
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """The round that the last look at the classes was, once."""
+        """The round that the last features made, once."""
         ended, self.ended = self.ended, None
         return ended
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "weights": self.weights}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.weights = state["weights"]
 
 
 def two_way_errors(features: Tensor, shot: int) -> Tensor:

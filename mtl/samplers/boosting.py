@@ -12,28 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float64]
+from mtl.config.hard_tasks import Boosting
+from mtl.samplers.weighted_draw import Floats
 
 _TINY = float(np.finfo(np.float64).tiny)
-
-
-@dataclass(frozen=True)
-class BoostRule:
-    """The constants of a round; ν, τ and λ are the letters of the formula in `boost`."""
-
-    way: int  # N: chance is an error of 1 - 1/N; 2 where units are pairs, whose errors are two-way
-    rate: float  # ν ≥ 0: how much of AdaBoost's α is used
-    forget: float  # τ in [0, 1]: power on the old weight; 1 forgets nothing
-    floor: float  # λ in [0, 1]: share of the weight that is spread evenly
-    cap: float  # α never exceeds this
-
-    def __post_init__(self) -> None:
-        if self.way < 2:
-            raise ValueError(f"way: {self.way}; there must be at least 2")
-        if not (0 <= self.rate < math.inf and 0 <= self.cap < math.inf):
-            raise ValueError(f"rate {self.rate} and cap {self.cap} must be finite and not negative")
-        if not (0 <= self.forget <= 1 and 0 <= self.floor <= 1):
-            raise ValueError(f"forget {self.forget} and floor {self.floor} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -45,24 +27,24 @@ class BoostStep:
     alpha: float  # α: how far the weights moved
 
 
-def learner_weight(epsilon: float, rule: BoostRule) -> float:
+def learner_weight(epsilon: float, rule: Boosting, way: int) -> float:
     """α = ν (ln((1 - ε)/ε) + ln(N - 1)), held between 0 and the cap.
 
     0 when the learner is no better than chance (ε ≥ 1 - 1/N), the cap when it makes no error at all.
     """
-    if rule.rate == 0 or epsilon >= 1 - 1 / rule.way:
+    if rule.rate == 0 or epsilon >= 1 - 1 / way:
         return 0.0
     if epsilon <= 0:
         return rule.cap
-    alpha = rule.rate * (math.log((1 - epsilon) / epsilon) + math.log(rule.way - 1))
+    alpha = rule.rate * (math.log((1 - epsilon) / epsilon) + math.log(way - 1))
     return min(max(alpha, 0.0), rule.cap)
 
 
-def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: BoostRule) -> BoostStep:
+def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: Boosting, way: int) -> BoostStep:
     """One round of AdaBoost over U units, of which only the visited V were measured.
 
     Takes `weights` (U,) that sum to 1, `errors` (U,) in [0, 1] where visited and anything elsewhere, and
-    `visited` (U,) bool. The rule, exactly:
+    `visited` (U,) bool. N is `way`, ν, τ, λ and the cap are those of `rule`:
 
         ε   = Σ_V w_u e_u / Σ_V w_u
         α   = ν (ln((1 - ε)/ε) + ln(N - 1)), between 0 and the cap
@@ -75,13 +57,13 @@ def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: BoostRule) -> 
     Where some are not visited, the constants see to it that a visit alone moves nothing:
 
     - exp(-αε) makes the visited's mean error the measure. AdaBoost needs an error for every unit, and of a
-      unit that nobody looked at the best guess is ε. Without it any visited unit with e > 0, however easy,
+      unit that was not measured the best guess is ε. Without it any visited unit with e > 0, however easy,
       would gain on all others, and what is drawn often would grow by being drawn.
     - U^τ/U makes the uniform weight the one that forgetting leads back to. w^τ alone lifts small numbers:
       with U = 100,000 and τ = 0.9 a visit would multiply a uniform weight by 3.2, whatever the error.
 
-    A unit that is alone in its round has e = ε and so learns nothing but to forget; the floor λ wears off
-    the weights of units that are never visited again. If none is visited, nothing is known and the weights
+    A unit that is alone in its round has e = ε and does nothing but forget; the floor λ wears off the weights
+    of units that are never visited again. If none is visited, nothing is known and the weights
     come back as they were. Computed from logarithms, with the largest taken off: no cap can overflow it.
     The arithmetic is numpy's, on one thread: the result does not depend on how many threads there are.
 
@@ -102,7 +84,7 @@ def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: BoostRule) -> 
     if old.min() < _TINY / heaviest:
         np.maximum(old, _TINY / heaviest, out=old)  # a weight of 0 counts as the least one above it
     epsilon = min(max(float(np.einsum("i,i", old, error)) / float(old.sum()), 0.0), 1.0)
-    alpha = learner_weight(epsilon, rule)
+    alpha = learner_weight(epsilon, rule, way)
     log_new: Floats = np.log(old, out=old)
     log_new *= rule.forget
     log_new += alpha * error

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from mtl.config import Config
+from mtl.config.hard_tasks import MetaBatch
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape, TaskSampler
@@ -13,15 +14,18 @@ from mtl.errors import UserError
 from mtl.runtime.seeds import derive_seed
 from mtl.samplers.all_pairs import AllPairsSampler
 from mtl.samplers.boosted import BoostedSampler
-from mtl.samplers.boosting import BoostRule
 from mtl.samplers.class_pair import ClassPairSampler
 from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
-from mtl.samplers.meta_batch import MetaBatchSampler
-from mtl.samplers.mixed import EasySampler, MixedSampler, RandomPoolSampler
+from mtl.samplers.meta_batch import EasySampler, MetaBatchSampler, RandomPoolSampler
+from mtl.samplers.mixed import MixedSampler, Schedule
 from mtl.samplers.multi_dataset_sampler import Part, SeveralSetsSampler
-from mtl.samplers.ranked_candidates import SelfPacedSampler, UniformDifficultySampler
-from mtl.samplers.recall_based import LearningProgressSampler, PosteriorSampler
-from mtl.samplers.within_group import WithinGroupSampler
+from mtl.samplers.objectives import UniformDifficultySampler
+from mtl.samplers.recall_based import (
+    LearningProgressSampler,
+    PosteriorSampler,
+    SelfPacedSampler,
+    WithinGroupSampler,
+)
 
 MIXED: dict[str, type[MixedSampler]] = {
     "all_pairs": AllPairsSampler,
@@ -43,19 +47,18 @@ POOLED: dict[str, type[MetaBatchSampler]] = {
 def meta_steps(config: Config) -> int:
     """Training steps in all: hard meta-batches on top of `meta.steps` are counted in.
 
-    `hard_tasks.budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns
-    out too small: the rounds then come the sooner, and the training ends after as many updates.
+    `budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns out too small:
+    the rounds then come the sooner, and the training ends after as many updates.
     """
-    hard, meta = config.hard_tasks, config.meta
-    if hard.sampler not in POOLED or hard.budget == "inside":
+    options, meta = config.hard_tasks.options, config.meta
+    if not isinstance(options, MetaBatch) or options.budget == "inside":
         return meta.steps
-    return meta.steps + meta.steps // hard.collect * -(-_hard_tasks(config) // meta.tasks)
+    return meta.steps + meta.steps // options.collect * -(-_hard_tasks(options, meta.tasks) // meta.tasks)
 
 
-def _hard_tasks(config: Config) -> int:
-    """K': hard tasks of a round."""
-    hard = config.hard_tasks
-    return hard.hard if hard.hard_batches is None else hard.hard_batches * config.meta.tasks
+def _hard_tasks(options: MetaBatch, tasks: int) -> int:
+    """K': hard tasks of a round, where meta-batches have `tasks`."""
+    return options.hard if options.hard_batches is None else options.hard_batches * tasks
 
 
 def build_sampler(
@@ -75,36 +78,36 @@ def build_sampler(
     Raises:
         UserError: the sampler needs groups, and the image set has none.
     """
-    hard, meta = config.hard_tasks, config.meta
-    seed = derive_seed(config.seed, "meta-train")
+    meta, seed = config.meta, derive_seed(config.seed, "meta-train")
     if domains is None or int(domains.max()) == 0:
         return _of_one_set(config, index, groups, seed)
     parts = []
     for number in range(int(domains.max()) + 1):
         classes = (domains == number).nonzero().flatten()
-        own = index.select(classes)
+        within = index.select(classes)
         named = None if groups is None else [groups[c] for c in classes.tolist()]
-        sampler = _of_one_set(config, own, named, derive_seed(seed, "set", number))
-        parts.append(Part(sampler, classes, int(own.counts.sum())))
-    rule = BoostRule(meta.way, hard.rate, hard.forget, hard.floor, hard.cap)
-    return SeveralSetsSampler(parts, meta.sets, rule, hard.every, seed)
+        sampler = _of_one_set(config, within, named, derive_seed(seed, "set", number))
+        parts.append(Part(sampler, classes, int(within.counts.sum())))
+    hard = config.hard_tasks
+    return SeveralSetsSampler(parts, meta.sets, hard.boosting, hard.every, seed)
 
 
 def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> TaskSampler:
-    hard, meta = config.hard_tasks, config.meta
+    hard, meta, options = config.hard_tasks, config.meta, config.hard_tasks.options
     shape = EpisodeShape(meta.way, meta.shot, meta.queries)
-    episodes = meta_steps(config) * meta.tasks
+    schedule = Schedule(hard.share, hard.warm_up, hard.fade, hard.every, meta_steps(config) * meta.tasks)
     if hard.sampler == "within_group":
         if groups is None:
             raise UserError(
                 f"hard_tasks.sampler: within_group needs classes that are sorted into groups; the image set "
                 f"{config.data.name} has none"
             )
-        return WithinGroupSampler(index, hard, shape, seed, episodes, groups)
+        return WithinGroupSampler(index, options, shape, seed, schedule, groups)
     if hard.sampler in MIXED:
-        return MIXED[hard.sampler](index, hard, shape, seed, episodes)
+        return MIXED[hard.sampler](index, options, shape, seed, schedule)
     if hard.sampler in POOLED:
-        return POOLED[hard.sampler](index, replace(hard, hard=_hard_tasks(config)), shape, seed)
+        options = replace(options, hard=_hard_tasks(options, meta.tasks))
+        return POOLED[hard.sampler](index, options, shape, seed)
     if hard.sampler == "uniform_difficulty":
-        return UniformDifficultySampler(index, hard, shape, seed)
+        return UniformDifficultySampler(index, shape, seed)
     return CategoriesSampler.of(index, shape, seed)

@@ -13,22 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl.config.hard_tasks import ClassPair
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import places
 from mtl.samplers.mixed import MixedSampler
-from mtl.samplers.weighted_draw import draw_by_weight, draw_greedily
+from mtl.samplers.weighted_draw import Floats, draw_by_weight, draw_greedily
 
 
 class ClassPairSampler(MixedSampler):
-    """P_ij ← P_ij^τ · exp(α · p_ij); a pair by its P, then each class by the product of its P with them.
+    """P_ij ← P_ij^τ · exp(α · p_ij); a pair by its P, then each class by the product of its P with them."""
 
-    Args: as of MixedSampler; of the config `rate`, α, and `forget`, τ.
-    """
+    options: ClassPair
+    state = (*MixedSampler.state, "potentials")
 
     def prepare(self) -> None:
-        self.potentials = self.remember(
-            "potentials", PairPotentials(len(self.index), self.config.rate, self.config.forget)
-        )
+        self.potentials = PairPotentials(len(self.index), self.options.rate, self.options.forget)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         return self.potentials.draw(self.shape.way, random)
@@ -40,8 +39,6 @@ class ClassPairSampler(MixedSampler):
     def class_weights(self) -> Tensor:
         return self.potentials.class_weights()
 
-
-Floats = NDArray[np.float64]
 
 _SMALL = 1e-20
 

@@ -1,72 +1,65 @@
-"""What samplers share that look at the features of the classes every so often."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Classes by their features: near neighbours, or scatter within classes against the distance between them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.config.hard_tasks import Features, Fisher, Neighbours
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.runtime.seeds import generator
 from mtl.samplers.mixed import MixedSampler
-from mtl.samplers.ranked_candidates import draw_candidates, draw_ranked
+from mtl.samplers.weighted_draw import draw_candidates, draw_ranked
 
 
-class SurveyedSampler(MixedSampler):
-    """Asks every `every` steps for the features of `look` images of each class, other ones each time.
+class FeatureSampler(MixedSampler):
+    """Requests the features of `look` images of each class every `every` steps, other images each time."""
 
-    Args: as of MixedSampler; of the config `every`, `look`.
-    """
+    options: Features
+    state = (*MixedSampler.state, "measured")
 
     def prepare(self) -> None:
-        self.surveys = 0
+        self.measured = 0  # times that features were received
 
     def request(self, step: int) -> Tensor | None:
         """(C · images,): those of class 0 first. A class with fewer images than `look` limits them all."""
-        if step % self.config.every:
+        if step % self.schedule.every:
             return None
-        per_class = min(self.config.look, int(self.index.counts.min()))
-        return self.looked_at(per_class, generator(self.seed, "survey", self.surveys)).flatten()
+        per_class = min(self.options.look, int(self.index.counts.min()))
+        return self.images(per_class, generator(self.seed, "survey", self.measured)).flatten()
 
-    def looked_at(self, per_class: int, random: torch.Generator) -> Tensor:
+    def images(self, per_class: int, random: torch.Generator) -> Tensor:
         """(C, images) of every class, `per_class` or fewer."""
         return self.index.draw_images(torch.arange(len(self.index)), per_class, random)
 
     def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> None:
         assert isinstance(measured, Tensor)
-        self.surveys += 1
-        self.look(measured.float().cpu().view(len(self.index), -1, measured.shape[-1]))
+        self.measured += 1
+        self.take_features(measured.float().cpu().view(len(self.index), -1, measured.shape[-1]))
 
-    def look(self, features: Tensor) -> None:
-        """Takes in the features (C, images, D)."""
+    def take_features(self, features: Tensor) -> None:
+        """Learns from the features (C, images, D)."""
         raise NotImplementedError
 
     def ready(self) -> bool:
-        return self.surveys > 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "surveys": self.surveys}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.surveys = int(state["surveys"])
+        return self.measured > 0
 
 
-class NeighboursSampler(SurveyedSampler):
+class NeighboursSampler(FeatureSampler):
     """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
 
-    Args: as of SurveyedSampler; of the config `neighbours`, M: at least N − 1, at most all others; 3 N where
-    it is None.
+    M is `nearest`: at least N − 1, at most all others; 3 N where it is None.
     """
+
+    options: Neighbours
+    state = (*FeatureSampler.state, "nearest")
 
     def prepare(self) -> None:
         super().prepare()
         self.nearest = torch.empty(0, dtype=torch.int64)  # (C, M)
 
-    def look(self, features: Tensor) -> None:
+    def take_features(self, features: Tensor) -> None:
         centres = F.normalize(features.mean(1), dim=-1)
-        wanted = self.config.neighbours or 3 * self.shape.way
+        wanted = self.options.nearest or 3 * self.shape.way
         count = min(max(wanted, self.shape.way - 1), len(centres) - 1)
         rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
         self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
@@ -76,40 +69,28 @@ class NeighboursSampler(SurveyedSampler):
         others = torch.randperm(self.nearest.shape[1], generator=random)[: self.shape.way - 1]
         return torch.cat([torch.tensor([first]), self.nearest[first, others]])
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "nearest": self.nearest}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.nearest = state["nearest"]
-
-
-def _nearest(centres: Tensor, rows: Tensor, count: int) -> Tensor:
-    """(R, count) int64: the classes with the highest cosine to each of `rows` (R,), itself left out."""
-    cosine = centres[rows] @ centres.T
-    cosine[torch.arange(len(rows)), rows] = -torch.inf
-    return cosine.topk(count).indices
-
-
-class FisherSampler(SurveyedSampler):
+class FisherSampler(FeatureSampler):
     """One of the hardest `part` of uniform candidates, by (mean of s_i) / (mean of ‖μ_i − μ_j‖², i ≠ j).
 
-    μ_i is a class's centre and s_i the mean squared distance of its images to it, with n − 1.
-
-    Args: as of SurveyedSampler; of the config `candidates`, `part`.
+    μ_i is a class's centre and s_i the mean squared distance of its images to it, with n − 1: the inverse
+    Fisher ratio ("Understanding Episode Hardness in Few-Shot Learning").
     """
+
+    options: Fisher
+    state = (*FeatureSampler.state, "centres", "scatter")
 
     def prepare(self) -> None:
         super().prepare()
         self.centres, self.scatter = torch.empty(0), torch.empty(0)  # (C, D), (C,)
 
-    def look(self, features: Tensor) -> None:
+    def take_features(self, features: Tensor) -> None:
         self.centres = features.mean(1)
         self.scatter = features.var(1).sum(-1)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        candidates = draw_candidates(self.index, self.config.candidates, self.shape.way, random)
-        return draw_ranked(candidates, self.ratio(candidates), 1 - self.config.part, 1.0, random)
+        candidates = draw_candidates(self.index, self.options.candidates, self.shape.way, random)
+        return draw_ranked(candidates, self.ratio(candidates), 1 - self.options.part, 1.0, random)
 
     def ratio(self, tasks: Tensor) -> Tensor:
         """(M,) the inverse Fisher ratio of the class sets (M, N)."""
@@ -117,9 +98,9 @@ class FisherSampler(SurveyedSampler):
         pairs = tasks.shape[1] * (tasks.shape[1] - 1)
         return self.scatter[tasks].mean(1) / (between / pairs).clamp_min(torch.finfo(between.dtype).tiny)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "centres": self.centres, "scatter": self.scatter}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.centres, self.scatter = state["centres"], state["scatter"]
+def _nearest(centres: Tensor, rows: Tensor, count: int) -> Tensor:
+    """(R, count) int64: the classes with the highest cosine to each of `rows` (R,), itself left out."""
+    cosine = centres[rows] @ centres.T
+    cosine[torch.arange(len(rows)), rows] = -torch.inf
+    return cosine.topk(count).indices

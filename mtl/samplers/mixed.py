@@ -1,84 +1,69 @@
 """What most samplers are: uniform episodes, and among them a share of chosen ones."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mtl.config import HardTasks
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
-from mtl.samplers.meta_batch import MetaBatchSampler
 
 
-class Memory(Protocol):
-    """What a sampler has learned, and a checkpoint keeps."""
+@dataclass(frozen=True)
+class Schedule:
+    """Which share of the episodes is chosen, and how long a round is."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    share: float  # ρ when fully warmed up
+    warm_up: float  # share of the episodes in which ρ climbs from 0
+    fade: float  # share of the episodes at the end in which ρ falls to 0
+    every: int  # steps from one round to the next
+    episodes: int  # of the whole training
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-M = TypeVar("M", bound=Memory)
+    def share_at(self, number: int) -> float:
+        """ρ for episode `number`."""
+        progress = number / self.episodes
+        climb = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
+        fall = min(1.0, (1 - progress) / self.fade) if self.fade else 1.0
+        return self.share * climb * max(0.0, fall)
 
 
 class MixedSampler(TaskSampler):
-    """A share ρ of chosen episodes; a subclass says how they are chosen, and learns from outcomes.
+    """A share ρ of chosen episodes; a subclass chooses their classes, and learns from outcomes.
 
     ρ climbs from 0 over the first `warm_up` of the episodes and falls to 0 over the last `fade` of them,
     since the test distribution is uniform. Chosen episodes get fresh images, as uniform ones do.
 
     Args:
         index: the images to draw from.
-        config: the keys of `hard_tasks`.
+        options: the sampler's section of `hard_tasks`.
         shape: of an episode.
-        seed: of the stream of episodes; its uniform episodes are those of CategoriesSampler.
-        episodes: how many the training will draw in all.
-        groups: of the classes (C,), where a subclass asks for them.
+        seed: of the stream of episodes; the uniform ones are those of CategoriesSampler.
+        schedule: of the share ρ, and of rounds.
     """
 
-    #: Why a chosen episode was drawn, in the ledger's words.
-    reason = "hard"
+    options: Any
+    state = (*TaskSampler.state, "rounds", "batches", "tasks", "correct")
+    reason = "hard"  # why a chosen episode was drawn, in the ledger's words
 
     def __init__(
-        self,
-        index: ClassIndex,
-        config: HardTasks,
-        shape: EpisodeShape,
-        seed: int,
-        episodes: int,
-        groups: Sequence[str] = (),
+        self, index: ClassIndex, options: Any, shape: EpisodeShape, seed: int, schedule: Schedule
     ) -> None:
         super().__init__(shape)
-        self.index, self.seed = index, seed
+        self.index, self.options, self.seed, self.schedule = index, options, seed, schedule
         self.uniform = CategoriesSampler.of(index, shape, seed)
-        self.config, self.episodes, self.groups = config, episodes, groups
         self.rounds = 0
         self.batches, self.tasks, self.correct = 0, 0, 0.0  # since the last round; correct: sum of accuracies
-        self.memories: dict[str, Memory] = {}
         self.prepare()
 
     def prepare(self) -> None:
         """Sets up what a subclass has besides."""
 
-    def remember(self, name: str, memory: M) -> M:
-        """Makes `memory` part of the sampler's state."""
-        self.memories[name] = memory
-        return memory
-
-    def share(self, number: int) -> float:
-        """ρ for episode `number`."""
-        progress = number / self.episodes
-        climb = min(1.0, progress / self.config.warm_up) if self.config.warm_up else 1.0
-        fall = min(1.0, (1 - progress) / self.config.fade) if self.config.fade else 1.0
-        return self.config.share * climb * max(0.0, fall)
-
     def episode(self, number: int) -> tuple[str, Tensor, Tensor]:
         random = generator(self.seed, "hard", number)
-        if not self.ready() or float(torch.rand((), generator=random)) >= self.share(number):
+        if not self.ready() or float(torch.rand((), generator=random)) >= self.schedule.share_at(number):
             return self.uniform.episode(number)
         return self.reason, *self.chosen(number, random)
 
@@ -88,7 +73,7 @@ class MixedSampler(TaskSampler):
         return classes, self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
 
     def ready(self) -> bool:
-        """Whether enough is known to choose."""
+        """True if enough is known to choose."""
         return True
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
@@ -99,16 +84,16 @@ class MixedSampler(TaskSampler):
         """Takes in how a meta-batch went."""
 
     def class_weights(self) -> Tensor | None:
-        """(C,) float64, sum 1: how likely each class is to be chosen; None where no class has a weight."""
+        """(C,) float64, sum 1: how likely each class is to be chosen; None where classes have no weights."""
         return None
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> Round | None:
-        """Learns from a meta-batch; every `every` of them a round ends, which moves nothing by itself."""
+        """Learns from a meta-batch; every `every` of them a round ends, which changes nothing by itself."""
         self.learn(batch, outcome)
         self.batches += 1
         self.tasks += len(batch)
         self.correct += float(outcome.accuracy.sum())
-        if self.batches < self.config.every:
+        if self.batches < self.schedule.every:
             return None
         self.rounds += 1
         weights = self.class_weights()
@@ -117,52 +102,9 @@ class MixedSampler(TaskSampler):
             "class",
             self.tasks,
             self.correct / self.tasks,
-            self.share(self.drawn),
+            self.schedule.share_at(self.drawn),
             weights=weights,
             members=None if weights is None else lambda units: units[:, None],
         )
         self.batches, self.tasks, self.correct = 0, 0, 0.0
         return ended
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "rounds": self.rounds,
-            "batches": self.batches,
-            "tasks": self.tasks,
-            "correct": self.correct,
-            **{name: memory.state_dict() for name, memory in self.memories.items()},
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.rounds, self.batches = int(state["rounds"]), int(state["batches"])
-        self.tasks, self.correct = int(state["tasks"]), float(state["correct"])
-        for name, memory in self.memories.items():
-            memory.load_state_dict(state[name])
-
-
-class EasySampler(MetaBatchSampler):
-    """As MetaBatchSampler, from the classes with the highest accuracy. Where it helps, hardness does not."""
-
-    reason = "easy"
-
-    def picked(self, recall: Tensor, own: Tensor) -> int:
-        ranks = self.ranks(recall, own)
-        return ranks.index(max(ranks))
-
-
-class RandomPoolSampler(MetaBatchSampler):
-    """As MetaBatchSampler; each class of a pool is renamed to another, the same for all its mentions.
-
-    A pool has as many different classes as it would have had, and each counts as often.
-    """
-
-    reason = "random"
-
-    def pooled(self, failed: list[int]) -> list[int]:
-        distinct = sorted(set(failed))
-        random = generator(self.seed, "random pool", self.rounds)
-        others = self.index.draw_classes(len(distinct), random).tolist()
-        renamed = dict(zip(distinct, others, strict=True))
-        return [renamed[c] for c in failed]

@@ -1,4 +1,4 @@
-"""Episodes of several image sets: each meta-batch from one of them, drawn by a sampler of its own.
+"""Episodes of several image sets: each meta-batch from one of them, drawn by that set's sampler.
 
 Classes of different sets are told apart at a glance, so that a task across sets teaches little (Triantafillou
 et al., Meta-Dataset, ICLR 2020, draws each episode from one set as well).
@@ -11,16 +11,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round, TaskSampler
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 
 Choice = Literal["uniform", "size", "boosted"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One set: the sampler of its classes, which counts them from 0, and how it stands in the whole."""
+    """One set: the sampler of its classes, which counts them from 0, and its place in the whole."""
 
     sampler: TaskSampler
     classes: Tensor  # (C',) int64: the class of the whole that its class i is
@@ -30,26 +31,27 @@ class Part:
         """Its episodes, with the classes numbered as in the whole."""
         return replace(batch, classes=self.classes[batch.classes])
 
-    def own(self, batch: EpisodeBatch) -> EpisodeBatch:
+    def in_part(self, batch: EpisodeBatch) -> EpisodeBatch:
         """The inverse of `in_whole`."""
         return replace(batch, classes=torch.searchsorted(self.classes, batch.classes))
 
 
 class SeveralSetsSampler(TaskSampler):
-    """Chooses a set for each meta-batch, and leaves all else to the set's own sampler.
+    """Chooses a set for each meta-batch, and leaves all else to the set's sampler.
 
     With `choice` uniform every set is equally likely, with size in proportion to its images. With boosted
     the sets carry weights as tasks do in AdaBoost: after every `every` meta-batches those with the larger
-    mean error gain (`mtl.samplers.boosting.boost`); one that is met alone is held against nothing.
+    mean error gain (`mtl.samplers.boosting.boost`); one that was the only one drawn is compared with none.
 
     Which set a meta-batch is from follows from the seed, its number and the weights alone. Episodes and
     rounds of all sets are counted through, so that a share which climbs and falls does so with the whole
-    training. What is to be measured is what the set whose turn it is requests, due by its own meta-batches.
+    training. What is measured before a step is what the set whose turn it is requests, by the number of its
+    meta-batches.
 
     Args:
         parts: the sets.
         choice: as above.
-        rule: of the boosting.
+        rule: the constants of the boosting.
         every: meta-batches from one update of the sets' weights to the next.
         seed: of the choice.
 
@@ -57,24 +59,32 @@ class SeveralSetsSampler(TaskSampler):
         ValueError: no set, a set without images, or `every` below 1.
     """
 
-    def __init__(self, parts: Sequence[Part], choice: Choice, rule: BoostRule, every: int, seed: int) -> None:
+    state = (*TaskSampler.state, "weights", "errors", "steps", "batches", "rounds")
+
+    def __init__(self, parts: Sequence[Part], choice: Choice, rule: Boosting, every: int, seed: int) -> None:
         sizes = torch.tensor([part.images for part in parts], dtype=torch.float64)
         if not len(sizes) or sizes.min() < 1 or every < 1:
             raise ValueError(f"sets of {sizes.tolist()} images, every = {every}: all must be at least 1")
-        self.parts, self.choice, self.rule, self.every, self.seed = list(parts), choice, rule, every, seed
-        alike = torch.full_like(sizes, 1 / len(parts))
-        self.weights = sizes / sizes.sum() if choice == "size" else alike  # (S,)
-        self.errors = torch.zeros(2, len(parts), dtype=torch.float64)  # sums; tasks
         super().__init__(parts[0].sampler.shape)
-        self.drawn, self.episodes, self.rounds = 0, 0, 0  # meta-batches, their tasks, and rounds of all sets
+        self.parts, self.choice, self.rule, self.every, self.seed = list(parts), choice, rule, every, seed
+        equal = torch.full_like(sizes, 1 / len(parts))
+        self.weights = sizes / sizes.sum() if choice == "size" else equal  # (S,)
+        self.errors = torch.zeros(2, len(parts), dtype=torch.float64)  # sums; tasks
+        self.batches, self.rounds = 0, 0  # of all sets
         self.steps = [0] * len(parts)  # meta-batches drawn of each set
         self.has_task_weights = any(part.sampler.has_task_weights for part in self.parts)
 
     @property
     def turn(self) -> int:
         """The set that the next meta-batch is from."""
-        random = generator(self.seed, "turn", self.drawn)
+        random = generator(self.seed, "turn", self.batches)
         return int(torch.multinomial(self.weights, 1, generator=random))
+
+    def _now(self) -> tuple[int, Part]:
+        """The set whose turn it is, its sampler brought up to where the whole training is."""
+        turn = self.turn
+        self.parts[turn].sampler.drawn = self.drawn
+        return turn, self.parts[turn]
 
     def request(self, step: int) -> EpisodeBatch | Tensor | None:
         turn, part = self._now()
@@ -83,13 +93,13 @@ class SeveralSetsSampler(TaskSampler):
 
     def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round | None:
         _, part = self._now()
-        own = part.own(request) if isinstance(request, EpisodeBatch) else request
-        return self._counted(part, part.sampler.receive(own, measured))
+        wanted = part.in_part(request) if isinstance(request, EpisodeBatch) else request
+        return self._numbered(part, part.sampler.receive(wanted, measured))
 
     def draw(self, tasks: int) -> EpisodeBatch:
         _, part = self._now()
         batch = part.sampler.draw(tasks)
-        self.episodes = part.sampler.drawn
+        self.drawn = part.sampler.drawn
         return part.in_whole(batch)
 
     def task_weights(self, losses: Tensor) -> Tensor:
@@ -102,18 +112,19 @@ class SeveralSetsSampler(TaskSampler):
         returned.
         """
         turn, part = self._now()
-        ended = part.sampler.update(part.own(batch), outcome)
+        ended = part.sampler.update(part.in_part(batch), outcome)
+        self.errors, self.steps = self.errors.clone(), list(self.steps)  # a state is not changed in place
         self.errors[0, turn] += float((1 - outcome.accuracy.double()).sum())
         self.errors[1, turn] += len(batch)
         self.steps[turn] += 1
-        self.drawn += 1
-        if self.choice == "boosted" and self.drawn % self.every == 0:
-            boosted = self._boosted()
+        self.batches += 1
+        if self.choice == "boosted" and self.batches % self.every == 0:
+            boosted = self._boost()
             ended = boosted if ended is None else ended
-        return self._counted(part, ended)
+        return self._numbered(part, ended)
 
-    def _counted(self, part: Part, ended: Round | None) -> Round | None:
-        """A round of a set as the next one of the whole, its units' classes counted there."""
+    def _numbered(self, part: Part, ended: Round | None) -> Round | None:
+        """A round of a set as the next one of the whole, the classes of its units numbered as there."""
         if ended is None:
             return None
         self.rounds += 1
@@ -122,33 +133,17 @@ class SeveralSetsSampler(TaskSampler):
             return replace(ended, number=self.rounds)
         return replace(ended, number=self.rounds, members=lambda units: part.classes[members(units)])
 
-    def _now(self) -> tuple[int, Part]:
-        """The set whose turn it is, its sampler brought up to where the whole training is."""
-        turn = self.turn
-        self.parts[turn].sampler.drawn = self.episodes
-        return turn, self.parts[turn]
-
-    def _boosted(self) -> Round:
+    def _boost(self) -> Round:
         total, count = self.errors
-        step = boost(self.weights, total / count.clamp_min(1), count > 0, self.rule)
+        step = boost(self.weights, total / count.clamp_min(1), count > 0, self.rule, self.shape.way)
         accuracy = 1 - float(total.sum() / count.sum())
         self.weights, self.errors = step.weights, torch.zeros_like(self.errors)
         return Round(0, "set", int(count.sum()), accuracy, 1.0, step.epsilon, step.alpha)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "parts": [part.sampler.state_dict() for part in self.parts],
-            "weights": self.weights,
-            "errors": self.errors.clone(),  # which is added to in place
-            "steps": list(self.steps),
-            "drawn": self.drawn,
-            "episodes": self.episodes,
-            "rounds": self.rounds,
-        }
+        return {**super().state_dict(), "parts": [part.sampler.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for part, own in zip(self.parts, state["parts"], strict=True):
-            part.sampler.load_state_dict(own)
-        self.weights, self.errors = state["weights"], state["errors"].clone()
-        self.steps = [int(step) for step in state["steps"]]
-        self.drawn, self.episodes, self.rounds = (int(state[k]) for k in ("drawn", "episodes", "rounds"))
+        super().load_state_dict(state)
+        for part, its_state in zip(self.parts, state["parts"], strict=True):
+            part.sampler.load_state_dict(its_state)

@@ -1,8 +1,8 @@
-"""Drawing units by their weights: some of U without replacement, or classes by the weights of their pairs.
+"""Drawing units by their weights or ranks: some of U without replacement, or classes by weights of pairs.
 
-What follows from the weights alone is worked out once after every update of them, so that a draw looks at
-few of them. The arithmetic is numpy's, on one thread: a draw is a few microseconds, and depends on the
-weights and the generator's state alone.
+What follows from the weights alone is computed once after every update of them, so that a draw reads few of
+them. The arithmetic is numpy's, on one thread: a draw takes a few microseconds, and depends on the weights
+and the generator's state alone.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.pairs import class_count, row_starts
 
 Floats = NDArray[np.float64]
@@ -46,7 +47,7 @@ class UnitDraw:
         while len(drawn) < count:
             cumulative = self._cumulative if passes < _PASSES else self._without(drawn)
             if not cumulative[-1] > 0:
-                raise ValueError(f"{count} different units asked for, but fewer have a weight above 0")
+                raise ValueError(f"{count} different units needed, but fewer have a weight above 0")
             for unit in _by_cumulative(cumulative, 2 * (count - len(drawn)), generator):
                 drawn[unit] = None
                 if len(drawn) == count:
@@ -79,7 +80,7 @@ class PairDraw:
     def draw(self, way: int, generator: torch.Generator) -> Tensor:
         """(N,) int64: different classes in 0..C-1, in the order chosen. ValueError unless 2 ≤ N ≤ C."""
         if not 2 <= way <= self.classes:
-            raise ValueError(f"{way} classes asked for; there are {self.classes}, and a pair is the least")
+            raise ValueError(f"{way} classes needed: at least 2, at most {self.classes}")
         pair = _by_cumulative(self._cumulative, 1, generator)[0]
         low = int(self._row.searchsorted(pair, side="right")) - 1
         return draw_greedily([low, low + 1 + pair - int(self._row[low])], way, self._log_row, generator)
@@ -101,7 +102,7 @@ def draw_greedily(
 ) -> Tensor:
     """(N,) int64: the two classes of a pair, then one after another by its pairs with all those before.
 
-    `log_row` tells ln of the pair weights (C,) of a class with each other, -inf with itself. The sum of the
+    `log_row` gives ln of the pair weights (C,) of a class with each other, -inf with itself. The sum of the
     rows of those chosen is the logarithm of the product; it is -inf for each of them.
     """
     chosen = list(pair)
@@ -112,6 +113,34 @@ def draw_greedily(
         if len(chosen) < way:
             score += log_row(chosen[-1])
     return torch.tensor(chosen, dtype=torch.int64)
+
+
+def draw_by_logs(logs: Floats, count: int, random: torch.Generator) -> Tensor:
+    """(count,) different ones of C, one after another in proportion to exp(logs): Gumbel top-k."""
+    uniform = torch.rand(len(logs), dtype=torch.float64, generator=random).numpy()
+    gumbel = logs - np.log(-np.log(uniform.clip(np.finfo(np.float64).tiny)))
+    return torch.from_numpy((-gumbel).argsort(kind="stable")[:count].copy())
+
+
+def draw_candidates(index: ClassIndex, count: int, way: int, random: torch.Generator) -> Tensor:
+    """(count, N) uniform class sets."""
+    return index.draw_classes(way, random, tasks=count).view(count, way)
+
+
+def draw_ranked(
+    candidates: Tensor, difficulty: Tensor, low: float, high: float, random: torch.Generator
+) -> Tensor:
+    """(N,) one of the candidates (M, N), each equally likely of those between two ranks.
+
+    The M candidates are put in the order of their `difficulty` (M,), the easiest first; those from the share
+    `low` to the share `high` may be drawn, at least one. Uniform candidates make this a draw from the tasks
+    between two quantiles of difficulty, without the tasks ever being listed.
+    """
+    count = len(candidates)
+    first = min(round(low * count), count - 1)
+    last = max(first + 1, min(count, round(high * count)))
+    rank = first + int(torch.randint(last - first, (), generator=random))
+    return candidates[difficulty.argsort(stable=True)[rank]]
 
 
 def draw_by_weight(weights: Floats, generator: torch.Generator) -> int:

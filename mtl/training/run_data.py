@@ -10,10 +10,9 @@ from mtl.config import Config
 from mtl.data import ImageSet, Splits, load_splits, require_episodes, require_group
 from mtl.data.augment import Normalise
 from mtl.data.class_imbalance import share_out
-from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.categories import CategoriesSampler, grouped_episodes
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
-from mtl.episodes.groups import grouped_episodes
 from mtl.errors import UserError
 from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device

@@ -13,7 +13,7 @@ from mtl.samplers import meta_steps
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
 UNIFORM = Arm("uniform", ("hard_tasks.sampler=uniform",))
-POOLED = ("hard_tasks.sampler=meta_batch", "hard_tasks.collect=10")
+POOLED = ("hard_tasks.sampler=meta_batch", "hard_tasks.meta_batch.collect=10")
 
 
 def _config(*arms, **sections):
@@ -39,7 +39,7 @@ def test_every_sampler_and_objective_is_among_the_default_arms(key):
 
 def test_every_unit_of_boosting_is_among_the_default_arms_and_no_two_share_a_folder():
     made = [arm_config(Config(), arm, 0).hard_tasks for arm in ARMS]
-    assert {h.unit for h in made if h.sampler == "boosted"} == {"task", "class", "pair"}
+    assert {h.boosted.unit for h in made if h.sampler == "boosted"} == {"task", "class", "pair"}
     folders = {slug(arm.name) for arm in ARMS}
     assert len(folders) == len(ARMS)
     assert not any(" " in folder for folder in folders)
@@ -103,7 +103,11 @@ def test_a_wrong_change_is_refused_with_the_name_of_the_arm(change, words, as_tr
         (("meta.steps=50", "meta.tasks=8"), 50, 100 * 4 * 5 * 16),
         (("meta.way=4",), 100, 100 * 4 * 4 * 16),
         (("meta.shot=5",), 100, 100 * 4 * 5 * 20),
-        ((*POOLED, "hard_tasks.hard=10", "hard_tasks.budget=extra"), 130, 130 * 4 * 5 * 16),
+        (
+            (*POOLED, "hard_tasks.meta_batch.hard=10", "hard_tasks.meta_batch.budget=extra"),
+            130,
+            130 * 4 * 5 * 16,
+        ),
     ],
     ids=lambda x: x[-1] if isinstance(x, tuple) else str(x),
 )
@@ -126,7 +130,7 @@ def test_arms_may_divide_the_images_otherwise():
 def test_every_image_of_every_episode_is_counted():
     meta = {"steps": 100, "tasks": 4, "way": 5, "shot": 2, "queries": 3}
     assert episode_images(_config(UNIFORM, meta=meta)) == 100 * 4 * 5 * 5
-    extra = {"sampler": "meta_batch", "collect": 10, "hard": 10, "budget": "extra"}
+    extra = {"sampler": "meta_batch", "meta_batch": {"collect": 10, "hard": 10, "budget": "extra"}}
     config = _config(UNIFORM, meta=meta, hard_tasks=extra)
     assert meta_steps(config) == 130
     assert episode_images(config) == 130 * 4 * 5 * 5

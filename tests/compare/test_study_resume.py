@@ -130,7 +130,7 @@ def test_going_on_with_other_tasks_is_refused(again, changed):
 
 @pytest.mark.parametrize("seeds", [None, [SECOND]], ids=str)
 @pytest.mark.parametrize(
-    "changed", [{"meta": {"lr": 0.5}}, {"hard_tasks": {"pool": 5}}, {"pretrain": {"lr": 0.2}}], ids=str
+    "changed", [{"meta": {"lr": 0.5}}, {"hard_tasks": {"every": 4}}, {"pretrain": {"lr": 0.2}}], ids=str
 )
 def test_going_on_with_other_training_is_refused(again, changed, seeds):
     """Arms that are there would be held against arms of another config, as if only the arm had changed."""

@@ -9,9 +9,9 @@ import torch
 from scipy.stats import chisquare
 
 from mtl.data import ImageSet, Splits, require_group
+from mtl.episodes.categories import grouped_episodes, large_groups
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
-from mtl.episodes.groups import grouped_episodes, large_groups
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate
 from mtl.training import meta_train as stage_meta_train

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ledger_digest import dump
 from rich.console import Console
+from sampler_options import nested
 
 from mtl.data import ImageSet, Splits
 from mtl.data.sources import glyphs
@@ -202,7 +203,7 @@ def test_training_on_several_sets_goes_on_exactly_and_scores_each(
     sections = {
         "data": BOTH,
         "meta": {"steps": 12, "sets": choice, "validate_every": 6},
-        "hard_tasks": {"sampler": sampler, "share": 0.8, "look": 2},
+        "hard_tasks": nested(sampler, share=0.8, look=2),
     }
     whole, stopped = tiny(run="whole", **sections), tiny(run="stopped", **sections)
     pretrain(whole)

@@ -15,7 +15,7 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.training.meta_train import STAGE, meta_train
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import load_run_data
-from mtl.training.solve import solve_episodes
+from mtl.training.solve import measure
 
 CPU = choose_device(Runtime(device="cpu"))
 
@@ -52,12 +52,11 @@ def test_kept_networks_are_those_of_the_last_rounds_with_their_alpha(trained, wa
 def test_each_kept_network_is_the_one_that_its_round_tested(trained, monkeypatch):
     seen = []
 
-    def spied(learner, pictures, episodes):
-        if episodes.origin[0] == "meta-test":
-            seen.append({k: v.clone() for k, v in learner.state_dict().items()})
-        return solve_episodes(learner, pictures, episodes)
+    def spied(learner, pictures, request):
+        seen.append({k: v.clone() for k, v in learner.state_dict().items()})
+        return measure(learner, pictures, request)
 
-    monkeypatch.setattr("mtl.training.solve.solve_episodes", spied)
+    monkeypatch.setattr("mtl.training.meta_train.measure", spied)
     kept = _kept(trained(snapshots=3))
     assert len(seen) == len(kept) == 3
     for one, tested in zip(kept, seen, strict=True):

@@ -160,7 +160,7 @@ def test_kept_features_train_like_a_loop_that_keeps_none(trained, noise):
     "hard_tasks",
     [
         {"sampler": "boosted"},
-        {"sampler": "neighbours", "every": 2, "neighbours": 4},
+        {"sampler": "neighbours", "every": 2, "neighbours": {"nearest": 4}},
         {"sampler": "uniform", "objective": "ohem"},
     ],
     ids=str,

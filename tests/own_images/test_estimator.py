@@ -250,7 +250,7 @@ def test_a_run_of_no_use_is_refused(unfitted, things, whole_run, tmp_path):
     with pytest.raises(ValueError, match="device: 'gpu' is not allowed; allowed are auto, cpu"):
         FewShotClassifier(run=whole_run.path, device="gpu").fit(*things[:2])
     tree = to_dict(whole_run.read_config())
-    tree["meta"]["batch_norm"], tree["hard_tasks"]["sampler"] = "episode", "uniform"
+    tree["meta"]["batch_norm"], tree["hard_tasks"] = "episode", {"sampler": "uniform"}
     RunFolder(tmp_path / "episodes").write_config(read_config(tree, "test"))
     with pytest.raises(ValueError, match="whose answers depend on whole episodes"):
         FewShotClassifier(run=tmp_path / "episodes").fit(*things[:2])

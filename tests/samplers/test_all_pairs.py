@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 import torch
+from sampler_options import sampler_of
 from scipy.stats import chisquare
 
-from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.pairs import pair_count, pair_index
 from mtl.runtime.seeds import generator
-from mtl.samplers.all_pairs import AllPairsSampler, two_way_errors
+from mtl.samplers.all_pairs import two_way_errors
 
 
 def _features(classes, images=10, size=4):
@@ -58,8 +58,7 @@ def test_a_learner_that_tells_nothing_apart_errs_half_the_time():
 
 def _sampler(labels, classes=8, way=3, **keys):
     keys = {"share": 1.0, "warm_up": 0.0, "fade": 0.0, "every": 4, "cap": 100.0, **keys}
-    config = HardTasks("all_pairs", **keys)
-    return AllPairsSampler(ClassIndex.of(labels(classes, 10)), config, EpisodeShape(way, 1, 3), 0, 1000)
+    return sampler_of("all_pairs", ClassIndex.of(labels(classes, 10)), EpisodeShape(way, 1, 3), **keys)
 
 
 def test_a_round_is_adaboost_over_all_pairs(labels):

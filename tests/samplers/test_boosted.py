@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampler_options import sampler_of
 from scipy.stats import binomtest
 
-from mtl.config import HardTasks
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape, Outcome
-from mtl.samplers.boosted import META_TEST, BoostedSampler
+from mtl.samplers.boosted import META_TEST
 
 UNITS = ("task", "class", "pair")
 ALWAYS = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
@@ -22,7 +22,7 @@ SHARP = {"rate": 1.0, "forget": 1.0, "floor": 0.01, "cap": 6.0}
 
 def _sampler(index, seed=0, episodes=1000, **config):
     config = {"unit": "class", "every": 5, "pool": 30, **config}
-    return BoostedSampler(index, HardTasks(**config), EpisodeShape(5, 1, 3), seed, episodes)
+    return sampler_of("boosted", index, EpisodeShape(5, 1, 3), seed, episodes, **config)
 
 
 def _round(sampler, solved, recall, step=0):
@@ -33,17 +33,17 @@ def _round(sampler, solved, recall, step=0):
 def test_the_share_climbs_stays_and_falls(index):
     sampler = _sampler(index, episodes=100, share=0.5, warm_up=0.1, fade=0.2)
     by_hand = {0: 0.0, 5: 0.25, 10: 0.5, 50: 0.5, 80: 0.5, 90: 0.25, 95: 0.125, 100: 0.0, 120: 0.0}
-    assert {n: sampler.share(n) for n in by_hand} == pytest.approx(by_hand)
+    assert {n: sampler.schedule.share_at(n) for n in by_hand} == pytest.approx(by_hand)
 
 
 def test_the_share_is_level_without_warm_up_and_fade(index):
     sampler = _sampler(index, episodes=100, share=0.3, warm_up=0.0, fade=0.0)
-    assert {sampler.share(n) for n in range(101)} == {0.3}
+    assert {sampler.schedule.share_at(n) for n in range(101)} == {0.3}
 
 
 def test_the_whole_training_may_be_warm_up_and_fade(index):
     sampler = _sampler(index, episodes=100, share=1.0, warm_up=0.5, fade=0.5)
-    assert [sampler.share(n) for n in (0, 25, 50, 75, 100)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert [sampler.schedule.share_at(n) for n in (0, 25, 50, 75, 100)] == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -114,7 +114,7 @@ def test_tasks_that_failed_are_drawn_again(index, solved):
 def _round_at(unit, way, right, seed=0):
     """The round of a learner that gives the true class the probability `right`, all others the same."""
     index = ClassIndex.of(torch.arange(way + 3).repeat(4))
-    sampler = BoostedSampler(index, HardTasks(unit=unit, pool=8), EpisodeShape(way, 1, 3), seed, 100)
+    sampler = sampler_of("boosted", index, EpisodeShape(way, 1, 3), seed, 100, unit=unit, pool=8)
     pool = sampler.request(0)
     table = torch.full((len(pool), way, way), (1 - right) / (way - 1))
     table.diagonal(dim1=1, dim2=2).fill_(right)

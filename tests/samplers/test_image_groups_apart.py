@@ -5,13 +5,13 @@ from typing import get_args
 import pytest
 import torch
 from driven import train
+from sampler_options import nested
 
 from mtl.compare.measures import judged_episodes
 from mtl.config import HardTasks, read_config
-from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.categories import CategoriesSampler, grouped_episodes
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
-from mtl.episodes.groups import grouped_episodes
 from mtl.runtime.seeds import generator
 from mtl.samplers import build_sampler
 
@@ -37,7 +37,7 @@ def assert_apart(batch):
 def test_every_sampler_keeps_groups_apart(name, keys, domains, random_outcome):
     sections = {
         "meta": {"way": 3, "shot": 2, "queries": 6, "steps": 22},
-        "hard_tasks": {"sampler": name, "every": 4, "pool": 6, "collect": 3, "hard": 4, "fade": 0, **keys},
+        "hard_tasks": nested(name, **{"every": 4, "pool": 6, "collect": 3, "hard": 4, "fade": 0, **keys}),
     }
     sampler = build_sampler(read_config(sections, "test"), INDEX, SUPERCLASSES, domains)
     for request, batch, *_ in train(sampler, random_outcome):
@@ -49,7 +49,7 @@ def test_every_sampler_keeps_groups_apart(name, keys, domains, random_outcome):
 def test_the_centre_of_a_class_and_what_is_held_against_it_are_of_different_groups():
     sections = {
         "meta": {"way": 3, "shot": 8, "queries": 5},
-        "hard_tasks": {"sampler": "all_pairs", "look": 20},
+        "hard_tasks": nested("all_pairs", look=20),
     }
     looked_at = build_sampler(read_config(sections, "test"), INDEX).request(0).view(12, -1)
     groups = GROUPS[looked_at]

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 import torch
 from driven import STEPS, TASKS, assert_states_stand_still, plain, stored, told, train
+from sampler_options import hard_tasks
 from scipy.stats import binomtest
 
 from mtl.config import Config, HardTasks, Meta
@@ -33,7 +34,7 @@ GROUPS = ["a"] * 8 + ["b"] * 6 + ["c"] * 4 + ["d"] * 2
 def _sampler(index, name, seed=0, **more):
     hard = {"every": 4, "pool": 8, "share": 0.8, "warm_up": 0.1, "fade": 0.1, "collect": 2, "hard": 5} | more
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, tasks=TASKS, steps=STEPS)
-    return build_sampler(Config(seed=seed, meta=meta, hard_tasks=HardTasks(name, **hard)), index, GROUPS)
+    return build_sampler(Config(seed=seed, meta=meta, hard_tasks=hard_tasks(name, **hard)), index, GROUPS)
 
 
 @pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
@@ -128,7 +129,7 @@ def test_a_round_ends_after_so_many_meta_batches_and_tells_their_mean_accuracy(i
         if ended:
             assert (ended[0].unit, ended[0].pool) == ("class", 3 * TASKS)
             assert ended[0].accuracy == pytest.approx(sum(accuracies) / len(accuracies))
-            assert ended[0].hard_share == pytest.approx(sampler.share((step + 1) * TASKS))
+            assert ended[0].hard_share == pytest.approx(sampler.schedule.share_at((step + 1) * TASKS))
             batches, accuracies = 0, []
 
 

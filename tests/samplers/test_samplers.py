@@ -1,6 +1,7 @@
 """The sampler that a config names, and how long a training is."""
 
 import pytest
+from sampler_options import hard_tasks
 
 from mtl.config import Config, HardTasks, Meta, load_config
 from mtl.episodes.categories import CategoriesSampler
@@ -10,21 +11,21 @@ from mtl.samplers.meta_batch import MetaBatchSampler
 
 
 @pytest.mark.parametrize(
-    ("overrides", "steps"),
+    ("keys", "steps"),
     [
-        ([], 100),
-        (["hard_tasks.sampler=boosted"], 100),
-        (["hard_tasks.sampler=meta_batch", "hard_tasks.budget=inside"], 100),
-        (["hard_tasks.sampler=uniform"], 100),
-        (["hard_tasks.sampler=meta_batch"], 150),  # after each of 10 × 10 meta-batches 10 tasks, 2 a step
-        (["hard_tasks.sampler=meta_batch", "hard_tasks.hard=5"], 130),  # 5 tasks need 3 steps of 2
-        (["hard_tasks.sampler=meta_batch", "hard_tasks.collect=30"], 115),  # 3 whole times 30
-        (["hard_tasks.sampler=meta_batch", "hard_tasks.collect=101"], 100),
+        ({}, 100),
+        ({"sampler": "uniform"}, 100),
+        ({"sampler": "meta_batch", "budget": "inside"}, 100),
+        ({"sampler": "meta_batch"}, 150),  # after each of 10 × 10 meta-batches 10 tasks, 2 a step
+        ({"sampler": "easy"}, 150),
+        ({"sampler": "meta_batch", "hard": 5}, 130),  # 5 tasks need 3 steps of 2
+        ({"sampler": "meta_batch", "collect": 30}, 115),  # 3 whole times 30
+        ({"sampler": "meta_batch", "collect": 101}, 100),
     ],
 )
-def test_steps_in_all(overrides, steps):
-    config = load_config(None, ["meta.steps=100", "meta.tasks=2", "hard_tasks.budget=extra", *overrides])
-    assert meta_steps(config) == steps
+def test_steps_in_all(keys, steps):
+    hard = hard_tasks(**{"budget": "extra", **keys})
+    assert meta_steps(Config(meta=Meta(steps=100, tasks=2), hard_tasks=hard)) == steps
 
 
 @pytest.mark.parametrize(
@@ -54,5 +55,5 @@ def test_runs_of_other_seeds_draw_other_episodes(index):
 
 
 def test_the_share_is_measured_on_the_whole_training(index):
-    config = load_config(None, ["meta.steps=50", "meta.tasks=4", "hard_tasks.unit=class"])
-    assert build_sampler(config, index).episodes == 200
+    config = load_config(None, ["meta.steps=50", "meta.tasks=4", "hard_tasks.boosted.unit=class"])
+    assert build_sampler(config, index).schedule.episodes == 200

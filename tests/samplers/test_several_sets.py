@@ -5,15 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 from driven import TASKS, assert_states_stand_still, plain, stored, told, train
+from sampler_options import hard_tasks
 from scipy.stats import chisquare
 
-from mtl.config import Config, HardTasks, Meta
+from mtl.config import Config, Meta
+from mtl.config.hard_tasks import Boosting
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.runtime.seeds import derive_seed
 from mtl.samplers import build_sampler
-from mtl.samplers.boosting import BoostRule, boost
+from mtl.samplers.boosting import boost
 from mtl.samplers.build import MIXED, POOLED
 from mtl.samplers.multi_dataset_sampler import Part, SeveralSetsSampler
 
@@ -22,7 +24,7 @@ DOMAINS = torch.tensor(
     [0, 1, 1, 0, 2] * 4
 )  # 20 classes: 8, 8 and 4 of three sets that lie between each other
 GROUPS = [f"set {d}, group {i % 2}" for i, d in enumerate(DOMAINS.tolist())]
-RULE = BoostRule(WAY, 0.5, 0.9, 0.1, 2.0)
+RULE = Boosting()
 VARIANTS = [
     *((name, {}) for name in ("uniform", "uniform_difficulty", "within_group", *MIXED, *POOLED)),
     ("boosted", {"unit": "task"}),
@@ -37,7 +39,7 @@ EVERY_SAMPLER = pytest.mark.parametrize(("name", "more"), VARIANTS, ids=NAMES)
 def _sampler(index, name="uniform", choice="boosted", seed=0, **more):
     hard = {"every": 4, "pool": 8, "share": 0.8, "warm_up": 0.1, "fade": 0.1, "collect": 2, "hard": 5} | more
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, tasks=TASKS, steps=STEPS, sets=choice)
-    config = Config(seed=seed, meta=meta, hard_tasks=HardTasks(name, **hard))
+    config = Config(seed=seed, meta=meta, hard_tasks=hard_tasks(name, **hard))
     return build_sampler(config, index, GROUPS, DOMAINS)
 
 
@@ -135,7 +137,7 @@ def test_what_a_set_has_learned_stays_with_it(index, random_outcome):
     sampler = _sampler(index, "uniform_difficulty", "uniform")
     seen = _train(sampler, random_outcome)
     turns = [turn for *_, turn in seen]
-    assert [part.sampler.seen for part in sampler.parts] == [TASKS * turns.count(s) for s in range(3)]
+    assert [part.sampler.moments.seen for part in sampler.parts] == [TASKS * turns.count(s) for s in range(3)]
     assert sampler.has_task_weights
     assert not _sampler(index, "posterior").has_task_weights
 
@@ -150,7 +152,7 @@ def test_pools_are_due_by_the_meta_batches_of_the_set(index, random_outcome):
 def _turns(sampler, count=3000):
     """Whose turn each of so many meta-batches is, the weights being as they are."""
     found = []
-    for sampler.drawn in range(count):
+    for sampler.batches in range(count):
         found.append(sampler.turn)
     return torch.bincount(torch.tensor(found), minlength=len(sampler.parts))
 
@@ -175,7 +177,7 @@ def test_turns_follow_from_the_seed(index):
     def turns(seed):
         sampler = _sampler(index, choice="uniform", seed=seed)
         found = []
-        for sampler.drawn in range(40):
+        for sampler.batches in range(40):
             found.append(sampler.turn)
         return found
 
@@ -208,7 +210,7 @@ def test_boosting_brings_the_harder_set_forward_by_adaboosts_rule(index, solved,
     for step, ended in rounds:
         met = turns[step - 4 : step + 1]
         visited = torch.tensor([s in met for s in range(3)])
-        wanted = boost(weights, 1 - torch.tensor(recalls, dtype=torch.float64), visited, RULE)
+        wanted = boost(weights, 1 - torch.tensor(recalls, dtype=torch.float64), visited, RULE, WAY)
         weights = wanted.weights
         assert (ended.unit, ended.pool) == ("set", 5 * TASKS)
         assert ended.accuracy == pytest.approx(sum(recalls[s] for s in met) / 5)
@@ -238,7 +240,7 @@ def test_weights_stay_where_sets_are_not_boosted(index, solved):
 
 def test_one_set_needs_no_turns(index, assert_same):
     meta = Meta(way=WAY, shot=SHOT, queries=QUERIES, tasks=TASKS, steps=STEPS)
-    config = Config(meta=meta, hard_tasks=HardTasks("uniform"))
+    config = Config(meta=meta, hard_tasks=hard_tasks("uniform"))
     alone = build_sampler(config, index, GROUPS, torch.zeros(20, dtype=torch.int64))
     assert isinstance(alone, CategoriesSampler)
     assert_same(alone.draw(6), build_sampler(config, index, GROUPS).draw(6))

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 import torch
+from sampler_options import hard_tasks, nested
 
 from mtl.config import Config, HardTasks
 from mtl.episodes.class_index import ClassIndex
@@ -27,7 +28,7 @@ def trained(tiny, from_pretrained, in_groups):
     """Meta-trains a tiny run from the pretrained backbone, its classes in groups; its folder."""
 
     def train(run, resume=False, **hard_tasks):
-        config = tiny(run=run, meta=META, hard_tasks={"collect": 2, "hard": 3, **hard_tasks})
+        config = tiny(run=run, meta=META, hard_tasks=nested(**{"collect": 2, "hard": 3, **hard_tasks}))
         folder = from_pretrained(config)
         meta_train(config, resume, in_groups(config, GROUPS))
         return folder
@@ -58,8 +59,7 @@ def _episodes(folder):
 def test_it_trains_and_the_ledger_tells_what_was_drawn_and_when_rounds_were(trained, index, name, objective):
     folder = trained("run", sampler=name, objective=objective)
     assert folder.meta.exists()
-    hard = HardTasks(name, collect=2, hard=3)
-    sampler = build_sampler(Config(hard_tasks=hard), index, GROUPS)
+    sampler = build_sampler(Config(hard_tasks=hard_tasks(name, collect=2, hard=3)), index, GROUPS)
     origins = [origin for origin, *_ in _episodes(folder)]
     expected = {"uniform"} if name in UNIFORM_ALONE else {"uniform", sampler.reason}
     assert set(origins) - {"meta-test"} == expected

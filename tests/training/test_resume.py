@@ -82,8 +82,8 @@ def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, sections, stops):
 
 
 WAYS = {
-    "boosted tasks": {"hard_tasks": {"unit": "task", "objective": "cvar", "snapshots": 2}},
-    "meta-batches": {"hard_tasks": {"sampler": "meta_batch", "collect": 2, "hard": 3}},
+    "boosted tasks": {"hard_tasks": {"boosted": {"unit": "task"}, "objective": "cvar", "snapshots": 2}},
+    "meta-batches": {"hard_tasks": {"sampler": "meta_batch", "meta_batch": {"collect": 2, "hard": 3}}},
     "features": {"hard_tasks": {"sampler": "neighbours", "every": 2}},
     "maml": {
         "meta": {"algorithm": "maml", "steps": 8, "inner_steps": 2, "batch_norm": "episode"},

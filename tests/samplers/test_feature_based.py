@@ -1,22 +1,23 @@
 """Tasks by Fisher's ratio, against loops in float64; and how features of classes are asked for."""
 
 import itertools
+import math
 
 import pytest
 import torch
+from sampler_options import sampler_of
+from scipy.stats import chisquare
 
-from mtl.config import HardTasks
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
 
-SURVEYED = pytest.mark.parametrize("kind", [FisherSampler, NeighboursSampler])
+BY_FEATURES = pytest.mark.parametrize("kind", ["fisher", "neighbours"])
 
 
-def _sampler(index, kind=FisherSampler, way=3, **config):
+def _sampler(index, kind="fisher", way=3, **config):
     always = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
-    return kind(index, HardTasks(**{**always, **config}), EpisodeShape(way, 1, 3), 0, 1000)
+    return sampler_of(kind, index, EpisodeShape(way, 1, 3), **{**always, **config})
 
 
 def _features(classes, images, length=6, seed=0):
@@ -85,15 +86,15 @@ def test_classes_with_one_centre_are_the_hardest_and_no_error(index):
     assert tasks.count(frozenset({0, 1, 2})) > 5  # one of 1140 if drawn uniformly
 
 
-@SURVEYED
-def test_a_survey_asks_for_so_many_different_images_of_each_class_in_turn(index, kind):
+@BY_FEATURES
+def test_a_request_is_for_different_images_of_each_class_in_turn(index, kind):
     wanted = _sampler(index, kind, look=7).request(0).view(20, 7)
     assert (wanted % 20 == torch.arange(20)[:, None]).all()
     assert all(len(set(row)) == 7 for row in wanted.tolist())
 
 
-@SURVEYED
-def test_the_class_with_the_fewest_images_limits_a_survey(kind):
+@BY_FEATURES
+def test_the_class_with_the_fewest_images_limits_a_request(kind):
     index = ClassIndex.of(torch.tensor([0] * 9 + [1] * 4 + [2] * 30))
     wanted = _sampler(index, kind, way=2, look=10).request(0)
     assert len(wanted) == 12
@@ -101,21 +102,21 @@ def test_the_class_with_the_fewest_images_limits_a_survey(kind):
     assert set(wanted[4:8].tolist()) == {9, 10, 11, 12}
 
 
-@SURVEYED
-def test_surveys_come_every_so_many_steps_with_other_images_each_time(index, kind):
-    sampler, surveys = _sampler(index, kind, every=4, look=5), {}
+@BY_FEATURES
+def test_features_are_requested_every_so_many_steps_of_other_images_each_time(index, kind):
+    sampler, requests = _sampler(index, kind, every=4, look=5), {}
     for step in range(13):
         wanted = sampler.request(step)
         if wanted is not None:
-            surveys[step] = wanted
+            requests[step] = wanted
             sampler.receive(wanted, _features(20, 5, seed=step))
-    assert list(surveys) == [0, 4, 8, 12]
-    for one, other in itertools.combinations(surveys.values(), 2):
+    assert list(requests) == [0, 4, 8, 12]
+    for one, other in itertools.combinations(requests.values(), 2):
         assert set(one.tolist()) != set(other.tolist())
 
 
-@SURVEYED
-def test_nothing_is_chosen_before_the_first_survey_and_the_latest_counts(index, kind, assert_same):
+@BY_FEATURES
+def test_nothing_is_chosen_before_the_first_features_and_the_latest_counts(index, kind, assert_same):
     sampler, late = (_sampler(index, kind) for _ in range(2))
     assert set(sampler.draw(20).origin) == {"uniform"}
     for seed in (0, 1):
@@ -127,8 +128,81 @@ def test_nothing_is_chosen_before_the_first_survey_and_the_latest_counts(index, 
     assert_same(batch, late.draw(20))
 
 
-@SURVEYED
+@BY_FEATURES
 def test_features_of_half_precision_serve_as_well(index, kind):
     sampler = _sampler(index, kind)
     sampler.receive(sampler.request(0), _features(20, 10).bfloat16())
     assert set(sampler.draw(5).origin) == {"hard"}
+
+
+def _neighbours(index, way, neighbours):
+    always = {"share": 1.0, "warm_up": 0.0, "fade": 0.0}
+    return sampler_of("neighbours", index, EpisodeShape(way, 1, 3), nearest=neighbours, **always)
+
+
+def _with_features(labels, classes, way, neighbours):
+    """A sampler that has seen features of different lengths, and the nearest classes by brute force."""
+    features = torch.randn(classes, 10, 5, generator=generator(classes, "features"))
+    features *= torch.logspace(-1, 1, classes)[:, None, None]
+    sampler = _neighbours(ClassIndex.of(labels(classes, 10)), way, neighbours)
+    sampler.receive(sampler.request(0), features.flatten(0, 1))
+    centres = [[sum(column) / 10 for column in zip(*rows, strict=True)] for rows in features.tolist()]
+    nearest = {}
+    for c, own in enumerate(centres):
+        cosine = {}
+        for d, other in enumerate(centres):
+            product = sum(a * b for a, b in zip(own, other, strict=True))
+            cosine[d] = product / math.hypot(*own) / math.hypot(*other)
+        others = sorted((d for d in cosine if d != c), key=lambda d, known=cosine: -known[d])
+        nearest[c] = others[:neighbours]
+    return sampler, nearest
+
+
+@pytest.mark.parametrize("neighbours", [3, 8, 50])
+def test_neighbours_are_the_nearest_by_the_cosine_of_their_centres(labels, neighbours):
+    sampler, nearest = _with_features(labels, 9, 3, neighbours)
+    found = {c: set(row) for c, row in enumerate(sampler.nearest.tolist())}
+    assert found == {c: set(others) for c, others in nearest.items()}
+    assert all(c not in row and len(row) == min(neighbours, 8) for c, row in found.items())
+
+
+def test_where_no_number_is_given_there_are_three_times_as_many_as_ways(labels):
+    sampler = _neighbours(ClassIndex.of(labels(20, 10)), 4, neighbours=None)
+    sampler.receive(sampler.request(0), torch.randn(200, 3, generator=generator(0)))
+    assert sampler.nearest.shape == (20, 12)
+
+
+def test_of_more_classes_than_are_looked_at_together_each_has_its_nearest(labels):
+    features = torch.randn(1100, 2, 6, generator=generator(0), dtype=torch.float64)
+    sampler = _neighbours(ClassIndex.of(labels(1100, 10)), 3, neighbours=4)
+    sampler.receive(sampler.request(0), features.flatten(0, 1))
+    centres = features.mean(1)
+    assert sampler.nearest.shape == (1100, 4)
+    for c in (0, 1, 1023, 1024, 1099):
+        cosine = torch.cosine_similarity(centres[c][None], centres)
+        cosine[c] = -2
+        assert set(sampler.nearest[c].tolist()) == set(cosine.argsort()[-4:].tolist())
+
+
+@pytest.mark.parametrize(("way", "neighbours"), [(3, 3), (2, 4), (4, 3)])
+def test_every_set_of_a_class_and_some_of_its_nearest_is_equally_likely(labels, way, neighbours):
+    sampler, nearest = _with_features(labels, 6, way, neighbours)
+    allowed = [
+        (c, frozenset(others)) for c in range(6) for others in itertools.combinations(nearest[c], way - 1)
+    ]
+    random = generator(1)
+    drawn = []
+    for number in range(100 * len(allowed)):
+        first, *others = sampler.choose(number, random).tolist()
+        drawn.append((first, frozenset(others)))
+    assert set(drawn) == set(allowed)
+    assert chisquare([drawn.count(one) for one in allowed]).pvalue > 1e-4
+
+
+def test_tasks_of_training_lie_among_the_nearest_of_a_class(labels):
+    sampler, nearest = _with_features(labels, 12, 4, 5)
+    batch = sampler.draw(60)
+    assert set(batch.origin) == {"hard"}
+    for first, *others in batch.classes.tolist():
+        assert set(others) <= set(nearest[first])
+    assert {task[0] for task in batch.classes.tolist()} == set(range(12))
