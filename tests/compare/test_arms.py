@@ -64,11 +64,13 @@ def test_there_are_shipped_comparisons():
 
 
 def test_a_trial_overrides_the_arm_and_the_arm_the_config():
-    config = _config(UNIFORM, meta={"lr": 0.1}, hard_tasks={"share": 0.1, "floor": 0.3, "rate": 0.7})
-    arm = Arm("x", ("hard_tasks.share=0.2", "hard_tasks.floor=0.4", "meta.lr*=3"))
+    config = _config(
+        UNIFORM, meta={"lr": 0.1}, hard_tasks={"share": 0.1, "boosted": {"floor": 0.3, "rate": 0.7}}
+    )
+    arm = Arm("x", ("hard_tasks.share=0.2", "hard_tasks.boosted.floor=0.4", "meta.lr*=3"))
     found = arm_config(config, arm, 5, ("hard_tasks.share=0.9", "meta.lr*=0.5"))
     hard = found.hard_tasks
-    assert (found.seed, hard.share, hard.floor, hard.rate) == (5, 0.9, 0.4, 0.7)
+    assert (found.seed, hard.share, hard.boosted.floor, hard.boosted.rate) == (5, 0.9, 0.4, 0.7)
     assert found.meta.lr == pytest.approx(0.15, rel=1e-12)
     assert config.hard_tasks.share == 0.1
 

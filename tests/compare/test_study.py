@@ -160,7 +160,10 @@ def test_the_command_line_compares_and_shows_a_table_a_setting(again, capsys, tm
 def test_an_arm_that_is_not_like_the_others_is_refused_before_anything_is_written(
     config_of, tmp_path, change, words
 ):
-    odd = {"name": "odd one", "change": ["hard_tasks.sampler=meta_batch", "hard_tasks.collect=8", change]}
+    odd = {
+        "name": "odd one",
+        "change": ["hard_tasks.sampler=meta_batch", "hard_tasks.meta_batch.collect=8", change],
+    }
     with pytest.raises(UserError, match=words) as caught:
         compare(config_of(tmp_path, compare={"arms": [UNTRIED[0], odd]}))
     assert str(caught.value).startswith("compare.arms: odd one")

@@ -97,7 +97,7 @@ def test_model_samplers_and_random_numbers_are_left_as_they_were():
     assert torch.equal(own.get_state(), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
     assert (scheduled.state_dict(), balanced.state_dict()) == before[2:]
-    assert sampler.epoch == 0
+    assert sampler.drawn == 0
     assert (MODEL.training, MODEL.linear.training, MODEL.drop.training) == (True, True, False)
 
 
