@@ -22,11 +22,11 @@ def _task(seed=0, tasks=T, way=N, shot=K, features=D):
     return support, episode_labels(tasks, way, shot, torch.device("cpu")), query, weight, bias
 
 
-def _primal(support, labels, query, weight, bias, steps, lr, first_order):
+def _primal(support, labels, query, start, steps, lr, first_order):
     """The loop over weights, one task after another, as the formula says it."""
     answers = []
     for x, y, q in zip(support, labels, query, strict=True):
-        w, b = weight, bias
+        w, b = start
         for _ in range(steps):
             loss = F.cross_entropy(x @ w.T + b, y)
             gw, gb = torch.autograd.grad(loss, (w, b), create_graph=not first_order, retain_graph=True)
@@ -48,7 +48,7 @@ def test_span_form_is_the_primal_loop(first_order, seed, steps, lr, shot, way):
     support, labels, query, weight, bias = _task(seed, way=way, shot=shot)
     head = gradient_descent(support, labels, (weight, bias), steps=steps, lr=lr, first_order=first_order)
     span = head(query)
-    primal = _primal(support, labels, query, weight, bias, steps, lr, first_order)
+    primal = _primal(support, labels, query, (weight, bias), steps, lr, first_order)
     torch.testing.assert_close(span, primal, rtol=1e-9, atol=1e-9)
 
     inputs = (support, query, weight, bias)
