@@ -9,12 +9,16 @@ from mtl.runtime.process import Interrupted, StopRequest
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_second_interrupts(number):
-    with StopRequest() as stop:
-        assert not stop.wanted
-        signal.raise_signal(number)
-        assert stop.wanted
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(number, signal.SIG_DFL)  # these tests may themselves run under nohup
+    try:
+        with StopRequest() as stop:
+            assert not stop.wanted
             signal.raise_signal(number)
+            assert stop.wanted
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
 
 
 def test_nohup_stays_in_force():
