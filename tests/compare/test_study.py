@@ -154,7 +154,7 @@ def test_the_command_line_compares_and_shows_a_table_a_setting(again, capsys, tm
     [
         ("seed=3", r"seed=3: an arm may change keys of meta and hard_tasks alone"),
         ("meta.tasks=4", "makes 8 updates on 384 images, uniform 8 on 192"),
-        ("hard_tasks.budget=extra", "makes 13 updates on 312 images, uniform 8 on 192"),
+        ("hard_tasks.meta_batch.budget=extra", "makes 13 updates on 312 images, uniform 8 on 192"),
     ],
 )
 def test_an_arm_that_is_not_like_the_others_is_refused_before_anything_is_written(
