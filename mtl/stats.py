@@ -101,26 +101,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
 
 
-def clustered_mean_interval(values: NDArray[Any], clusters: NDArray[Any]) -> tuple[float, float]:
-    """`mean_interval` of values (n,) of which those of one cluster (n,) depend on each other.
-
-    The variance of the mean is G/(G−1) · Σ_g (Σ_{i in g} (y_i − ȳ))² / n² over G clusters, and Student's t
-    has G − 1 degrees of freedom (Liang and Zeger, Biometrika 1986).
-    With a value in each cluster it is `mean_interval`; of a single cluster the half width is nan.
-    """
-    if len(values) == 0:
-        raise ValueError("the mean of no values")
-    _, place = np.unique(clusters, return_inverse=True)
-    groups, mean = int(place.max()) + 1, float(values.mean())
-    if groups == 1:
-        return mean, math.nan
-    from scipy.stats import t
-
-    sums = np.bincount(place, values - mean)
-    variance = groups / (groups - 1) * float(sums @ sums) / len(values) ** 2
-    return mean, float(t.ppf(_LEVEL, groups - 1)) * math.sqrt(variance)
-
-
 FIFTH = 0.05  # the share of tasks below the 5th percentile
 
 

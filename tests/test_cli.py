@@ -106,7 +106,7 @@ def test_what_is_no_command_ends_with_usage(arguments, capsys):
 @pytest.mark.parametrize("command", TRAINING)
 def test_mistakes_of_the_config_are_told_before_anything_is_written(command, config, capsys):
     told = _mistake(capsys, command, "--config", str(config), "meta.wya=5", "seed=-1")
-    assert "mine.yaml: 2 mistakes" in told
+    assert "mine.yaml and the command line: 2 mistakes" in told
     assert "meta.wya: no such key; did you mean meta.way?" in told
     assert "seed: -1 " in told
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtl.stats import clustered_mean_interval, mean_interval, recall_intervals, wilson
+from mtl.stats import mean_interval, recall_intervals, wilson
 
 QUERIES = 15
 
@@ -159,20 +159,3 @@ def test_95_of_100_intervals_hold_the_recall(answers, recall, independent, tasks
         wilson_held += ((narrow[:, 0] <= recall) & (recall <= narrow[:, 1])).sum()
     assert held / 600 >= 0.93
     assert wilson_held / 600 < independent
-
-
-def test_the_mean_of_values_in_clusters_against_loops():
-    random = np.random.default_rng(0)
-    values, clusters = random.normal(size=30), random.integers(0, 7, 30)
-    mean, half = clustered_mean_interval(values, clusters)
-    sums = [
-        sum(y - values.mean() for y, g in zip(values, clusters, strict=True) if g == own) for own in range(7)
-    ]
-    variance = 7 / 6 * sum(s * s for s in sums) / 30**2
-    assert (mean, half) == pytest.approx((values.mean(), stats.t.ppf(0.975, 6) * math.sqrt(variance)))
-    assert clustered_mean_interval(np.repeat(values, 3), np.repeat(np.arange(30), 3)) == pytest.approx(
-        mean_interval(values.tolist())
-    )
-    assert math.isnan(clustered_mean_interval(values, np.zeros(30))[1])
-    with pytest.raises(ValueError, match="no values"):
-        clustered_mean_interval(values[:0], clusters[:0])

@@ -58,7 +58,7 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     wrong = [sentence for text in overrides if text not in factors for sentence in _override(tree, text)]
     if "compare" not in tree:
         drop_other_samplers(tree, _keys_below("hard_tasks", overrides))
-    origin = str(path or "the overrides")
+    origin = f"{path} and the command line" if path and overrides else str(path or "the overrides")
     config = read_config(tree, origin, wrong)
     return with_overrides(config, factors, origin) if factors else config
 
@@ -253,7 +253,7 @@ def _sentences(error: Any) -> Iterator[str]:
         return
     if kind == "unexpected_keyword_argument":
         if location[:-1] == ["hard_tasks"] and (place := moved(location[-1])):
-            yield f"{'.'.join(location)}: has moved to {place}"
+            yield f"{'.'.join(location)}: no such key; options are nested by sampler: {place}"
             return
         known = [f.name for f in dataclasses.fields(_section(location[:-1]))]
         hint = did_you_mean(location[-1], known, 0.5, ".".join([*location[:-1], ""]))
@@ -267,7 +267,7 @@ def _sentences(error: Any) -> Iterator[str]:
     elif kind == "dataclass_type":
         what = "is empty" if value is None else f"{_shown(value)} is a single value"
         place = moved("neighbours") if key == "hard_tasks.neighbours" else None
-        hint = f"; the number of nearest classes has moved to {place}" if place else ""
+        hint = f"; the number of nearest classes is {place}" if place else ""
         yield f"{key}: {what}, but {key} is a section with keys of its own{hint}"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])

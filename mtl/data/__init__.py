@@ -4,6 +4,7 @@ from importlib import import_module
 
 from mtl.config import Data
 from mtl.data.batch_schedule import BatchScheduleSampler
+from mtl.data.catalogue import SOURCES
 from mtl.data.image_set import ImageSet, Splits, hold_out, require_episodes, require_group
 from mtl.data.index_orders import ImbalancedSampler
 
@@ -18,17 +19,6 @@ __all__ = [
     "require_group",
 ]
 
-_SOURCES = {
-    "glyphs": "glyphs",
-    "omniglot": "omniglot",
-    "cifar_fs": "cifar",
-    "fc100": "cifar",
-    "mini_imagenet": "mini_imagenet",
-    "tiered_imagenet": "mini_imagenet",
-    "image_folder": "image_folder",
-    "several": "multi_dataset",
-}
-
 
 def load_splits(config: Data, seed: int) -> Splits:
     """The image set that a config names.
@@ -36,5 +26,5 @@ def load_splits(config: Data, seed: int) -> Splits:
     Raises:
         UserError: it is not available, or part of it cannot be read.
     """
-    splits: Splits = import_module(f"mtl.data.sources.{_SOURCES[config.name]}").load(config, seed)
+    splits: Splits = import_module(f"mtl.data.sources.{SOURCES[config.name].module}").load(config, seed)
     return splits

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from mtl.config import Data
+from mtl.data.catalogue import SOURCES
 
 _PLAIN = 0.35  # of the contrast: how much a border may vary and still be ground
 _SIDED = 4.0  # times as much must differ from the ground on the side of the ink as on the other
@@ -184,18 +185,10 @@ def _extent(ink: Tensor) -> Tensor:
     return torch.stack(sides).amax(0) / max(ink.shape[1:])
 
 
-_SIDES: dict[str, tuple[int, ...]] = {"omniglot": (105,), "glyphs": ()}  # of their files
-
-
 def file_sides(data: Data, size: int) -> tuple[int, ...]:
     """The sides of the square files of a set, and of its images of `size` pixels; none for other sets."""
     names = data.sets if data.name == "several" else (data.name,)
-    if not set(names) <= set(_SIDES):
+    known = [SOURCES[name].file_sides for name in names]
+    if None in known:
         return ()
-    return tuple(sorted({size, *(side for name in names for side in _SIDES[name])}))
-
-
-def known_ink(data: Data, size: int) -> Ink | None:
-    """Light ink on black, as Omniglot and glyphs have it, for checkpoints that do not note it."""
-    sides = file_sides(data, size)
-    return Ink(True, (0, 0, 0), (91, 255, 255), 0, (0.25, 0.64, 0.93), sides=sides) if sides else None
+    return tuple(sorted({size, *(side for sides in known for side in sides or ())}))

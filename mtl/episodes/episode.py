@@ -167,9 +167,11 @@ class Round:
 class TaskSampler:
     """Draws meta-batches, and may learn from how they went.
 
-    A subclass says what episode `number` is: a pure function of (seed, number, state), not of workers, ranks
-    or a resume. One that measures something first names it in `request`, and takes it in by `receive`; one
-    that learns from training takes in each meta-batch by `update`. All else has a default that does nothing.
+    A subclass says what episode `number` is. It may depend on the seed, the number and the attributes named
+    in `state`, which checkpoints hold and drawing may change, and on nothing else: a resumed run draws what
+    one that never stopped draws. One that measures something first names it in `request`, and takes it in by
+    `receive`; one that learns from training takes in each meta-batch by `update`. All else has a default
+    that does nothing.
 
     Args:
         shape: of every episode.

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.errors import counted
 from mtl.evaluation.base_classes import BaseAccuracy
 from mtl.evaluation.resample import Resampled
 from mtl.runtime.outputs import replace_text
@@ -124,12 +125,12 @@ def show(settings: Sequence[Setting], console: Console) -> None:
             control = ""
             if r.control_first is not None and r.control_fresh is not None:
                 control = (
-                    f" Of the others {r.control} drawn at random: {100 * r.control_first:.1f}, "
+                    f" {counted(r.control, 'other task')}, drawn at random: {100 * r.control_first:.1f}, "
                     f"then {100 * r.control_fresh:.1f}."
                 )
             console.print(
                 f"The {r.tasks} worst tasks: {100 * r.accuracy_picked:.1f} when picked, "
-                f"{100 * r.accuracy_fresh:.1f} in {r.rounds} rounds of fresh images "
+                f"{100 * r.accuracy_fresh:.1f} with fresh images in {counted(r.rounds, 'round')} "
                 f"(all tasks: {100 * r.accuracy_all:.1f}).{control} Verdicts: {verdicts}.\n",
                 highlight=False,
             )

@@ -30,7 +30,8 @@ TABLES = {
     "class_name": """(
         split TEXT NOT NULL, class INTEGER NOT NULL, name TEXT NOT NULL, class_group TEXT,
         PRIMARY KEY (split, class)) WITHOUT ROWID""",
-    # id = phase << 40 | number, so that a phase is one stretch of the table and a new row is always its end
+    # id = phase << 40 | number, so that a phase is one stretch of the table and a new row is always its end;
+    # step: of training, 0 in an evaluation
     "episode": """(
         id INTEGER PRIMARY KEY, round INTEGER NOT NULL, step INTEGER NOT NULL, origin TEXT NOT NULL,
         stream INTEGER NOT NULL, shot INTEGER NOT NULL, classes BLOB NOT NULL, images BLOB NOT NULL,

@@ -72,7 +72,7 @@ def test_sets_that_are_boosted_read_how_long_a_round_is():
 def test_a_key_that_has_moved_says_where_to(override, place):
     told = _refused(load_config, None, [f"hard_tasks.{override}"])
     assert told.startswith(f"hard_tasks.{override.partition('=')[0]}: ")
-    assert f"moved to {place}" in told
+    assert place in told
 
 
 def test_only_what_was_a_key_has_moved():

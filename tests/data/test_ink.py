@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from mtl.config import Data
-from mtl.data.ink import Ink, as_plain, file_sides, from_plain, ink_of_set, known_ink, strokes
+from mtl.data.ink import Ink, as_plain, file_sides, from_plain, ink_of_set, strokes
 from mtl.runtime.seeds import generator
 
 
@@ -119,20 +119,16 @@ def test_omniglot_and_glyphs_are_light_on_dark_and_square() -> None:
         (Data(name="several", sets=("glyphs", "omniglot")), (28, 105)),
     ):
         assert file_sides(data, 28) == sides
-        ink = known_ink(data, 28)
-        assert ink is not None
-        assert ink.light
     for other in (Data(name="cifar_fs"), Data(name="several", sets=("cifar_fs", "glyphs"))):
-        assert known_ink(other, 28) is None
+        assert file_sides(other, 28) == ()
 
 
-def test_the_glyphs_are_as_they_are_known(tmp_path: Path) -> None:
+def test_the_glyphs_show_light_ink_on_black(tmp_path: Path) -> None:
     from mtl.data import load_splits
 
     splits = load_splits(Data(name="glyphs", root=str(tmp_path), samples_per_class=2), 0)
-    ink, known = ink_of_set(splits.train.images, (28,)), known_ink(Data(name="glyphs"), 28)
+    ink = ink_of_set(splits.train.images, (28,))
     assert ink is not None
-    assert known is not None
-    assert (ink.light, ink.ground, ink.sides) == (known.light, known.ground, known.sides)
+    assert (ink.light, ink.ground, ink.sides) == (True, (0, 0, 0), (28,))
     for part in (splits.train, splits.val, splits.test):
         assert int((strokes(part.images).side == -1).sum()) == 0

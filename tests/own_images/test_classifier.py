@@ -1,5 +1,7 @@
 """A base learner fitted to a support set: what it answers, and with what it is refused."""
 
+from typing import get_args, get_type_hints
+
 import pytest
 import torch
 from made_classifiers import HEADS, embedder, fitted, images
@@ -56,3 +58,7 @@ def test_where_no_class_has_two_images_unlike_ones_cannot_be_told():
     assert found.answer(made(images(2))).probabilities.shape == (2, 3)
     with pytest.raises(ValueError, match="no class has two different images"):
         found.answer(made(images(2)), open_set=True)
+
+
+def test_all_heads_are_tested():
+    assert {head.name for head in HEADS.values()} == set(get_args(get_type_hints(Head)["name"]))

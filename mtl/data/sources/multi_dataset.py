@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from mtl.config import Data, SetName
+from mtl.data.catalogue import SOURCES
 from mtl.data.image_set import ImageSet, Splits
 from mtl.errors import UserError
 
 _SIZE = 32  # pixels a side, unless the config says otherwise
-_GREY = {"glyphs", "omniglot"}  # always stored with one channel: less to decode and to store
 
 
 def load(config: Data, seed: int) -> Splits:
@@ -48,7 +48,7 @@ def load_matching(config: Data, name: SetName, seed: int, size: int = _SIZE) -> 
         name=name,
         sets=(),
         image_size=config.image_size or size,
-        grayscale=None if name in _GREY else bool(config.grayscale),
+        grayscale=None if SOURCES[name].grey else bool(config.grayscale),
     )
     splits = load_splits(one, seed)
     if config.grayscale:
