@@ -3,7 +3,7 @@
     python run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
 
 Adapts the network of a run to a few pictures of each class, or takes a classifier that is fitted already.
-Writes every answer into a table, and the least sure ones with their pictures into a page.
+Writes every answer into a table, and the least certain ones with their pictures into a page.
 """
 
 from collections.abc import Sequence
@@ -161,13 +161,13 @@ def _require_open_set(classifier: FittedClassifier) -> None:
 
 
 def _show(answered: Sequence[Row], total: int) -> None:
-    """Prints how many pictures got which answer, and the least sure answers."""
+    """Prints how many pictures got which answer, and the least certain answers."""
     say([answers_sentence(answered, total)])
     new = new_ones(answered)
     if not new:
         return
     shown = least_sure(new)[:_SHOWN]
-    title = f"The {len(shown)} least sure of {len(new):,}" if len(shown) < len(new) else "Least sure first"
+    title = f"The {len(shown)} least certain of {len(new):,}" if len(shown) < len(new) else "Least certain first"
     table = Table(title=title, title_justify="left")
     table.add_column("picture", overflow="fold")
     for name in ("class", "runner-up"):

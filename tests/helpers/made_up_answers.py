@@ -10,7 +10,7 @@ TOLD = ("In 41 of 50 cases <b>right</b>.", "Give 3 more pictures of {{ ash }}.")
 
 
 def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
-    """`cards` answers, least sure first; every seventh has no picture, and nothing is of the second class."""
+    """`cards` answers, least certain first; every seventh has no picture, and nothing is of the second class."""
     make = Maker(1)
     made = []
     for i in range(cards):

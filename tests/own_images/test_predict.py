@@ -1,4 +1,4 @@
-"""Answers to new pictures: as evaluation has them, least sure first, whole whatever comes between."""
+"""Answers to new pictures: as evaluation has them, least certain first, whole whatever comes between."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def test_a_table_and_a_page_are_written(predict, home):
     code, out, err = predict()
     assert (code, err) == (0, "")
     assert "12 pictures answered: " in out
-    assert "The 10 least sure of 12" in out
+    assert "The 10 least certain of 12" in out
     assert out.endswith("Answers: predictions.csv, with pictures: predictions.html\n")
     found = table()
     wanted = [f"new/{name} {i}.png" for name in CLASSES for i in range(3, 7)]
@@ -237,7 +237,7 @@ def test_pictures_none_of_which_can_be_read_are_told(refused):
         (["--run", "RUN"], "--support: is missing; --run needs a folder of your classes"),
         (
             ["--classifier", "c", "--support", "things"],
-            "--support: goes with --run; a classifier has its own",
+            "--support: goes with --run; a classifier has its support pictures",
         ),
         (["--classifier", "c"], "c: there is no such classifier"),
         (["--classifier", "new/ash 3.png"], "new/ash 3.png: is no classifier, or was cut short"),
@@ -308,7 +308,7 @@ def test_a_page_stays_small_whatever_the_pictures(predict, home, monkeypatch):
     page = Path("predictions.html").read_text(encoding="utf-8")
     assert len(page.encode()) <= small
     assert page.count('<article class="answer"') == 6
-    assert "Shown are the 6 least sure of 12; all are in" in page
+    assert "Shown are the 6 least certain of 12; all are in" in page
     assert len(table()) == 12
 
 
