@@ -34,8 +34,9 @@ reason. After Ctrl-C the answers so far are written.
   run_meta.py predict --classifier things.fewshot --query 'new/*.jpg' one.png --out answers.json --open-set
 """
 _SCORE = """
---pictures has the same layout as a support folder; in a CSV file with splits, the rows of train are the support
-set and the rows of test are classified. Pictures of other classes, and support pictures, are left out.
+--pictures has the same layout as a support folder; in a CSV file with splits, the rows of train are the
+support set and the rows of test are classified. Pictures of other classes, and support pictures, are left
+out.
 
   run_meta.py fit --run checkpoints/cifar_fs --support photos/train --out photos.fewshot
   run_meta.py score --classifier photos.fewshot --pictures photos/test
@@ -90,7 +91,7 @@ def add_to(commands: "Commands") -> None:
     score.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
     summary = "save a classifier of your classes to a file"
-    more = "Fits it to a support folder, or changes a fitted one. The file works without the run and the pictures."
+    more = "Fits it to a support folder, or changes a fitted one. The file needs neither run nor pictures."
     fit = add(commands, "fit", _fit, summary, more)
     fit.epilog = _SUPPORT + _FIT
     _takes_source(fit)
@@ -135,7 +136,9 @@ def _source(given: argparse.Namespace) -> "ClassifierSource":
     if given.run is not None and given.support is None:
         raise UserError("--support: is missing; --run needs a folder of your classes, <folder>/<class>/*")
     if given.classifier is not None and given.support is not None:
-        raise UserError("--support: goes with --run; a classifier has its support pictures, and fit --add adds to them")
+        raise UserError(
+            "--support: goes with --run; a classifier has its support pictures, and fit --add adds to them"
+        )
     from mtl.own_images.fit import ClassifierSource
 
     return ClassifierSource(given.run, given.support, given.classifier)

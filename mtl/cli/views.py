@@ -30,12 +30,14 @@ def add_to(commands: "Commands") -> None:
     hard.add_argument("--every", type=_seconds, metavar="SECONDS", help=every)
 
     summary = "write a page that shows what was hard, with pictures"
-    more = "Reads one run, or several, which are compared with the first. Writes report.html, which needs no network."
+    more = "Reads one run, or several, compared with the first. Writes report.html, which needs no network."
     page = add(commands, "report", _report, summary, more)
     page.add_argument("folders", type=path, nargs="+", metavar="folder", help=_RUN)
     out = "the page (default: report.html in the first folder)"
     page.add_argument("--out", type=path, metavar="HTML", help=out)
-    page.add_argument("--png", type=path, metavar="DIR", help="also write each figure as PNG and SVG, for papers")
+    page.add_argument(
+        "--png", type=path, metavar="DIR", help="also write each figure as PNG and SVG, for papers"
+    )
 
     summary = "draw which images counted at which epoch of a self-paced pretraining"
     more = "Draws the record of a run as curriculum.png and curriculum.gif."

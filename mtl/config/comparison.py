@@ -57,7 +57,7 @@ _RELEASED = (
     "budget=inside"
 )
 
-#: Every sampler and objective, each with three trials of its own settings.
+#: Every sampler and objective, each with three trials of its settings.
 ARMS = (
     _arm("uniform", "sampler=uniform", *_RATES),
     _arm("random pool", "sampler=random_pool", *_POOLS),

@@ -243,7 +243,7 @@ def _sentences(error: Any) -> Iterator[str]:
         yield f"{key}: no such key; keys are words"
     elif kind == "dataclass_type":
         what = "is empty" if value is None else f"{_shown(value)} is a single value"
-        yield f"{key}: {what}, but {key} is a section with keys of its own"
+        yield f"{key}: {what}, but {key} is a section that holds keys"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         hint = did_you_mean(str(value)[:_LETTERS], allowed, 0.5)

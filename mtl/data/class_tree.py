@@ -102,7 +102,7 @@ def divided(root: Path, may_merge: bool = False) -> list[Classes] | None:
         or_merge = f"; or {_MERGE}" if may_merge else ""
         raise UserError(
             f"{one_line(root)}: has {', '.join(names.values())} but not {', '.join(missing)}; give all "
-            f"three, or classes alone{or_merge}"
+            f"three, or only classes{or_merge}"
         )
     for part, classes in parts.items():
         if not classes:
@@ -234,7 +234,7 @@ def require_distinct_names(names: Iterable[str], where: object) -> None:
 
 
 def similar_name_messages(names: Iterable[str], among: Iterable[str] | None = None) -> list[str]:
-    """A sentence for each group of classes whose names differ in case or outer spaces alone.
+    """A sentence for each group of classes whose names differ only in case or outer spaces.
 
     With `among`, only groups that have one of these.
     """

@@ -23,7 +23,7 @@ PART_NAMES: dict[str, Part] = {
     **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
     **{"test": "test", "testing": "test"},
 }
-PICTURES_OPTION = "--pictures "  # of pictures that are not learned but answered
+PICTURES_OPTION = "--pictures "  # of pictures that are classified, not learned
 
 #: Waste baskets, thumbnails and the like, in lower case: what hides them is not a dot but a convention.
 _SYSTEM = frozenset(

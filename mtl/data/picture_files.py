@@ -38,7 +38,7 @@ class ClassFiles:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """The pictures that are to be answered."""
+    """The pictures to classify."""
 
     files: tuple[Path, ...]  # sorted, each once
     left_out: tuple[str, ...]  # what cannot be searched, a sentence each

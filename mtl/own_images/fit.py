@@ -46,7 +46,7 @@ class ClassifierSource:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted classifier, and what is no part of its support set."""
+    """A fitted classifier, and what was left out of its support set."""
 
     classifier: FittedClassifier
     left_out: tuple[str, ...] = ()  # a sentence each
@@ -76,7 +76,7 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Fit:
 
 
 def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
-    """Fits a classifier and writes it to `out`; prints what it holds and how well it will do.
+    """Fits a classifier and writes it to `out`; prints what it holds and its expected accuracy.
 
     Raises:
         UserError: as `fit_run`; or `out` cannot be written, has the ending of another kind of file, or exists
@@ -104,8 +104,8 @@ def fit_again(
         remove: names of classes with commas between them; they are removed before anything is added.
         out: None: the classifier itself is replaced, after any other process that is changing it: no
             addition is lost.
-        overwrite: whether another `out` may exist.
-        log: whether and how progress is shown.
+        overwrite: True if another `out` may exist.
+        log: how progress is shown, if at all.
 
     Raises:
         UserError: there is no such class, fewer than two would be left, a known class would be lost to

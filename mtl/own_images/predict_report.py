@@ -177,6 +177,6 @@ def _calibration(classifier: FittedClassifier) -> str:
     if len(classifier.held_out):
         return "Probabilities are calibrated: of answers with 80 % about four in five are right."
     return (
-        "Probabilities are calibrated on validation classes of the run alone: with one picture of each "
+        "Probabilities are calibrated only on validation classes of the run: with one picture of each "
         "class, or near copies of one, it is not known how well that fits these classes."
     )

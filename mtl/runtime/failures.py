@@ -1,7 +1,7 @@
 """Failures of the system (disk, memory, limits, permissions) in one sentence.
 
 A full disk reaches this program as an OSError, an error of SQLite or a RuntimeError of torch. Errors of the
-program are told apart from these, and keep their tracebacks.
+program are not among these, and keep their tracebacks.
 """
 
 import errno

@@ -89,7 +89,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
         more = f" and {len(objects) - _MOST_NAMED} more" if len(objects) > _MOST_NAMED else ""
         return (
             f"holds Python objects ({', '.join(map(one_line, objects[:_MOST_NAMED]))}{more}), which are not "
-            "read since that would run code; save model.state_dict() alone"
+            "read since that would run code; save only model.state_dict()"
         )
     return "is damaged, or not a file of torch.save"
 

@@ -225,7 +225,7 @@ def test_a_class_may_be_called_train(folder: Path) -> None:
     assert "train" in together(names(chosen(folder)))
     for part in ("val", "test"):
         (folder / part / f"{part} deeper").mkdir(parents=True)
-    assert refusal(folder).startswith("photos: has val, test but not train; give all three, or classes alone")
+    assert refusal(folder).startswith("photos: has val, test but not train; give all three, or only classes")
     (folder / "train" / "val deeper").mkdir()
     assert refusal(folder).startswith("photos: class val deeper is in train and in val")
 

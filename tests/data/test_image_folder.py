@@ -196,8 +196,8 @@ def test_a_class_of_which_too_little_is_left_is_left_out(tmp_path: Path, photogr
     assert found.splits.train.labels.tolist() == [0, 0, 0]
     (tmp_path / "val" / "c" / "1.png").write_bytes(b"")
     assert refusal(config).endswith(
-        "val is left without a class; none has data.min_images = 3 images that can be read and show "
-        "something of their own"
+        "val is left without a class; none has data.min_images = 3 images that can be read and "
+        "are not copies of others"
     )
 
 

@@ -57,7 +57,7 @@ def table(path="predictions.csv"):
 def test_a_table_and_a_page_are_written(predict, home):
     code, out, err = predict()
     assert (code, err) == (0, "")
-    assert "12 pictures answered: " in out
+    assert "12 pictures classified: " in out
     assert "The 10 least certain of 12" in out
     assert out.endswith("Answers: predictions.csv, with pictures: predictions.html\n")
     found = table()
@@ -117,7 +117,7 @@ def test_hostile_pictures_are_named_and_the_rest_is_answered(predict, home):
     told = hostile(home / "new")
     code, out, err = predict()
     assert code == 0
-    assert "12 of 18 pictures answered: " in out
+    assert "12 of 18 pictures classified: " in out
     assert sorted(err.splitlines()) == sorted(
         [
             *(f"left out: new/{name}: {why}" for name, why in told.items()),
@@ -275,7 +275,7 @@ def test_interrupted_it_writes_what_is_answered(predict, image_root, interrupted
     code, out, err = predict("--out", "part.csv", query=query)
     assert code == 130
     assert err == "predict: stopped after 32 of 72 pictures, whose answers are written\n"
-    assert "32 of 72 pictures answered: " in out
+    assert "32 of 72 pictures classified: " in out
     assert table("part.csv") == whole[:32]
     page = Path("part.html").read_text(encoding="utf-8")
     assert page.count('<article class="answer"') == 32
@@ -297,7 +297,7 @@ def test_interrupted_after_the_last_picture_it_is_done(predict, interrupted):
     interrupted(12)
     code, out, err = predict()
     assert (code, err) == (0, "")
-    assert "12 pictures answered" in out
+    assert "12 pictures classified" in out
 
 
 def test_a_page_stays_small_whatever_the_pictures(predict, home, monkeypatch):
@@ -335,7 +335,7 @@ def test_support_pictures_among_the_queries_are_not_counted(predict, home, whole
         assert marked == {"new/known.png": "same"}
     code, out, _ = predict("--overwrite", query=("things",))
     assert code == 0
-    assert "9 pictures answered. 9 of the 9 pictures are support pictures" in out
+    assert "9 pictures classified. 9 of the 9 pictures are support pictures" in out
 
 
 def test_frames_of_a_burst_promise_nothing(predict, home):
@@ -351,7 +351,7 @@ def test_frames_of_a_burst_promise_nothing(predict, home):
     assert "of new images of each class will be right" not in out
     assert "4 pictures of ash are 1 view, as near copies count once: vary them." in out
     page = Path("predictions.html").read_text(encoding="utf-8")
-    assert "calibrated on validation classes of the run alone" in page
+    assert "calibrated only on validation classes of the run" in page
     assert "four in five are right" not in page
     code, _, err = predict("--overwrite", "--open-set")
     assert code == 2
