@@ -25,8 +25,7 @@ class Confusions:
     names: tuple[str, ...]  # neighbours are much confused
     by_group: bool
     # (n, n): mean probability that a query of the row got for a class of the column that was in its task;
-    # nan if the two were never in one task, and on the diagonal of classes; that of groups is confusion within
-    # them
+    # nan if the two were never in one task, and on the diagonal of classes (of groups: confusion within them)
     matrix: Floats
     left_out: int  # classes of the phase that are not shown
 

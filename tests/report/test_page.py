@@ -329,7 +329,7 @@ def test_each_measure_is_explained_once(full):
         "95 % interval",
         "5th percentile",
         "ε is",
-        "α tells",
+        "α says",
         "Hard share",
         "Confusion is",
         "verdict",
