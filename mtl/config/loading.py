@@ -176,7 +176,7 @@ def _value(key: Sequence[str], text: str) -> Any:
     """What an override gives to a key: the rest of the argument as it is if the key takes text.
 
     Raises:
-        NotYaml: the key takes other values, and the text is no YAML.
+        NotYaml: the key takes other values, and the text is not YAML.
     """
     kind, optional = _text_kind(key)
     if kind == "text" or (kind == "texts" and not text.lstrip().startswith("[")):

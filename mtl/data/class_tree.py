@@ -51,8 +51,8 @@ def find_classes(root: Path, layout: Layout) -> ClassTree:
         return _of_list(root, layout)
     if not root.is_dir():
         raise UserError(
-            f"data.root: {one_line(root)} is no folder; image_folder wants <root>/<class>/*, or a CSV file "
-            f"with a row path,label for each picture{archive_beside(root, _OPTION)}"
+            f"data.root: {one_line(root)} is not a folder; image_folder wants <root>/<class>/*, or a CSV "
+            f"file with a row path,label for each picture{archive_beside(root, _OPTION)}"
         )
     splits = _split_folders(root)
     refuse_detection(root)

@@ -14,7 +14,7 @@ _MOST = 20  # sentences about single files
 
 
 def console() -> Console:
-    """Standard output; where it is no terminal, lines of 110 columns."""
+    """Standard output; where it is not a terminal, lines of 110 columns."""
     return Console(width=None if sys.stdout.isatty() else 110)
 
 

@@ -162,7 +162,7 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
         runtime: where the network runs; None: on the best device there is. The precision is the run's.
 
     Raises:
-        UserError: it is no run, nothing is pretrained, files of it do not fit each other, or its learner
+        UserError: it is not a run, nothing is pretrained, files of it do not fit each other, or its learner
             answers whole episodes only.
     """
     folder = RunFolder(path)

@@ -53,7 +53,7 @@ class Fit:
 
 
 def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
-    """The classifier of a command; a UserError as of `fit_run`, or where the file is no classifier."""
+    """The classifier of a command; a UserError as of `fit_run`, or where the file is not a classifier."""
     if source.run is not None and source.support is not None:
         return fit_run(source.run, source.support, log)
     assert source.classifier is not None
@@ -64,7 +64,7 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Fit:
     """Adapts the network of a run to a support folder, on the best device there is.
 
     Raises:
-        UserError: it is no run, its learner does not serve this, or too few classes have pictures.
+        UserError: it is not a run, its learner does not serve this, or too few classes have pictures.
     """
     listed = support_files(support)
     embedder = embedder_of_run(run, Runtime())
@@ -182,7 +182,7 @@ def _classes_named(text: str, classes: Sequence[str], classifier: Path) -> list[
             known = ", ".join(_quoted(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
             hint = f"; did you mean {_quoted(near[0])}?" if near else ""
             raise UserError(
-                f"--remove: {_quoted(name)} is no class of {one_line(classifier)}{hint} (it has: {known})"
+                f"--remove: {_quoted(name)} is not a class of {one_line(classifier)}{hint} (it has: {known})"
             )
     return names
 

@@ -73,7 +73,7 @@ def require_working_folder() -> None:
 
 
 def failure(error: BaseException, resumable: bool = False) -> str | None:
-    """One sentence: which file, what failed, how to go on; None if `error` is no failure of the system.
+    """One sentence: which file, what failed, how to go on; None if `error` is not a failure of the system.
 
     `resumable`: the command can go on with --resume.
     """

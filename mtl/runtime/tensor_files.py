@@ -50,7 +50,7 @@ def read(path: Path, mmap: bool = False) -> Any:
 
 
 def _check(file: IO[bytes]) -> None:
-    """Compares the checksum of every record; Damaged if one differs, or this is no file of `torch.save`."""
+    """Compares the checksum of every record; Damaged if one differs, or the file is not of `torch.save`."""
     try:
         with zipfile.ZipFile(file) as archive:
             packed = any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())

@@ -104,7 +104,7 @@ def test_drawn_splits_do_not_depend_on_the_order_of_the_file_system(
 
 
 def test_a_class_may_be_empty_and_a_split_may_not(tmp_path: Path, write_images: WriteImages) -> None:
-    assert "is no folder; image_folder wants <root>/<class>" in refusal(data(tmp_path / "gone"))
+    assert "is not a folder; image_folder wants <root>/<class>" in refusal(data(tmp_path / "gone"))
     given_tree(tmp_path, write_images)
     (tmp_path / "test" / "empty").mkdir()
     assert load_splits(data(tmp_path), 0).test.class_names == ("d", "e")

@@ -47,7 +47,7 @@ def test_a_file_that_is_no_ledger(tmp_path):
     for path, words in (
         (missing, "no ledger"),
         (empty, "empty"),
-        (text, "is no ledger"),
+        (text, "is not a ledger"),
         (other, "no ledger of hard tasks"),
         (tmp_path, "no ledger"),
     ):

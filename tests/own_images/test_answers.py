@@ -183,7 +183,9 @@ def test_support_pictures_are_marked_and_not_counted():
     found = rows(list("abcd"), Answers(SHARES.repeat(2, 1), None), CLASSES, kinds)
     assert [one.support for one in found] == kinds
     said = answers_sentence(found, 4)
-    assert said.startswith("4 pictures classified: ash 1, elm 1. 2 of the 4 pictures are support pictures and")
+    assert said.startswith(
+        "4 pictures classified: ash 1, elm 1. 2 of the 4 pictures are support pictures and"
+    )
     assert said.endswith("1 shows nearly the same as a support picture.")
     assert answers_sentence([found[0], found[3]], 2).startswith(
         "2 pictures classified. 2 of the 2 pictures are support"

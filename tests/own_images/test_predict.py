@@ -231,7 +231,7 @@ def test_pictures_none_of_which_can_be_read_are_told(refused):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--run", "nowhere", "--support", "things"], "nowhere: is no folder of a run"),
+        (["--run", "nowhere", "--support", "things"], "nowhere: is not a folder of a run"),
         (["--run", "RUN", "--support", "thing"], "thing: there is no such folder; did you mean things?"),
         (["--run", "RUN", "--support", "things/ash"], "things/ash: holds no class with pictures"),
         (["--run", "RUN"], "--support: is missing; --run needs a folder of your classes"),
@@ -240,7 +240,7 @@ def test_pictures_none_of_which_can_be_read_are_told(refused):
             "--support: goes with --run; a classifier has its support pictures",
         ),
         (["--classifier", "c"], "c: there is no such classifier"),
-        (["--classifier", "new/ash 3.png"], "new/ash 3.png: is no classifier, or was cut short"),
+        (["--classifier", "new/ash 3.png"], "new/ash 3.png: is not a classifier, or was cut short"),
     ],
 )
 def test_a_classifier_that_cannot_be_had_is_told(refused, whole_run, given, told):
