@@ -73,8 +73,8 @@ def test_names_that_do_not_do_are_refusal(folder: Path) -> None:
         refusal(folder, classes={"test": ["zebra*"]}) == "data.classes.test: 'zebra*' fits no class of photos"
     )
     assert refusal(folder, classes={"train": ["dog*"], "test": ["dogfish"]}) == (
-        "data.classes: class dogfish is claimed by train ('dog*') and by test ('dogfish'); a class is in one "
-        "split alone"
+        "data.classes: class dogfish is claimed by train ('dog*') and by test ('dogfish'); a class can be in "
+        "one split only"
     )
     assert refusal(folder, classes={"train": ["*"]}) == (
         "photos: 0 classes are left for val and test, which data.classes does not name; each needs one at "

@@ -45,18 +45,18 @@ def test_a_file_that_is_no_ledger(tmp_path):
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE t (x)")
     for path, words in (
-        (missing, "no ledger"),
+        (missing, "not a ledger"),
         (empty, "empty"),
         (text, "is not a ledger"),
-        (other, "no ledger of hard tasks"),
-        (tmp_path, "no ledger"),
+        (other, "not a ledger of hard tasks"),
+        (tmp_path, "not a ledger"),
     ):
         with pytest.raises(UserError, match=words) as error:
             Ledger.read(path)
         assert str(path) in str(error.value)
     for path in (text, other):
         before = path.read_bytes()
-        with pytest.raises(UserError, match="no ledger"):
+        with pytest.raises(UserError, match="not a ledger"):
             Ledger.open(path)
         assert path.read_bytes() == before
     with pytest.raises(UserError, match="cannot be opened"):
