@@ -45,11 +45,11 @@ def test_a_file_that_is_no_ledger(tmp_path):
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE t (x)")
     for path, words in (
-        (missing, "not a ledger"),
+        (missing, "no ledger"),
         (empty, "empty"),
         (text, "is not a ledger"),
         (other, "not a ledger of hard tasks"),
-        (tmp_path, "not a ledger"),
+        (tmp_path, "no ledger"),
     ):
         with pytest.raises(UserError, match=words) as error:
             Ledger.read(path)
