@@ -1,4 +1,4 @@
-"""How sure and how well: what those who classify images of their own are told, held against the truth.
+"""Probabilities and estimates for a person's own images, compared with the truth.
 
 python -m benchmarks.own_images calibration --run checkpoints/cifar_fs
 python -m benchmarks.own_images open_set --run checkpoints/cifar_fs --novel --data-root data
@@ -199,11 +199,11 @@ def labels(classes: Classes, count: int) -> Iterator[Sequence[object]]:
 
 
 def accuracy(classes: Classes, count: int) -> Iterator[Sequence[object]]:
-    """The accuracy that is told, the true one on all other images, and how often the interval holds it.
+    """The estimated accuracy, the true one on all other images, and how often the interval contains it.
 
-    Classes with one image are no part of either, as `predict` tells.
+    Both leave out classes with one image, as `predict` does.
     """
-    yield "way", "shot", "left out", "told", "true", "mean difference", "width", "interval holds it"
+    yield "way", "shot", "left out", "estimate", "true", "mean difference", "width", "interval contains it"
     for way in (5, 10, 20):
         for shot in (2, 3, 5, 10, 20, None):
             if not possible(classes, way, shot):
@@ -212,9 +212,9 @@ def accuracy(classes: Classes, count: int) -> Iterator[Sequence[object]]:
             for task in tasks(classes, way, shot, max(1, count * 5 // way), IMAGES):
                 one: SelfAssessment = self_assessment(task.fitted)
                 if one.accuracy is not None:
-                    told_of = (task.fitted.views.counts() > 1)[task.labels]
+                    tested = (task.fitted.views.counts() > 1)[task.labels]
                     right = task.fitted.answer(task.queries).classes() == task.labels
-                    true = float(right[told_of].double().mean())
+                    true = float(right[tested].double().mean())
                     holds = float(one.low <= true <= one.high)
                     off, width = abs(true - one.accuracy), one.high - one.low
                     found.append([one.right / one.tested, one.accuracy, true, off, width, holds])

@@ -22,7 +22,7 @@ class RunStopped(Exception):
 def one_line(name: object) -> str:
     """The name of a file or class on one line, for a sentence.
 
-    Line ends, control characters, marks of writing direction, and bytes that are no text become �.
+    Line ends, control characters, marks of writing direction, and bytes that are not text become �.
     """
     return "".join(c if c.isprintable() else "�" for c in str(name))
 

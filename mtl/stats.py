@@ -22,7 +22,7 @@ def wilson(correct: float, n: float) -> tuple[float, float]:
     unless 0 ≤ correct ≤ n.
     """
     if not 0 <= correct <= n:
-        raise ValueError(f"{correct} of {n} is no share")
+        raise ValueError(f"{correct} of {n} is not a share")
     if n == 0:
         return 0.0, 1.0
     share, z2 = correct / n, _Z * _Z

@@ -1,4 +1,4 @@
-"""The command line: one subcommand a command; its mistakes become sentences and exit codes."""
+"""The command line: subcommands; errors become sentences and exit codes."""
 
 import argparse
 import sys
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> tuple[int, str]:
-    """The exit code of a command, and its last sentence."""
+    """Runs a command; its exit code, and a sentence for standard error or ""."""
     command: Callable[[argparse.Namespace], None] = args.command
     try:
         require_working_folder()

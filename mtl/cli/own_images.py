@@ -1,4 +1,4 @@
-"""The commands for a person's own pictures: a few of each class are enough."""
+"""The commands for a person's own pictures, of which a few of each class are enough."""
 
 import argparse
 import os
@@ -13,29 +13,30 @@ if TYPE_CHECKING:
 
 _SUPPORT = """
 A support folder holds one folder for each class, with its pictures: my_things/ash/*.jpg,
-my_things/elm/*.jpg. Any number of pictures will do, and classes may differ in it. Files that cannot be read
-are left out and reported; a picture that is in two classes is left out of both. Instead of a folder it may be
-a CSV file with a row path,label for each picture; paths are relative to the folder of the file.
+my_things/elm/*.jpg. Any number of pictures will do; classes may have different numbers. Files that cannot be
+read are left out and reported; a picture that is in two classes is left out of both. Instead of a folder you
+can give a CSV file with a row path,label for each picture; paths are relative to the folder of the file.
 """
 _QUERY = """
 --query takes folders, which are searched with their subfolders, quoted patterns and single files. Hidden
-files are skipped, and in folders also files without the ending of a picture; links that lead in a circle are
-followed once.
+files are skipped, and in folders also files without the ending of a picture; circular links are followed
+once.
 
-Columns of the table, one row a picture in the order of the files:
-  file, class, probability (calibrated: of answers with 0.8 four of five are right), runner_up,
+The table has a row for each picture, in the order of the files, with the columns
+  file, class, probability (calibrated: of answers with 0.8, four of five are right), runner_up,
   runner_up_probability, margin (the first probability minus the second), and with --open-set none (the
-  probability that the picture is of none of the classes; above 0.5 the class is "none of these"; together
-  with it the other probabilities sum to 1)
-A file that cannot be read has a row at the end with nothing but its name; in JSON it is under "skipped", with
-the reason. Ctrl-C stops; the answers so far are written.
+  probability that the picture shows none of the classes; above 0.5 the class is "none of these"; all
+  probabilities together sum to 1)
+A file that cannot be read has a row at the end with only its name; in JSON it is under "skipped", with the
+reason. After Ctrl-C the answers so far are written.
 
   run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
   run_meta.py predict --classifier things.fewshot --query 'new/*.jpg' one.png --out answers.json --open-set
 """
 _SCORE = """
---pictures is laid out like a support folder; of a CSV file with splits, rows of train are learned and rows of
-test are classified. Pictures of classes that were not learned, and support pictures, are left out.
+--pictures has the same layout as a support folder; in a CSV file with splits, the rows of train are the
+support set and the rows of test are classified. Pictures of other classes, and support pictures, are left
+out.
 
   run_meta.py fit --run checkpoints/cifar_fs --support photos/train --out photos.fewshot
   run_meta.py score --classifier photos.fewshot --pictures photos/test
@@ -45,8 +46,8 @@ _FIT = """
   run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
   run_meta.py fit --classifier things.fewshot --add more_things --remove 'ash,elm'
 
-Pictures that --add brings for a class of the classifier join those it has; classes of --remove are removed
-first. Without --out the classifier itself is replaced; another existing file only with --overwrite.
+--add adds pictures to the classifier's classes, or new classes; --remove removes classes first. Without --out
+the file of --classifier is replaced; another existing file is replaced only with --overwrite.
 """
 
 
@@ -56,8 +57,8 @@ def add_to(commands: "Commands") -> None:
         commands,
         "predict",
         _predict,
-        "what new pictures show, from a few of each class",
-        "Says how well it will do,\nthen writes a table and a page, least sure first.",
+        "classify new pictures, from a few of each class",
+        "Estimates its accuracy, then writes a table and a page, least certain first.",
     )
     predict.epilog = _SUPPORT + _QUERY
     _takes_source(predict)
@@ -68,7 +69,7 @@ def add_to(commands: "Commands") -> None:
         nargs="+",
         action="extend",
         required=True,
-        help="what to answer",
+        help="what to classify",
     )
     predict.add_argument(
         "--out",
@@ -77,15 +78,15 @@ def add_to(commands: "Commands") -> None:
         default="predictions.csv",
         help="the table, .csv or .json (default predictions.csv); beside it a page, .html",
     )
-    predict.add_argument("--open-set", action="store_true", help="a picture may be of none of the classes")
-    _takes_common(predict, "files that are there already")
+    predict.add_argument("--open-set", action="store_true", help="a picture may show none of the classes")
+    _takes_common(predict, "existing files")
 
-    summary = "how many labelled pictures a classifier gets right"
+    summary = "measure how many labelled pictures a classifier gets right"
     more = "Prints accuracy with its 95 % interval, also by class, and which classes are mistaken for which."
     score = add(commands, "score", _score, summary, more)
     score.epilog = _SUPPORT + _SCORE
     _takes_source(score)
-    pictures = "other pictures of these classes, like a support folder"
+    pictures = "labelled pictures of these classes, in the layout of a support folder"
     score.add_argument("--pictures", type=path, metavar="DIR", required=True, help=pictures)
     score.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
 
@@ -97,24 +98,24 @@ def add_to(commands: "Commands") -> None:
     fit.add_argument("--out", type=path, metavar="FILE", help="the classifier, e.g. things.fewshot")
     fit.add_argument("--add", type=path, metavar="DIR", help="a support folder whose pictures are added")
     fit.add_argument("--remove", metavar="CLASSES", help="classes to remove, separated by commas")
-    _takes_common(fit, "another file that is there already")
+    _takes_common(fit, "another existing file")
 
-    summary = "a classifier for other programs"
+    summary = "write a classifier for other programs"
     export = add(commands, "export", _export, summary, "Pixels in, probabilities out.")
     export.add_argument("--classifier", type=path, metavar="FILE", required=True, help="made by fit")
     export.add_argument("--format", required=True, help="onnx or torch_export")
     out = "default: beside the classifier, as .onnx or .pt2"
     export.add_argument("--out", type=path, metavar="FILE", help=out)
-    export.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
+    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
-    summary = "how many pictures of each class are needed"
-    more = "Classifies support pictures by the others: accuracy by their number, and what more would bring."
+    summary = "estimate how many pictures of each class are needed"
+    more = "Classifies support pictures by the others: accuracy by their number, and what more would add."
     curve = add(commands, "learning-curve", _learning_curve, summary, more)
     curve.epilog = _SUPPORT
     _takes_source(curve)
     out = "learning-curve.png"
     curve.add_argument("--out", type=path, metavar="PNG", default=out, help=f"default {out}")
-    _takes_common(curve, "a file that is there already")
+    _takes_common(curve, "an existing file")
 
 
 def _takes_source(sub: argparse.ArgumentParser) -> None:
@@ -122,7 +123,7 @@ def _takes_source(sub: argparse.ArgumentParser) -> None:
     run = "of a trained run, e.g. checkpoints/cifar_fs; with --support"
     source.add_argument("--run", type=path, metavar="DIR", help=run)
     source.add_argument("--classifier", type=path, metavar="FILE", help="made by fit")
-    support = "your classes, a folder each, or a CSV; with --run"
+    support = "your classes, a folder each, or a CSV file; with --run"
     sub.add_argument("--support", type=path, metavar="DIR", help=support)
 
 
@@ -135,7 +136,9 @@ def _source(given: argparse.Namespace) -> "ClassifierSource":
     if given.run is not None and given.support is None:
         raise UserError("--support: is missing; --run needs a folder of your classes, <folder>/<class>/*")
     if given.classifier is not None and given.support is not None:
-        raise UserError("--support: goes with --run; a classifier has its own, which fit --add adds to")
+        raise UserError(
+            "--support: goes with --run; a classifier has its support pictures, and fit --add adds to them"
+        )
     from mtl.own_images.fit import ClassifierSource
 
     return ClassifierSource(given.run, given.support, given.classifier)

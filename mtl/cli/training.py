@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
-For a key that takes text, all that follows the = is that text, as in "data.root=my photos #2"; in paths ~ is
-the home folder. SIGINT, SIGTERM and SIGHUP stop training after the current step and write a checkpoint.
-A run is kept in <checkpoints>/<run>/ and is never overwritten: --resume goes on with it.
+If a key takes text, everything after the = is that text, as in "data.root=my photos #2"; in paths ~ is the
+home folder. SIGINT (Ctrl-C), SIGTERM and SIGHUP stop training after the current step and write a checkpoint.
+A run is written to <checkpoints>/<run>/ and is never overwritten: --resume continues it.
 """
 
 
 def add_to(commands: "Commands") -> None:
     """Adds them all."""
     stages = (
-        ("run", _run, "all stages", "Pretrain, meta-train, evaluate; prints the results."),
+        ("run", _run, "run all stages", "Pretrains, meta-trains and evaluates; prints the results."),
         ("pretrain", _pretrain, "train the backbone on the base classes", "Writes pretrain.pt."),
         (
             "meta-train",
@@ -35,31 +35,31 @@ def add_to(commands: "Commands") -> None:
         (
             "evaluate",
             _evaluate,
-            "N-way K-shot accuracy on novel classes",
+            "measure N-way K-shot accuracy on novel classes",
             "Evaluates the meta-trained learner, or the pretrained backbone if there is none yet, beside "
-            "baselines. Writes results.json: a setting that is evaluated again replaces itself, with "
-            "the same numbers. --resume is accepted, as on other stages, and changes nothing.",
+            "baselines. Writes results.json: a setting that is evaluated again replaces its old entry, with "
+            "the same numbers. --resume is accepted, as in other stages, but changes nothing.",
         ),
         (
             "compare",
             _compare,
-            "compare ways of training",
+            "compare ways of training over several seeds",
             "Arms × seeds (section compare), with equal updates and images. Writes tables and plots.",
         ),
     )
     for name, command, summary, more in stages:
         sub = add(commands, name, command, summary, more)
         _takes_config(sub)
-        resume = "go on from where the run stopped; starts afresh if there is nothing to go on from"
+        resume = "continue where the run stopped; starts a new one if there is nothing to continue"
         sub.add_argument("--resume", action="store_true", help=resume)
         quiet = "no progress, only results and errors; the same as log.quiet=true"
         sub.add_argument("-q", "--quiet", action="store_true", help=quiet)
-    seeds = "only these, e.g. 0,2; other processes may run the others"
+    seeds = "only these seeds, e.g. 0,2; other processes can run the others"
     commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
     more = "Splits, classes, counts, sizes, and a sheet of samples."
-    data = add(commands, "data", _data, "what the image set holds", more)
+    data = add(commands, "data", _data, "show what an image set holds", more)
     _takes_config(data)
-    sheet = "where to draw the sheet of samples (default: <data.name>.png in this folder)"
+    sheet = "where to write the sheet of samples (default: <data.name>.png in this folder)"
     data.add_argument("--sheet", type=path, metavar="PNG", help=sheet)
 
 

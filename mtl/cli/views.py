@@ -1,4 +1,4 @@
-"""The commands that show what a run has left."""
+"""The commands that show what a run recorded: its hard tasks, its report, its curriculum."""
 
 import argparse
 import shutil
@@ -13,31 +13,33 @@ if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
 
 _DAY = 86400  # seconds
-_RUN = "of the run, e.g. checkpoints/omniglot"
+_RUN = "folder of the run, e.g. checkpoints/omniglot"
 
 
 def add_to(commands: "Commands") -> None:
     """Adds them all."""
-    summary = "which tasks, classes and pairs were hard"
+    summary = "show which tasks, classes and pairs were hard"
     hard = add(commands, "hard-tasks", _hard_tasks, summary, "Reads the ledger of a run.")
     hard.add_argument("folder", type=path, help=_RUN)
-    hard.add_argument("--top", type=int, default=20, help="rows a table (default 20)")
+    hard.add_argument("--top", type=int, default=20, help="rows of each table (default 20)")
     hard.add_argument("--round", type=int, help="show the state in this round")
     hard.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    follow = "show them, and what is new, while the run goes on, until Ctrl-C"
+    follow = "show all tables again at each change, until Ctrl-C"
     hard.add_argument("--follow", action="store_true", help=follow)
-    every = "how often to look (default 2, or 30 if the output is no terminal)"
+    every = "how often to look for changes (default 2, or 30 if the output is not a terminal)"
     hard.add_argument("--every", type=_seconds, metavar="SECONDS", help=every)
 
-    summary = "one page that shows what was hard, with pictures"
+    summary = "write a page that shows what was hard, with pictures"
     more = "Reads one run, or several, compared with the first. Writes report.html, which needs no network."
     page = add(commands, "report", _report, summary, more)
     page.add_argument("folders", type=path, nargs="+", metavar="folder", help=_RUN)
     out = "the page (default: report.html in the first folder)"
     page.add_argument("--out", type=path, metavar="HTML", help=out)
-    page.add_argument("--png", type=path, metavar="DIR", help="each figure also as PNG and SVG, for papers")
+    page.add_argument(
+        "--png", type=path, metavar="DIR", help="also write each figure as PNG and SVG, for papers"
+    )
 
-    summary = "which images counted when in a self-paced pretraining"
+    summary = "draw which images counted at which epoch of a self-paced pretraining"
     more = "Draws the record of a run as curriculum.png and curriculum.gif."
     curriculum = add(commands, "curriculum", _curriculum, summary, more)
     curriculum.add_argument("folder", type=path, help=_RUN)
@@ -54,13 +56,13 @@ def _hard_tasks(args: argparse.Namespace) -> None:
     ledger_path = RunFolder(args.folder).ledger
     if args.follow:
         if args.format == "csv":
-            raise UserError("--format csv: does not go with --follow; table and json do")
+            raise UserError("--format csv: does not go with --follow; use table or json")
         if args.round is not None:
-            raise UserError("--round: does not go with --follow, which shows the run as it stands")
+            raise UserError("--round: does not go with --follow, which shows the run as it is now")
         follow(ledger_path, args.top, args.format, args.every)
         return
     if args.every is not None:
-        raise UserError("--every: says how often --follow looks, and does not go without it")
+        raise UserError("--every: is for --follow, which is missing")
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
     with Ledger.read(ledger_path) as ledger:
         print(render(ledger, args.top, args.round, args.format, min(max(80, columns), 140)), end="")

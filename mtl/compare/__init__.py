@@ -1,1 +1,1 @@
-"""Comparing arms of training: what they answered, how they differ over seeds and tasks, tables and plots."""
+"""Comparing ways of training (arms): their results, differences over seeds and tasks, tables and plots."""

@@ -1,4 +1,4 @@
-"""What a comparison measures, for many weightings of the tasks at once; and the tasks drawn hard.
+"""The measures of a comparison, for many weightings of the tasks at once; and the tasks drawn hard.
 
 A weighting says how often each task counts. All ones is the tasks as they are; how often each comes when they
 are drawn with replacement is a resample of the bootstrap (Efron, 1979). The measure of a weighting equals
@@ -67,7 +67,7 @@ def _sums(keys: Tensor, values: Tensor, columns: Tensor) -> Tensor:
 
 
 def class_recall(classes: Tensor, right: Tensor, queries: int, columns: Tensor) -> Tensor:
-    """(C, B): the share of each class's queries answered correctly, over all its weighted tasks.
+    """(C, B): the share of each class's queries classified correctly, over all its weighted tasks.
 
     C is the highest id in `classes` (T, N), plus one. A class that a weighting never shows is inf: it sorts
     behind all others, and a minimum skips it.
@@ -94,7 +94,7 @@ def resamples(count: int, tasks: int, random: torch.Generator) -> Tensor:
 
 
 def pair_confusions(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(C(C−1)/2,) float64, in the order of `mtl.episodes.pairs`: how often each pair is mixed up.
+    """(C(C−1)/2,) float64, in the order of `mtl.episodes.pairs`: how often each pair is confused.
 
     The mean over both classes' images of the probability of the other class, where the choice is between the
     two centres: σ(scale (cos(x, μ_j) − cos(x, μ_i))) for an image x of class i. An image counts into its own

@@ -1,4 +1,4 @@
-"""The runs of a comparison: an arm trained with one seed, and its answers on the novel classes (a cell)."""
+"""The runs of a comparison: an arm trained with one seed, and its results on the novel classes (a cell)."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def episode_images(config: Config) -> int:
 
 
 def images_passed(config: Config, images: int) -> int:
-    """Images that pass the backbone in meta-training, out of `images` that there are.
+    """Images that pass the backbone in meta-training, of a set of `images`.
 
     Each once where the backbone is frozen and images are not augmented: their features are cached.
     """
@@ -137,7 +137,7 @@ def arm_cells(
     judged: Mapping[str, EpisodeBatch],
     tables: dict[str, Tensor] | None = None,
 ) -> list[Cell]:
-    """The answers of the learner that meta-training chose; and of the vote of its rounds, where it kept them.
+    """The results of the learner that meta-training chose; and of the vote of its rounds, if it kept them.
 
     `tables` are as of `train_arm`: features of the scored split are added.
     """
@@ -185,7 +185,7 @@ def pretrained_cell(
 
 
 def pretraining_cell(config: Config, arm: str, run_data: RunData, device: Device) -> Cell:
-    """As `pretrained_cell`, and the answers to the held-out images of the base classes."""
+    """As `pretrained_cell`, and the results on held-out images of the base classes."""
     cell = pretrained_cell(config, arm, run_data, device, {})
     folder = RunFolder.of(config)
     payload = read_pretrained(folder, config)
@@ -204,7 +204,7 @@ def pretraining_cell(config: Config, arm: str, run_data: RunData, device: Device
 def answer(
     solve: Solve, config: Config, run_data: RunData, judged: Mapping[str, EpisodeBatch]
 ) -> dict[str, Answers]:
-    """Answers to the fixed tasks of each setting, the same for all arms and seeds, and to the judged ones."""
+    """Results on the fixed tasks of each setting, the same for all arms and seeds, and on the judged ones."""
     cfg, answers = config.evaluate, {}
     for way, shot in cfg.settings:
         name = _setting_name(way, shot)
@@ -244,7 +244,7 @@ def _setting_name(way: int, shot: int) -> str:
 def heads_of(
     payload: Mapping[str, Any], config: Config, run_data: RunData, split: str, device: Device
 ) -> dict[str, Solve]:
-    """Ways to answer with a pretrained backbone alone, each by its name.
+    """The heads that a pretrained backbone can use, by name.
 
     Cosine prototypes and logistic regression, on the features and on their power `meta.head.power`; and the
     learner as meta-training starts with it.

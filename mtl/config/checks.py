@@ -39,8 +39,8 @@ def _of_backbone(config: Sections) -> list[str]:
         if backbone.weights is None or is_file(backbone.weights):
             return []
         return [
-            f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes a "
-            "file alone (.pth, .pt or .safetensors)"
+            f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes "
+            "only a file (.pth, .pt or .safetensors)"
         ]
     given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
     wrong = [
@@ -50,8 +50,8 @@ def _of_backbone(config: Sections) -> list[str]:
     ]
     if levels > 1:
         wrong.append(
-            f"meta.head.levels: {levels}, but {backbone.name} gives the output of its last "
-            f"block alone; {' and '.join(OWN)} give more"
+            f"meta.head.levels: {levels}, but {backbone.name} gives only the output of its "
+            f"last block; {' and '.join(OWN)} give more"
         )
     return wrong
 
@@ -62,7 +62,7 @@ def _of_meta_training(config: Sections) -> list[str]:
     if head.name == "gradient_descent" and head.init == "learned" and meta.algorithm == "mtl":
         wrong += [
             f"evaluate.settings: [{n}, {k}] has {n} ways, but a learned start of the head "
-            f"(meta.head.init) serves meta.way = {meta.way} alone; use init prototype or zero"
+            f"(meta.head.init) serves only meta.way = {meta.way}; use init prototype or zero"
             for n, k in config.evaluate.settings
             if n != meta.way
         ]
@@ -82,8 +82,8 @@ def _of_meta_training(config: Sections) -> list[str]:
         wrong += [
             f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
             f"and the algorithms maml and meta_sgd do not have{way_out}"
-            for key, (asked, way_out) in needs_features.items()
-            if asked
+            for key, (needed, way_out) in needs_features.items()
+            if needed
         ]
     allowed = {"all", "focal", "hardest"}
     if meta.examples.by not in allowed or meta.examples.scope != "batch" or meta.examples.start:

@@ -56,7 +56,7 @@ _RELEASED = (
     "meta_batch.few=skip meta_batch.ties=first meta_batch.overlap=true meta_batch.budget=inside"
 )
 
-#: Every sampler and objective, each with three trials of its own settings.
+#: Every sampler and objective, each with three trials of its settings.
 ARMS = (
     _arm("uniform", "sampler=uniform", *_RATES),
     _arm("random pool", "sampler=random_pool", *(f"random_pool.hard={k}" for k in (4, 10, 20))),

@@ -196,7 +196,7 @@ def _value(key: Sequence[str], text: str) -> Any:
     """What an override gives to a key: the rest of the argument as it is if the key takes text.
 
     Raises:
-        NotYaml: the key takes other values, and the text is no YAML.
+        NotYaml: the key takes other values, and the text is not YAML.
     """
     kind, optional = _text_kind(key)
     if kind == "text" or (kind == "texts" and not text.lstrip().startswith("[")):
@@ -268,7 +268,7 @@ def _sentences(error: Any) -> Iterator[str]:
         what = "is empty" if value is None else f"{_shown(value)} is a single value"
         place = moved("neighbours") if key == "hard_tasks.neighbours" else None
         hint = f"; the number of nearest classes is {place}" if place else ""
-        yield f"{key}: {what}, but {key} is a section with keys of its own{hint}"
+        yield f"{key}: {what}, but {key} is a section that holds keys{hint}"
     elif kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         hint = did_you_mean(str(value)[:_LETTERS], allowed, 0.5)

@@ -276,7 +276,7 @@ class Runtime:
 class Log:
     """What is shown and written while a stage runs; nothing here changes what is computed."""
 
-    every_seconds: NonNegative = 20.0  # between two lines of progress, where the output is no terminal
+    every_seconds: NonNegative = 20.0  # between two lines of progress, where the output is not a terminal
     quiet: bool = False  # no progress: results and errors alone
     allow_gaps: bool = False  # go on though the ledger or metrics.jsonl lost what last.pt was saved with
     tensorboard: bool = False  # also event files for TensorBoard, in <checkpoints>/<run>/tensorboard/; needs

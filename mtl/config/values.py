@@ -40,7 +40,7 @@ def _path(text: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    """Refuses what is no folder's name on some system, or what commands would take for an option."""
+    """Refuses names that are not allowed for a folder on some system, or look like an option of a command."""
     if not name or name != name.strip() or name in {".", ".."} or any(c in name for c in '/\\:*?"<>|'):
         raise ValueError('must be a name that a folder can have: no / \\ : * ? " < > |, not empty')
     if name[0] in "-." or not name.isprintable() or len(name.encode()) > 200:
@@ -52,7 +52,7 @@ def folder_name(name: str) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    """Refuses what is no regular expression, or one that names nothing."""
+    """Refuses what is not a regular expression, or one that names nothing."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -81,7 +81,7 @@ def _nearest_network(name: str) -> str | None:
         return f"{near[0]}.{network}" if near and network else None
     plain = re.sub(r"[\s_-]", "", name.lower())
     near = difflib.get_close_matches(plain, OWN, 1, 0.75)
-    if near and re.findall(r"\d", near[0]) == re.findall(r"\d", plain):  # resnet18 is no misspelt resnet12
+    if near and re.findall(r"\d", near[0]) == re.findall(r"\d", plain):  # resnet18 is not a misspelt resnet12
         return near[0]
     return f"torchvision.{name}" if name.isidentifier() and name not in LIBRARIES else None
 

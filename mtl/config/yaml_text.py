@@ -76,7 +76,7 @@ def parse(text: str, all_texts: bool = False) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """The text of a YAML file; OSError if it cannot be read, NotYaml if it is no UTF-8 text or too long."""
+    """The text of a YAML file; OSError if it cannot be read, NotYaml if it is not UTF-8 text or too long."""
     with path.open("rb") as file:  # may be a pipe, as of `--config <(...)`
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""What becomes of the base images: held out, classes made unequal, labels made wrong. And weights of classes.
+"""Changes to the base images: some held out, classes made unequal, labels made wrong. And weights of classes.
 
 Imbalance and label noise are made on purpose, to measure what helps where real collections have them.
 """

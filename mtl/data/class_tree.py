@@ -51,8 +51,8 @@ def find_classes(root: Path, layout: Layout) -> ClassTree:
         return _of_list(root, layout)
     if not root.is_dir():
         raise UserError(
-            f"data.root: {one_line(root)} is no folder; image_folder wants <root>/<class>/*, or a CSV file "
-            f"with a row path,label for each picture{archive_beside(root, _OPTION)}"
+            f"data.root: {one_line(root)} is not a folder; image_folder wants <root>/<class>/*, or a CSV "
+            f"file with a row path,label for each picture{archive_beside(root, _OPTION)}"
         )
     splits = _split_folders(root)
     refuse_detection(root)
@@ -102,7 +102,7 @@ def divided(root: Path, may_merge: bool = False) -> list[Classes] | None:
         or_merge = f"; or {_MERGE}" if may_merge else ""
         raise UserError(
             f"{one_line(root)}: has {', '.join(names.values())} but not {', '.join(missing)}; give all "
-            f"three, or classes alone{or_merge}"
+            f"three, or only classes{or_merge}"
         )
     for part, classes in parts.items():
         if not classes:
@@ -234,7 +234,7 @@ def require_distinct_names(names: Iterable[str], where: object) -> None:
 
 
 def similar_name_messages(names: Iterable[str], among: Iterable[str] | None = None) -> list[str]:
-    """A sentence for each group of classes whose names differ in case or outer spaces alone.
+    """A sentence for each group of classes whose names differ only in case or outer spaces.
 
     With `among`, only groups that have one of these.
     """

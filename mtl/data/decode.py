@@ -47,7 +47,7 @@ def decode(file: Path, size: int, grayscale: bool, top: int = FULL) -> Tensor:
     """The image of a file as `to_tensor` makes it, turned upright as its EXIF data say. Thread-safe.
 
     Raises:
-        UserError: the file is no readable image; names it and says why in plain words.
+        UserError: the file is not a readable image; names it and says why in plain words.
     """
     try:
         return _decoded(file, size, grayscale, top)

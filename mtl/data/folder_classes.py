@@ -112,7 +112,7 @@ def claimed(classes: Iterable[str], patterns: Mapping[str, Sequence[str]], root:
                 if before != part:
                     raise UserError(
                         f"data.classes: class {known[name]} is claimed by {before} ({other!r}) and by {part} "
-                        f"({pattern!r}); a class is in one split alone"
+                        f"({pattern!r}); a class can be in one split only"
                     )
     return {name: part for name, (part, _) in claims.items()}
 

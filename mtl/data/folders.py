@@ -23,7 +23,7 @@ PART_NAMES: dict[str, Part] = {
     **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
     **{"test": "test", "testing": "test"},
 }
-PICTURES_OPTION = "--pictures "  # of pictures that are not learned but answered
+PICTURES_OPTION = "--pictures "  # of pictures that are classified, not learned
 
 #: Waste baskets, thumbnails and the like, in lower case: what hides them is not a dot but a convention.
 _SYSTEM = frozenset(
@@ -84,7 +84,7 @@ def contents(folder: Path, problems: list[str] | None = None) -> Contents:
                 elif os.path.isfile(path):
                     others.append(path)
                 elif _is_named_as_picture(entry.name):
-                    odd[path] = "is no file"
+                    odd[path] = "is not a file"
     except OSError as error:
         message = f"{one_line(folder)}: cannot be read ({error.strerror})"
         if problems is None:
@@ -151,7 +151,7 @@ def refuse_detection(root: Path) -> None:
     """
     Raises:
         UserError: a folder, or one of a split in it, is a set for object detection, `images` beside `labels`
-            or `annotations`, which are no classes.
+            or `annotations`, which are not classes.
     """
     for folder in (root, *(f for f in contents(root, []).folders if part_of(f.name))):
         names = {inner.name.lower() for inner in contents(folder, []).folders}

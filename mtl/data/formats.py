@@ -58,7 +58,7 @@ def opened(file: Path, least: int) -> Image.Image:
         Exception: whatever else Pillow raises; see `in_words`.
     """
     if not file.is_file():
-        raise CannotOpenError("it is no file" if file.exists() else "there is no such file")
+        raise CannotOpenError("it is not a file" if file.exists() else "there is no such file")
     if not file.stat().st_size:
         raise CannotOpenError("the file is empty")
     if (

@@ -116,7 +116,7 @@ def ink_of_set(images: Tensor, sides: Sequence[int] = ()) -> Ink | None:
     the other way round, and where the images have colours, since inverting would change those.
 
     Args:
-        images: of base classes alone.
+        images: of base classes only.
         sides: as of `Ink`.
     """
     some = images[:: max(1, -(-len(images) // _LOOKED_AT))]

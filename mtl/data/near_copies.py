@@ -231,7 +231,7 @@ class Prints:
 
     @staticmethod
     def of(images: Tensor) -> "Prints":
-        """From pixels (B, 1 or 3, H, W) uint8 as they come to the network."""
+        """From pixels (B, 1 or 3, H, W) uint8 as the network takes them."""
         if not len(images):
             return Prints.unknown(0)
         digests = [hashlib.blake2b(x.numpy().tobytes(), digest_size=_BYTES).digest() for x in images]

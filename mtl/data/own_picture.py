@@ -56,7 +56,7 @@ def own_picture(
     """The picture in a file as `prepare_picture` makes it. Thread-safe.
 
     Raises:
-        UserError: the file is no readable image; names it and says why in plain words.
+        UserError: the file is not a readable image; names it and says why in plain words.
     """
     try:
         with opened(file, _DETAIL * size if ink is not None and ink.sides else size) as image:

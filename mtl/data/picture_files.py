@@ -38,7 +38,7 @@ class ClassFiles:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """The pictures that are to be answered."""
+    """The pictures to classify."""
 
     files: tuple[Path, ...]  # sorted, each once
     left_out: tuple[str, ...]  # what cannot be searched, a sentence each
@@ -47,7 +47,7 @@ class PictureFiles:
 def support_files(source: Path, option: str = "--support ", part: Part = "train") -> ClassFiles:
     """The pictures right in each folder below a folder, whose name is that of the class; or those of a list.
 
-    Hidden files and folders, and files that are no pictures by their ending, are passed over. Folders in a
+    Hidden files and folders, and files that are not pictures by their ending, are passed over. Folders in a
     class are not looked into, which `left_out` says, except one called `images` that holds all its pictures.
 
     Args:
@@ -115,7 +115,7 @@ def _not_drawn_here(pictures: Sequence[Path], left_out: list[str]) -> tuple[Path
 def query_files(sources: Sequence[str]) -> PictureFiles:
     """The pictures of folders, patterns and single files, sorted by path, each once.
 
-    A folder is searched with all that is below it; there hidden files, and files that are no pictures by
+    A folder is searched with all that is below it; there hidden files, and files that are not pictures by
     their ending, are passed over. What is named, or matched by a pattern, is taken whatever its ending.
 
     A path that does not exist and has *, ? or [ in it is a pattern; the longest part of it that exists is
@@ -159,7 +159,7 @@ def _matches(source: str) -> list[Path]:
 
 
 def _checked_file(path: Path) -> Path:
-    """Refuses what is no picture: an archive, a list, or a pipe, which would be waited for without end."""
+    """Refuses what is not a picture: an archive, a list, or a pipe, which would be waited for without end."""
     if not os.path.isfile(path):
         what = "a link that leads nowhere" if os.path.islink(path) else "neither a file nor a folder"
         raise UserError(f"{one_line(path)}: is {what}")

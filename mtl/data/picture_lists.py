@@ -51,8 +51,8 @@ def read_list(path: Path, option: str) -> list[ListRow]:
     "--support ", for messages.
 
     Raises:
-        UserError: it is no list or cannot be read, a row lacks a field, a file is missing, or a file has two
-            labels; says in which line.
+        UserError: it is not a list or cannot be read, a row lacks a field, a file is missing, or a file has
+            two labels; says in which line.
     """
     shown = one_line(path)
     if path.suffix.lower() in _SPREADSHEETS:  # which may be archives inside

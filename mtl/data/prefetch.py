@@ -26,7 +26,7 @@ _ALLOWED = "images are a sequence of paths or of PIL images, or a uint8 array (n
 
 @dataclass(frozen=True)
 class Unread:
-    """A file that is no readable picture, and a sentence that names it and says why."""
+    """A file that is not a readable picture, and a sentence that names it and says why."""
 
     file: Path
     why: str

@@ -1,1 +1,1 @@
-"""Accuracy on novel classes, with intervals, beside baselines; and what becomes of the worst tasks."""
+"""Accuracy on novel classes, with intervals, beside baselines; and the worst tasks drawn again."""

@@ -56,7 +56,7 @@ def base_accuracy(network: nn.ModuleDict, run_data: RunData, device: Device) -> 
 
 
 def base_answers(network: nn.ModuleDict, run_data: RunData, device: Device) -> dict[str, Answers]:
-    """The same as answers of a comparison: of all base classes, and of those with many and few images.
+    """The same as results of a comparison: of all base classes, and of those with many and few images.
 
     The queries of task t are the t-th held-out image of every class, so that accuracy is the mean recall, and
     differences are paired over images. Each class gives as many as the one with the fewest has.
@@ -95,7 +95,7 @@ def size_groups(run_data: RunData) -> dict[str, Tensor]:
 def held_out_right(network: nn.ModuleDict, run_data: RunData, device: Device) -> Tensor:
     """(H,) bool: which of the held-out images are classified correctly.
 
-    With several image sets only classes of the image's own set compete, whether each set has a head or all
+    With several image sets only classes of the image's set compete, whether each set has a head or all
     share one.
 
     Raises:

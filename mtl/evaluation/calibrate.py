@@ -1,4 +1,4 @@
-"""How far the logits of a run's network can be trusted: temperatures of its validation tasks.
+"""Calibrating a run's network: temperatures from its validation tasks.
 
 Classifiers of a person's own images begin with them (mtl/own_images/leave_one_out.py).
 """

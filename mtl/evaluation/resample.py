@@ -27,7 +27,7 @@ PICKED, CONTROL = "resampled", "control"  # origins of their episodes in the led
 
 @dataclass(frozen=True)
 class Resampled:
-    """What became of the worst tasks."""
+    """How the worst tasks did when drawn again."""
 
     tasks: int
     rounds: int
@@ -42,7 +42,7 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a learner answered at one setting, and the names under which the ledger has it."""
+    """A learner's outcome at one setting, and the names under which the ledger has it."""
 
     learner: Baseline
     episodes: EpisodeBatch

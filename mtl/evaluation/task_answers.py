@@ -1,4 +1,4 @@
-"""What one arm of a comparison answered with one seed, and its file."""
+"""The results of one arm of a comparison with one seed, and their file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Answers:
 
     @property
     def accuracy(self) -> Tensor:
-        """(T,) float64 in [0, 1]: mean recall of each task, to the bit the same for as many right answers."""
+        """(T,) float64 in [0, 1]: mean recall of each task; equal counts give equal bits."""
         return self.right.sum(1).double() / (self.classes.shape[1] * self.queries)
 
 

@@ -120,7 +120,7 @@ class WeightsAt:
 def weights_over_rounds(ledger: Ledger, phase: str, most: int = 200) -> list[WeightsAt]:
     """The rounds whose weights the ledger has, in order; of more than `most` that many, evenly chosen.
 
-    The first and the last are always among them. Where the ledger has the heaviest units alone (`kept_all`
+    The first and the last are always among them. Where the ledger has only the heaviest units (`kept_all`
     is false), every number is about these; that of all units is at least as large as `effective`.
 
     Raises:

@@ -20,12 +20,12 @@ _TIE = 1e-9  # of distance for each place between two: equals keep their order
 
 @dataclass(frozen=True)
 class Confusions:
-    """How n classes or groups were mistaken for each other."""
+    """How often n classes or groups were mistaken for each other."""
 
     names: tuple[str, ...]  # neighbours are much confused
     by_group: bool
     # (n, n): mean probability that a query of the row got for a class of the column that was in its task;
-    # nan where the two never met, and on the diagonal of classes; that of groups is confusion within them
+    # nan if the two were never in one task, and on the diagonal of classes (of groups: confusion within them)
     matrix: Floats
     left_out: int  # classes of the phase that are not shown
 
@@ -37,8 +37,8 @@ def confusions(ledger: Ledger, phase: str, most: int = 40, fewest_groups: int = 
     fewer say less than single classes do. Otherwise the first `most` classes of the most confused pairs are
     taken.
 
-    The order is that of `leaf_order` for the distance 1 − mean of both confusions, 1 for two that never met;
-    equals are ordered by name.
+    The order is that of `leaf_order` for the distance 1 − mean of both confusions, 1 for two that were never
+    in one task; equals are ordered by name.
 
     Returns:
         None where fewer than 3 classes were drawn.
@@ -69,7 +69,7 @@ def confusions(ledger: Ledger, phase: str, most: int = 40, fewest_groups: int = 
 
 def _most_confused(ledger: Ledger, at: Phase, most: int) -> list[int]:
     """The first `most` classes in the most confused pairs."""
-    enough = pair_count(most - 1) + 1  # so many pairs have at least `most` classes
+    enough = pair_count(most - 1) + 1  # that many pairs have at least `most` classes
     pairs = pair_sums(ledger, at, enough, even_round(at))
     return list(dict.fromkeys(c for low, high, *_ in pairs for c in (low, high)))[:most]
 

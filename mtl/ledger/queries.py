@@ -1,10 +1,10 @@
 """Views of one phase of the ledger: its hardest tasks and classes, most confused pairs, and rounds.
 
-Without a round a view covers the whole phase. With `round=R` it covers that round alone: the episodes that
+Without a round a view covers the whole phase. With `round=R` it covers only that round: the episodes that
 were solved between round R's meta-test, which belongs to it, and the next; "first seen" still looks back on
 the whole phase. Every view raises UserError for a phase or a round that the ledger does not have.
 
-Hardness is never the plain mean, by which a task or pair met once would win by luck. Tasks and pairs are
+Hardness is never the plain mean, by which a task or pair seen once could lead by luck. Tasks and pairs are
 ordered by Σ error / (n + 1), as if they had passed one more visit without a fault; classes by the upper end
 of the interval of their recall over tasks. Equals are ordered by name.
 """
@@ -27,7 +27,7 @@ _TREND_SHARE = 4  # the first and the last quarter of the rounds are compared
 
 @dataclass(frozen=True)
 class HardTask:
-    """A task: one set of classes, whatever images it came with."""
+    """A task: one set of classes, whatever its images."""
 
     classes: tuple[str, ...]
     first: float  # accuracy when first seen in the phase
@@ -58,7 +58,7 @@ class HardClass:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that met in n tasks."""
+    """Two classes that were together in n tasks."""
 
     classes: tuple[str, str]
     confusion: float  # mean probability that queries of either got for the other
@@ -113,7 +113,7 @@ def hardest_tasks(ledger: Ledger, phase: str, top: int = 20, round: int | None =
 
 
 def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardClass]:
-    """Classes by the upper end of the 95 % interval of their recall: first those that are surely hard."""
+    """Classes by the upper end of the 95 % interval of their recall; those certain to be hard come first."""
     at = checked_phase(ledger, phase, top, round)
     round = even_round(at) if round is None else round
     where = "class_total WHERE phase = ?" if round is None else "class_round WHERE phase = ? AND round = ?"
@@ -133,8 +133,8 @@ def hardest_classes(ledger: Ledger, phase: str, top: int = 20, round: int | None
     recall: list[dict[int, float]] = [{}, {}]
     if measured and early[-1] < late[0]:
         spans = [(early[0], early[-1]), (late[0], late[-1])]
-        for number, c, asked, right, _ in class_sums(ledger, at, spans):
-            recall[number][c] = right / asked
+        for number, c, queries, right, _ in class_sums(ledger, at, spans):
+            recall[number][c] = right / queries
     result = []
     for c, n, right, drawn, hard, _ in rows[:top]:
         (low, high), then, now = intervals[c], recall[0].get(c), recall[1].get(c)
@@ -181,7 +181,7 @@ def pair_sums(ledger: Ledger, at: Phase, top: int, round: int | None) -> list[Pa
 
 
 def rounds(ledger: Ledger, phase: str, top: int | None = 20, round: int | None = None) -> list[Round]:
-    """The last `top` rounds in their order (None: all), or round R alone (none, if R had no update)."""
+    """The last `top` rounds in their order (None: all), or only round R (none, if R had no update)."""
     at = checked_phase(ledger, phase, 1 if top is None else top, round)
     rows = ledger.sql.execute(
         "SELECT round, step, unit, pool, epsilon, alpha, accuracy, hard_share FROM round "
@@ -278,7 +278,7 @@ def split_name(split: str, image_set: str | None) -> str:
 
 
 def even_round(at: Phase) -> int | None:
-    """The round whose classes and pairs stand for the phase; None: all rounds together.
+    """The round whose classes and pairs represent the phase; None: all rounds together.
 
     Of an evaluation it is the first: the later ones test the worst tasks again, and would count a hard task
     many times over.

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 _CONTROL = "control"  # origin of tasks that are tested again though they were not picked
 _FEWEST = 10  # picked, and others
-_IN_BIN = 2  # tasks of either: one alone says nothing of the spread
+_IN_BIN = 2  # tasks of either: one says nothing about the spread
 _BINS, _PER_BIN = 10, 5  # bins at most; picked in each, where there are fewer bins
 _Z = NormalDist().inv_cdf(0.975)
 

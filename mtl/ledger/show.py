@@ -42,7 +42,7 @@ _POINTS = 12  # of a class's recall over the rounds
 def render(
     ledger: Ledger, top: int = 20, round: int | None = None, format: Format = "table", width: int = 100
 ) -> str:
-    """Every view of every phase, `top` rows each; with `round` of that round alone, where a phase has it.
+    """Every view of every phase, `top` rows each; with `round` only of that round, if a phase has it.
 
     `width` is the table's, in columns. Raises UserError if no phase has the round, or `top` is under 1.
     """

@@ -108,7 +108,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     On network file systems, where processes share no memory for such a log, and where SQLite refuses one, a
     rollback journal takes its place, and a warning says so: then a commit waits for readers.
 
-    Raises UserError if the file is no ledger, one of another format, or another process is writing it.
+    Raises UserError if the file is not a ledger, one of another format, or another process is writing it.
     """
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -221,7 +221,7 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "application_id") != _APPLICATION:
-        raise UserError(f"{path}: this SQLite file is no ledger of hard tasks")
+        raise UserError(f"{path}: this SQLite file is not a ledger of hard tasks")
     version = _pragma(connection, "user_version")
     if version != VERSION:
         raise UserError(
@@ -234,7 +234,7 @@ def _message(path: Path, error: Exception) -> str:
     if "locked" in str(error) or "busy" in str(error):
         return f"{path}: another process is writing this ledger; stop it first"
     if "not a database" in str(error):
-        return f"{path}: this file is no ledger"
+        return f"{path}: this file is not a ledger"
     return f"{path}: the ledger cannot be opened ({error})"
 
 

@@ -1,4 +1,4 @@
-"""Single tasks looked at closely: every visit, and how each query of the worst one was answered."""
+"""Single tasks in detail: every visit, and how each query of the worst one was classified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

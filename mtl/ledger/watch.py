@@ -23,7 +23,7 @@ from mtl.ledger.store import Ledger
 from mtl.runtime.process import reader_gone
 from mtl.runtime.progress import tell
 
-_WIDTHS = 80, 140  # columns of a table: the least, also where the output is no terminal, and the most
+_WIDTHS = 80, 140  # columns of a table: the least, also where the output is not a terminal, and the most
 _RULE = "─" * _WIDTHS[0] + "\n"
 _SHORT, _LONG = 2.0, 30.0  # seconds from look to look; whole tables fill a file quickly
 _PATIENCE = 1.0  # seconds for which a ledger may look blank or damaged: it is being created
@@ -48,7 +48,7 @@ def follow(
         out: standard output where it is None.
 
     Raises:
-        UserError: the file is no ledger that this program reads.
+        UserError: the file is not a ledger that this program reads.
     """
     out = out or sys.stdout
     terminal = format == "table" and out.isatty()

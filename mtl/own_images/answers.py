@@ -1,4 +1,4 @@
-"""The answer to each picture as a row: for a table, a spreadsheet, a program."""
+"""The prediction for each picture as a row: for a table, a spreadsheet, a program."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from mtl.data.prefetch import Unread
 from mtl.errors import one_line
 from mtl.own_images.classifier import Answers
 
-#: Whether an answered picture is a support picture, to the pixel ("same") or nearly ("near").
+#: Whether a classified picture is a support picture, to the pixel ("same") or nearly ("near").
 SupportMatch = Literal["", "same", "near"]
 
 NONE = "none of these"  # the class of a picture that is more likely of none than of one
@@ -30,7 +30,7 @@ class Row:
 
     file: str
     answer: str  # a class, or NONE
-    probability: float  # calibrated: of answers with 0.8 four of five are right
+    probability: float  # calibrated: of answers with 0.8, four of five are right
     runner_up: str  # the most probable class beside the answer
     runner_up_probability: float
     none: float | None  # the probability of being of none of the classes; None: the set is closed
@@ -59,7 +59,7 @@ class Row:
 def rows(
     files: Sequence[object], answers: Answers, classes: Sequence[str], support: Sequence[SupportMatch] = ()
 ) -> list[Row]:
-    """The answers to B files, which may be support pictures.
+    """The rows of B files, which may be support pictures.
 
     The class is NONE where that has more than even odds; else it is the most probable one.
     """
@@ -85,18 +85,18 @@ def percent(share: float) -> str:
 
 
 def answers_sentence(answered: Sequence[Row], total: int) -> str:
-    """How many of `total` pictures got which answer.
+    """How many of `total` pictures were classified as what.
 
-    Support pictures are not counted: a classifier knows the answers to them.
+    Support pictures are not counted: the classifier was fitted to them.
     """
     new = new_ones(answered)
     by_answer = Counter(row.answer for row in new).most_common()
     named = ", ".join(f"{one_line(name)} {count:,}" for name, count in by_answer[:_NAMED])
-    more = f" and {len(by_answer) - _NAMED:,} classes more" if len(by_answer) > _NAMED else ""
+    more = f" and {len(by_answer) - _NAMED:,} more classes" if len(by_answer) > _NAMED else ""
     of = "" if len(answered) == total else f" of {total:,}"
     plural = "picture" if total == 1 else "pictures"
     counts = f": {named}{more}" if new else ""
-    return f"{len(answered):,}{of} {plural} answered{counts}.{_support_sentence(answered)}"
+    return f"{len(answered):,}{of} {plural} classified{counts}.{_support_sentence(answered)}"
 
 
 def new_ones(answered: Sequence[Row]) -> list[Row]:
@@ -109,7 +109,7 @@ def _support_sentence(answered: Sequence[Row]) -> str:
     lines = ""
     if same:
         one, all_of_them = same == 1, same == len(answered)
-        what = "is a support picture: its answer says" if one else "are support pictures: their answers say"
+        what = "is a support picture and says" if one else "are support pictures and say"
         left = "" if all_of_them else "; it is not counted" if one else "; they are not counted"
         lines += f" {same:,} of the {len(answered):,} pictures {what} nothing about new ones{left}."
     if near:
@@ -123,7 +123,7 @@ def least_sure(answered: Sequence[Row]) -> list[Row]:
 
 
 def to_csv(answered: Sequence[Row], unread: Sequence[Unread], open_set: bool) -> bytes:
-    """A table that spreadsheets open right: UTF-8, marked as such where it is not plain ASCII.
+    """A table that spreadsheets open correctly: UTF-8, marked as such where it is not plain ASCII.
 
     Probabilities have six decimals. Files that could not be read come last, with empty cells. Text that a
     spreadsheet would compute is led by an apostrophe, or by ./ where it is a file; bytes of a name that are

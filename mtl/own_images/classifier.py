@@ -51,7 +51,7 @@ class FittedClassifier:
 
     @torch.no_grad()
     def answer(self, features: Tensor, open_set: bool = False) -> Answers:
-        """Answers to embedded features (B, D).
+        """Classifies embedded features (B, D).
 
         Raises:
             ValueError: `open_set` with a classifier that has none.
@@ -67,10 +67,10 @@ class FittedClassifier:
 
 @torch.no_grad()
 def fit_classifier(embedder: Embedder, support: Support) -> FittedClassifier:
-    """Adapts to a support set, and answers its own images, each left out in turn.
+    """Adapts to a support set, and classifies its images, each left out in turn.
 
     Near copies count as one image, whose feature is the mean of theirs. They are left out together: an image
-    is answered without its copies.
+    is classified without its copies.
 
     Raises:
         ValueError: there is only one class, or a learned start serves another number of them.

@@ -31,7 +31,7 @@ from mtl.runtime.seeds import generator
 FORMAT = 1
 
 Precision = Literal["float32", "bfloat16"]
-_DAMAGED = "is no classifier, or was cut short or changed"
+_DAMAGED = "is not a classifier, or was cut short or changed"
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -86,7 +86,7 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
     except (SafetensorError, OSError):
         raise UserError(f"{shown}: {_DAMAGED}") from None
     if "fewshot" not in metadata:
-        raise UserError(f"{shown}: is no classifier, but safetensors of another program")
+        raise UserError(f"{shown}: is not a classifier, but safetensors of another program")
     try:
         tree = dict(json.loads(metadata["fewshot"]))
         if (version := tree["format"]) == FORMAT:
@@ -94,7 +94,7 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
                 raise _UnusableError("its checksum is another")
             try:
                 return _fitted(tree["told"], tensors, runtime or Runtime(), precision)
-            except KeyError as name:  # the checksum holds, so it is no damage
+            except KeyError as name:  # the checksum holds, so it is not damage
                 raise UserError(f"comes from another version: it lacks {name}; fit it again") from None
     except UserError as error:  # what the network needs is missing here
         raise UserError(f"{shown}: {str(error).splitlines()[0]}") from None
@@ -104,7 +104,7 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
 
 
 def _require_content(path: Path) -> None:
-    """Refuses what is no file with content."""
+    """Refuses a path without a file, and an empty file."""
     shown = one_line(path)
     if path.is_dir():
         of_run = (path / "config.yaml").exists()
@@ -204,7 +204,7 @@ def _fitted(
     support = Support(features, labels, classes, files, prints, views)
     held_out = HeldOut(tensors["held_out.rows"], tensors["held_out.logits"])
     if not set(held_out.rows.tolist()) <= set(range(support.view_count)):
-        raise _UnusableError("held_out.rows are no support images")
+        raise _UnusableError("held_out.rows are not support images")
     return FittedClassifier(
         embedder,
         support,
@@ -251,4 +251,4 @@ def _require_tensors(
         if (tuple(value.shape), value.dtype) != expected[name]:
             raise _UnusableError(f"tensor {name} is {value.dtype} {tuple(value.shape)}, not {expected[name]}")
         if not value.isfinite().all():
-            raise _UnusableError(f"tensor {name} holds values that are no numbers")
+            raise _UnusableError(f"tensor {name} holds values that are not numbers")

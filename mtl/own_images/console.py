@@ -14,7 +14,7 @@ _MOST = 20  # sentences about single files
 
 
 def console() -> Console:
-    """Standard output; where it is no terminal, lines of 110 columns."""
+    """Standard output; where it is not a terminal, lines of 110 columns."""
     return Console(width=None if sys.stdout.isatty() else 110)
 
 
@@ -34,12 +34,12 @@ def say_left_out(sentences: Sequence[str]) -> None:
 
 
 def say_self_assessment(classifier: FittedClassifier) -> list[str]:
-    """Prints how well a classifier will do, judged by its own support pictures; returns the sentences."""
+    """Prints a classifier's expected accuracy, estimated from its support pictures; returns the sentences."""
     sentences = in_sentences(self_assessment(classifier))
     if not classifier.embedder.temperatures:
-        rests_on = "rests on the support pictures alone" if len(classifier.held_out) else "is not known"
+        rests_on = "rests only on the support pictures" if len(classifier.held_out) else "is not known"
         sentences.append(
-            f"How sure answers are {rests_on}: the run has no calibration.json, which evaluate writes."
+            f"The calibration {rests_on}: the run has no calibration.json, which evaluate writes."
         )
     say(sentences)
     return sentences

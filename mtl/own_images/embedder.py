@@ -70,7 +70,7 @@ class Origin:
     run: str
     backbone: Backbone
     head: Head
-    way: int  # of meta-training: a learned start of the base learner serves this many classes alone
+    way: int  # of meta-training: a learned start of the base learner serves exactly this many classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Embedder:
         if learned and way != origin.way:
             raise UserError(
                 f"run {one_line(origin.run)} has a learned start (meta.head.init = learned), which serves "
-                f"{origin.way} classes alone, and here are {way}; runs with meta.head.init = prototype or "
+                f"exactly {origin.way} classes, and here are {way}; runs with meta.head.init = prototype or "
                 "zero serve any number"
             )
 
@@ -162,7 +162,7 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
         runtime: where the network runs; None: on the best device there is. The precision is the run's.
 
     Raises:
-        UserError: it is no run, nothing is pretrained, files of it do not fit each other, or its learner
+        UserError: it is not a run, nothing is pretrained, files of it do not fit each other, or its learner
             answers whole episodes only.
     """
     folder = RunFolder(path)
@@ -205,7 +205,7 @@ def _require_one_feature_an_image(folder: RunFolder, config: Config) -> None:
         if value not in allowed:
             raise UserError(
                 f"{folder.path}: was trained with {key} = {value}, whose answers depend on whole episodes; "
-                f"own images are answered by runs with {key} = {' or '.join(allowed)}"
+                f"own images need a run with {key} = {' or '.join(allowed)}"
             )
 
 

@@ -129,7 +129,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._predicted(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of right answers to images that the classifier was not fitted to; nan where none is left.
+        """The accuracy on images that the classifier was not fitted to; nan if none is left.
 
         Images that are, to the pixel, among those it was fitted to are left out, with a warning.
         """
@@ -251,9 +251,7 @@ def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints
 
 
 def _warn(same: int, count: int, then: str = "") -> None:
-    text = (
-        f"{same:,} of the {count:,} images are support images: their answers say nothing about new ones{then}"
-    )
+    text = f"{same:,} of the {count:,} images are support images and say nothing about new ones{then}"
     warnings.warn(text, UserWarning, stacklevel=4)
 
 

@@ -39,12 +39,12 @@ KEY = "fewshot.json"
 
 Answer = Callable[[Tensor], Tensor]
 
-_TRIALS = 36  # images that a file answers before it is written
+_TRIALS = 36  # images that a file classifies before it is written
 _DIFFERENCE = 1e-4  # of probabilities: rounding is a hundredth of it
 
 
 def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool = False) -> Path:
-    """Writes the file, once it answers random images as the classifier does; returns its path.
+    """Writes the file, once it classifies random images as the classifier does; returns its path.
 
     It computes in float32, whatever the run did; where that was bfloat16, `predict` rounds more.
 
@@ -52,7 +52,7 @@ def export(classifier: Path, form: str, out: Path | None = None, overwrite: bool
         classifier: a file of `fit`.
         form: "onnx" or "torch_export".
         out: None: beside the classifier, with the form's ending.
-        overwrite: whether the file may exist.
+        overwrite: True if the file may exist.
 
     Raises:
         UserError: the form is unknown or needs packages that are not installed, there is no such classifier,

@@ -46,14 +46,14 @@ class ClassifierSource:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted classifier, and what is no part of its support set."""
+    """A fitted classifier, and what was left out of its support set."""
 
     classifier: FittedClassifier
     left_out: tuple[str, ...] = ()  # a sentence each
 
 
 def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
-    """The classifier of a command; a UserError as of `fit_run`, or where the file is no classifier."""
+    """The classifier of a command; a UserError as of `fit_run`, or where the file is not a classifier."""
     if source.run is not None and source.support is not None:
         return fit_run(source.run, source.support, log)
     assert source.classifier is not None
@@ -64,7 +64,7 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Fit:
     """Adapts the network of a run to a support folder, on the best device there is.
 
     Raises:
-        UserError: it is no run, its learner does not serve this, or too few classes have pictures.
+        UserError: it is not a run, its learner does not serve this, or too few classes have pictures.
     """
     listed = support_files(support)
     embedder = embedder_of_run(run, Runtime())
@@ -76,7 +76,7 @@ def fit_run(run: Path, support: Path, log: Log | None = None) -> Fit:
 
 
 def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
-    """Fits a classifier and writes it to `out`; prints what it holds and how well it will do.
+    """Fits a classifier and writes it to `out`; prints what it holds and its expected accuracy.
 
     Raises:
         UserError: as `fit_run`; or `out` cannot be written, has the ending of another kind of file, or exists
@@ -104,8 +104,8 @@ def fit_again(
         remove: names of classes with commas between them; they are removed before anything is added.
         out: None: the classifier itself is replaced, after any other process that is changing it: no
             addition is lost.
-        overwrite: whether another `out` may exist.
-        log: whether and how progress is shown.
+        overwrite: True if another `out` may exist.
+        log: how progress is shown, if at all.
 
     Raises:
         UserError: there is no such class, fewer than two would be left, a known class would be lost to
@@ -182,7 +182,7 @@ def _classes_named(text: str, classes: Sequence[str], classifier: Path) -> list[
             known = ", ".join(_quoted(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
             hint = f"; did you mean {_quoted(near[0])}?" if near else ""
             raise UserError(
-                f"--remove: {_quoted(name)} is no class of {one_line(classifier)}{hint} (it has: {known})"
+                f"--remove: {_quoted(name)} is not a class of {one_line(classifier)}{hint} (it has: {known})"
             )
     return names
 

@@ -61,10 +61,10 @@ def learning_curve(
     """Prints accuracy by the number of pictures a class, says what twice as many would bring, and draws both.
 
     Args:
-        source: a run with a support folder, or a file of `fit`, whose own support pictures are answered then.
+        source: a run with a support folder, or a file of `fit`, whose support pictures are then classified.
         out: the picture, a .png.
-        overwrite: whether `out` may exist.
-        log: whether and how progress is shown.
+        overwrite: True if `out` may exist.
+        log: how progress is shown, if at all.
 
     Raises:
         UserError: fewer than two classes have two pictures, the base learner serves another number of
@@ -87,7 +87,7 @@ def learning_curve(
 
 
 def _support(source: ClassifierSource, log: Log | None) -> tuple[Embedder, Support, Sequence[str]]:
-    """What answers, the pictures, and what is no part of them."""
+    """The embedder, the pictures, and sentences about what was left out."""
     if source.run is not None and source.support is not None:
         read = read_support(source.support, embedder_of_run(source.run, Runtime()), log)
         tell_nearly_same(read.support.classes)
@@ -104,7 +104,7 @@ def _require_enough(pictures: Support, where: Path | None, copies: Sequence[str]
         more = ", ..." if len(each) > _NAMED else ""
         raise UserError(
             f"{one_line(where)}: a learning curve needs two classes of two pictures or more, since each "
-            f"picture is answered by the others; there are {', '.join(each[:_NAMED])}{more}"
+            f"picture is classified by the others; there are {', '.join(each[:_NAMED])}{more}"
             + "".join(f"\n  {sentence}" for sentence in copies)
         )
 
@@ -118,7 +118,7 @@ def _too_few(curve: LearningCurve) -> list[str]:
 
 
 def _table(curve: LearningCurve, expected: Forecast | None) -> Table:
-    title = f"Right answers to left-out pictures, {len(curve.classes)} classes"
+    title = f"Accuracy on left-out pictures, {len(curve.classes)} classes"
     table = Table(title=title, title_justify="left")
     for column in ("pictures a class", "right", "95 % interval", "worst class", "its share"):
         table.add_column(column, justify="left" if column == "worst class" else "right")
@@ -152,7 +152,7 @@ def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
     bottom = 0.65 + _LINE * len(notes)
     width = style.WIDTH - _LEFT - 0.45 - max(map(style.width_of, names))
     figure = style.new_figure(style.WIDTH, bottom + _HEIGHT + 0.5 + _LINE * len(heading))
-    axes = style.panel(figure, _LEFT, bottom, width, _HEIGHT, "right answers (%)")
+    axes = style.panel(figure, _LEFT, bottom, width, _HEIGHT, "accuracy (%)")
 
     _draw_points(axes, points)
     if expected:

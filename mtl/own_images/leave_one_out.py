@@ -1,8 +1,8 @@
-"""What support images show while they are left out: answers, how sure these may be, and what is of no class.
+"""What left-out support images show: predictions, their temperature, and how to recognise other classes.
 
 The temperature makes answers with probability p right in a share p: Guo et al., ICML 2017, who fit it on a
-validation set. Here there are only the support set, each image of it answered while it was left out, and what
-evaluation found on tasks of a run's validation classes.
+validation set. Here there are only the support set, each of whose images is classified while it is left out,
+and what evaluation found on tasks of a run's validation classes.
 
 The measure of the open set is the largest cosine of an image's feature with a prototype, the mean of a
 class's unit features. On validation tasks of CIFAR-FS and glyphs, of 1 to 20 shots, it separated known from
@@ -78,8 +78,8 @@ def leave_out(base_learner: BaseLearner, features: Tensor, labels: Tensor, way: 
 def _parts(labels: Tensor, way: int) -> list[Tensor]:
     """Disjoint parts of the images that can be left out: one of each class, or its share; never all of it.
 
-    An image that is left out alone leaves its class smaller than the others, 1 image against 2 at the worst,
-    and is answered wrongly for that: in 5-way 2-shot tasks of CIFAR-FS validation classes 39 % are right that
+    An image left out on its own leaves its class smaller than the others, 1 image against 2 at the worst,
+    and is misclassified for that: in 5-way 2-shot tasks of CIFAR-FS validation classes 39 % are right that
     way, 57 % with one of each class left out, and 64 % of new images.
     """
     counts = torch.bincount(labels, minlength=way)
@@ -151,7 +151,7 @@ def temperature_at(shot: float, known: Sequence[tuple[int, float]]) -> float:
 class OpenSet:
     """P(none) = sigmoid(slope · (threshold − likeness)) of the likeness to the nearest prototype.
 
-    It is the probability where every other image is of none of the classes.
+    The probability assumes that every other image is of none of the classes.
     """
 
     prototypes: Tensor  # (N, D) of length 1
@@ -168,7 +168,7 @@ def fit_open_set(support: Support) -> OpenSet | None:
     """Support images left out serve as known ones, and left out with their class as unlike ones.
 
     Logistic regression of the two kinds, of equal weight, gives threshold and slope; half the square of the
-    slope over a deviation is added to its loss, or few images that happen to lie apart would make it certain.
+    slope over a deviation is added to its loss, or a few images far apart by chance would make it certain.
 
     Returns:
         None where no class has two images: then it is not known how similar images of one class are.

@@ -3,7 +3,7 @@
     python run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
 
 Adapts the network of a run to a few pictures of each class, or takes a classifier that is fitted already.
-Writes every answer into a table, and the least sure ones with their pictures into a page.
+Writes every answer into a table, and the least certain ones with their pictures into a page.
 """
 
 from collections.abc import Sequence
@@ -58,14 +58,14 @@ class PredictRequest:
 
 
 def predict(request: PredictRequest) -> None:
-    """Answers pictures, and writes a table and a page.
+    """Classifies pictures, and writes a table and a page.
 
-    Interrupted, it writes the answers so far. Files that cannot be read are named, and stop nothing.
+    When interrupted, it writes the answers so far. Files that cannot be read are named and skipped.
 
     Raises:
         UserError: there are no pictures or none that can be read, files cannot be written or another process
             is writing them, there is no such classifier, or its support set does not allow `open_set`.
-        Interrupted: not all pictures are answered.
+        Interrupted: not all pictures are classified.
     """
     with claimed(request.page, "predict"):  # the page, which a table of either kind has beside it
         _predict(request)
@@ -130,7 +130,7 @@ def _predict(request: PredictRequest) -> None:
 
 
 def _query_pictures(request: PredictRequest) -> PictureFiles:
-    """The pictures to answer, once it is certain that the answers can be written."""
+    """The pictures to classify, once it is certain that the results can be written."""
     require_free(request.out, _ENDINGS, request.overwrite)
     require_free(request.page, (), request.overwrite)
     pictures = query_files(request.query)
@@ -142,7 +142,7 @@ def _query_pictures(request: PredictRequest) -> PictureFiles:
 
 
 def support_matches(seen: SeenBefore, images: Tensor) -> list[SupportMatch]:
-    """For each of B images, whether it is a support picture."""
+    """Which of B images are support pictures."""
     same, near = seen(Prints.of(images))
     each = zip(same.tolist(), near.tolist(), strict=True)
     return ["same" if is_same else "near" if is_near else "" for is_same, is_near in each]
@@ -161,13 +161,15 @@ def _require_open_set(classifier: FittedClassifier) -> None:
 
 
 def _show(answered: Sequence[Row], total: int) -> None:
-    """Prints how many pictures got which answer, and the least sure answers."""
+    """Prints how many pictures were classified as what, and the least certain ones."""
     say([answers_sentence(answered, total)])
     new = new_ones(answered)
     if not new:
         return
     shown = least_sure(new)[:_SHOWN]
-    title = f"The {len(shown)} least sure of {len(new):,}" if len(shown) < len(new) else "Least sure first"
+    title = (
+        f"The {len(shown)} least certain of {len(new):,}" if len(shown) < len(new) else "Least certain first"
+    )
     table = Table(title=title, title_justify="left")
     table.add_column("picture", overflow="fold")
     for name in ("class", "runner-up"):

@@ -1,4 +1,4 @@
-"""The page of answers: the least sure ones with their pictures, and what each class was learned from."""
+"""The page of answers: the least certain ones with their pictures, and what each class was learned from."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +52,7 @@ class AnswersPage:
     facts: Sequence[tuple[str, str]]  # a word and its value
     outlook: Sequence[str]  # how well it will do, a sentence each
     calibration: str  # how far probabilities can be trusted, in a sentence; may be empty
-    cards: Sequence[AnswerCard]  # least sure first
+    cards: Sequence[AnswerCard]  # least certain first
     answered: int  # of which the cards show the first
     table: str  # the file that has them all
     classes: Sequence[ClassCard]
@@ -89,7 +89,7 @@ class AnswersToShow:
 
     classifier: FittedClassifier
     source: str  # where the classifier comes from
-    rows: Sequence[Row]  # all answers, least sure first
+    rows: Sequence[Row]  # all answers, least certain first
     summary: str  # how many there are of which class
     open_set: bool
     assessment: Sequence[str]  # how well the classifier will do, a sentence each
@@ -98,7 +98,7 @@ class AnswersToShow:
 
 
 def write_page(answers: AnswersToShow, table: Path, path: Path) -> None:
-    """Writes the page with as many answers, the least sure first, as 3 MB have room for."""
+    """Writes the page with as many answers, the least certain first, as 3 MB have room for."""
     shown = answers.rows[:_CARDS]
     pictures = _read([Path(row.file) for row in shown])
     support = _support_pictures(answers.classifier)
@@ -177,6 +177,6 @@ def _calibration(classifier: FittedClassifier) -> str:
     if len(classifier.held_out):
         return "Probabilities are calibrated: of answers with 80 % about four in five are right."
     return (
-        "Probabilities are calibrated on validation classes of the run alone: with one picture of each "
+        "Probabilities are calibrated only on validation classes of the run: with one picture of each "
         "class, or near copies of one, it is not known how well that fits these classes."
     )

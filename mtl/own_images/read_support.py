@@ -80,7 +80,7 @@ class ReadSupport:
     """The content of a support folder."""
 
     support: Support  # its files are paths below the folder as it was given
-    left_out: tuple[str, ...]  # what is no part of it and why, a sentence each
+    left_out: tuple[str, ...]  # what was left out and why, a sentence each
     embedder: Embedder  # with the white of these pictures
 
 
@@ -95,7 +95,7 @@ def read_support(
     Args:
         folder: of the classes, or a list of pictures with their labels.
         embedder: of a run or of a classifier.
-        log: whether and how progress is shown.
+        log: how progress is shown, if at all.
         least: how many classes there must be.
         option: how the user gave the folder.
 

@@ -29,7 +29,7 @@ _CONFUSED, _NAMED = 10, 8  # confusions that are printed; names in a sentence
 
 @dataclass(frozen=True)
 class Share:
-    """A share of right answers."""
+    """A share of correct predictions."""
 
     right: int
     answered: int
@@ -46,11 +46,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Scores:
-    """The answers of one classifier to labelled pictures."""
+    """The results of one classifier on labelled pictures."""
 
     total: Share
     classes: dict[str, Share]  # by the right class, those with pictures
-    confusions: tuple[tuple[str, str, int], ...]  # (right class, answered class, pictures), most first
+    confusions: tuple[tuple[str, str, int], ...]  # (true class, predicted class, pictures), most first
 
     @property
     def balanced(self) -> float:
@@ -92,7 +92,7 @@ def score(pictures: Path, source: ClassifierSource, log: Log | None = None) -> S
     Args:
         pictures: a folder `<class>/*`, or a CSV list, of whose splits `test` is taken.
         source: of the classifier.
-        log: whether and how progress is shown.
+        log: how progress is shown, if at all.
 
     Raises:
         UserError: files cannot be read, or no picture is left whose class the classifier knows.
@@ -138,7 +138,7 @@ def _first(names: Sequence[str]) -> str:
 def _answers(
     classifier: FittedClassifier, known: dict[Path, int], log: Log | None
 ) -> tuple[Tensor, Tensor, list[str]]:
-    """Right and answered classes, (B,) each, and sentences about pictures that are not among them."""
+    """True and predicted classes, (B,) each, and sentences about pictures that are not among them."""
     labels, answers, learned = list[int](), [torch.empty(0, dtype=torch.int64)], list[str]()
     reader = PictureReader(classifier.embedder, list(known), log)
     for batch in reader:

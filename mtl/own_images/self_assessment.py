@@ -1,4 +1,4 @@
-"""What a classifier says of itself before it answers: how well it will do, and what its support set lacks.
+"""A classifier's estimate of its own accuracy, and what its support set lacks.
 
 All of it comes from its answers to its own support images while they were left out, one of each class at a
 time (mtl/own_images/leave_one_out.py). Each class had an image less then, which is corrected for.
@@ -191,7 +191,7 @@ def in_sentences(assessment: SelfAssessment) -> list[str]:
     copied = len(views) < len(assessment.support)
     if assessment.accuracy is None:
         what = "one picture, or near copies of one," if copied else "one image,"
-        lines.append(f"Every class has {what} so that how well they are told apart cannot be tested.")
+        lines.append(f"Every class has {what} so how well they can be distinguished cannot be tested.")
     else:
         what = "views of the classes" if copied else "support images"
         interval = f"95 % interval {100 * assessment.low:.0f} to {100 * assessment.high:.0f}"
@@ -238,7 +238,7 @@ def _advice_sentence(advice: DataAdvice, support: Support) -> str:
     if int(support.counts()[[advice.first, advice.second]].min()) >= _MANY:
         return (
             f"{first} and {second} are confused ({advice.confusion:.2f}) though there are many images of "
-            "both: more bring little, the network may not see what tells them apart."
+            "both: more would add little, the network may not see the difference."
         )
     if advice.more_of_second:
         more = f"Add {advice.more_of_first} more of {first} and {advice.more_of_second} of {second}"

@@ -24,8 +24,8 @@ _MOST = 2_000  # images that the usual distance between classes is taken of
 class Support:
     """S support images of N classes, embedded; classes may have different numbers of images.
 
-    Near copies, such as the frames of a burst, are one view. They show what one image shows: left out alone,
-    such an image would be answered by its copies.
+    Near copies, such as the frames of a burst, are one view. They say as much as one image: left out alone,
+    such an image would be recognised by its copies.
 
     Raises:
         ValueError: the parts do not fit each other.
@@ -156,7 +156,7 @@ def find_views(support: Support) -> Support:
     """The support set with its views: images of a class that are linked by near copies are one.
 
     Near copies have the same pixels, up to small movements, or resembling ones and nearly the same feature.
-    Features alone do not decide: classes that are far apart have nearly the same feature in all their images.
+    Features are not enough: classes that are far apart have nearly the same feature in all their images.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

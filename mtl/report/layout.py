@@ -186,7 +186,7 @@ def sparkline(
 
 
 def by_class(card: TaskCard) -> list[tuple[ShownClass | None, list[WrongQuery]]]:
-    """Each class of a task with its wrongly answered queries; at last those of no class that is shown."""
+    """Each class of a task with its wrongly classified queries; last, those of classes that are not shown."""
     names = [shown.name for shown in card.shown]
     wrong: list[list[WrongQuery]] = [[] for _ in range(len(names) + 1)]
     for query in card.wrong:

@@ -1,4 +1,4 @@
-"""The files of a run, and what they say of it in words; its images and networks are left alone."""
+"""The files of a run, and what they say about it in words; its images and networks are not read here."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ def facts(run: RunFiles) -> list[tuple[str, str]]:
     sampling = "none: tasks are drawn evenly"
     if hard.sampler != "uniform":
         sampling = f"{hard.sampler.replace('_', ' ')}, share {hard.share:g}"
-    weights = {"head": "the head alone", "all": "all weights", "ss": "scaling and shifting"}.get(
+    weights = {"head": "only the head", "all": "all weights", "ss": "scaling and shifting"}.get(
         c.meta.train, "scaling and shifting, and batch norm's own"
     )
     found = [

@@ -82,7 +82,7 @@ def compare_runs(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
             "class changes",
             changes.class_changes(moved) if moved else None,
             f"Recall of novel classes with {first.name} and with the other run: those that gained and lost "
-            "most. Of many classes some move far by chance alone.",
+            "most. Among many classes some move far by chance.",
             "Classes that gained and lost most",
         ),
     ]

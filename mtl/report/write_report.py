@@ -124,7 +124,7 @@ def limits_for(runs: int) -> Limits:
 
 
 def without_figures(report: Report) -> Report:
-    """The report with curves and comparisons alone for figures."""
+    """The report with only curves and comparisons as figures."""
     runs = []
     for run in report.runs:
         phases = [

@@ -140,7 +140,7 @@ def settle_precision(config: Config, recorded: Precision | None = None) -> Confi
         tell(f"precision: {chosen}, as {reason}", log)
     elif chosen == "bfloat16" and device.type == "cpu" and (ratio := trial()) > 1:
         slow = f"precision: bfloat16 is slow on this processor, as {_compared(ratio)}"
-        tell(f"{slow}; runtime.precision=float32 changes rounding alone", log)
+        tell(f"{slow}; runtime.precision=float32 only changes rounding", log)
     return replace(config, runtime=replace(config.runtime, precision=chosen))
 
 

@@ -1,7 +1,7 @@
 """Failures of the system (disk, memory, limits, permissions) in one sentence.
 
 A full disk reaches this program as an OSError, an error of SQLite or a RuntimeError of torch. Errors of the
-program are told apart from these, and keep their tracebacks.
+program are not among these, and keep their tracebacks.
 """
 
 import errno
@@ -73,7 +73,7 @@ def require_working_folder() -> None:
 
 
 def failure(error: BaseException, resumable: bool = False) -> str | None:
-    """One sentence: which file, what failed, how to go on; None if `error` is no failure of the system.
+    """One sentence: which file, what failed, how to go on; None if `error` is not a failure of the system.
 
     `resumable`: the command can go on with --resume.
     """

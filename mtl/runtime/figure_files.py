@@ -29,7 +29,7 @@ def save_png(figure: "Figure", path: Path, **options: Any) -> None:
 
 
 def drawn_here(path: Path) -> bool:
-    """True if a file was drawn by `save_png`, and so is no picture to learn from or to classify."""
+    """True if a file was drawn by `save_png`, and so is not a picture to learn from or to classify."""
     if path.suffix.lower() != ".png":
         return False
     try:

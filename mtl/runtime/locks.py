@@ -75,7 +75,7 @@ def holder(path: Path) -> str:
 def _acquired(path: Path, wait: float) -> BaseFileLock:
     try:
         try:
-            # A singleton can be entered again by its thread; each thread has a descriptor of its own.
+            # A singleton can be entered again by its thread; each thread has its own descriptor.
             lock: BaseFileLock = FileLock(path, is_singleton=True, fallback_to_soft=False)
             lock.acquire(timeout=wait + _GRACE)
         except OSError as error:

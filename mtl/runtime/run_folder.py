@@ -56,7 +56,7 @@ class RunFolder:
             place = self.path if within else self.path.parent
             known = sorted(p.parent.name for p in within or place.glob("*/config.yaml"))
             hint = f"; {place} holds: {', '.join(known)}" if known else ""
-            raise UserError(f"{self.path}: is no folder of a run, it has no config.yaml{hint}")
+            raise UserError(f"{self.path}: is not a folder of a run, it has no config.yaml{hint}")
         return load_config(self.config)
 
     @contextmanager

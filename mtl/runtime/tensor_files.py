@@ -50,7 +50,7 @@ def read(path: Path, mmap: bool = False) -> Any:
 
 
 def _check(file: IO[bytes]) -> None:
-    """Compares the checksum of every record; Damaged if one differs, or this is no file of `torch.save`."""
+    """Compares the checksum of every record; Damaged if one differs, or the file is not of `torch.save`."""
     try:
         with zipfile.ZipFile(file) as archive:
             packed = any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())
@@ -89,7 +89,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
         more = f" and {len(objects) - _MOST_NAMED} more" if len(objects) > _MOST_NAMED else ""
         return (
             f"holds Python objects ({', '.join(map(one_line, objects[:_MOST_NAMED]))}{more}), which are not "
-            "read since that would run code; save model.state_dict() alone"
+            "read since that would run code; save only model.state_dict()"
         )
     return "is damaged, or not a file of torch.save"
 

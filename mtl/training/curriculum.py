@@ -52,7 +52,7 @@ def read(path: Path) -> Curriculum:
     hint = "only pretraining with pretrain.examples.by=self_paced writes one, when it ends"
     payload = checkpoints.read(path, hint)
     if payload.get("kind") != _KIND:
-        raise UserError(f"{path}: is no record of self-paced pretraining")
+        raise UserError(f"{path}: is not a record of self-paced pretraining")
     images, labels, mislabelled, weights = (
         payload[k] for k in ("images", "labels", "mislabelled", "weights")
     )

@@ -210,7 +210,7 @@ def pretrain_step(
 ) -> tuple[float, float]:
     """Updates backbone and classifier; loss and accuracy of the batch before the update.
 
-    `domains` (C,) is the image set of each class, where each set has a head of its own; else None.
+    `domains` (C,) is the image set of each class, if each set has its own head; else None.
     """
     labels = batch.labels.to(device.torch_device)
     features = device.forward(network["backbone"], batch.images)

@@ -1,4 +1,4 @@
-"""What both stages share: when they have ended, what they go on with, and what they write as they train."""
+"""What both stages share: whether they have ended, what they resume from, what they write in training."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def has_ended(folder: RunFolder, stage: str, config: Config, resume: bool) -> bo
 
 
 class StageState:
-    """What the state of both stages has in common."""
+    """What the states of both stages have in common."""
 
     def __init__(self, config: Config, stage: str, train: ImageSet, device: Device) -> None:
         self.config, self.device = config, device
@@ -107,7 +107,7 @@ def require_same_images(where: Path, recorded: str | None, split: str, images: I
 
 
 def register(ledger: ledgers.Ledger, split: str, images: ImageSet) -> None:
-    """Records which images and classes the numbers of a split stand for.
+    """Records which images and classes the ids of a split refer to.
 
     Phases on other images of the same split are cleared: their numbers would be read as those of these.
     """

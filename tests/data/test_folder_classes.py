@@ -73,8 +73,8 @@ def test_names_that_do_not_do_are_refusal(folder: Path) -> None:
         refusal(folder, classes={"test": ["zebra*"]}) == "data.classes.test: 'zebra*' fits no class of photos"
     )
     assert refusal(folder, classes={"train": ["dog*"], "test": ["dogfish"]}) == (
-        "data.classes: class dogfish is claimed by train ('dog*') and by test ('dogfish'); a class is in one "
-        "split alone"
+        "data.classes: class dogfish is claimed by train ('dog*') and by test ('dogfish'); a class can be in "
+        "one split only"
     )
     assert refusal(folder, classes={"train": ["*"]}) == (
         "photos: 0 classes are left for val and test, which data.classes does not name; each needs one at "
@@ -225,7 +225,7 @@ def test_a_class_may_be_called_train(folder: Path) -> None:
     assert "train" in together(names(chosen(folder)))
     for part in ("val", "test"):
         (folder / part / f"{part} deeper").mkdir(parents=True)
-    assert refusal(folder).startswith("photos: has val, test but not train; give all three, or classes alone")
+    assert refusal(folder).startswith("photos: has val, test but not train; give all three, or only classes")
     (folder / "train" / "val deeper").mkdir()
     assert refusal(folder).startswith("photos: class val deeper is in train and in val")
 

@@ -42,7 +42,7 @@ def test_what_is_in_a_folder_comes_sorted_and_by_kind():
     assert contents(it) == Contents(
         pictures=(it / "a.JPG", it / "b.png", it / "link.png"),
         folders=(it / "deeper", it / "linked folder"),
-        odd={it / "loop": nowhere, it / "loop.png": nowhere, it / "pipe.png": "is no file"},
+        odd={it / "loop": nowhere, it / "loop.png": nowhere, it / "pipe.png": "is not a file"},
         system=(it / "@eaDir",),
         others=(it / "link.txt", it / "notes.txt"),
     )

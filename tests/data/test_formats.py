@@ -96,7 +96,7 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "folder.png").mkdir()
     assert reason(tmp_path / "gone.png") == reason(tmp_path / "loop.png") == "there is no such file"
-    assert reason(tmp_path / "folder.png") == "it is no file"
+    assert reason(tmp_path / "folder.png") == "it is not a file"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])

@@ -104,7 +104,7 @@ def test_drawn_splits_do_not_depend_on_the_order_of_the_file_system(
 
 
 def test_a_class_may_be_empty_and_a_split_may_not(tmp_path: Path, write_images: WriteImages) -> None:
-    assert "is no folder; image_folder wants <root>/<class>" in refusal(data(tmp_path / "gone"))
+    assert "is not a folder; image_folder wants <root>/<class>" in refusal(data(tmp_path / "gone"))
     given_tree(tmp_path, write_images)
     (tmp_path / "test" / "empty").mkdir()
     assert load_splits(data(tmp_path), 0).test.class_names == ("d", "e")
@@ -196,8 +196,8 @@ def test_a_class_of_which_too_little_is_left_is_left_out(tmp_path: Path, photogr
     assert found.splits.train.labels.tolist() == [0, 0, 0]
     (tmp_path / "val" / "c" / "1.png").write_bytes(b"")
     assert refusal(config).endswith(
-        "val is left without a class; none has data.min_images = 3 images that can be read and show "
-        "something of their own"
+        "val is left without a class; none has data.min_images = 3 images that can be read and "
+        "are not copies of others"
     )
 
 

@@ -10,7 +10,7 @@ TOLD = ("In 41 of 50 cases <b>right</b>.", "Give 3 more pictures of {{ ash }}.")
 
 
 def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
-    """`cards` answers, least sure first; every seventh has no picture, and nothing is of the second class."""
+    """`cards` answers, least certain first; every seventh has no picture; none is of the second class."""
     make = Maker(1)
     made = []
     for i in range(cards):
@@ -30,7 +30,7 @@ def answers_page(cards: int = 40, none: bool = True) -> AnswersPage:
         )
     return AnswersPage(
         title="What 40 <pictures> show",
-        summary="40 pictures answered: ash & elm.",
+        summary="40 pictures classified: ash & elm.",
         facts=[("Classifier", "runs/<i>mine</i>"), ("Support pictures", "30")],
         outlook=TOLD,
         calibration="Probabilities are calibrated.",

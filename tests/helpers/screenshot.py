@@ -1,6 +1,6 @@
 """The picture of a report that the README shows.
 
-    python tests/report/screenshot.py checkpoints/quickstart/report.html docs/report.png
+    python tests/helpers/screenshot.py checkpoints/quickstart/report.html docs/report.png
 
 Takes the first screen of an evaluation's hardest tasks, in the system's Chromium.
 """

@@ -47,8 +47,8 @@ def test_a_file_that_is_no_ledger(tmp_path):
     for path, words in (
         (missing, "no ledger"),
         (empty, "empty"),
-        (text, "is no ledger"),
-        (other, "no ledger of hard tasks"),
+        (text, "is not a ledger"),
+        (other, "not a ledger of hard tasks"),
         (tmp_path, "no ledger"),
     ):
         with pytest.raises(UserError, match=words) as error:
@@ -56,7 +56,7 @@ def test_a_file_that_is_no_ledger(tmp_path):
         assert str(path) in str(error.value)
     for path in (text, other):
         before = path.read_bytes()
-        with pytest.raises(UserError, match="no ledger"):
+        with pytest.raises(UserError, match="not a ledger"):
             Ledger.open(path)
         assert path.read_bytes() == before
     with pytest.raises(UserError, match="cannot be opened"):

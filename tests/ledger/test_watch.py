@@ -259,7 +259,7 @@ def test_a_file_that_stays_no_ledger_is_refused(path, between, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     between(lambda: now.__setitem__(0, 0.9), lambda: now.__setitem__(0, 1.1), lambda: pytest.fail("late"))
-    with pytest.raises(UserError, match="this file is no ledger"):
+    with pytest.raises(UserError, match="this file is not a ledger"):
         follow(path, out=io.StringIO())
 
 

@@ -118,7 +118,7 @@ def test_a_backbone_with_one_output_has_no_levels(name):
     with pytest.raises(UserError) as caught:
         load_config(None, [f"backbone.name={name}", "meta.head.levels=2"])
     assert str(caught.value).split("\n")[1:] == [
-        f"  meta.head.levels: 2, but {name} gives the output of its last block alone; "
+        f"  meta.head.levels: 2, but {name} gives only the output of its last block; "
         "conv4 and resnet12 give more"
     ]
     assert load_config(None, [f"backbone.name={name}"]).meta.head.levels == 1

@@ -338,7 +338,7 @@ def test_files_that_torch_refuses_are_told_in_words_of_our_own(tmp_path):
     for how in ({}, {"_use_new_zipfile_serialization": False}):
         said = told(args, **how)
         assert "holds Python objects (argparse.Namespace), which are not read" in said
-        assert "save model.state_dict()" in said
+        assert "save only model.state_dict()" in said
     assert "torch.nn.modules.linear.Linear" in told(torch.nn.Linear(2, 2))
     assert "Git LFS" in told(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
     assert "web page" in told(b"\n<!DOCTYPE html><html></html>")

@@ -100,11 +100,11 @@ def test_certainty_is_said_only_where_it_is(share, shown):
 
 def test_a_sentence_counts_the_answers():
     answered = [row(answer=name) for name in ("elm", "ash", "elm")]
-    assert answers_sentence(answered, 3) == "3 pictures answered: elm 2, ash 1."
-    assert answers_sentence(answered, 1200) == "3 of 1,200 pictures answered: elm 2, ash 1."
-    assert answers_sentence(answered[:1], 1) == "1 picture answered: elm 1."
+    assert answers_sentence(answered, 3) == "3 pictures classified: elm 2, ash 1."
+    assert answers_sentence(answered, 1200) == "3 of 1,200 pictures classified: elm 2, ash 1."
+    assert answers_sentence(answered[:1], 1) == "1 picture classified: elm 1."
     many = [row(answer=f"c{i:02d}\n") for i in range(15)]
-    assert answers_sentence(many, 15).endswith("c10� 1, c11� 1 and 3 classes more.")
+    assert answers_sentence(many, 15).endswith("c10� 1, c11� 1 and 3 more classes.")
 
 
 def test_a_table_holds_every_row_with_six_decimals_and_unread_files_at_the_end():
@@ -183,10 +183,12 @@ def test_support_pictures_are_marked_and_not_counted():
     found = rows(list("abcd"), Answers(SHARES.repeat(2, 1), None), CLASSES, kinds)
     assert [one.support for one in found] == kinds
     said = answers_sentence(found, 4)
-    assert said.startswith("4 pictures answered: ash 1, elm 1. 2 of the 4 pictures are support pictures:")
+    assert said.startswith(
+        "4 pictures classified: ash 1, elm 1. 2 of the 4 pictures are support pictures and"
+    )
     assert said.endswith("1 shows nearly the same as a support picture.")
     assert answers_sentence([found[0], found[3]], 2).startswith(
-        "2 pictures answered. 2 of the 2 pictures are support"
+        "2 pictures classified. 2 of the 2 pictures are support"
     )
     assert [one.file for one in new_ones(found)] == ["b", "c"]
     assert [line["support_picture"] for line in read(to_csv(found, (), False))] == kinds

@@ -20,7 +20,7 @@ from mtl.data.ink import Ink
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 
-DAMAGED = "is no classifier, or was cut short or changed"
+DAMAGED = "is not a classifier, or was cut short or changed"
 DEVICES = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 RUNTIME = Runtime(device="cpu", keep_memory=False)
 
@@ -185,7 +185,9 @@ def test_one_bit_that_is_another_is_found(share, bit, in_header, written, tmp_pa
     (tmp_path / "other").write_bytes(content)
     told = refused(tmp_path / "other").removeprefix(f"{tmp_path / 'other'}: ")
     ours = rf"{DAMAGED}( \(its checksum is another\)| \(it lacks '.*'\))?"
-    others = "is no classifier, but safetensors of another program|has format .*, this version reads format 1"
+    others = (
+        "is not a classifier, but safetensors of another program|has format .*, this version reads format 1"
+    )
     assert re.match(f"{ours}$|{others}", told)
 
 
@@ -333,7 +335,7 @@ def test_values_that_are_no_numbers_are_refused(name, wrong, written, tmp_path):
     def change(_, tensors):
         tensors[name].view(-1)[0] = wrong
 
-    assert f"tensor {name} holds values that are no numbers" in refused(
+    assert f"tensor {name} holds values that are not numbers" in refused(
         rewritten(written, tmp_path / "a", change)
     )
 

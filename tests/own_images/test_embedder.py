@@ -283,7 +283,7 @@ def test_learners_that_are_asked_in_episodes_are_refused(moved, section, value):
 
 
 def test_what_is_no_run_or_not_pretrained_is_refused(moved, tmp_path):
-    with pytest.raises(UserError, match=r"is no folder of a run, it has no config\.yaml; .* holds: renamed"):
+    with pytest.raises(UserError, match=r"is not a folder of a run, .* config\.yaml; .* holds: renamed"):
         embedder_of_run(moved.path.parent / "renamd", RUNTIME)
     moved.pretrain.unlink()
     with pytest.raises(UserError, match=r"pretrain\.pt: there is no such checkpoint; run_meta\.py pretrain"):

@@ -240,12 +240,12 @@ def test_images_of_no_use_are_refused(learned, things, tmp_path):
 
 
 def test_a_run_of_no_use_is_refused(unfitted, things, whole_run, tmp_path):
-    with pytest.raises(ValueError, match="is no folder of a run"):
+    with pytest.raises(ValueError, match="is not a folder of a run"):
         FewShotClassifier.load(tmp_path)
-    with pytest.raises(ValueError, match="is no folder of a run"):
+    with pytest.raises(ValueError, match="is not a folder of a run"):
         FewShotClassifier(run=tmp_path / "none").fit(*things[:2])
     (tmp_path / "a.fewshot").write_text("no classifier")
-    with pytest.raises(ValueError, match="is no classifier, or was cut short or changed"):
+    with pytest.raises(ValueError, match="is not a classifier, or was cut short or changed"):
         FewShotClassifier.load(tmp_path / "a.fewshot")
     with pytest.raises(ValueError, match="device: 'gpu' is not allowed; allowed are auto, cpu"):
         FewShotClassifier(run=whole_run.path, device="gpu").fit(*things[:2])

@@ -88,10 +88,10 @@ def test_a_class_is_replaced_by_removing_and_adding_it(home, fitted):
     [
         (
             "elmm",
-            '--remove: "elmm" is no class of things.fewshot; did you mean "elm"? (it has: "ash", "elm", '
+            '--remove: "elmm" is not a class of things.fewshot; did you mean "elm"? (it has: "ash", "elm", '
             '"oak")',
         ),
-        ("zzz", '--remove: "zzz" is no class of things.fewshot (it has: "ash", "elm", "oak")'),
+        ("zzz", '--remove: "zzz" is not a class of things.fewshot (it has: "ash", "elm", "oak")'),
         (" , ", "--remove: ' , ' names no class"),
         ("ash,elm", 'things.fewshot: a classifier needs two classes or more; of 3 there would be left "oak"'),
         (
@@ -210,7 +210,7 @@ def test_a_classifier_is_not_called_as_another_kind_of_file(fitted, whole_run, e
 
 
 def test_what_is_no_run_or_no_classifier_is_told(whole_run, refused):
-    assert "nowhere: is no folder of a run" in refused(fit_new, Path("nowhere"), Path("things"), OUT)
+    assert "nowhere: is not a folder of a run" in refused(fit_new, Path("nowhere"), Path("things"), OUT)
     told = refused(fit_again, Path("no.fewshot"), remove="ash")
     assert told == "no.fewshot: there is no such classifier; fit --out no.fewshot makes one"
     told = refused(fit_again, whole_run.path, remove="ash")

@@ -56,7 +56,7 @@ def test_a_folder_and_the_classifier_fitted_to_it_have_one_curve(home, whole_run
         read_support(THINGS, embedder_of_run(whole_run.path)).support,
     )
     lines = [line.rstrip() for line in of_folder.out.splitlines()]
-    assert lines[0] == "Right answers to left-out pictures, 3 classes"
+    assert lines[0] == "Accuracy on left-out pictures, 3 classes"
     assert lines[-2:] == [forecast_sentence(curve, forecast(curve)), "Picture: curve.png"]
     for point in curve.points():
         (row,) = (line for line in lines if line.startswith(f"│ {point.shot:>16} │"))
@@ -81,7 +81,7 @@ def test_classes_with_too_few_pictures_are_left_out_and_named(home, whole_run, c
     Path("things/oak/4.png").write_bytes(b"")
     learning_curve(ClassifierSource(whole_run.path, THINGS), OUT)
     said = capsys.readouterr()
-    assert said.out.startswith("Right answers to left-out pictures, 2 classes ")
+    assert said.out.startswith("Accuracy on left-out pictures, 2 classes ")
     assert said.err.splitlines() == [
         "left out: things/oak/4.png: is not a readable image (the file is empty)",
         "left out: elm: has 1 picture, too few for a curve of classes with 4 or more",
@@ -119,7 +119,8 @@ def test_a_learned_start_serves_one_number_of_classes(curve_refused, whole_run, 
     monkeypatch.setattr(stage, "embedder_of_run", lambda *_: learned)
     told = curve_refused(whole_run.path)
     assert (
-        "has a learned start (meta.head.init = learned), which serves 4 classes alone, and here are 3" in told
+        "has a learned start (meta.head.init = learned), which serves exactly 4 classes, and here are 3"
+        in told
     )
 
 
@@ -242,7 +243,7 @@ def test_what_is_expected_is_dashed_up_to_twice_the_images():
 def test_the_picture_says_what_it_comes_to():
     curve, law = made_up(too_few=(("yew", 1),)), Forecast(3, 2.0, 30.0)
     found = words(draw_curve(curve, law))
-    assert found[0] == "right answers (%)"
+    assert found[0] == "accuracy (%)"
     assert f"{100 * law.at(20).accuracy:.0f}  all classes" in found
     assert f"{100 * curve.points()[-1].recalls[1]:.0f}  worst: elm" in found
     assert " ".join(found).count(forecast_sentence(curve, law).split("; ")[0]) == 1

@@ -1,4 +1,4 @@
-"""Answers to new pictures: as evaluation has them, least sure first, whole whatever comes between."""
+"""Answers to new pictures: as evaluation has them, least certain first, whole whatever comes between."""
 
 import csv
 import json
@@ -57,8 +57,8 @@ def table(path="predictions.csv"):
 def test_a_table_and_a_page_are_written(predict, home):
     code, out, err = predict()
     assert (code, err) == (0, "")
-    assert "12 pictures answered: " in out
-    assert "The 10 least sure of 12" in out
+    assert "12 pictures classified: " in out
+    assert "The 10 least certain of 12" in out
     assert out.endswith("Answers: predictions.csv, with pictures: predictions.html\n")
     found = table()
     wanted = [f"new/{name} {i}.png" for name in CLASSES for i in range(3, 7)]
@@ -117,7 +117,7 @@ def test_hostile_pictures_are_named_and_the_rest_is_answered(predict, home):
     told = hostile(home / "new")
     code, out, err = predict()
     assert code == 0
-    assert "12 of 18 pictures answered: " in out
+    assert "12 of 18 pictures classified: " in out
     assert sorted(err.splitlines()) == sorted(
         [
             *(f"left out: new/{name}: {why}" for name, why in told.items()),
@@ -231,16 +231,16 @@ def test_pictures_none_of_which_can_be_read_are_told(refused):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--run", "nowhere", "--support", "things"], "nowhere: is no folder of a run"),
+        (["--run", "nowhere", "--support", "things"], "nowhere: is not a folder of a run"),
         (["--run", "RUN", "--support", "thing"], "thing: there is no such folder; did you mean things?"),
         (["--run", "RUN", "--support", "things/ash"], "things/ash: holds no class with pictures"),
         (["--run", "RUN"], "--support: is missing; --run needs a folder of your classes"),
         (
             ["--classifier", "c", "--support", "things"],
-            "--support: goes with --run; a classifier has its own",
+            "--support: goes with --run; a classifier has its support pictures",
         ),
         (["--classifier", "c"], "c: there is no such classifier"),
-        (["--classifier", "new/ash 3.png"], "new/ash 3.png: is no classifier, or was cut short"),
+        (["--classifier", "new/ash 3.png"], "new/ash 3.png: is not a classifier, or was cut short"),
     ],
 )
 def test_a_classifier_that_cannot_be_had_is_told(refused, whole_run, given, told):
@@ -275,7 +275,7 @@ def test_interrupted_it_writes_what_is_answered(predict, image_root, interrupted
     code, out, err = predict("--out", "part.csv", query=query)
     assert code == 130
     assert err == "predict: stopped after 32 of 72 pictures, whose answers are written\n"
-    assert "32 of 72 pictures answered: " in out
+    assert "32 of 72 pictures classified: " in out
     assert table("part.csv") == whole[:32]
     page = Path("part.html").read_text(encoding="utf-8")
     assert page.count('<article class="answer"') == 32
@@ -297,7 +297,7 @@ def test_interrupted_after_the_last_picture_it_is_done(predict, interrupted):
     interrupted(12)
     code, out, err = predict()
     assert (code, err) == (0, "")
-    assert "12 pictures answered" in out
+    assert "12 pictures classified" in out
 
 
 def test_a_page_stays_small_whatever_the_pictures(predict, home, monkeypatch):
@@ -308,7 +308,7 @@ def test_a_page_stays_small_whatever_the_pictures(predict, home, monkeypatch):
     page = Path("predictions.html").read_text(encoding="utf-8")
     assert len(page.encode()) <= small
     assert page.count('<article class="answer"') == 6
-    assert "Shown are the 6 least sure of 12; all are in" in page
+    assert "Shown are the 6 least certain of 12; all are in" in page
     assert len(table()) == 12
 
 
@@ -335,7 +335,7 @@ def test_support_pictures_among_the_queries_are_not_counted(predict, home, whole
         assert marked == {"new/known.png": "same"}
     code, out, _ = predict("--overwrite", query=("things",))
     assert code == 0
-    assert "9 pictures answered. 9 of the 9 pictures are support pictures" in out
+    assert "9 pictures classified. 9 of the 9 pictures are support pictures" in out
 
 
 def test_frames_of_a_burst_promise_nothing(predict, home):
@@ -351,7 +351,7 @@ def test_frames_of_a_burst_promise_nothing(predict, home):
     assert "of new images of each class will be right" not in out
     assert "4 pictures of ash are 1 view, as near copies count once: vary them." in out
     page = Path("predictions.html").read_text(encoding="utf-8")
-    assert "calibrated on validation classes of the run alone" in page
+    assert "calibrated only on validation classes of the run" in page
     assert "four in five are right" not in page
     code, _, err = predict("--overwrite", "--open-set")
     assert code == 2

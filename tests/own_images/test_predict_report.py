@@ -70,7 +70,7 @@ def test_classes_show_what_they_were_learned_from(page, root):
     for one, shown in zip(page.classes, root.by_id("classes-list").all("article"), strict=True):
         assert shown.all("h3")[0].text == seen(one.name)
         assert [e.attributes["src"] for e in shown.all("img")] == [p.source for p in one.pictures]
-        assert f"learned from {one.learned_from} · answered {one.answered}" in shown.text
+        assert f"learned from {one.learned_from} · predicted for {one.answered}" in shown.text
 
 
 def test_what_is_left_out_and_what_is_not_shown_is_told(page, root):
@@ -78,12 +78,12 @@ def test_what_is_left_out_and_what_is_not_shown_is_told(page, root):
         seen(page.not_answered[0]),
         seen(page.not_learned[0]),
     ]
-    assert "Shown are the 40 least sure of 1,234; all are in predictions & more.csv." in root.text
+    assert "Shown are the 40 least certain of 1,234; all are in predictions & more.csv." in root.text
     whole = tree(render(replace(page, answered=40, not_learned=[], not_answered=[])))
     assert "Shown are" not in whole.text
     assert "Left out" not in whole.text
     many = tree(render(replace(page, not_answered=[f"{i}.png: bad" for i in range(1201)])))
-    assert "Not answered 1,201" in many.by_id("left-out").text
+    assert "Not classified 1,201" in many.by_id("left-out").text
     assert many.by_id("left-out").all("li")[200].text == "and 1,001 more"
 
 
@@ -156,8 +156,8 @@ def test_probabilities_that_rest_on_support_pictures_alone_are_not_called_calibr
 def test_where_all_answers_are_shown_none_is_said_to_be_left():
     page = answers_page()
     whole = render(replace(page, answered=len(page.cards)))
-    assert ">surest first<" in whole
-    assert ">surest of these first<" in render(page)
+    assert ">most certain first<" in whole
+    assert ">most certain of these first<" in render(page)
 
 
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
@@ -211,11 +211,11 @@ def _shown(cards: list[Any]) -> list[str]:
 def test_one_class_can_be_chosen(visit):
     tab = visit()
     assert len(_files(tab)) == len(PAGE.cards)
-    tab.get_by_label("Answered as").select_option(index=2)
+    tab.get_by_label("Classified as").select_option(index=2)
     wanted = [card for card in PAGE.cards if card.row.answer == CLASSES[2]]
     assert len(_files(tab)) == len(wanted)
     assert tab.locator("#answers-tools output").inner_text() == f"{len(wanted)} of 40 shown"
-    tab.get_by_label("Answered as").select_option("")
+    tab.get_by_label("Classified as").select_option("")
     assert len(_files(tab)) == len(PAGE.cards)
     assert tab.locator("#answers-tools output").inner_text() == ""
 
@@ -225,7 +225,7 @@ def test_the_order_can_be_chosen(visit):
     given = _files(tab)
     tab.get_by_label("Order").select_option("most")
     assert _files(tab) == given[::-1]
-    assert tab.locator("#spoken").inner_text() == "surest of these first"
+    assert tab.locator("#spoken").inner_text() == "most certain of these first"
     tab.get_by_label("Order").select_option("file")
     assert [name[:7] for name in _files(tab)] == sorted(name[:7] for name in given)
     tab.get_by_label("Order").select_option("least")

@@ -115,6 +115,6 @@ def test_a_learned_start_serves_its_number_of_classes_alone(embedder):
     head = replace(embedder.origin.head, name="gradient_descent", init="learned")
     learned = replace(embedder, origin=replace(embedder.origin, head=head, way=3))
     learned.require_way(3)
-    with pytest.raises(UserError, match=r"run tiny has .* serves 3 classes alone, and here are 4;"):
+    with pytest.raises(UserError, match=r"run tiny has .* serves exactly 3 classes, and here are 4;"):
         learned.require_way(4)
     replace(learned, origin=replace(learned.origin, head=replace(head, name="ridge"))).require_way(4)

@@ -90,7 +90,7 @@ def test_where_each_class_has_one_image_nothing_is_known():
     assert (found.low, found.high) == (0.0, 1.0)
     assert (list(found.label_issues), list(found.data_advice)) == ([], [])
     assert in_sentences(found) == [
-        "Every class has one image, so that how well they are told apart cannot be tested."
+        "Every class has one image, so how well they can be distinguished cannot be tested."
     ]
 
 

@@ -112,7 +112,7 @@ def test_an_image_set_that_is_gone_is_told(run, tmp_path):
     config = load_config(run.config)
     data = dataclasses.replace(config.data, root=str(tmp_path / "gone"))
     run.config.write_text(to_yaml(dataclasses.replace(config, data=data)), encoding="utf-8")
-    refused(run.path, "data.root: .*gone is no folder")
+    refused(run.path, "data.root: .*gone is not a folder")
 
 
 @pytest.mark.parametrize("change", [{"label_noise": 0.3}, {"probe_fraction": 0.4}])

@@ -118,9 +118,9 @@ def test_booleans_show(full_report, full):
     assert paired == ["yes", "no: another seed", "no: other images"]
     apart = [row.all("td")[3].text for row in tables["comparison-changes"].all("tr")[1:]]
     assert apart == ["yes" if c.apart else "no" for c in full_report.comparison.changes]
-    assert "does not have single answers" not in full.text
+    assert "has no single answers" not in full.text
     old = dataclasses.replace(full_report.runs[0].phases[0].tasks[0], answers_known=False, wrong=[])
-    assert "The ledger does not have single answers." in tree(render(_with_task(old))).text
+    assert "The ledger has no single answers of this visit." in tree(render(_with_task(old))).text
 
 
 def _with_task(task: TaskCard) -> Report:
@@ -329,7 +329,7 @@ def test_each_measure_is_explained_once(full):
         "95 % interval",
         "5th percentile",
         "ε is",
-        "α tells",
+        "α says",
         "Hard share",
         "Confusion is",
         "verdict",

@@ -96,7 +96,7 @@ def test_no_other_pretraining_writes_a_record(pretrained):
 
 
 def test_what_is_no_record_is_refused(pretrained, tmp_path):
-    with pytest.raises(UserError, match=r"pretrain\.pt: is no record of self-paced pretraining"):
+    with pytest.raises(UserError, match=r"pretrain\.pt: is not a record of self-paced pretraining"):
         read(pretrained)
     (tmp_path / "curriculum.pt").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"curriculum\.pt: is damaged"):

@@ -205,7 +205,7 @@ def _large_enough(
         if few.all():
             raise UserError(
                 f"{one_line(root)}: {name} is left without a class; none has data.min_images = "
-                f"{config.min_images} images that can be read and show something of their own"
+                f"{config.min_images} images that can be read and are not copies of others"
             )
         large.append(part.select((~few).nonzero().flatten().tolist()) if few.any() else part)
     return large, scarce

@@ -1,4 +1,4 @@
-// The cards of the answers: of one class or of all, in the order that is chosen.
+// The cards of the answers: of one class or of all, in the chosen order.
 addEventListener("DOMContentLoaded", () => {
   const box = document.getElementById("answers-list");
   const tools = document.getElementById("answers-tools");
@@ -23,6 +23,6 @@ addEventListener("DOMContentLoaded", () => {
     say(order.selectedOptions[0].textContent);
   });
   tools.hidden = cards.length < 2;
-  show(); // a page that is gone back to has kept what was chosen
+  show(); // on going back, the browser has kept the selection
   box.append(...orders[order.value]);
 });
