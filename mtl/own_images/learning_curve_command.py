@@ -39,8 +39,8 @@ from mtl.runtime.outputs import require_free, require_not_read
 
 _SEED = 0  # of the draws: the same pictures have the same curve
 _NAMED = 10  # classes that a sentence names
-
 _NAME = 1.2  # inches of a class name at most
+_RING: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1, "zorder": 4}
 
 
 def learning_curve(
@@ -155,21 +155,9 @@ def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
         tried = np.unique(np.geomspace(1, last, 80).round().astype(int)).tolist()
         law = [expected.at(shot) for shot in sorted({*tried, shots[-1]})]
         end = 100 * law[-1].accuracy
-        dashed: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.5, "zorder": 2}
-        ring: dict[str, Any] = {
-            "marker": "o",
-            "markersize": 6,
-            "markerfacecolor": "white",
-            "markeredgewidth": 1,
-        }
-        axes.plot(
-            [x.shot for x in law],
-            [100 * x.accuracy for x in law],
-            color=BLUE,
-            markevery=[-1],
-            **dashed,
-            **ring,
-        )
+        percent = [100 * x.accuracy for x in law]
+        axes.plot([x.shot for x in law], percent, color=BLUE, linestyle=(0, (4, 2)), linewidth=1.5, zorder=2)
+        axes.plot(last, end, "o", color=BLUE, **_RING)
         beyond = [(x.shot, 100 * x.low, 100 * x.high) for x in law if x.shot >= shots[-1]]
         ahead, low, high = zip(*beyond, strict=True)
         axes.fill_between(ahead, low, high, color=BLUE, alpha=0.08, linewidth=0)
@@ -179,13 +167,12 @@ def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
     for shot in sorted(curve.shots, reverse=True):
         if shot < last and np.log(named[-1] / shot) >= 0.09 * np.log(last):  # else two numbers would meet
             named.append(shot)
-    axes.set_xticks(named, [f"{shot:,}" for shot in named])
+    axes.set_xticks(sorted(named), [f"{shot:,}" for shot in sorted(named)])
     axes.minorticks_off()
     style.ticks(axes.yaxis, 6)
     of_worst = f"{recalls[-1]:.0f}  worst: {style.fitted(curve.classes[worst], _NAME)}"
-    style.name_ends(
-        axes, [(last, end, f"{end:.0f}  all classes", BLUE), (shots[-1], recalls[-1], of_worst, VERMILION)]
-    )
+    ends = [(last, end, f"{end:.0f}  all classes", BLUE), (shots[-1], recalls[-1], of_worst, VERMILION)]
+    style.name_ends(axes, ends)
     return figure
 
 

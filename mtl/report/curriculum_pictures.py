@@ -111,9 +111,8 @@ def _table(record: Curriculum, title: str) -> Table:
 
 def evenly(count: int, most: int) -> list[int]:
     """At most `most` of the numbers 0 to count − 1, evenly spread, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+    shown = min(count, most)
+    return [round(i * (count - 1) / max(shown - 1, 1)) for i in range(shown)]
 
 
 def tiles(record: Curriculum, images: Tensor, places: Tensor) -> Tensor:
@@ -249,6 +248,7 @@ def _film_page(record: Curriculum, picture: Any, labels: Sequence[int], title: s
     """A row of images for each class, named at the left, between a title and what the looks mean."""
     figure = style.new_figure(1 + 0.6 * len(labels), 7.4)
     figure.set(facecolor="white", dpi=100)
+    figure.set_layout_engine("constrained", rect=(0.015, 0, 0.985, 1))  # small letters are drawn wider
     figure.suptitle(title, x=0.015, ha="left")
     axes = figure.add_subplot()
     axes.imshow(picture)

@@ -219,7 +219,7 @@ def test_what_is_expected_is_dashed_up_to_twice_the_images():
     assert (band[:, 0].min(), band[:, 0].max()) == (9, 20)
     ends = band[np.isclose(band[:, 0], 20), 1]
     assert (ends.min(), ends.max()) == pytest.approx((100 * law.at(20).low, 100 * law.at(20).high))
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["20", "9", "5", "3", "2", "1"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "2", "3", "5", "9", "20"]
 
 
 def test_the_picture_says_what_it_comes_to():

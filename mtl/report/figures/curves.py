@@ -33,9 +33,8 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure |
         runs: by name, lines of metrics.jsonl of one stage.
     """
     keys = {key for lines in runs.values() for line in lines for key in line if re.match(r"val(_|$)", key)}
-    settings = sorted(
-        keys, key=lambda key: [int(n) for n in re.findall(r"\d+", key)]
-    )  # 5-shot before 10-shot
+    # 5-shot comes before 10-shot
+    settings = sorted(keys, key=lambda key: [int(number) for number in re.findall(r"\d+", key)])
     kinds: dict[str, list[tuple[str, str, Line]]] = {
         _SCORES: [(run, key, _series(lines, key, 100)) for run, lines in runs.items() for key in settings],
         "Training loss": [(run, "", _series(lines, "loss", 1)) for run, lines in runs.items()],

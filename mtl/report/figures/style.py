@@ -107,10 +107,10 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None
         axes.annotate(name, (x, y), (1.06, place), arrowprops=lead, **options)
 
 
-def key(on: Figure | Axes, entries: Mapping[str, Mapping[str, Any]], **where: Any) -> None:
+def key(figure: Figure, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Marks, each before its name, in a row at the upper left; a mark is what `Line2D` takes."""
     marks = [Line2D([], [], **look) for look in entries.values()]
-    on.legend(marks, list(entries), **{"loc": "outside upper left", "ncols": len(marks), **where})
+    figure.legend(marks, list(entries), loc="outside upper left", ncols=len(marks))
 
 
 def width_of(words: str, size: float = SIZE) -> float:
