@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sample_figures import HOSTILE, MAKERS, NAMED, draw, made, require_no_collision, svg_of
 
-from mtl.errors import UserError
 from mtl.ledger.class_history import Share
 from mtl.report.drawings import save, to_svg
 from mtl.report.figures import style as ink
@@ -242,21 +241,3 @@ def test_a_figure_comes_into_two_files_that_are_the_same_each_time(tmp_path):
     assert "dc:date" not in svg
     save(MAKERS["changes"](), stem)
     assert {path.name: path.read_bytes() for path in stem.parent.iterdir()} == files
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    save(made("changes"), tmp_path / "a")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    draw = Figure.savefig
-
-    def fail(self, target, **how):
-        if how["format"] == "svg":
-            return draw(self, target, **how)
-        target.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(UserError, match=r"a\.png: the picture cannot be written \(No space left"):
-        save(made("draw_share"), tmp_path / "a")
-    left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".tmp"}
-    assert left == before
