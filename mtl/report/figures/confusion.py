@@ -58,7 +58,8 @@ def heat_map(found: Confusions) -> Figure:
     bar = figure.colorbar(image, location="top", shrink=min(1.0, _BAR / side), aspect=10, anchor=(0, 0))
     middle = most * 0.5 ** (1 / _GAMMA)
     bar.set_ticks(
-        [0, middle, most], labels=["0", f"{middle:.2g}", f"{most:.2g} %"] if most else ["0", "", ""]
+        [0, middle, most],
+        labels=["0", f"{middle:.2g}", f"{most:.{0 if most >= 10 else 1}f} %"] if most else ["0", "", ""],
     )
     bar.ax.tick_params(top=False, bottom=True, labeltop=False, labelbottom=True)
     bar.outline.set_edgecolor(FAINT)

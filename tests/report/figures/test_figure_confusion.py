@@ -67,7 +67,7 @@ def test_the_colour_bar_ends_at_the_most():
     found = made(4)
     axes, bar = heat_map(found).axes
     labels = [t.get_text() for t in bar.get_xticklabels()]
-    assert (labels[0], labels[2]) == ("0", f"{100 * np.nanmax(found.matrix):.2g} %")
+    assert (labels[0], labels[2]) == ("0", f"{100 * np.nanmax(found.matrix):.0f} %")
     assert float(axes.images[0].norm(float(labels[1]))) == pytest.approx(0.5, abs=0.02)
 
 
