@@ -36,6 +36,7 @@ from mtl.evaluation.task_answers import Cell, load, save
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.events import require_tensorboard
+from mtl.runtime.figure_files import save_png
 from mtl.runtime.outputs import replace_text, require_folder
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
@@ -278,8 +279,9 @@ def _report(config: Config, chosen: Mapping[str, int]) -> Study:
     replace_text(home / "comparison.json", json.dumps(table.to_dict(study), indent=1))
     replace_text(home / "comparison.md", "\n".join(table.markdown(study, name) for name in study.settings))
     for name in (name for name, arms in study.settings.items() if len(arms) > 1):
-        plots.forest(study, name, home / f"differences {name}.png".replace(" ", "-"))
-    plots.curves([c for c in cells if c.curve], config.compare.reference, home / "curves.png")
+        save_png(plots.forest(study, name), home / f"differences {name}.png".replace(" ", "-"))
+    curves = plots.curves([c for c in cells if c.curve], config.compare.reference)
+    save_png(curves, home / "curves.png")
     return study
 
 

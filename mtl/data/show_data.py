@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from matplotlib.figure import Figure, FigureBase
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,17 +19,14 @@ from mtl.data.class_imbalance import share_out
 from mtl.data.duplicates import Place
 from mtl.data.folder_report import Duplicates, FolderReport, findings, group_lines
 from mtl.errors import UserError
-from mtl.runtime.figure_files import DPI, FONTS, drawn_here, save_png, short, text
+from mtl.runtime.figure_files import DPI, PLAIN_TEXT, drawn_here, save_png, short
 from mtl.runtime.seeds import generator
 
 _CLASSES, _SAMPLES = 10, 8  # of a split on the sheet; samples of a class
 _GAP = 0.08  # between two samples, share of an image's side
 _PAPER = 1.0  # between them, as bright as the sheet
 _LONGEST = 44  # characters of a class name
-_HEAD, _ROW, _FOOT = 0.62, 0.72, 0.16  # inches
-_HEIGHT = _HEAD + _ROW * _CLASSES + _FOOT
 _COLUMNS = 3  # pairs beside each other
-_WIDTH, _PAIR, _NAMES = 3.6, 1.5, 0.72  # inches: of a pair; of its pictures; of the words below
 _PLACES: dict[Place, str] = {"splits": "in two splits", "classes": "in two classes", "class": "in one class"}
 
 
@@ -121,54 +119,47 @@ def _parts(splits: Splits) -> Iterator[tuple[str, ImageSet]]:
 def sample_sheet(splits: Splits, path: Path, seed: int) -> None:
     """Draws one PNG: a column for each split, in it some classes by name, with some images, drawn from
     `seed`."""
-    figure = Figure(figsize=(12.6, _HEIGHT), dpi=DPI, facecolor="white")
-    grid = figure.add_gridspec(1, 3)
-    for i, (name, images) in enumerate(_parts(splits)):
-        _draw_split(figure.add_subfigure(grid[0, i]), name, images, generator(seed, "sheet", name))
+    with rc_context(PLAIN_TEXT):
+        figure = Figure(figsize=(12.6, 8), dpi=DPI, layout="constrained")
+        columns = figure.subfigures(1, 3, squeeze=False)[0]
+        for column, (name, images) in zip(columns, _parts(splits), strict=True):
+            column.suptitle(f"{name}: {images.num_classes:,} classes", x=0.03, ha="left", weight="bold")
+            random = generator(seed, "sheet", name)
+            chosen = torch.randperm(images.num_classes, generator=random)[:_CLASSES].sort().values.tolist()
+            rows = column.subplots(_CLASSES, 1)
+            for axes, label in zip(rows, chosen, strict=False):
+                members = (images.labels == label).nonzero().flatten()
+                shown = members[torch.randperm(len(members), generator=random)[:_SAMPLES]]
+                axes.set_title(short(images.class_names[label], _LONGEST), loc="left", fontsize=8)
+                _draw_strip(axes, images.images[shown], _SAMPLES)
+            for axes in rows[len(chosen) :]:
+                axes.axis("off")
     save_png(figure, path)
-
-
-def _draw_split(column: FigureBase, name: str, images: ImageSet, random: torch.Generator) -> None:
-    top, height = 1 - _HEAD / _HEIGHT, _ROW / _HEIGHT
-    plain: dict[str, Any] = {"va": "center", "fontfamily": list(FONTS), "parse_math": False}  # a $ is a $
-    column.text(0.05, top + 0.035, name, fontsize=13, fontweight="bold", va="center")
-    counted = f"{images.num_classes:,} classes"
-    column.text(0.95, top + 0.035, counted, fontsize=9, color="0.4", ha="right", va="center")
-    chosen = torch.randperm(images.num_classes, generator=random)[:_CLASSES].sort().values.tolist()
-    for row, label in enumerate(chosen):
-        base = top - (row + 1) * height
-        column.text(
-            0.05, base + 0.86 * height, short(images.class_names[label], _LONGEST), fontsize=8, **plain
-        )
-        axes = column.add_axes((0.05, base + 0.08 * height, 0.9, 0.66 * height))
-        axes.axis("off")
-        members = (images.labels == label).nonzero().flatten()
-        shown = members[torch.randperm(len(members), generator=random)[:_SAMPLES]]
-        axes.set_anchor("W")
-        axes.imshow(_strip(images.images[shown]).numpy(), vmin=0, vmax=1, interpolation="nearest")
 
 
 def pair_sheet(duplicates: Duplicates, path: Path) -> None:
     """Draws one PNG: the first pairs of pictures that show the same, side by side, by file."""
     rows = -(-len(duplicates.pairs) // _COLUMNS)
-    width, height = _COLUMNS * _WIDTH, rows * (_PAIR + _NAMES) + 2 * _FOOT
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    for i, (pair, pictures) in enumerate(zip(duplicates.pairs, duplicates.pictures, strict=True)):
-        left = (i % _COLUMNS) * _WIDTH + _FOOT
-        base = height - (i // _COLUMNS + 1) * (_PAIR + _NAMES)
-        kind = "the same" if pair.exact else "nearly the same"
-        text(figure, left, base + 0.45, f"{kind}, {_PLACES[pair.place]}", fontsize=8, fontweight="bold")
-        for line, file in enumerate((pair.one, pair.other)):
-            text(figure, left, base + 0.28 - 0.16 * line, short(file, _LONGEST), fontsize=7)
-        strip = _strip(pictures, 2).numpy()
-        across = _PAIR * strip.shape[1] / strip.shape[0]
-        axes = figure.add_axes((left / width, (base + 0.6) / height, across / width, _PAIR / height))
-        axes.axis("off")
-        axes.imshow(strip, vmin=0, vmax=1, interpolation="nearest")
+    with rc_context(PLAIN_TEXT):
+        figure = Figure(figsize=(10.8, 2.4 * rows), dpi=DPI, layout="constrained")
+        panels = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
+        for axes, pair, pictures in zip(panels, duplicates.pairs, duplicates.pictures, strict=False):
+            kind = "the same" if pair.exact else "nearly the same"
+            files = "\n".join(short(file, _LONGEST) for file in (pair.one, pair.other))
+            axes.set_title(f"{kind}, {_PLACES[pair.place]}\n{files}", loc="left", fontsize=8)
+            _draw_strip(axes, pictures, 2)
+        for axes in panels[len(duplicates.pairs) :]:
+            axes.axis("off")
     save_png(figure, path)
 
 
-def _strip(images: Tensor, places: int = _SAMPLES) -> Tensor:
+def _draw_strip(axes: Axes, images: Tensor, places: int) -> None:
+    axes.imshow(_strip(images, places).numpy(), vmin=0, vmax=1, interpolation="nearest")
+    axes.set_anchor("W")
+    axes.axis("off")
+
+
+def _strip(images: Tensor, places: int) -> Tensor:
     """(size, width, 3) floats in [0, 1]: (n, channels, size, size) side by side, in room for `places`."""
     size = images.shape[-1]
     step = size + max(1, round(_GAP * size))

@@ -4,14 +4,13 @@ python run_meta.py learning-curve --run checkpoints/cifar_fs --support my_things
 python run_meta.py learning-curve --classifier things.fewshot
 """
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,7 +24,6 @@ from mtl.own_images.fit import ClassifierSource
 from mtl.own_images.learning_curve import (
     Forecast,
     LearningCurve,
-    Point,
     enough_images,
     forecast,
     forecast_sentence,
@@ -35,21 +33,14 @@ from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.self_assessment import near_copy_sentences
 from mtl.own_images.support import Support, find_views
 from mtl.report.figures import style
+from mtl.report.figures.style import BLUE, VERMILION
 from mtl.runtime.figure_files import save_png
 from mtl.runtime.outputs import require_free, require_not_read
 
 _SEED = 0  # of the draws: the same pictures have the same curve
 _NAMED = 10  # classes that a sentence names
-
-_LEFT, _HEIGHT = 0.6, 2.9  # inches: of the panel
 _NAME = 1.2  # inches of a class name at most
-_LINE = 0.22  # inches from a line of text to the next
-_BOLD = 1.15  # times as wide as plain letters
-_TEN = 10  # accuracies are drawn from a multiple of 10 % on
-_MEASURED: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "linewidth": 2, "zorder": 3}
-_DASHED: dict[str, Any] = {"color": style.BLUE, "linestyle": (0, (4, 2)), "zorder": 2}
-_RING: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "markerfacecolor": "white", "zorder": 4}
-_WORST: dict[str, Any] = {"color": style.VERMILION, "markersize": 5, "linewidth": 1.5}
+_RING: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1, "zorder": 4}
 
 
 def learning_curve(
@@ -80,7 +71,7 @@ def learning_curve(
     embedder.require_way(int(enough_images(views.counts()).sum()))
     curve = measure_curve(embedder.base_learner, views, _SEED)
     expected = forecast(curve)
-    save_png(draw_curve(curve, expected), out, facecolor="white")
+    save_png(draw_curve(curve, expected), out)
     say_left_out([*left_out, *_too_few(curve)])
     console().print(_table(curve, expected))
     say([*copies, forecast_sentence(curve, expected), f"Picture: {one_line(out)}"])
@@ -136,6 +127,7 @@ def _table(curve: LearningCurve, expected: Forecast | None) -> Table:
     return table
 
 
+@style.in_look
 def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
     """Accuracy on left-out images with its 95 % interval, and the recall of the class that is worst at last.
 
@@ -144,101 +136,47 @@ def draw_curve(curve: LearningCurve, expected: Forecast | None) -> Figure:
     points, worst = curve.points(), curve.points()[-1].worst
     recalls = [100 * point.recalls[worst] for point in points]
     last = 2 * curve.most if expected else points[-1].shot
-    end = 100 * (expected.at(last).accuracy if expected else points[-1].accuracy)
-    heading = list(_wrapped(forecast_sentence(curve, expected), (style.WIDTH - 0.2) / _BOLD, style.SIZE))
-    notes = list(_wrapped(_note(curve, expected), style.WIDTH - 0.2, style.SMALL))
-    of_worst = f"{recalls[-1]:.0f}  worst: {style.fitted(curve.classes[worst], _NAME)}"
-    names = f"{end:.0f}  all classes", of_worst
-    bottom = 0.65 + _LINE * len(notes)
-    width = style.WIDTH - _LEFT - 0.45 - max(map(style.width_of, names))
-    figure = style.new_figure(style.WIDTH, bottom + _HEIGHT + 0.5 + _LINE * len(heading))
-    axes = style.panel(figure, _LEFT, bottom, width, _HEIGHT, "accuracy (%)")
+    sentence = forecast_sentence(curve, expected).replace("; ", ";\n").splitlines()
+    heading = "\n".join(textwrap.fill(part, 66) for part in sentence)
+    note = textwrap.fill(_note(curve, expected), 84)
+    figure = style.new_figure(3.6 + 0.2 * (heading + note).count("\n"))
+    figure.suptitle(heading, x=0.015, ha="left", weight="bold")
+    figure.supxlabel(note, x=0.015, ha="left", fontsize=style.SMALL, color=style.QUIET)
+    axes = figure.add_subplot(title="accuracy (%)", xlabel="pictures of each class", xscale="log")
 
-    _draw_points(axes, points)
+    shots, low, high = zip(*((p.shot, 100 * p.low, 100 * p.high) for p in points), strict=True)
+    axes.fill_between(shots, low, high, color=BLUE, alpha=0.16, linewidth=0)
+    if len(points) == 1:
+        axes.plot(shots * 2, (low[0], high[0]), color=BLUE, alpha=0.3, linewidth=5)
+    axes.plot(shots, [100 * p.accuracy for p in points], "o-", color=BLUE, markersize=6, zorder=3)
+    axes.plot(shots, recalls, "s:", color=VERMILION, markersize=5, linewidth=1.5)
+    end = 100 * points[-1].accuracy
     if expected:
-        _draw_law(axes, expected, points[-1].shot, last)
-    axes.plot(curve.shots, recalls, "s:", **_WORST)
-    _scale(axes, last)
-    _name_shots(axes, sorted({*curve.shots, last}), width)
-    ends = [(last, end, names[0], style.BLUE), (points[-1].shot, recalls[-1], names[1], style.VERMILION)]
+        tried = np.unique(np.geomspace(1, last, 80).round().astype(int)).tolist()
+        law = [expected.at(shot) for shot in sorted({*tried, shots[-1]})]
+        end = 100 * law[-1].accuracy
+        percent = [100 * x.accuracy for x in law]
+        axes.plot([x.shot for x in law], percent, color=BLUE, linestyle=(0, (4, 2)), linewidth=1.5, zorder=2)
+        axes.plot(last, end, "o", color=BLUE, **_RING)
+        beyond = [(x.shot, 100 * x.low, 100 * x.high) for x in law if x.shot >= shots[-1]]
+        ahead, low, high = zip(*beyond, strict=True)
+        axes.fill_between(ahead, low, high, color=BLUE, alpha=0.08, linewidth=0)
+
+    axes.set(xlim=(0.9, 1.06 * last), ylim=(max(-2, 10 * np.floor(axes.dataLim.ymin / 10 - 0.2)), 102))
+    named = [last]
+    for shot in sorted(curve.shots, reverse=True):
+        if shot < last and np.log(named[-1] / shot) >= 0.09 * np.log(last):  # else two numbers would meet
+            named.append(shot)
+    axes.set_xticks(sorted(named), [f"{shot:,}" for shot in sorted(named)])
+    axes.minorticks_off()
+    style.ticks(axes.yaxis, 6)
+    of_worst = f"{recalls[-1]:.0f}  worst: {style.fitted(curve.classes[worst], _NAME)}"
+    ends = [(last, end, f"{end:.0f}  all classes", BLUE), (shots[-1], recalls[-1], of_worst, VERMILION)]
     style.name_ends(axes, ends)
-    _write(figure, heading, bottom + _HEIGHT + 0.42, style.SIZE, color=style.INK, weight="bold")
-    _write(figure, notes, 0.12, style.SMALL, color=style.QUIET)
     return figure
 
 
-def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
-    shots, low, high = zip(*((p.shot, 100 * p.low, 100 * p.high) for p in points), strict=True)
-    axes.fill_between(shots, low, high, color=style.BLUE, alpha=0.16, linewidth=0)
-    if len(points) == 1:
-        axes.plot(shots * 2, (low[0], high[0]), color=style.BLUE, alpha=0.3, linewidth=5)
-    axes.plot(shots, [100 * p.accuracy for p in points], "o-", **_MEASURED)
-
-
-def _draw_law(axes: Axes, law: Forecast, measured: int, last: int) -> None:
-    """The law: faint where there are measurements too, then with its interval and a ring at its end."""
-    faint: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.7}
-    full: dict[str, Any] = {"linewidth": 2}
-    for first, end, look in ((1, measured, faint), (measured, last, full)):
-        shots = np.unique(np.geomspace(first, end, 40).round().astype(int)).tolist()
-        expected = [law.at(shot) for shot in shots]
-        axes.plot(shots, [100 * e.accuracy for e in expected], **_DASHED, **look)
-    low, high = [100 * e.low for e in expected], [100 * e.high for e in expected]
-    axes.fill_between(shots, low, high, color=style.BLUE, alpha=0.08, linewidth=0)
-    axes.plot(last, 100 * expected[-1].accuracy, "o", **_RING)
-
-
-def _scale(axes: Axes, last: int) -> None:
-    """Logarithmic in the images, since the first ones do most; accuracies from a round number to 100."""
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(0.9, 1.06 * last)
-    lowest = float(axes.dataLim.ymin)
-    axes.set_ylim(max(-2.0, _TEN * np.floor(lowest / _TEN - 0.2)), 102)
-    style.ticks(axes.yaxis, 6)
-    style.axis_name(axes, "pictures of each class")
-
-
-def _name_shots(axes: Axes, shots: Sequence[int], width: float) -> None:
-    """Ticks at numbers of images: the last two, and those of the others that have room."""
-    low, high = np.log(axes.get_xlim())
-    at = {shot: width * (np.log(shot) - low) / (high - low) for shot in shots}  # inches
-    half = {shot: style.width_of(f"{shot:,}", style.SMALL) / 2 + 0.04 for shot in shots}
-    named: list[int] = []
-    for shot in [*shots[:-3:-1], *shots[:-2]]:
-        if all(abs(at[shot] - at[other]) >= half[shot] + half[other] for other in named):
-            named.append(shot)
-    axes.set_xticks(sorted(named), [f"{shot:,}" for shot in sorted(named)])
-
-
 def _note(curve: LearningCurve, expected: Forecast | None) -> str:
-    parts = ["Points: measured on left-out pictures. Shade: 95 % interval."]
-    if expected:
-        parts.append("Dashed: law that fits best.")
-    if curve.too_few:
-        parts.append(
-            f"{len(curve.classes)} classes, and {len(curve.too_few)} left out with too few pictures."
-        )
-    return " ".join(parts)
-
-
-def _wrapped(words: str, inches: float, size: float) -> Iterator[str]:
-    """Lines at most `inches` wide; a line ends after a semicolon."""
-    line = ""
-    for word in words.split(" "):
-        if line and (line.endswith(";") or style.width_of(f"{line} {word}", size) > inches):
-            yield line
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    yield line
-
-
-def _write(figure: Figure, lines: Sequence[str], bottom: float, size: float, **options: Any) -> None:
-    """Lines of text from the left edge, the last one `bottom` inches up."""
-    across, up = figure.get_size_inches()
-    axes = figure.add_axes((0, 0, 1, 1), facecolor="none", zorder=3)
-    axes.set(xlim=(0, across), ylim=(0, up))
-    axes.axis("off")
-    for above, line in enumerate(reversed(lines)):
-        style.label(axes, 0.1, bottom + _LINE * above, line, fontsize=size, va="bottom", **options)
+    law = " Dashed: law that fits best." if expected else ""
+    few = f" {len(curve.classes)} classes, and {len(curve.too_few)} left out with too few pictures."
+    return f"Points: measured on left-out pictures. Shade: 95 % interval.{law}{few if curve.too_few else ''}"

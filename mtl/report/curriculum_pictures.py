@@ -19,7 +19,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from rich.console import Console
 from rich.markup import escape
@@ -29,9 +28,10 @@ from torch import Tensor
 from mtl.config import load_config
 from mtl.errors import UserError
 from mtl.report import curriculum_stats as stats
-from mtl.report.figures.style import BLUE, MOSS, TEAL, VERMILION, WINE, fitted, no_glyph_warnings
+from mtl.report.figures import style
+from mtl.report.figures.style import BLUE, MOSS, TEAL, VERMILION, WINE
 from mtl.report.run_files import at_home
-from mtl.runtime.figure_files import DPI, FONTS, save_png, short, write
+from mtl.runtime.figure_files import save_png, short, write
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import curriculum
 from mtl.training.curriculum import UNMET, Curriculum
@@ -47,7 +47,6 @@ _FRAMES, _MILLISECONDS, _LAST = 60, 330, 2000  # of the film at most; a frame, t
 _PALEST, _PALE = 0.18, 0.55  # how strongly an image is drawn that does not count, one that barely counts
 _COLOURS = {"all": "0.1", "mean v": "0.5", "right labels": BLUE, "wrong labels": VERMILION}
 _COLOURS |= {"many": TEAL, "medium": MOSS, "few": WINE}
-_TEXT: dict[str, Any] = {"fontfamily": list(FONTS), "parse_math": False}
 
 
 def draw_curriculum(folder: Path, out: Path | None = None) -> None:
@@ -112,9 +111,8 @@ def _table(record: Curriculum, title: str) -> Table:
 
 def evenly(count: int, most: int) -> list[int]:
     """At most `most` of the numbers 0 to count − 1, evenly spread, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+    shown = min(count, most)
+    return [round(i * (count - 1) / max(shown - 1, 1)) for i in range(shown)]
 
 
 def tiles(record: Curriculum, images: Tensor, places: Tensor) -> Tensor:
@@ -141,39 +139,34 @@ def _mosaic(rows: Sequence[Tensor], columns: int) -> Any:
     return page.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1).numpy()
 
 
+@style.in_look
 def sheet(record: Curriculum, images: Tensor, title: str, seed: int) -> Figure:
-    """Lines of what counts, a heat map of all images, and strips of some of them.
+    """Lines of what counts, a heat map of all images, and strips of some of them, drawn from `seed`.
 
-    Args:
-        record: of the pretraining.
-        images: (M, channels, size, size) uint8 of the train split.
-        title: of the sheet.
-        seed: decides which images are shown, and nothing else.
+    `images` (M, channels, size, size) uint8 are those of the train split.
     """
     strips = stats.strips(record.weights, _SHOWN, seed)
-    figure = Figure(figsize=(12.6, 4.4 + 1.5 * len(strips)), facecolor="white", dpi=DPI, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", weight="bold", **_TEXT)
+    figure = style.new_figure(4.4 + 1.5 * len(strips), 12.6)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
     rows = figure.add_gridspec(1 + len(strips), 1, height_ratios=[3, *[1] * len(strips)])
     top = rows[0].subgridspec(1, 2)
-    for column, draw in enumerate((_lines, _heat_map)):
-        axes = figure.add_subplot(top[column])
-        draw(axes, record)
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    _draw_lines(figure.add_subplot(top[0]), record)
+    _draw_heat_map(figure.add_subplot(top[1]), record)
     for row, strip in enumerate(strips, 1):
         axes = figure.add_subplot(rows[row])
         axes.imshow(_mosaic([tiles(record, images, strip.shown)], _SHOWN))
-        axes.set_title(caption(strip, record), loc="left", fontsize=10)
+        axes.set_title(caption(strip, record))
         labels, wrong = record.labels[strip.shown].tolist(), record.mislabelled[strip.shown].tolist()
         names = [_in_lines(record.class_names[label]) for label in labels]
-        axes.set_xticks([_TILE * (i + 0.5) for i in range(len(names))], names, fontsize=6, **_TEXT)
+        axes.set_xticks([_TILE * (i + 0.5) for i in range(len(names))], names, fontsize=6)
         for name, is_wrong in zip(axes.get_xticklabels(), wrong, strict=True):
-            name.set_color(VERMILION if is_wrong else "0.15")
-        axes.set_yticks([])
-        _without_lines(axes)
+            name.set_color(VERMILION if is_wrong else style.INK)
+        axes.set(yticks=[], frame_on=False)
+        axes.grid(visible=False)
     return figure
 
 
-def _lines(axes: Axes, record: Curriculum) -> None:
+def _draw_lines(axes: Axes, record: Curriculum) -> None:
     """Shares over epochs of all images and of each group."""
     of_all = stats.pace(record.weights)
     lines = {"all": of_all.share}
@@ -182,26 +175,24 @@ def _lines(axes: Axes, record: Curriculum) -> None:
     lines |= {name: stats.pace(record.weights, among).share for name, among in stats.groups(record).items()}
     epochs = range(1, len(record.weights) + 1)
     for name, values in lines.items():
-        axes.plot(epochs, (100 * values).tolist(), marker=".", color=_COLOURS[name], label=name)
+        axes.plot(epochs, (100 * values).tolist(), marker="o", color=_COLOURS[name], label=name)
     axes.set(title="Share of the images met that count (%)", xlabel="epoch", ylim=(-2, 102))
-    axes.grid(color="0.9")
-    axes.legend(fontsize=8)
+    style.ticks(axes.xaxis, 8, whole=True)
+    axes.legend()
 
 
-def _heat_map(axes: Axes, record: Curriculum) -> None:
+def _draw_heat_map(axes: Axes, record: Curriculum) -> None:
     """All images over epochs; grey is what an epoch did not meet."""
     means = stats.heat(record.weights, stats.in_order(record.weights), _BINS).numpy()
-    look: dict[str, Any] = {"cmap": "YlGnBu", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
     extent = (0.5, len(record.weights) + 0.5, 0, 100)
+    look: dict[str, Any] = {"cmap": "YlGnBu", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
     shades = axes.imshow(means, extent=extent, origin="lower", aspect="auto", **look)
-    axes.set(title="Every image by when it first counted (%), and its weight", xlabel="epoch")
-    axes.set_facecolor("0.75")
+    axes.set(
+        title="Every image by when it first counted (%), and its weight", xlabel="epoch", facecolor="0.75"
+    )
+    axes.grid(visible=False)
+    style.ticks(axes.xaxis, 8, whole=True)
     axes.figure.colorbar(shades, ax=axes, ticks=[0, 0.5, 1], label="v")
-
-
-def _without_lines(axes: Axes) -> None:
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def caption(strip: stats.Strip, record: Curriculum) -> str:
@@ -217,41 +208,31 @@ def caption(strip: stats.Strip, record: Curriculum) -> str:
 
 def _in_lines(name: str) -> str:
     """A class name in at most three lines that are as wide as an image of a strip."""
-    return "\n".join(fitted(line, 0.75, 6) for line in textwrap.wrap(short(name, 40), 15)[:3])
+    return "\n".join(style.fitted(line, 0.75, 6) for line in textwrap.wrap(short(name, 40), 15)[:3])
 
 
 def film(record: Curriculum, images: Tensor, seed: int) -> bytes:
     """A GIF that loops: a frame an epoch, in it a row of images for each of some classes.
 
     Images that count are drawn as they are, paler the less they weigh; those that do not nearly vanish. A
-    long pretraining has frames for some epochs alone, the first and the last among them.
-
-    Args:
-        record: of the pretraining.
-        images: (M, channels, size, size) uint8 of the train split.
-        seed: decides which classes and images are shown, and nothing else.
+    long pretraining has frames for some epochs alone, the first and the last among them. Which classes and
+    images are shown is drawn from `seed`.
     """
     rows, weights = stats.grid(record, _CLASSES, _SAMPLES, seed), record.weights
     epochs = evenly(len(weights), _FRAMES)
-    height = 1 + 0.6 * len(rows)  # inches, as the names' 2.2
-    figure = Figure(figsize=(7.4, height), facecolor="white")
-    figure.subplots_adjust(left=2.4 / 7.4, right=0.99, bottom=0.4 / height, top=1 - 0.4 / height)
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-    names = [fitted(record.class_names[label], 2.2, 8) for label in rows]
-    axes.set_yticks([_TILE * (i + 0.5) for i in range(len(rows))], names, fontsize=8, **_TEXT)
-    paler = "; paler: counts for less" if ((weights > 0) & (weights < 100)).any() else ""
-    legend = f"Faded: does not count{paler}. {len(rows)} of {len(torch.unique(record.labels)):,} classes."
-    axes.set(xticks=[], xlabel=legend + (" Framed: wrong label." if record.mislabelled.any() else ""))
-    _without_lines(axes)
     of_all, of_wrong = (stats.pace(weights, among).share for among in (None, record.mislabelled))
-    pictures, frames = mosaics(record, images, list(rows.values()), epochs), []
-    shown = axes.imshow(pictures[0])
-    for epoch, picture in zip(epochs, pictures, strict=True):
-        shown.set_data(picture)
+    titles = []
+    for epoch in epochs:
         wrong = "" if math.isnan(of_wrong[epoch]) else f", {100 * of_wrong[epoch]:.0f} % of the mislabelled"
         share = f"{100 * of_all[epoch]:.0f} % of all images count{wrong}"
-        figure.suptitle(f"epoch {epoch + 1} of {len(weights)}: {share}", x=0.01, ha="left")
-        with no_glyph_warnings():
+        titles.append(f"epoch {epoch + 1} of {len(weights)}: {share}")
+    pictures = mosaics(record, images, list(rows.values()), epochs)
+    figure = _film_page(record, pictures[-1], list(rows), titles[-1])
+    canvas, frames = FigureCanvasAgg(figure), []
+    for title, picture in zip(titles, pictures, strict=True):
+        figure.axes[0].images[0].set_data(picture)
+        figure.texts[0].set_text(title)
+        with style.no_glyph_warnings():
             canvas.draw()
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
     palette = frames[-1].quantize()
@@ -260,6 +241,26 @@ def film(record: Curriculum, images: Tensor, seed: int) -> bytes:
     file = io.BytesIO()
     first.save(file, format="GIF", save_all=True, append_images=more, duration=times, loop=0)
     return file.getvalue()
+
+
+@style.in_look
+def _film_page(record: Curriculum, picture: Any, labels: Sequence[int], title: str) -> Figure:
+    """A row of images for each class, named at the left, between a title and what the looks mean."""
+    figure = style.new_figure(1 + 0.6 * len(labels), 7.4)
+    figure.set(facecolor="white", dpi=100)
+    figure.set_layout_engine("constrained", rect=(0.015, 0, 0.985, 1))  # small letters are drawn wider
+    figure.suptitle(title, x=0.015, ha="left")
+    axes = figure.add_subplot()
+    axes.imshow(picture)
+    names = [style.fitted(record.class_names[label], 2.2, 8) for label in labels]
+    axes.set_yticks([_TILE * (i + 0.5) for i in range(len(labels))], names, fontsize=8)
+    axes.set(xticks=[], frame_on=False)
+    axes.grid(visible=False)
+    paler = "; paler: counts for less" if ((record.weights > 0) & (record.weights < 100)).any() else ""
+    legend = f"Faded: does not count{paler}. {len(labels)} of {len(torch.unique(record.labels)):,} classes."
+    legend += " Framed: wrong label." if record.mislabelled.any() else ""
+    figure.supxlabel(legend, x=0.015, ha="left", fontsize=9)
+    return figure
 
 
 def mosaics(record: Curriculum, images: Tensor, rows: list[Tensor], epochs: list[int]) -> list[Any]:

@@ -68,7 +68,7 @@ def save(figure: Figure, stem: Path) -> None:
         UserError: one of them cannot be written.
     """
     svg = _svg(figure, stem.name, "white")
-    save_png(figure, stem.with_name(f"{stem.name}.png"), facecolor="white")
+    save_png(figure, stem.with_name(f"{stem.name}.png"))
     write(stem.with_name(f"{stem.name}.svg"), lambda path: path.write_text(svg, encoding="utf-8"))
 
 

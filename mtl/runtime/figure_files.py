@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtl.errors import UserError, one_line
 from mtl.runtime.outputs import replacing
@@ -14,18 +14,22 @@ if TYPE_CHECKING:
 DPI = 150
 MARK = "mtl few-shot"  # keyword of the text in a PNG file that says where it comes from
 #: Together they hold most scripts, and every letter of the set `glyphs`.
-FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral")
+FONTS = ["DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral"]
+#: Settings of matplotlib under which any name is drawn as it is: a $ is plain text.
+PLAIN_TEXT = {"font.family": FONTS, "text.parse_math": False}
 
 
-def save_png(figure: "Figure", path: Path, **options: Any) -> None:
-    """Draws a figure into a file, with options of `Figure.savefig`; UserError if it cannot be written."""
+def save_png(figure: "Figure", path: Path) -> None:
+    """Draws a figure into a file, on white; UserError if it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    options["metadata"] = {**options.get("metadata", {}), MARK: "a drawing, not a picture to learn from"}
+    note = {MARK: "a drawing, not a picture to learn from"}
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        write(path, lambda temporary: figure.savefig(temporary, format="png", **options))
+        write(
+            path, lambda temporary: figure.savefig(temporary, format="png", facecolor="white", metadata=note)
+        )
 
 
 def drawn_here(path: Path) -> bool:
@@ -47,13 +51,6 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
             save(temporary)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error.strerror})") from None
-
-
-def text(figure: "Figure", x: float, y: float, words: str, **options: Any) -> Any:
-    """Text at `x`, `y` inches from the lower left corner; a $ is plain text."""
-    width, height = figure.get_size_inches()
-    plain = {"va": "center", "fontfamily": list(FONTS), "parse_math": False}
-    return figure.text(x / width, y / height, words, **{**plain, **options})
 
 
 def short(name: str, most: int) -> str:

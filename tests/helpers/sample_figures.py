@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from mtl.ledger.class_history import Share, WeightsAt
 from mtl.ledger.confusions import Confusions
@@ -15,6 +17,8 @@ from mtl.ledger.store import Round
 from mtl.report.contents import ClassChange, RunDifference
 from mtl.report.drawings import to_svg
 from mtl.report.figures import changes, confusion, curves, round_weights, space, style
+
+Array = NDArray[np.float64]
 
 HOSTILE = [
     "$x_1$", "<script>", "a&b; \"q\" 'r'", "url(#x)", "🐈", "字", "שלום", style.INK, "%s{0}\\n", "x: y; z",
@@ -102,28 +106,40 @@ def svg_of(kind: str) -> str:
 
 
 def draw(figure: Figure) -> None:
-    FigureCanvasAgg(figure).draw()
+    with style.no_glyph_warnings():
+        FigureCanvasAgg(figure).draw()
+
+
+def drawn(axes: Axes, colour: str, **look: object) -> list[Array]:
+    """(n, 2) of the lines and marks of a colour, and of a look as `Line2D` has it."""
+    found = [line for line in axes.lines if line.get_color() == colour]
+    for name, value in look.items():
+        found = [line for line in found if getattr(line, f"get_{name}")() == value]
+    return [np.asarray(line.get_xydata(), dtype=float) for line in found if len(line.get_xydata())]
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
 
 
 def require_no_collision(figure: Figure) -> None:
-    """No text lies over another or beyond the figure."""
+    """No text is over another or beyond the figure."""
     draw(figure)
     hidden = set()
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+    for axis in (axis for axes in figure.findobj(Axes) for axis in (axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())
         outside = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
         hidden |= {tick.label1 for tick in (*outside, *axis.get_minor_ticks())}
-    for axes in figure.axes:
+    for axes in figure.findobj(Axes):
         if not axes.axison:
             hidden |= {*axes.get_xticklabels(), *axes.get_yticklabels()}
     texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in hidden]
     width, height = figure.get_size_inches() * figure.dpi
-    boxes = [(t.get_text(), *t.get_window_extent().extents) for t in texts]
-    for i, (words, left, bottom, right, top) in enumerate(boxes):
-        assert left >= 0, words
-        assert bottom >= 0, words
-        assert right <= width, words
-        assert top <= height, words
+    boxes = [(t.get_text(), *Text.get_window_extent(t).extents) for t in texts]  # without leads
+    for i, (name, left, bottom, right, top) in enumerate(boxes):
+        assert min(left, bottom) >= 0, name
+        assert right <= width, name
+        assert top <= height, name
         for other, l2, b2, r2, t2 in boxes[:i]:
             apart = right <= l2 or r2 <= left or top <= b2 + 1 or t2 <= bottom + 1
-            assert apart, (words, other)
+            assert apart, (name, other)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from small_comparison import small_comparison, spy_on_updates
 
 from mtl.compare import runs as cells
@@ -130,7 +131,7 @@ def few_validation_tasks(monkeypatch):
 def quick(monkeypatch, few_validation_tasks):
     """Few tasks to choose heads on, and no plots: `finished` has drawn them."""
     for plot in ("forest", "curves"):
-        monkeypatch.setattr(stage.plots, plot, lambda *_: None)
+        monkeypatch.setattr(stage.plots, plot, lambda *_: Figure())
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,7 +31,7 @@ CLASSES, _IMAGES = 10, 20  # shown, and of each of them
 _PERPLEXITY = 12.0
 _MOST = 12  # classes that can be distinguished
 _SHAPES = ("o", "^", "s", "v", "D", "P")
-_GAP, _NAME = 0.2, 2.2  # inches: between the panels, and of a name at most
+_NAME = 2.2  # inches of a name at most
 
 
 @dataclass(frozen=True)
@@ -97,52 +98,38 @@ def plane(features: Tensor, start: Floats | None, seed: int) -> Floats:
     return places
 
 
+@style.in_look
 def feature_space(found: FeatureSpace) -> Figure:
     """Points by class, each class in another colour and shape, and the names below.
 
     Raises:
         ValueError: more classes than can be distinguished.
     """
-    names, labels, after = found.names, found.labels, found.after
+    names, labels = [style.fitted(name, _NAME) for name in found.names], found.labels
     if not 1 <= len(names) <= _MOST:
         raise ValueError(f"{len(names)} classes cannot be distinguished; 1 to {_MOST} can")
-    layouts = {"": found.before} if after is None else {"before": found.before, "after": after}
-    side = (WIDTH - 0.2 - _GAP) / 2 if after is not None else 4.2  # inches
-    entries = [(style.fitted(name, _NAME), _look(i)) for i, name in enumerate(names)]
-    column = 0.6 + max(style.width_of(name) for name, _ in entries)
-    columns = max(1, int((WIDTH - 0.1) / column))
-    below = 0.2 + 0.22 * math.ceil(len(entries) / columns)
-    figure = style.new_figure(WIDTH, below + side + 0.4)
-    for row, first in enumerate(range(0, len(entries), columns)):
-        style.key(figure, 0.1, below - 0.2 - 0.22 * row, entries[first : first + columns], column)
-    for i, (title, layout) in enumerate(layouts.items()):
-        axes = style.panel(figure, 0.1 + i * (side + _GAP), below, side, side, title)
+    layouts = (
+        [("", found.before)] if found.after is None else [("before", found.before), ("after", found.after)]
+    )
+    columns = int(WIDTH / (0.55 + max(map(style.width_of, names))))
+    figure = style.new_figure(3.4 + 0.23 * math.ceil(len(names) / columns))
+    size = min(6.0, max(2.5, 90 / math.sqrt(len(labels) + 1)))  # points
+    for axes, (title, places) in zip(
+        figure.subplots(1, len(layouts), squeeze=False)[0], layouts, strict=True
+    ):
         for number in range(len(names)):
-            style.dots(
-                axes,
-                layout[labels == number],
-                **{**_look(number), "markersize": _size(len(labels)), "alpha": 0.8},
-            )
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
+            points = places[labels == number]
+            rasterized = len(points) > style.SHAPES
+            axes.plot(*points.T, **{**_look(number), "markersize": size}, alpha=0.8, rasterized=rasterized)
+        axes.set(title=title, xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=FAINT)
         axes.set_aspect("equal", adjustable="datalim")
+    marks = [Line2D([], [], **_look(number)) for number in range(len(names))]
+    figure.legend(marks, names, loc="outside lower left", ncols=columns)
     return figure
 
 
 def _look(number: int) -> dict[str, Any]:
     """Colour and shape of a class: no two of 12 have both in common."""
-    colours = len(PALETTE)
-    shape = _SHAPES[(number + number // colours * 3) % len(_SHAPES)]
-    return {
-        "color": PALETTE[number % colours],
-        "marker": shape,
-        "linestyle": "",
-        "markersize": 6,
-        "markeredgewidth": 0,
-    }
-
-
-def _size(count: int) -> float:
-    """Points, of one of `count` marks."""
-    return min(6.0, max(2.5, 90 / math.sqrt(count + 1)))
+    shape = _SHAPES[(number + number // len(PALETTE) * 3) % len(_SHAPES)]
+    return {"color": PALETTE[number % len(PALETTE)], "marker": shape, "linestyle": "", "markersize": 6}

@@ -1,22 +1,26 @@
-"""What all figures share: colours, panels placed in inches, names that fit."""
+"""What all figures share: colours, the look, names that fit, and names where lines end."""
 
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from mtl.runtime.figure_files import DPI, FONTS, short, spread
+from mtl.runtime.figure_files import DPI, FONTS, PLAIN_TEXT, short, spread
+
+P = ParamSpec("P")
+Drawn = TypeVar("Drawn", Figure, Figure | None)
 
 #: Text and axes; in the page its text colour.
 INK = "#1c1e22"
@@ -31,40 +35,43 @@ PALETTE = BLUE, VERMILION, TEAL, ORCHID, WINE, MOSS = (
 QUIET = to_rgba(INK, 0.75)
 #: Inches, so that a phone of 390 px shows letters of 8 px; points.
 WIDTH, SIZE, SMALL = 6.2, 10.5, 10.0
+#: More points than this become a picture: shapes would make a page heavy.
+SHAPES = 800
 
-_SHAPES = 800  # more marks become a picture
-_PER_INCH = 72  # units of matplotlib's SVG, and points
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty, transparent figure; `width` and `height` in inches."""
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="none")
-
-
-def panel(figure: Figure, left: float, bottom: float, width: float, height: float, title: str = "") -> Axes:
-    """Axes at a place in inches from the lower left corner, with a grid and a title above their left end."""
-    across, up = figure.get_size_inches()
-    axes = figure.add_axes((left / across, bottom / up, width / across, height / up), facecolor="none")
-    axes.tick_params(labelcolor=QUIET, labelsize=SMALL, length=0, pad=5)
-    axes.grid(color=FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_color(INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    if title:
-        label(axes, 0, 1 + 0.1 / height, title, transform=axes.transAxes, va="bottom")
-    return axes
+_LOOK: dict[str, Any] = PLAIN_TEXT | {
+    "axes.axisbelow": True, "axes.edgecolor": INK, "axes.facecolor": "none", "axes.grid": True,
+    "axes.labelcolor": QUIET, "axes.labelsize": SMALL, "axes.spines.left": False,
+    "axes.spines.right": False, "axes.spines.top": False, "axes.titlelocation": "left",
+    "axes.titlesize": SIZE, "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.08, "figure.dpi": DPI, "figure.facecolor": "none",
+    "figure.titlesize": SIZE, "font.size": SIZE, "grid.color": FAINT, "legend.borderaxespad": 0.3,
+    "legend.borderpad": 0.2, "legend.columnspacing": 1.5, "legend.frameon": False,
+    "legend.handlelength": 1.4, "legend.handletextpad": 0.5, "lines.linewidth": 1.8,
+    "lines.markeredgewidth": 0, "lines.markersize": 3.5, "lines.solid_capstyle": "butt", "text.color": INK,
+    "xtick.color": INK, "xtick.labelcolor": QUIET, "xtick.labelsize": SMALL, "xtick.major.pad": 5,
+    "xtick.major.size": 0, "xtick.minor.size": 0, "ytick.color": INK, "ytick.labelcolor": QUIET,
+    "ytick.labelsize": SMALL, "ytick.major.pad": 5, "ytick.major.size": 0, "ytick.minor.size": 0,
+}  # fmt: skip
 
 
-def label(axes: Axes, x: float, y: float, words: str, **look: Any) -> Any:
-    """Text in ink, shown as it is, whatever it holds."""
-    plain = {"color": INK, "fontsize": SIZE, "fontfamily": list(FONTS), "parse_math": False, "va": "center"}
-    return axes.text(x, y, words, **{**plain, **look})
+def in_look(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
+    """Decorates a function that draws: its figure has the look of all, and is laid out once."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> Drawn:
+        with rc_context(_LOOK), no_glyph_warnings():
+            figure = draw(*args, **options)
+            if figure is not None:
+                figure.draw_without_rendering()
+                figure.set_layout_engine("none")
+        return figure
+
+    return drawn
 
 
-def axis_name(axes: Axes, x: str = "", y: str = "") -> None:
-    """Names the axes."""
-    axes.set_xlabel(x, fontsize=SMALL, color=QUIET, labelpad=4)
-    axes.set_ylabel(y, fontsize=SMALL, color=QUIET, labelpad=4)
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty, transparent figure that arranges what is in it; inches."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def ticks(axis: Axis, most: int, *, whole: bool = False) -> None:
@@ -72,28 +79,47 @@ def ticks(axis: Axis, most: int, *, whole: bool = False) -> None:
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1))
 
 
-def dots(axes: Axes, places: NDArray[np.float64], **look: Any) -> None:
-    """Points (n, 2) without edges; many of them as one picture, as shapes would make a page heavy."""
-    plain = {"linestyle": "", "marker": "o", "markeredgewidth": 0, "rasterized": len(places) > _SHAPES}
-    axes.plot(places[:, 0], places[:, 1], **{**plain, **look})
-
-
-def name_rows(axes: Axes, names: Sequence[str], size: float = SIZE) -> None:
-    """Names at the left of rows 0, 1, ..., the first of which is on top."""
-    axes.set_yticks(
-        range(len(names)), names, color=INK, fontsize=size, fontfamily=list(FONTS), parse_math=False
-    )
+def rows(axes: Axes, names: Sequence[str], results: Sequence[str] = ()) -> None:
+    """Names at the left of rows 0, 1, ..., the first of which is on top, and results at their right."""
+    axes.set_yticks(range(len(names)), names, color=INK, fontsize=SIZE)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
+    for row, result in enumerate(results):
+        at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axes.annotate(result, (1, row), (8, 0), va="center", **at)
+
+
+def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names lines at their right ends: (x, y, name, colour), moved apart where they would touch.
+
+    All else must have been drawn. A lead in the line's colour goes to each name, which is in ink: no colour
+    of the palette is dark enough for small letters on white and light enough on black.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    ends = sorted((end for end in ends if end[2]), key=lambda end: end[1])
+    heights = axes.transAxes.inverted().transform(axes.transData.transform([end[:2] for end in ends]))[:, 1]
+    line = 1.35 * SIZE / 72 * DPI / axes.bbox.height
+    for (x, y, name, colour), place in zip(ends, spread(heights.tolist(), line, 0.0, 1.0), strict=True):
+        lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.9, "relpos": (0, 0.5), "shrinkB": 0}
+        options: dict[str, Any] = {"textcoords": "axes fraction", "annotation_clip": False, "va": "center"}
+        axes.annotate(name, (x, y), (1.06, place), arrowprops=lead, **options)
+
+
+def key(figure: Figure, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Marks, each before its name, in a row at the upper left; a mark is what `Line2D` takes."""
+    marks = [Line2D([], [], **look) for look in entries.values()]
+    figure.legend(marks, list(entries), loc="outside upper left", ncols=len(marks))
 
 
 def width_of(words: str, size: float = SIZE) -> float:
     """Inches that one line of words takes; wide letters, which no font here may have, are as wide as high."""
     narrow = "".join(letter for letter in words if unicodedata.east_asian_width(letter) not in "WF")
-    font = FontProperties(family=list(FONTS), size=size)
+    font = FontProperties(family=FONTS, size=size)
     with no_glyph_warnings():
         drawn, _, _ = text_to_path.get_text_width_height_descent(narrow, font, ismath=False)
-    return (float(drawn) + size * (len(words) - len(narrow))) / _PER_INCH
+    return (float(drawn) + size * (len(words) - len(narrow))) / 72
 
 
 def fitted(name: str, inches: float, size: float = SIZE) -> str:
@@ -108,42 +134,6 @@ def signed(share: float) -> str:
     """Percentage points with their sign, of a share: `+1.2`, `−0.4`, `0.0`."""
     points = round(100 * share, 1)
     return f"{points:+.1f}".replace("-", "−") if points else "0.0"
-
-
-def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names lines at their right ends: (x, y, name, colour), moved apart where they would touch.
-
-    The limits of the axes must be set before. A lead in the line's colour ends at each name, which is in ink:
-    no colour of the palette is dark enough for small letters on white and light enough on black.
-    """
-    ends = sorted((end for end in ends if end[2]), key=lambda end: end[1])
-    box = axes.get_window_extent()
-    inch = DPI / box.width, DPI / box.height  # in shares of the axes
-    to_axes = axes.transData + axes.transAxes.inverted()
-    at = [(float(x), min(max(float(y), 0.0), 1.0)) for x, y in (to_axes.transform(e[:2]) for e in ends)]
-    places = spread([y for _, y in at], 0.19 * inch[1], 0.0, 1.0)
-    near, far = 1 + 0.06 * inch[0], 1 + 0.26 * inch[0]
-    free: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
-    for (x, y), place, (_, _, name, colour) in zip(at, places, ends, strict=True):
-        axes.plot([x, near, far], [y, y, place], color=colour, linewidth=0.9, **free)
-        label(axes, far + 0.06 * inch[0], place, name, transform=axes.transAxes)
-
-
-def key(
-    figure: Figure, x: float, y: float, entries: Sequence[tuple[str, dict[str, Any]]], column: float = 0.0
-) -> None:
-    """A row of marks, each before its name, from `x`, `y` inches on; a mark is what `Line2D` takes.
-
-    Each takes the room it needs, or at least `column` inches.
-    """
-    across, up = figure.get_size_inches()
-    axes = figure.add_axes((0, 0, 1, 1), facecolor="none", zorder=3)
-    axes.set(xlim=(0, across), ylim=(0, up))
-    axes.axis("off")
-    for name, look in entries:
-        axes.plot([x, x + 0.11, x + 0.22], [y] * 3, markevery=[1], **look)
-        label(axes, x + 0.3, y, name)
-        x += max(column, 0.3 + width_of(name) + 0.25)
 
 
 @contextmanager
