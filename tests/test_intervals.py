@@ -23,7 +23,7 @@ def test_wilson_of_nothing_knows_nothing():
 
 @pytest.mark.parametrize(("correct", "n"), [(2, 1), (-1, 3), (0, -1)])
 def test_wilson_refuses_what_is_no_share(correct, n):
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="not a share"):
         wilson(correct, n)
 
 
