@@ -18,12 +18,13 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 COMPARED = sorted((ROOT / "configs" / "compare").glob("*.yaml"))
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
-COMMANDS = [
-    pytest.param(line, id=f"{text.name}: {line}"[:90])
-    for text in TEXTS
-    for line in dict.fromkeys(
-        re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M)
-    )
+COMMANDS = [  # each once, without its comment
+    pytest.param(command, id=f"{text.name}: {command}"[:90])
+    for command, text in {
+        line.partition("  #")[0].strip(): text
+        for text in reversed(TEXTS)
+        for line in re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M)
+    }.items()
 ]
 
 

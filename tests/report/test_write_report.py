@@ -14,6 +14,7 @@ from mtl.ledger.queries import confused_pairs
 from mtl.ledger.store import Ledger
 from mtl.report import write_report as stage
 from mtl.report.cards import Limits
+from mtl.report.drawings import Drawings
 from mtl.report.write_report import MOST_BYTES, limits_for, report, without_figures
 from mtl.runtime.progress import Progress
 from mtl.runtime.run_folder import RunFolder
@@ -26,8 +27,21 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_a_whole_run_becomes_one_page_that_needs_nothing_else(whole_run, tmp_path):
-    page = _text(report([whole_run.path], tmp_path / "r.html"))
+@pytest.fixture(scope="module")
+def whole_page(whole_run, tmp_path_factory):
+    """The report of the whole run, with its figures as files beside it."""
+    folder = tmp_path_factory.mktemp("whole_page")
+    return report([whole_run.path], folder / "report.html", folder / "figures")
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures are not drawn, where a test is about something else."""
+    monkeypatch.setattr(Drawings, "add", lambda *_: None)
+
+
+def test_a_whole_run_becomes_one_page_that_needs_nothing_else(whole_run, whole_page):
+    page = _text(whole_page)
     assert len(page.encode()) < MOST_BYTES
     for words in ("meta-train", "evaluate test 3-way 1-shot", "Pretrained, meta-trained, evaluated."):
         assert words in page
@@ -40,16 +54,19 @@ def test_a_whole_run_becomes_one_page_that_needs_nothing_else(whole_run, tmp_pat
             assert all(name in page for name in pair.classes)
 
 
-def test_the_same_run_gives_the_same_page_to_the_byte(whole_run, tmp_path):
-    one, two = report([whole_run.path], tmp_path / "1.html"), report([whole_run.path], tmp_path / "2.html")
-    assert one.read_bytes() == two.read_bytes()
+def test_the_same_run_gives_the_same_page_to_the_byte(whole_run, whole_page, tmp_path):
+    assert report([whole_run.path], tmp_path / "again.html").read_bytes() == whole_page.read_bytes()
 
 
-def test_the_page_stands_in_the_run_by_default_and_figures_beside_it_on_demand(whole_run, tmp_path):
+@pytest.mark.usefixtures("no_figures")
+def test_the_page_stands_in_the_run_by_default(whole_run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(whole_run.path, copy)
-    assert report([copy], png=tmp_path / "figures") == copy / "report.html"
-    names = {p.name for p in (tmp_path / "figures").iterdir()}
+    assert report([copy]) == copy / "report.html"
+
+
+def test_figures_are_written_on_demand_as_png_and_svg(whole_page):
+    names = {path.name for path in (whole_page.parent / "figures").iterdir()}
     assert {n.removesuffix(".png") for n in names if n.endswith(".png")} == {
         n.removesuffix(".svg") for n in names if n.endswith(".svg")
     }
@@ -57,8 +74,8 @@ def test_the_page_stands_in_the_run_by_default_and_figures_beside_it_on_demand(w
     assert any("feature-space" in n for n in names)
 
 
-def test_results_of_the_page_are_those_of_the_file(whole_run, tmp_path):
-    page = _text(report([whole_run.path], tmp_path / "r.html"))
+def test_results_of_the_page_are_those_of_the_file(whole_run, whole_page):
+    page = _text(whole_page)
     for setting in json.loads(_text(whole_run.results))["settings"]:
         for one in setting["scores"]:
             assert f"{100 * one['accuracy']:.2f}" in page
@@ -74,6 +91,7 @@ def test_several_runs_are_held_against_the_first(whole_run, tiny, tmp_path):
     assert f"{100 * abs(b - a):.2f}" in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_two_folders_of_one_name_go_by_their_folders(whole_run, tmp_path):
     other = tmp_path / "other" / whole_run.path.name
     shutil.copytree(whole_run.path, other)
@@ -81,6 +99,7 @@ def test_two_folders_of_one_name_go_by_their_folders(whole_run, tmp_path):
     assert f"Hard tasks of {whole_run.path}, {other}" in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_ledger_damaged_in_its_middle_is_named(whole_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole_run.path, folder)
@@ -94,6 +113,7 @@ def test_a_ledger_damaged_in_its_middle_is_named(whole_run, tmp_path):
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_page_follows_links_and_spares_what_is_no_file(whole_run, tmp_path):
     target, link = tmp_path / "target.html", tmp_path / "link.html"
     target.write_text("old")
@@ -131,6 +151,7 @@ def test_an_interrupted_run_is_reported_as_far_as_it_got(stage, tiny, monkeypatc
     assert "interrupted, or still going on" in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_without_hard_tasks_is_reported(tiny):
     config = tiny(hard_tasks={"sampler": "uniform"}, evaluate={"resample": {"rounds": 0}})
     pretrain(config)
@@ -138,6 +159,7 @@ def test_a_run_without_hard_tasks_is_reported(tiny):
     assert "meta-train" in _text(report([RunFolder.of(config).path]))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_an_empty_ledger_is_reported(tiny, from_pretrained):
     config = tiny()
     folder = from_pretrained(config)
@@ -147,6 +169,7 @@ def test_an_empty_ledger_is_reported(tiny, from_pretrained):
     assert "Pretrained." in _text(report([folder.path]))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_its_images_a_run_is_reported_in_words(whole_run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(whole_run.path, copy)
@@ -157,6 +180,7 @@ def test_without_its_images_a_run_is_reported_in_words(whole_run, tmp_path):
     assert "<img" not in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_from_another_folder_the_images_are_found_and_nothing_but_the_page_is_written(
     whole_run, image_root, tmp_path, monkeypatch
 ):
@@ -176,6 +200,7 @@ def test_from_another_folder_the_images_are_found_and_nothing_but_the_page_is_wr
     assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == {here / "r.html"}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_path, monkeypatch):
     plain = load_run_data
 
@@ -191,9 +216,15 @@ def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_pat
     assert "Feature space" not in page
 
 
-def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(whole_run, tmp_path, monkeypatch):
-    whole = _text(report([whole_run.path], tmp_path / "whole.html"))
+def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(
+    whole_run, whole_page, tmp_path, monkeypatch
+):
+    whole = _text(whole_page)
     monkeypatch.setattr(stage, "MOST_BYTES", 1000)
+    last_but_one = limits = Limits()
+    while limits != limits.smaller():
+        last_but_one, limits = limits, limits.smaller()
+    monkeypatch.setattr(stage, "limits_for", lambda _: last_but_one)
     small = _text(report([whole_run.path], tmp_path / "small.html", tmp_path / "figures"))
     assert len(small) < len(whole)
     assert "left out to keep the page small" in small
