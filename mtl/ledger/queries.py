@@ -16,7 +16,7 @@ import numpy as np
 
 from mtl.errors import UserError
 from mtl.ledger.rows import HARD_ORIGINS, PairSum, episode_id, key_classes, sum_pairs
-from mtl.ledger.store import Ledger, Phase, Round
+from mtl.ledger.store import Ledger, Phase, RoundRow
 from mtl.ledger.tables_schema import HOT_PAIR
 from mtl.stats import recall_intervals
 
@@ -180,7 +180,7 @@ def pair_sums(ledger: Ledger, at: Phase, top: int, round: int | None) -> list[Pa
     return rows if len(rows) == top else select("WHERE")
 
 
-def rounds(ledger: Ledger, phase: str, top: int | None = 20, round: int | None = None) -> list[Round]:
+def rounds(ledger: Ledger, phase: str, top: int | None = 20, round: int | None = None) -> list[RoundRow]:
     """The last `top` rounds in their order (None: all), or only round R (none, if R had no update)."""
     at = checked_phase(ledger, phase, 1 if top is None else top, round)
     rows = ledger.sql.execute(
@@ -188,7 +188,7 @@ def rounds(ledger: Ledger, phase: str, top: int | None = 20, round: int | None =
         "WHERE phase = ? AND round = coalesce(?, round) ORDER BY round DESC LIMIT ?",
         (at.id, round, -1 if top is None else top),
     )
-    return [Round(*row) for row in rows][::-1]
+    return [RoundRow(*row) for row in rows][::-1]
 
 
 def has_round(ledger: Ledger, phase: str, round: int) -> bool:

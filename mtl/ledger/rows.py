@@ -3,17 +3,15 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import places
-
-if TYPE_CHECKING:
-    from mtl.episodes.episode import EpisodeBatch, Outcome
 
 HARD_ORIGINS = frozenset({"hard", "resampled"})  # episodes drawn because something in them was hard
 #: One wrong answer: which query of the task, as which class of it, with what probability.
@@ -56,7 +54,7 @@ class BatchRows:
     key of the task, and recall, confusion and images follow the same order.
     """
 
-    def __init__(self, batch: "EpisodeBatch", outcome: "Outcome") -> None:
+    def __init__(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         tasks = len(batch)
         classes = batch.classes.numpy()
         order = classes.argsort(1)
@@ -109,7 +107,7 @@ class BatchRows:
         return list(zip(self._keys, self._accuracy, self._hard, strict=True))
 
 
-def _wrong_answers(outcome: "Outcome", order: NDArray[np.int64]) -> list[bytes | None]:
+def _wrong_answers(outcome: Outcome, order: NDArray[np.int64]) -> list[bytes | None]:
     """WRONG records of each task, its classes in their new `order` (T, N); None where not known."""
     if outcome.predicted is None or outcome.confidence is None:
         return [None] * len(order)

@@ -29,7 +29,7 @@ from mtl.ledger.queries import (
     has_round,
     rounds,
 )
-from mtl.ledger.store import Ledger, Phase, Round
+from mtl.ledger.store import Ledger, Phase, RoundRow
 from mtl.ledger.tables import Curves, phase_tables
 from mtl.ledger.task_history import histories
 
@@ -96,7 +96,7 @@ def _plain_phases(views: list[tuple[Phase, Views]], curves: list[Curves]) -> lis
 
 
 def _csv(views: list[tuple[Phase, Views]]) -> str:
-    of_rows = [field.name for row in (Round, HardTask, HardClass, ConfusedPair) for field in fields(row)]
+    of_rows = [field.name for row in (RoundRow, HardTask, HardClass, ConfusedPair) for field in fields(row)]
     first = ["phase", "split", "view", "rank", "classes"]
     columns = list(dict.fromkeys([*first, *(name for name in of_rows if name != "name")]))
     text = io.StringIO()

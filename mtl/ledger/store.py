@@ -12,17 +12,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from torch import Tensor
 
+from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
 from mtl.ledger import tables_schema as schema
 from mtl.ledger.rows import BatchRows, class_key, class_keys, heaviest, phase_span
 from mtl.runtime.failures import FILE_NOTE
-
-if TYPE_CHECKING:
-    from mtl.episodes.episode import EpisodeBatch, Outcome
 
 #: Errors that reading rows can lead to which no stage writes.
 _DAMAGE_ERRORS = (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, OverflowError)
@@ -30,7 +28,7 @@ KEPT_WEIGHTS = 1000  # units of a round whose weights are kept: the heaviest; th
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundRow:
     """One meta-test of the pool and the update of the weights that followed."""
 
     round: int
@@ -107,7 +105,7 @@ class Ledger:
         return dict(self.sql.execute("SELECT split, fingerprint FROM image_set ORDER BY split"))
 
     def append(
-        self, phase: str, round: int, step: int, batch: "EpisodeBatch", outcome: "Outcome", split: str
+        self, phase: str, round: int, step: int, batch: EpisodeBatch, outcome: Outcome, split: str
     ) -> None:
         """Records the T episodes of a meta-batch, and adds them to every sum that the views read.
 
@@ -136,7 +134,7 @@ class Ledger:
         self,
         phase: str,
         split: str,
-        record: Round,
+        record: RoundRow,
         weights: Tensor | None = None,
         members: Callable[[Tensor], Tensor] | None = None,
     ) -> None:

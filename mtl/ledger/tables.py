@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mtl.ledger.class_history import round_bins
 from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
-from mtl.ledger.store import Phase, Round
+from mtl.ledger.store import Phase, RoundRow
 
 _LISTED = 6  # classes of a task that a table names
 _UNKNOWN = "–"
@@ -39,7 +39,7 @@ _VERDICT: _Options = {"overflow": "fold", "min_width": 10}
 class Curves:
     """What sparklines show beside the rows of the views: always of the whole phase."""
 
-    rounds: Sequence[Round]  # all of them
+    rounds: Sequence[RoundRow]  # all of them
     visits: Sequence[Sequence[float]]  # accuracies of each of the hardest tasks, in order
     recalls: Sequence[Sequence[float | None]]  # of each of the hardest classes, by rounds
 
@@ -70,7 +70,7 @@ def phase_tables(
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _all_rounds(rows: Sequence[Round]) -> list[str]:
+def _all_rounds(rows: Sequence[RoundRow]) -> list[str]:
     """A line for accuracy and for ε, where at least two rounds have one."""
     lines = []
     for name, values, write in (
@@ -86,7 +86,7 @@ def _all_rounds(rows: Sequence[Round]) -> list[str]:
     return lines
 
 
-def _rounds(rows: list[Round]) -> _Cells:
+def _rounds(rows: list[RoundRow]) -> _Cells:
     planned = any(r.hard_share for r in rows)  # an evaluation plans none
     names = ["round", "step", "unit", "pool", "ε", "α", "accuracy"] + ["hard share"] * planned
     cells = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class PhaseReport:
     classes: Sequence[ClassRow]
     classes_in_all: int
     pairs: Sequence[PairCard]
-    rounds: Sequence[Round]  # the last few
+    rounds: Sequence[RoundRow]  # the last few
     rounds_in_all: int
     confusion: Drawing | None
     boosting: Drawing | None

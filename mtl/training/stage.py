@@ -137,7 +137,7 @@ def bridge_gap(ledger: ledgers.Ledger, phase: str, saved: Mapping[str, Any], tra
 
 def record_round(ledger: ledgers.Ledger, phase: str, split: str, step: int, ended: Round) -> None:
     """Records a round and its weights; where units are tasks, also the weight that each task has now."""
-    row = ledgers.Round(
+    row = ledgers.RoundRow(
         ended.number,
         step,
         ended.unit,

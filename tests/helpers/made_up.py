@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 from mtl.report.contents import (
     ClassRow,
     Drawing,
@@ -122,9 +122,9 @@ class Maker:
         )
         return PairCard(pair, self.pictures(first, 3, 56), self.pictures(second, 3, 56))
 
-    def rounds(self, count: int) -> list[Round]:
+    def rounds(self, count: int) -> list[RoundRow]:
         return [
-            Round(n, 50 * n, "class", 400 + n, self.share() if n > 1 else float("nan"), self.share(),
+            RoundRow(n, 50 * n, "class", 400 + n, self.share() if n > 1 else float("nan"), self.share(),
                   self.share(), self.share())
             for n in range(1, count + 1)
         ]  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtl.ledger.class_history import Share, WeightsAt
 from mtl.ledger.confusions import Confusions
 from mtl.ledger.regression_to_mean import compare_gains
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 from mtl.report.contents import ClassChange, RunDifference
 from mtl.report.drawings import to_svg
 from mtl.report.figures import changes, confusion, curves, round_weights, space, style
@@ -35,7 +35,7 @@ def _curves() -> Figure | None:
 
 
 def _boosting() -> Figure | None:
-    rounds = [Round(i, 5 * i, "class", 40, 0.3 + 0.01 * i, 1.0 + 0.1 * i, 0.7, 0.5) for i in range(4)]
+    rounds = [RoundRow(i, 5 * i, "class", 40, 0.3 + 0.01 * i, 1.0 + 0.1 * i, 0.7, 0.5) for i in range(4)]
     weights = [
         WeightsAt(i, 64, 0.1 + 0.05 * i, 0.01, (0.004, 0.008, 0.02, 0.03), 40.0 - i, True) for i in range(4)
     ]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtl.ledger.store import Ledger, Round
+from mtl.ledger.store import Ledger, RoundRow
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def hostile(ledger, solved):
     ledger.register_classes("test", {0: "ant", 1: "bee"})
     ledger.append("meta-train", 0, 0, *solved([[0, 1, 2], [3, 4, 5]], [[0.5, 0.25, 0.0]] * 2), "train")
     ledger.append("meta-train", 1, 50, *solved([[2, 0, 1]], [[0.5, 0.5, 0.5]], "hard"), "train")
-    record = Round(1, 50, "class", 2, float("nan"), 0.5, 0.25, 0.5)
+    record = RoundRow(1, 50, "class", 2, float("nan"), 0.5, 0.25, 0.5)
     ledger.add_round("meta-train", "train", record, torch.rand(6), lambda u: u[:, None])
     ledger.append("evaluate test", 0, 0, *solved([[0, 1]], [[0.5, 0.25]]), "test")
     ledger.set_verdict("evaluate test", [0, 1], "unlucky support")
@@ -49,5 +49,5 @@ def four_rounds(ledger, solved):
         ledger.append("p", number, number, *solved([[0, 1, 2]], [row]), "train")
         if number == 0:
             ledger.append("p", 0, 0, *solved([[2, 3, 4]], [[0.25, 1.0, 1.0]]), "train")
-        ledger.add_round("p", "train", Round(number, number, "task", 1, None, 0.0, sum(row) / 3, 0.5))
+        ledger.add_round("p", "train", RoundRow(number, number, "task", 1, None, 0.0, sum(row) / 3, 0.5))
     return ledger

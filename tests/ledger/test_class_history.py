@@ -17,10 +17,10 @@ from mtl.ledger.class_history import (
 )
 from mtl.ledger.confusions import confusions
 from mtl.ledger.queries import confused_pairs, hardest_classes
-from mtl.ledger.store import KEPT_WEIGHTS, Round
+from mtl.ledger.store import KEPT_WEIGHTS, RoundRow
 
 NAMES = {0: "ant", 1: "bee", 2: "cat", 3: "dog", 4: "eel"}
-NO_EPISODES = Round(0, 10, "class", 4, None, 0.0, None, 0.5)
+NO_EPISODES = RoundRow(0, 10, "class", 4, None, 0.0, None, 0.5)
 
 
 def test_bins_by_hand():
@@ -49,7 +49,9 @@ def test_trends_by_hand(ledger, solved):
     ledger.append("p", 1, 0, *solved([[0, 1]], [[0.5, 0.5]]), "train")
     ledger.append("p", 3, 0, *solved([[0, 2]], [[0.25, 0.0]]), "train")
     ledger.append("p", 3, 0, *solved([[0, 2]], [[1.0, 0.75]], queries=8), "train")
-    ledger.add_round("p", "train", Round(6, 10, "class", 4, None, 0.0, None, 0.5))  # without episodes: no bin
+    ledger.add_round(
+        "p", "train", RoundRow(6, 10, "class", 4, None, 0.0, None, 0.5)
+    )  # without episodes: no bin
     assert class_trends(ledger, "p", ["bee", "ant", "cat"]) == [
         [0.5, 0.5, None],
         [1.0, 0.5, 9 / 12],  # 1 of 4 and 8 of 8: queries count, not episodes
@@ -167,7 +169,7 @@ def test_without_hard_draws_there_are_no_shares(ledger, solved):
 
 
 def _weigh(ledger, number, weights, phase="p"):
-    record = Round(number, 10 * number, "class", 4, None, 0.0, None, 0.5)
+    record = RoundRow(number, 10 * number, "class", 4, None, 0.0, None, 0.5)
     weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
     ledger.add_round(phase, "train", record, weights, lambda units: units[:, None])
 

@@ -13,7 +13,7 @@ from scipy.spatial.distance import squareform
 from mtl.errors import UserError
 from mtl.ledger.confusions import confusions, leaf_order
 from mtl.ledger.queries import confused_pairs
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 
 
 def _cells(found):
@@ -143,7 +143,7 @@ def test_classes_confused_equally_are_ordered_by_name(ledger, solved):
 
 
 def test_fewer_than_three_classes_are_no_matrix(ledger, solved):
-    ledger.add_round("p", "train", Round(0, 0, "class", 2, None, 0.0, None, 0.5))
+    ledger.add_round("p", "train", RoundRow(0, 0, "class", 2, None, 0.0, None, 0.5))
     assert confusions(ledger, "p") is None
     ledger.append("p", 0, 0, *solved([[1, 2]], [[0.5, 0.5]]), "train")
     assert confusions(ledger, "p") is None

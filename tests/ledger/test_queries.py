@@ -14,7 +14,7 @@ from mtl.ledger.queries import (
     rounds,
     whole_groups,
 )
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 from mtl.stats import recall_intervals
 
 NAMES = {0: "ant", 1: "bee", 2: "cat", 3: "dog", 4: "eel"}
@@ -30,7 +30,7 @@ def filled(ledger, solved):
     ledger.append("p", 2, 110, *solved([[3, 2]], [[0.25, 1.0]]), "train")
     tasks = torch.tensor([[0, 1], [2, 3]])
     for number, weights in ((1, [0.5, 0.5]), (2, [0.2, 0.8])):
-        record = Round(number, 50 * number, "task", 2, 0.4, 0.7, 0.6, 0.5)
+        record = RoundRow(number, 50 * number, "task", 2, 0.4, 0.7, 0.6, 0.5)
         ledger.add_round("p", "train", record, torch.tensor(weights), tasks.__getitem__)
     ledger.set_task_weights("p", tasks, torch.tensor([0.25, 0.75]))
     ledger.set_verdict("p", (2, 3), "hard classes")
@@ -177,7 +177,7 @@ def test_what_is_not_there_is_refused(filled, view):
 
 @pytest.mark.parametrize("view", [hardest_tasks, hardest_classes, confused_pairs])
 def test_a_round_that_was_an_update_alone_has_no_episodes_to_show(filled, view):
-    filled.add_round("p", "train", Round(9, 500, "task", 2, None, 0.0, None, 0.5))
+    filled.add_round("p", "train", RoundRow(9, 500, "task", 2, None, 0.0, None, 0.5))
     assert view(filled, "p", round=9) == []
     assert len(rounds(filled, "p", round=9)) == 1
 

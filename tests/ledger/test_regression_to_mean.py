@@ -11,7 +11,7 @@ from scipy import stats
 from mtl.errors import UserError
 from mtl.ledger.regression_to_mean import Bin, compare_gains, improvement, task_retests
 from mtl.ledger.rows import HARD_ORIGINS
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 
 
 def _half(values):
@@ -153,7 +153,7 @@ def test_only_evaluations_are_compared(ledger, random_solved, phase):
 
 
 def test_one_round_or_nothing_picked_is_no_comparison(ledger, random_solved):
-    ledger.add_round("evaluate", "train", Round(0, 0, "class", 2, None, 0.0, None, 0.5))
+    ledger.add_round("evaluate", "train", RoundRow(0, 0, "class", 2, None, 0.0, None, 0.5))
     assert improvement(ledger, "evaluate") is None
     ledger.append("evaluate", 0, 0, *random_solved(60, 2, 20, seed=0), "train")
     ledger.append("evaluate", 1, 0, *random_solved(60, 2, 20, seed=0, origin="control"), "train")

@@ -14,7 +14,7 @@ from ledger_digest import digest, dump
 from mtl.errors import UserError
 from mtl.ledger import tables_schema as schema
 from mtl.ledger.rows import key_classes, sum_pairs
-from mtl.ledger.store import KEPT_WEIGHTS, Ledger, Round
+from mtl.ledger.store import KEPT_WEIGHTS, Ledger, RoundRow
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def path(tmp_path):
     return tmp_path / "hard tasks #1?.sqlite"  # characters with a meaning in a URI
 
 
-def a_round(number: int, **changes) -> Round:
+def a_round(number: int, **changes) -> RoundRow:
     values = {"step": 50, "unit": "class", "pool": 4, "epsilon": 0.3, "alpha": 0.5, "accuracy": 0.7}
-    return Round(**({"round": number, "hard_share": 0.25} | values | changes))
+    return RoundRow(**({"round": number, "hard_share": 0.25} | values | changes))
 
 
 def test_an_episode_is_kept_whole_and_in_the_order_of_its_classes(ledger, solved):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtl.ledger import tables
 from mtl.ledger.show import render
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 from mtl.ledger.tables import sparkline, thinned
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -53,7 +53,7 @@ def test_tables_draw_every_visit_and_every_round(four_rounds):
 
 def test_tables_of_one_round_and_one_visit_draw_nothing(ledger, solved):
     ledger.append("p", 0, 0, *solved([[0, 1]], [[0.5, 0.25]]), "train")
-    ledger.add_round("p", "train", Round(0, 0, "task", 1, 0.5, 0.0, 0.375, 0.5))
+    ledger.add_round("p", "train", RoundRow(0, 0, "task", 1, 0.5, 0.0, 0.375, 0.5))
     text = render(ledger, width=80)
     assert not [word for word in ("by visit", "by round", "▁", "rounds, from") if word in text]
 
@@ -80,7 +80,7 @@ def test_long_names_and_curves_fit_80_columns(ledger, solved):
         share = float(number >= 30)
         recall = [share, share, share, 1 - share, 0.5]
         ledger.append("p", number, number, *solved([[0, 1, 2, 3, 4]], [recall], "hard"), "train")
-        record = Round(number, 10**6 + number, "class", 1000, 1.0 - share / 2, 1.5, 1.0, 1.0)
+        record = RoundRow(number, 10**6 + number, "class", 1000, 1.0 - share / 2, 1.5, 1.0, 1.0)
         ledger.add_round("p", "train", record, torch.rand(5), lambda u: u[:, None])
     ledger.set_task_weights("p", torch.tensor([[0, 1, 2, 3, 4]]), torch.tensor([0.123]))
     ledger.set_verdict("p", range(5), "unlucky support")

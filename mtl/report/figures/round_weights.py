@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mtl.ledger.class_history import Share, WeightsAt
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 from mtl.report.figures import style
 from mtl.report.figures.style import BLUE, INK, VERMILION
 
@@ -21,7 +21,7 @@ _PLURAL = {"task": "tasks", "class": "classes", "pair": "pairs"}
 
 
 @style.in_look
-def boosting(rounds: Sequence[Round], weights: Sequence[WeightsAt]) -> Figure | None:
+def boosting(rounds: Sequence[RoundRow], weights: Sequence[WeightsAt]) -> Figure | None:
     """Small panels of what each round measured, and below them the weights; None if nothing is there.
 
     A quantity that no round has, and a share of hard episodes that is always 0, have no panel. Weights are

@@ -8,7 +8,7 @@ from matplotlib.collections import FillBetweenPolyCollection
 from sample_figures import drawn, require_no_collision
 
 from mtl.ledger.class_history import Share, WeightsAt
-from mtl.ledger.store import Round
+from mtl.ledger.store import RoundRow
 from mtl.report.drawings import to_svg
 from mtl.report.figures.round_weights import boosting, draw_shares
 from mtl.report.figures.style import BLUE, VERMILION
@@ -20,10 +20,10 @@ EFFECTIVE = "Effective pairs (of 50)"
 SHARES = [Share("dogs", 90, 400, 30.0), Share("cats", 45, 300, 30.0), Share("fish", 0, 100, 30.0)]
 
 
-def a_round(number: int, **changed) -> Round:
+def a_round(number: int, **changed) -> RoundRow:
     known = {"step": 5 * number, "unit": "pair", "pool": 40, "epsilon": 0.3 - 0.0001 * number}
     known |= {"alpha": 1 + 0.1 * number, "accuracy": 0.7 + 0.0001 * number, "hard_share": 0.25}
-    return Round(number, **{**known, **changed})
+    return RoundRow(number, **{**known, **changed})
 
 
 def some_weights(number: int, kept_all: bool = True, heaviest: float = 0.1) -> WeightsAt:
