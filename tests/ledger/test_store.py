@@ -238,3 +238,13 @@ def test_an_unknown_phase_is_named_with_those_there_are(ledger, solved):
     ledger.append("evaluate", 0, 0, *solved([[1, 2]], [[1.0, 0.5]]), "test")
     with pytest.raises(UserError, match='no phase "meta-train" in the ledger; it has: "evaluate"'):
         ledger.set_verdict("meta-train", [1, 2], "undecided")
+
+
+def test_a_pair_that_met_once_does_not_lead_by_one_bad_meeting():
+    def episode(low, high, share):
+        confusion = np.array([[1 - share, share], [share, 1 - share]], "<f2")
+        return np.array([low, high], ">i4").tobytes(), confusion.tobytes()
+
+    once, often = episode(1, 2, 0.875), episode(3, 4, 0.75)
+    pairs = [(low, high, n) for low, high, _, _, n in sum_pairs([once, often, often, often], 2)]
+    assert pairs == [(3, 4, 3), (1, 2, 1)]  # 3 · 0.75 / 4 before 0.875 / 2

@@ -1,13 +1,14 @@
 """Every sampler and objective in a real meta-training."""
 
 import math
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import torch
 from sampler_options import hard_tasks, nested
 
-from mtl.config import Config, HardTasks
+from mtl.config import Config, HardTasks, Meta
 from mtl.episodes.class_index import ClassIndex
 from mtl.errors import UserError
 from mtl.ledger.queries import rounds
@@ -15,7 +16,7 @@ from mtl.ledger.store import Ledger
 from mtl.samplers import build_sampler
 from mtl.samplers.build import MIXED
 from mtl.samplers.objectives import build_objective
-from mtl.training.meta_train import STAGE, meta_step, meta_train
+from mtl.training.meta_train import STAGE, meta_step, meta_train, validate
 
 SAMPLERS = get_args(HardTasks.__annotations__["sampler"])
 UNIFORM_ALONE = {"uniform", "uniform_difficulty"}
@@ -139,3 +140,21 @@ def test_where_all_tasks_count_alike_no_losses_are_found_out_beforehand(trained,
     monkeypatch.setattr("mtl.training.meta_train.meta_step", spied)
     trained("run", sampler="posterior")
     assert seen == [None] * 8
+
+
+def test_the_learner_with_the_best_validation_is_kept_the_earliest_of_equal_ones(monkeypatch):
+    scores = iter([0.5, 0.7, 0.6, 0.7, 0.8])
+
+    def solved(*_):
+        return SimpleNamespace(accuracy=torch.tensor([next(scores)]))
+
+    monkeypatch.setattr("mtl.training.meta_train.solve_episodes", solved)
+    state = SimpleNamespace(
+        config=SimpleNamespace(meta=Meta()), learner=torch.nn.Linear(1, 1), val_images=None, val_episodes=None
+    )
+    state.steps, state.best, kept = 5, None, []
+    log = SimpleNamespace(clock=SimpleNamespace(elapsed=0.0), measured=lambda *_: None)
+    for state.step in range(5):
+        validate(state, log)
+        kept.append(state.best["step"])
+    assert kept == [0, 1, 1, 1, 4]

@@ -11,7 +11,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import UserError
 from mtl.ledger.queries import class_names
 from mtl.ledger.store import Ledger
-from mtl.training.stage import register, require_same_images
+from mtl.training.stage import register, require_same_images, warm_up_cosine
 
 IMAGES = ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) // 2, ("a", "b", "c"))
 OTHERS = dataclasses.replace(IMAGES, images=IMAGES.images + 1, class_names=("x", "y", "z"))
@@ -54,3 +54,11 @@ def test_going_on_with_other_images_is_refused(tmp_path):
     require_same_images(tmp_path, fingerprint(IMAGES), "train", IMAGES)
     with pytest.raises(UserError, match="the images of the train split are not those"):
         require_same_images(tmp_path, fingerprint(IMAGES), "train", OTHERS)
+
+
+def test_the_learning_rate_climbs_in_equal_steps_and_falls_along_half_a_cosine():
+    factors = [warm_up_cosine(step, 100, 0.1) for step in range(101)]
+    assert factors[:11] == pytest.approx([(step + 1) / 11 for step in range(11)])
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0, abs=1e-12)
+    assert [warm_up_cosine(step, 4, 0.0) for step in (0, 2)] == pytest.approx([1.0, 0.5])
