@@ -2,6 +2,7 @@
 
 import inspect
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -246,5 +247,7 @@ def test_a_pair_that_met_once_does_not_lead_by_one_bad_meeting():
         return np.array([low, high], ">i4").tobytes(), confusion.tobytes()
 
     once, often = episode(1, 2, 0.875), episode(3, 4, 0.75)
-    pairs = [(low, high, n) for low, high, _, _, n in sum_pairs([once, often, often, often], 2)]
+    blobs = [*once, *often, *often, *often]
+    episodes = sqlite3.connect(":memory:").execute("VALUES (?, ?), (?, ?), (?, ?), (?, ?)", blobs)
+    pairs = [(low, high, n) for low, high, _, _, n in sum_pairs(episodes, 2)]
     assert pairs == [(3, 4, 3), (1, 2, 1)]  # 3 · 0.75 / 4 before 0.875 / 2
