@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +249,7 @@ def test_a_pair_that_met_once_does_not_lead_by_one_bad_meeting():
 
     once, often = episode(1, 2, 0.875), episode(3, 4, 0.75)
     blobs = [*once, *often, *often, *often]
-    episodes = sqlite3.connect(":memory:").execute("VALUES (?, ?), (?, ?), (?, ?), (?, ?)", blobs)
-    pairs = [(low, high, n) for low, high, _, _, n in sum_pairs(episodes, 2)]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        episodes = connection.execute("VALUES (?, ?), (?, ?), (?, ?), (?, ?)", blobs)
+        pairs = [(low, high, n) for low, high, _, _, n in sum_pairs(episodes, 2)]
     assert pairs == [(3, 4, 3), (1, 2, 1)]  # 3 · 0.75 / 4 before 0.875 / 2
