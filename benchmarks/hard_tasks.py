@@ -14,7 +14,7 @@ from mtl.episodes.pairs import pair_count
 from mtl.ledger.store import Ledger
 from mtl.runtime.devices import keep_freed_memory
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosted import PairUnits, TaskUnits, Units
+from mtl.samplers.boosted_pool import PairUnits, TaskUnits, Units
 from mtl.samplers.boosting import boost
 
 KINDS = ("task", "class", "pair")

@@ -17,7 +17,7 @@ from mtl.training.solve import measure
 from mtl.training.stage import record_round
 
 MOST = 5.0
-SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted")
+SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted", "boosted_pool")
 
 
 def rows(quick: bool) -> Iterator[Row]:

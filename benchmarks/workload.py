@@ -20,7 +20,7 @@ from mtl.samplers import build_sampler
 from mtl.training.solve import SplitImages, episode_images, meta_step
 
 Precision = Literal["float32", "bfloat16"]
-Sampler = Literal["neighbours", "boosted"]
+Sampler = Literal["neighbours", "boosted", "boosted_pool"]
 INNER_STEPS = 100
 
 
@@ -87,7 +87,7 @@ def workload(
     device: str = "cpu",
     algorithm: Literal["mtl", "anil"] = "mtl",
     order: Literal["first", "second"] = "second",
-    sampler: Sampler = "boosted",
+    sampler: Sampler = "boosted_pool",
 ) -> Workload:
     """5-way, 15 queries, 4 tasks, INNER_STEPS inner steps; hard tasks by the sampler's defaults."""
     config = Config(

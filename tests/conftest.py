@@ -59,7 +59,7 @@ def _tiny(image_root: Path, below: Path, **sections) -> Config:
             "head": {"inner_steps": 3},
         },
         "hard_tasks": {
-            "sampler": "boosted",
+            "sampler": "boosted_pool",
             "every": 3,
             "warm_up": 0.0,
             "fade": 0.1,
@@ -76,8 +76,8 @@ def _tiny(image_root: Path, below: Path, **sections) -> Config:
     for name, section in sections.items():
         tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
     drop_other_samplers(tree, sections.get("hard_tasks", {}))
-    if tree["hard_tasks"]["sampler"] == "boosted":
-        tree["hard_tasks"]["boosted"] = {"pool": 4, **tree["hard_tasks"].get("boosted", {})}
+    if tree["hard_tasks"]["sampler"] == "boosted_pool":
+        tree["hard_tasks"]["boosted_pool"] = {"pool": 4, **tree["hard_tasks"].get("boosted_pool", {})}
     return read_config(tree, "test")
 
 

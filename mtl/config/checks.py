@@ -76,7 +76,10 @@ def _of_meta_training(config: Sections) -> list[str]:
     if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
         hard = config.hard_tasks
         needs_features = {
-            f"hard_tasks.sampler: {hard.sampler}": (hard.needs_features, "; boosted does without, for one"),
+            f"hard_tasks.sampler: {hard.sampler}": (
+                hard.needs_features,
+                "; boosted_pool does without, for one",
+            ),
             f"hard_tasks.snapshots: {hard.snapshots}": (hard.snapshots > 0, ""),
         }
         wrong += [

@@ -38,7 +38,7 @@ class Arm:
 
 
 def _arm(name: str, change: str, *trials: str) -> Arm:
-    """Keys of `hard_tasks`, or of `meta` where they say so, as in `sampler=boosted boosted.unit=class`."""
+    """Keys of `hard_tasks`, or of `meta` where they say so, as in `sampler=neighbours share=1.0`."""
 
     def keys(text: str) -> Overrides:
         return tuple(one if one.startswith("meta.") else f"hard_tasks.{one}" for one in text.split())
@@ -48,6 +48,7 @@ def _arm(name: str, change: str, *trials: str) -> Arm:
 
 _RATES = ("meta.lr*=0.5", "meta.lr*=1", "meta.lr*=2")
 _SHARES = ("share=0.3", "share=0.6", "share=1.0")
+_NEAREST = (30, "null", 120)  # null is 3 N: 60 at 20 ways
 _PARTS = ("self_paced.part=0.3", "self_paced.part=0.5", "self_paced.part=0.7")
 #: The rule of the authors' code of 2024; its hard meta-batches come on top (budget=extra), but as part of a
 #: comparison they count, so that all arms make the same number of updates: the same sequence of meta-batches.
@@ -64,30 +65,29 @@ ARMS = (
     _arm("hard-task meta-batch", "sampler=meta_batch", *(f"meta_batch.hard={k}" for k in (4, 10, 20))),
     _arm("as released", f"{_RELEASED} meta_batch.accuracies=kept", *_RATES),
     _arm("as released, list emptied", f"{_RELEASED} meta_batch.accuracies=emptied", *_RATES),
-    _arm("boosted tasks", "sampler=boosted boosted.unit=task", *_SHARES),
-    _arm("boosted classes", "sampler=boosted boosted.unit=class", *_SHARES),
+    _arm("boosted", "sampler=boosted share=1.0", *(f"boosted.nearest={m}" for m in _NEAREST)),
+    _arm("boosted tasks", "sampler=boosted_pool boosted_pool.unit=task", *_SHARES),
+    _arm("boosted classes", "sampler=boosted_pool boosted_pool.unit=class", *_SHARES),
     _arm(
         "boosted pairs",
-        "sampler=boosted boosted.unit=pair",
-        *(f"boosted.rate={rate} boosted.cap=100 share=0.5" for rate in (1, 5, 20)),
+        "sampler=boosted_pool boosted_pool.unit=pair boosted_pool.cap=null",
+        *(f"boosted_pool.rate={rate} share={share}" for rate, share in ((1, 1.0), (5, 0.5), (5, 1.0))),
     ),
     _arm(
         "all pairs",
-        "sampler=all_pairs share=1.0",
-        "all_pairs.rate=0.2",
-        "all_pairs.rate=0.5",
-        "all_pairs.rate=2 all_pairs.cap=100",
+        "sampler=boosted boosted.draw=weight boosted.errors=counted boosted.forget=0.9 boosted.floor=0.1",
+        *(f"boosted.rate={rate} share=1.0" for rate in (0.2, 0.5, 2)),
     ),
-    _arm("class pairs", "sampler=class_pair", *(f"class_pair.rate={rate} share=0.5" for rate in (1, 5, 20))),
+    _arm(
+        "class pairs",
+        "sampler=class_pair",
+        *(f"class_pair.rate={rate} share={share}" for rate, share in ((5, 0.5), (5, 1.0), (20, 0.5))),
+    ),
     _arm("posterior", "sampler=posterior", *_SHARES),
     _arm("learning progress", "sampler=learning_progress", *_SHARES),
     _arm("fisher", "sampler=fisher", *_SHARES),
     _arm(
-        "neighbours",
-        "sampler=neighbours",
-        "neighbours.nearest=10 share=0.5",
-        "neighbours.nearest=30 share=0.5",
-        "neighbours.nearest=60 share=1.0",
+        "neighbours", "sampler=neighbours share=1.0", *(f"neighbours.nearest={m}" for m in (30, "null", 120))
     ),
     _arm(
         "within group", "sampler=within_group", "share=0.3", "share=0.6", "share=0.6 within_group.within=hard"

@@ -14,17 +14,17 @@ Part = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class Boosting:
-    """The constants of SAMME; those of the sampler also serve resampling at evaluation and meta.sets."""
+    """The constants of SAMME; those of boosted_pool also serve resampling at evaluation and meta.sets."""
 
     rate: NonNegative = 0.5  # ν: how much of AdaBoost's α is used
     forget: Share = 0.9  # τ: power on the old weights
     floor: Share = 0.1  # λ: share of the weight spread evenly
-    cap: Rate = 2.0  # α never exceeds this
+    cap: Rate | None = 2.0  # α never exceeds this; null: no limit
 
 
 @dataclass(frozen=True, config=STRICT)
-class Boosted(Boosting):
-    """`boosted`: AdaBoost's weights, from meta-tests of a pool of tasks."""
+class BoostedPool(Boosting):
+    """`boosted_pool`: AdaBoost's weights, from meta-tests of a pool of tasks."""
 
     unit: Literal["task", "class", "pair"] = "pair"  # what carries a weight
     pool: Tasks = 40  # tasks of one round's meta-test
@@ -39,8 +39,18 @@ class Features:
 
 
 @dataclass(frozen=True, config=STRICT)
-class AllPairs(Boosting, Features):
-    """`all_pairs`: AdaBoost's weights of all pairs of classes."""
+class Boosted(Boosting, Features):
+    """`boosted`: a class and some of those it is taken for, by AdaBoost's weights of all pairs of classes."""
+
+    rate: NonNegative = 1.0
+    forget: Share = 0.5
+    floor: Share = 0.0
+    cap: Rate | None = None
+    nearest: Positive | None = None  # M: the others are drawn from the partners of the first class in its M
+    #   heaviest pairs, at least N − 1; null: 3 N
+    first: Share = 0.0  # share of the first classes drawn by the weight of their pairs, not uniformly
+    draw: Literal["nearest", "weight"] = "nearest"  # weight: from all classes, by the weights of the pairs
+    errors: Literal["estimated", "counted"] = "estimated"  # of a pair: from moments of features, or by count
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -133,7 +143,7 @@ class HardTasks:
     sampler: Literal[
         "uniform",
         "boosted",
-        "all_pairs",
+        "boosted_pool",
         "meta_batch",
         "random_pool",
         "easy",
@@ -145,7 +155,7 @@ class HardTasks:
         "neighbours",
         "within_group",
         "self_paced",
-    ] = "boosted"  # goes with every algorithm; shipped configs have neighbours, which gained most
+    ] = "boosted"
     objective: Literal["mean", "ohem", "cvar"] = "mean"  # of a meta-batch's losses, with any sampler
     tail: Part = 0.5  # ohem, cvar: share of the tasks that count, the worst
     snapshots: UpTo10000 = 0  # networks of that many last rounds are kept, to vote at evaluation
@@ -154,11 +164,12 @@ class HardTasks:
     share: Share = 0.5  # ρ: share of chosen episodes when fully warmed up
     warm_up: Share = 0.1  # share of the steps in which ρ climbs from 0
     fade: Share = 0.2  # share of the steps at the end in which ρ falls to 0
-    every: Positive = 100  # steps from one round to the next: boosted meta-tests its pool; all_pairs, fisher
-    #   and neighbours take the features of the classes anew; the others write their weights down
+    every: Positive = 100  # steps from one round to the next: boosted meta-tests all pairs of classes,
+    #   boosted_pool its pool; fisher and neighbours take the features of the classes anew; the others write
+    #   their weights down
 
     boosted: Boosted = Boosted()
-    all_pairs: AllPairs = AllPairs()
+    boosted_pool: BoostedPool = BoostedPool()
     meta_batch: MetaBatch = MetaBatch()
     random_pool: MetaBatch = MetaBatch()
     easy: MetaBatch = MetaBatch()
@@ -177,8 +188,8 @@ class HardTasks:
 
     @property
     def boosting(self) -> Boosting:
-        """The constants of SAMME for what boosts beside the sampler: the sampler's, or the defaults."""
-        return self.options if isinstance(self.options, Boosting) else Boosting()
+        """The constants of SAMME for what boosts beside the sampler: those of a pool, or the defaults."""
+        return self.options if isinstance(self.options, BoostedPool) else Boosting()
 
     @property
     def needs_features(self) -> bool:
@@ -228,6 +239,6 @@ def drop_other_samplers(tree: dict[str, Any], overridden: Sequence[str]) -> None
 
 def moved(key: str) -> str | None:
     """Where an option is now that was a key of `hard_tasks` itself; None for any other word."""
-    name = {"neighbours": "nearest"}.get(key, key)
+    name = {"neighbours": "nearest", "all_pairs": "errors"}.get(key, key)
     found = [section for section, default in _SECTIONS.items() if hasattr(default, name)]
     return " or ".join(f"hard_tasks.{section}.{name}" for section in found) or None

@@ -252,7 +252,7 @@ def _sentences(error: Any) -> Iterator[str]:
         yield from str(error["ctx"]["error"]).split("\n")
         return
     if kind == "unexpected_keyword_argument":
-        if location[:-1] == ["hard_tasks"] and (place := moved(location[-1])):
+        if location[0] == "hard_tasks" and (place := moved(location[-1])):
             yield f"{'.'.join(location)}: no such key; options are nested by sampler: {place}"
             return
         known = [f.name for f in dataclasses.fields(_section(location[:-1]))]

@@ -150,6 +150,16 @@ def _all_or_none(parts: "list[Tensor | None]") -> Tensor | None:
 
 
 @dataclass(frozen=True)
+class Neighbourhoods:
+    """What a round found in the tasks around each class: the class itself and those taken for it."""
+
+    classes: Tensor  # (C,) int64: the class that each is around
+    accuracy: Tensor  # (C,) float32 in [0, 1], of one task of each
+    weight: Tensor  # (C,) float64, of its pairs; the mean is 1
+    members: Tensor  # (C, k) int64: the classes with which its own has the heaviest pairs, heaviest first
+
+
+@dataclass(frozen=True)
 class Round:
     """One meta-test followed by one update of the sampler: as the ledger records it."""
 
@@ -162,6 +172,7 @@ class Round:
     alpha: float = 0.0  # the round's weight
     weights: Tensor | None = None  # (U,) float64 after the update, sum 1
     members: Callable[[Tensor], Tensor] | None = None  # classes (k, m) of units (k,)
+    neighbourhoods: Neighbourhoods | None = None  # where tasks are drawn from the surroundings of a class
 
 
 class TaskSampler:

@@ -1,219 +1,130 @@
-"""Hard tasks drawn as AdaBoost draws its training examples.
+"""Hard tasks as AdaBoost finds them: pairs of classes that the learner confuses weigh more, round by round.
 
 The weak learner of round r is the network as it is then; that of round 0 is the pretrained backbone. A round
-is a meta-test of a pool of tasks, after which the units with the larger errors weigh more. Units are tasks,
-classes or pairs of classes.
+is a meta-test of every pair of classes, from the features of a few images of each. The tasks that are drawn
+are neighbourhoods: a class and some of those that it shares its heaviest pairs with. There is one around
+every class, so that a task which failed comes back, and the log can say what became of it.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl.config.hard_tasks import Boosted
-from mtl.episodes.categories import CategoriesSampler
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
-from mtl.episodes.pairs import pair_count, pair_index, pair_members, places
-from mtl.runtime.seeds import derive_seed, generator
+from mtl.episodes.episode import EpisodeBatch, Neighbourhoods, Outcome, Round
+from mtl.episodes.pairs import pair_count, pair_index, pair_members
+from mtl.runtime.seeds import generator
 from mtl.samplers.boosting import boost
-from mtl.samplers.mixed import MixedSampler
-from mtl.samplers.weighted_draw import Floats, PairDraw, UnitDraw
+from mtl.samplers.feature_based import FeatureSampler
+from mtl.samplers.pair_errors import counted_errors, estimated_errors, task_accuracies
+from mtl.samplers.weighted_draw import UnitDraw
 
-META_TEST = "meta-test"
+_ROWS = 1024  # classes whose pairs are looked through at once
 
 
-class BoostedSampler(MixedSampler):
-    """Hard episodes drawn by AdaBoost's weights of tasks, classes or pairs of classes."""
+class BoostedSampler(FeatureSampler):
+    """A class, and N − 1 of its M partners in the heaviest pairs, every set of them equally likely.
+
+    M is `nearest`: at least N − 1, at most all others; 3 N where it is None. With `draw: weight` there is no
+    such cut: any class may come, in proportion to the weight of its pair with the first.
+
+    A share `first` of the first classes is drawn by the weight of their M pairs together; the others are
+    uniform, so that a class which nobody takes for another keeps its place in training.
+    """
 
     options: Boosted
-    state = (*MixedSampler.state, "weights", "pools")
+    state = (*FeatureSampler.state, "weights", "nearest")
 
     def prepare(self) -> None:
-        seed = derive_seed(self.seed, META_TEST)
-        self.pools = CategoriesSampler.of(self.index, self.shape, seed, origin=META_TEST)
-        self.fixed = self.pools.draw(self.options.pool) if self.options.unit == "task" else None
-        self.units = units_of(self.options.unit, len(self.index), self.fixed)
-        self.weights = torch.full((len(self.units),), 1 / len(self.units), dtype=torch.float64)
+        super().prepare()
+        pairs = pair_count(len(self.index))
+        self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
+        self.nearest = torch.empty(0, dtype=torch.int64)  # (C, M), heaviest first
 
-    def request(self, step: int) -> EpisodeBatch | None:
-        """Every `every` steps: new uniform tasks; where tasks carry the weights, those, with fresh images."""
-        if step % self.schedule.every:
-            return None
-        if self.fixed is None:
-            return self.pools.draw(self.options.pool)
-        images = [
-            self._images(c, u, generator(self.seed, META_TEST, self.rounds, u))
-            for u, c in enumerate(self.fixed.classes)
-        ]
-        return EpisodeBatch.of(self.fixed.classes, torch.stack(images), self.shape.shot, META_TEST)
-
-    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round:
-        """One round of boosting by the meta-test of a pool."""
-        assert isinstance(request, EpisodeBatch)
-        assert isinstance(measured, Outcome)
-        errors, visited = self.units.errors(request, measured)
-        way = 2 if self.options.unit == "pair" else self.shape.way  # a pair's error is that of a two-way task
-        step = boost(self.weights, errors, visited, self.options, way)
+    def take_features(self, features: Tensor) -> Round:
+        """One round of boosting by the meta-test of all pairs."""
+        errors = self._errors(features)
+        step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.options, way=2)
         self.weights = step.weights
-        self.units.set_weights(self.weights)
+        wanted = self.options.nearest or 3 * self.shape.way
+        classes = len(self.index)
+        self.nearest = heaviest_partners(
+            self.weights, classes, min(max(wanted, self.shape.way - 1), classes - 1)
+        )
+        found = self._meta_test(features)
         self.rounds += 1
         return Round(
             self.rounds - 1,
-            self.options.unit,
-            len(request),
-            float(measured.accuracy.mean()),
+            "pair",
+            classes,
+            float(found.accuracy.mean()),
             self.schedule.share_at(self.drawn),
             step.epsilon,
             step.alpha,
             self.weights,
-            self.units.members,
+            lambda units: pair_members(units, classes),
+            found,
         )
+
+    def images(self, per_class: int, random: torch.Generator) -> Tensor:
+        """The images of a class that make its centre first; the others, from other groups, are queries."""
+        shot = min(self.shape.shot, per_class - 1)
+        queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
+        return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
+
+    def _errors(self, features: Tensor) -> Tensor:
+        """(P,) of all pairs."""
+        shot = self.shape.shot
+        if self.options.errors == "counted":
+            return counted_errors(features, shot)
+        apart = None if self.index.group_sizes is None else min(shot, features.shape[1] - 1)
+        return estimated_errors(features, shot, apart)
+
+    def _meta_test(self, features: Tensor) -> Neighbourhoods:
+        """A task of every neighbourhood, solved by its nearest centres."""
+        classes, partners = self.nearest.shape
+        random = generator(self.seed, "neighbourhoods", self.rounds)
+        others = torch.rand(classes, partners, generator=random).argsort(1)[:, : self.shape.way - 1]
+        tasks = torch.cat([torch.arange(classes)[:, None], self.nearest.gather(1, others)], 1)
+        weight = self._neighbourhood_weights()
+        return Neighbourhoods(
+            torch.arange(classes),
+            task_accuracies(features, tasks, self.shape.shot),
+            weight / weight.mean(),
+            self.nearest[:, : self.shape.way - 1],
+        )
+
+    def _neighbourhood_weights(self) -> Tensor:
+        """(C,) the weight of each class's pairs with its M partners."""
+        firsts = torch.arange(len(self.nearest))[:, None]
+        return self.weights[pair_index(firsts, self.nearest, len(self.nearest))].sum(1)
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         """Training episodes move no weight."""
 
-    def ready(self) -> bool:
-        return self.rounds > 0
-
-    def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        unit, classes = self.units.draw(self.shape.way, random)
-        return classes, self._images(classes, unit, random)
-
-    def _images(self, classes: Tensor, unit: int | None, random: torch.Generator) -> Tensor:
-        """(N, K+Q): fresh ones, or those that the task of the pool had at first."""
-        if self.options.fresh or self.fixed is None or unit is None:
-            return self.index.draw_episode(classes, self.shape.shot, self.shape.queries, random)
-        return torch.cat([self.fixed.support[unit], self.fixed.query[unit]], -1)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.units.set_weights(self.weights)
+    def choose(self, number: int, random: torch.Generator) -> Tensor:
+        classes, way = len(self.index), self.shape.way
+        if self.options.first and float(torch.rand((), generator=random)) < self.options.first:
+            first = UnitDraw(self._neighbourhood_weights()).draw(1, random)
+        else:
+            first = torch.randint(classes, (1,), generator=random)
+        if self.options.draw == "weight":
+            others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
+            weights = self.weights[pair_index(first, others, classes)]
+            return torch.cat([first, others[UnitDraw(weights).draw(way - 1, random)]])
+        partners = self.nearest[int(first)]
+        return torch.cat([first, partners[torch.randperm(len(partners), generator=random)[: way - 1]]])
 
 
-class Units:
-    """U units that carry weights; here every class, of which a task is N without replacement."""
+def heaviest_partners(weights: Tensor, classes: int, count: int) -> Tensor:
+    """(C, count) int64: the classes with which each class has its heaviest pairs, heaviest first.
 
-    drawing: UnitDraw | PairDraw
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-
-    def __len__(self) -> int:
-        return self.classes
-
-    def set_weights(self, weights: Tensor) -> None:
-        """Draws follow these (U,) from now on."""
-        self.drawing = UnitDraw(weights)
-
-    def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
-        """Errors (U,) in [0, 1] of a meta-tested pool, and which units it visited (U,) bool."""
-        return class_errors(pool.classes, outcome, self.classes)
-
-    def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        """Classes (N,) of a task, and its unit where units are tasks."""
-        return None, self.drawing.draw(way, generator)
-
-    def members(self, units: Tensor) -> Tensor:
-        """Classes (k, m) of the units (k,)."""
-        return units[:, None]
-
-
-class TaskUnits(Units):
-    """The fixed tasks of the pool, by their classes (U, N)."""
-
-    def __init__(self, tasks: Tensor) -> None:
-        self.tasks = tasks
-        self.numbers = torch.arange(len(tasks))
-
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
-        return task_errors(self.numbers, outcome, len(self))
-
-    def draw(self, way: int, generator: torch.Generator) -> tuple[int | None, Tensor]:
-        unit = int(self.drawing.draw(1, generator))
-        return unit, self.tasks[unit]
-
-    def members(self, units: Tensor) -> Tensor:
-        return self.tasks[units]
-
-
-class PairUnits(Units):
-    """Every pair of classes; a task is drawn greedily, pair by pair."""
-
-    def __len__(self) -> int:
-        return pair_count(self.classes)
-
-    def set_weights(self, weights: Tensor) -> None:
-        self.drawing = PairDraw(weights)
-
-    def errors(self, pool: EpisodeBatch, outcome: Outcome) -> tuple[Tensor, Tensor]:
-        return pair_errors(pool.classes, outcome, self.classes)
-
-    def members(self, units: Tensor) -> Tensor:
-        return pair_members(units, self.classes)
-
-
-def units_of(kind: str, classes: int, tasks: EpisodeBatch | None) -> Units:
-    """The units that a config names: `task`, `class` or `pair`."""
-    if tasks is not None:
-        return TaskUnits(tasks.classes)
-    return Units(classes) if kind == "class" else PairUnits(classes)
-
-
-def task_errors(units: Tensor, outcome: Outcome, count: int) -> tuple[Tensor, Tensor]:
-    """1 - accuracy. `units` (T,) int64: which of `count` tasks each row of the outcome is."""
-    return _means(units, 1 - _double(outcome.accuracy), count)
-
-
-def class_errors(classes: Tensor, outcome: Outcome, count: int) -> tuple[Tensor, Tensor]:
-    """1 - recall. `classes` (T, N) int64: numbers 0..C-1 (not ids of the image set); `count`: C."""
-    return _means(classes, 1 - _double(outcome.recall), count)
-
-
-def pair_errors(classes: Tensor, outcome: Outcome, count: int) -> tuple[Tensor, Tensor]:
-    """Errors of two-way tasks {i, j}: the mean of P(j|i) / (P(i|i) + P(j|i)) and P(i|j) / (P(j|j) + P(i|j)).
-
-    Of the probability that queries of a class gave to the pair, the share that went to the wrong one. What
-    went to other classes says nothing about the pair and is left out, so that chance is ½ whatever N is, and
-    the rule of two-way tasks applies. Queries that gave the pair nothing at all count as chance.
-
-    `classes` (T, N) int64: numbers 0..C-1 (not ids of the image set); `count`: C. Units are the C(C-1)/2
-    pairs of `mtl.episodes.pairs`.
+    `weights` (C(C-1)/2,) are those of the pairs, in the order of `mtl.episodes.pairs`.
     """
-    i, j = places(classes.shape[1])
-    confusion = _double(outcome.confusion)
-    either = (_two_way(confusion, i, j) + _two_way(confusion, j, i)) / 2
-    one, other = (torch.from_numpy(classes.numpy()[:, k]) for k in (i, j))
-    return _means(pair_index(one, other, count), either, pair_count(count))
-
-
-def _two_way(confusion: Floats, own: NDArray[np.intp], other: NDArray[np.intp]) -> Floats:
-    """(T, P): the share of `other` in what queries of `own` gave to either, from the table (T, N, N)."""
-    right, wrong = confusion[:, own, own], confusion[:, own, other]
-    total = right + wrong
-    return np.divide(wrong, total, out=np.full_like(total, 0.5), where=total != 0)
-
-
-def _means(units: Tensor, errors: Floats, count: int) -> tuple[Tensor, Tensor]:
-    """The mean error of each unit visited; `units` and `errors` have the same shape.
-
-    Rounding is trimmed, nan is not: `boost` refuses it.
-    """
-    visited = units.flatten().numpy()
-    if np.array_equal(visited, np.arange(count)):  # a fixed pool of tasks: nothing to count or to add up
-        return torch.from_numpy(errors.ravel().clip(0, 1)), torch.from_numpy(np.ones(count, dtype=np.bool_))
-    visits = np.bincount(visited, minlength=count)
-    if visits.size != count:
-        raise ValueError(f"unit {visits.size - 1} visited, but there are only {count}")
-    means = np.bincount(visited, errors.ravel(), minlength=count)
-    means[visited] = (means[visited] / visits[visited]).clip(0, 1)  # the right side first: once for each unit
-    return torch.from_numpy(means), torch.from_numpy(visits > 0)
-
-
-def _double(values: Tensor) -> Floats:
-    return values.numpy().astype(np.float64)
+    everyone = torch.arange(classes)
+    found = []
+    for rows in torch.split(everyone, _ROWS):
+        alone = rows[:, None] == everyone
+        partner = torch.where(alone, (everyone + 1) % classes, everyone)  # a class makes no pair with itself
+        row = weights[pair_index(rows[:, None], partner, classes)].masked_fill(alone, -torch.inf)
+        found.append(row.topk(count).indices)
+    return torch.cat(found)

@@ -16,6 +16,7 @@ from mtl.config.hard_tasks import Boosting
 from mtl.samplers.weighted_draw import Floats
 
 _TINY = float(np.finfo(np.float64).tiny)
+_LEAST = 1e-12  # error of a learner that makes none
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class BoostStep:
 def learner_weight(epsilon: float, rule: Boosting, way: int) -> float:
     """α = ν (ln((1 - ε)/ε) + ln(N - 1)), held between 0 and the cap.
 
-    0 when the learner is no better than chance (ε ≥ 1 - 1/N), the cap when it makes no error at all.
+    0 when the learner is no better than chance (ε ≥ 1 - 1/N). No error at all counts as the least one, which
+    keeps α finite where there is no cap.
     """
     if rule.rate == 0 or epsilon >= 1 - 1 / way:
         return 0.0
-    if epsilon <= 0:
-        return rule.cap
-    alpha = rule.rate * (math.log((1 - epsilon) / epsilon) + math.log(way - 1))
-    return min(max(alpha, 0.0), rule.cap)
+    epsilon = max(epsilon, _LEAST)
+    alpha = max(rule.rate * (math.log((1 - epsilon) / epsilon) + math.log(way - 1)), 0.0)
+    return alpha if rule.cap is None else min(alpha, rule.cap)
 
 
 def boost(weights: Tensor, errors: Tensor, visited: Tensor, rule: Boosting, way: int) -> BoostStep:

@@ -12,8 +12,8 @@ from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape, TaskSampler
 from mtl.errors import UserError
 from mtl.runtime.seeds import derive_seed
-from mtl.samplers.all_pairs import AllPairsSampler
 from mtl.samplers.boosted import BoostedSampler
+from mtl.samplers.boosted_pool import BoostedPoolSampler
 from mtl.samplers.class_pair import ClassPairSampler
 from mtl.samplers.feature_based import FisherSampler, NeighboursSampler
 from mtl.samplers.meta_batch import EasySampler, MetaBatchSampler, RandomPoolSampler
@@ -28,8 +28,8 @@ from mtl.samplers.recall_based import (
 )
 
 MIXED: dict[str, type[MixedSampler]] = {
-    "all_pairs": AllPairsSampler,
     "boosted": BoostedSampler,
+    "boosted_pool": BoostedPoolSampler,
     "class_pair": ClassPairSampler,
     "fisher": FisherSampler,
     "learning_progress": LearningProgressSampler,

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtl.config.hard_tasks import Features, Fisher, Neighbours
-from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.runtime.seeds import generator
 from mtl.samplers.mixed import MixedSampler
 from mtl.samplers.weighted_draw import draw_candidates, draw_ranked
@@ -31,13 +31,13 @@ class FeatureSampler(MixedSampler):
         """(C, images) of every class, `per_class` or fewer."""
         return self.index.draw_images(torch.arange(len(self.index)), per_class, random)
 
-    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> None:
+    def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round | None:
         assert isinstance(measured, Tensor)
         self.measured += 1
-        self.take_features(measured.float().cpu().view(len(self.index), -1, measured.shape[-1]))
+        return self.take_features(measured.float().cpu().view(len(self.index), -1, measured.shape[-1]))
 
-    def take_features(self, features: Tensor) -> None:
-        """Learns from the features (C, images, D)."""
+    def take_features(self, features: Tensor) -> Round | None:
+        """Learns from the features (C, images, D); a Round if that is one."""
         raise NotImplementedError
 
     def ready(self) -> bool:

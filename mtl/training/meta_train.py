@@ -83,15 +83,15 @@ def meta_train(
                     validate(state, log)
 
                 while state.step < state.steps:
-                    # Some samplers choose by the learner as it is now. They request tasks to be solved, which
-                    # ends a round, or the features of images.
+                    # Some samplers choose by the learner as it is now. They request tasks to be solved or the
+                    # features of images, which may end a round.
                     request = state.sampler.request(state.step)
                     if request is not None:
                         measured = measure(state.learner, state.train_images, request)
                         ended = state.sampler.receive(request, measured)
-                        if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
-                            assert ended is not None  # as the sampler promises
-                            ledger.append(STAGE, ended.number, state.step, request, measured, "train")
+                        if ended is not None:
+                            if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
+                                ledger.append(STAGE, ended.number, state.step, request, measured, "train")
                             note_round(state, ended, ledger, log)
 
                     # Randomness follows from step and sampler state: a resumed run draws the same.

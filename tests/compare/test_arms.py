@@ -39,7 +39,7 @@ def test_every_sampler_and_objective_is_among_the_default_arms(key):
 
 def test_every_unit_of_boosting_is_among_the_default_arms_and_no_two_share_a_folder():
     made = [arm_config(Config(), arm, 0).hard_tasks for arm in ARMS]
-    assert {h.boosted.unit for h in made if h.sampler == "boosted"} == {"task", "class", "pair"}
+    assert {h.boosted_pool.unit for h in made if h.sampler == "boosted_pool"} == {"task", "class", "pair"}
     folders = {slug(arm.name) for arm in ARMS}
     assert len(folders) == len(ARMS)
     assert not any(" " in folder for folder in folders)
@@ -65,12 +65,20 @@ def test_there_are_shipped_comparisons():
 
 def test_a_trial_overrides_the_arm_and_the_arm_the_config():
     config = _config(
-        UNIFORM, meta={"lr": 0.1}, hard_tasks={"share": 0.1, "boosted": {"floor": 0.3, "rate": 0.7}}
+        UNIFORM, meta={"lr": 0.1}, hard_tasks={"share": 0.1, "boosted_pool": {"floor": 0.3, "rate": 0.7}}
     )
-    arm = Arm("x", ("hard_tasks.share=0.2", "hard_tasks.boosted.floor=0.4", "meta.lr*=3"))
+    arm = Arm(
+        "x",
+        (
+            "hard_tasks.sampler=boosted_pool",
+            "hard_tasks.share=0.2",
+            "hard_tasks.boosted_pool.floor=0.4",
+            "meta.lr*=3",
+        ),
+    )
     found = arm_config(config, arm, 5, ("hard_tasks.share=0.9", "meta.lr*=0.5"))
     hard = found.hard_tasks
-    assert (found.seed, hard.share, hard.boosted.floor, hard.boosted.rate) == (5, 0.9, 0.4, 0.7)
+    assert (found.seed, hard.share, hard.boosted_pool.floor, hard.boosted_pool.rate) == (5, 0.9, 0.4, 0.7)
     assert found.meta.lr == pytest.approx(0.15, rel=1e-12)
     assert config.hard_tasks.share == 0.1
 

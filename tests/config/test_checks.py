@@ -149,6 +149,7 @@ def test_a_classifier_of_fixed_outputs_serves_no_other_way(algorithm):
     sentences = mistakes(
         {
             "meta": {"way": 5, "algorithm": algorithm},
+            "hard_tasks": {"sampler": "boosted_pool"},
             "evaluate": {"settings": [[3, 1], [5, 1], [4, 2]]},
         }
     )
@@ -162,10 +163,13 @@ def test_a_classifier_of_fixed_outputs_serves_no_other_way(algorithm):
 )
 def test_where_features_differ_in_every_episode_none_can_be_surveyed(meta):
     mistake(
-        {"meta": meta, "hard_tasks": {"sampler": "neighbours"}}, "hard_tasks.sampler: neighbours", "boosted"
+        {"meta": meta, "hard_tasks": {"sampler": "neighbours"}},
+        "hard_tasks.sampler: neighbours",
+        "boosted_pool",
     )
-    mistake({"meta": meta, "hard_tasks": {"snapshots": 2}}, "hard_tasks.snapshots: 2")
-    read_config({"meta": meta}, "here")
+    without = {"sampler": "boosted_pool"}
+    mistake({"meta": meta, "hard_tasks": {**without, "snapshots": 2}}, "hard_tasks.snapshots: 2")
+    read_config({"meta": meta, "hard_tasks": without}, "here")
 
 
 def test_warm_up_and_fade_fit_into_one_training():

@@ -36,10 +36,10 @@ def _refused(read, *given):
         ("uniform_difficulty", "fade=0.1"),
         ("meta_batch", "warm_up=0.1"),
         ("easy", "every=100"),
-        ("neighbours", "boosted.rate=0.5"),
+        ("neighbours", "boosted_pool.rate=0.5"),
         ("uniform", "neighbours.nearest=3"),
         ("meta_batch", "easy.hard=3"),
-        ("all_pairs", "boosted.cap=3"),
+        ("boosted", "boosted_pool.cap=3"),
     ],
 )
 def test_what_the_sampler_does_not_read_is_refused(sampler, override):
@@ -63,8 +63,10 @@ def test_sets_that_are_boosted_read_how_long_a_round_is():
 @pytest.mark.parametrize(
     ("override", "place"),
     [
-        ("pool=3", "hard_tasks.boosted.pool"),
-        ("rate=1", "hard_tasks.boosted.rate or hard_tasks.all_pairs.rate or hard_tasks.class_pair.rate"),
+        ("pool=3", "hard_tasks.boosted_pool.pool"),
+        ("rate=1", "hard_tasks.boosted.rate or hard_tasks.boosted_pool.rate or hard_tasks.class_pair.rate"),
+        ("boosted.unit=class", "hard_tasks.boosted_pool.unit"),
+        ("all_pairs=1", "hard_tasks.boosted.errors"),
         ("hard_batches=5", "hard_tasks.meta_batch.hard_batches or hard_tasks.random_pool.hard_batches"),
         ("neighbours=60", "hard_tasks.neighbours.nearest"),
     ],
@@ -105,13 +107,13 @@ def test_a_comparison_holds_options_for_the_samplers_of_its_arms(tmp_path):
     assert arm_config(config, UNIFORM, 0).hard_tasks.sampler == "uniform"
 
 
-@pytest.mark.parametrize("override", ["hard_tasks.share=0.2", "hard_tasks.boosted.rate=2"])
+@pytest.mark.parametrize("override", ["hard_tasks.share=0.2", "hard_tasks.boosted_pool.rate=2"])
 def test_an_arm_is_refused_what_its_own_sampler_does_not_read(override):
     told = _refused(arm_config, Config(), Arm("odd", (*UNIFORM.change, override)), 0)
     assert "hard_tasks.sampler = uniform does not read it" in told
 
 
 def test_what_boosts_beside_the_sampler_has_its_constants_where_it_boosts():
-    own = load_config(None, ["hard_tasks.sampler=all_pairs", "hard_tasks.all_pairs.cap=7"]).hard_tasks
+    own = load_config(None, ["hard_tasks.sampler=boosted_pool", "hard_tasks.boosted_pool.cap=7"]).hard_tasks
     assert own.boosting.cap == 7
     assert HardTasks("class_pair").boosting == Boosting()

@@ -196,7 +196,7 @@ def _ledger(folder):
         return list(dump(ledger))
 
 
-@pytest.mark.parametrize(("sampler", "choice"), [("boosted", "boosted"), ("neighbours", "size")])
+@pytest.mark.parametrize(("sampler", "choice"), [("boosted_pool", "boosted"), ("neighbours", "size")])
 def test_training_on_several_sets_goes_on_exactly_and_scores_each(
     tiny, interrupt_at, same, sampler, choice, tmp_path
 ):

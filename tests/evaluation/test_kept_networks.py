@@ -100,10 +100,10 @@ def _contenders(config):
 @pytest.mark.parametrize(
     ("hard_tasks", "rows"),
     [
-        ({"sampler": "boosted"}, ["vote of 2 rounds, by α", "vote of 2 rounds, each alike"]),
+        ({"sampler": "boosted_pool"}, ["vote of 2 rounds, by α", "vote of 2 rounds, each alike"]),
         ({"sampler": "class_pair"}, ["vote of 2 rounds, each alike"]),  # its rounds have no α
         ({"sampler": "uniform"}, []),
-        ({"sampler": "boosted", "snapshots": 0}, []),
+        ({"sampler": "boosted_pool", "snapshots": 0}, []),
     ],
     ids=str,
 )

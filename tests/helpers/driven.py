@@ -6,6 +6,7 @@ import io
 import torch
 
 from mtl.episodes import EpisodeBatch
+from mtl.episodes.episode import Neighbourhoods
 from mtl.runtime.seeds import generator
 
 IMAGES, TASKS, STEPS = 240, 4, 22
@@ -37,7 +38,7 @@ def plain(value):
     """Containers of plain values, for comparison with ==."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
-    if isinstance(value, EpisodeBatch):
+    if isinstance(value, EpisodeBatch | Neighbourhoods):
         value = vars(value)
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}

@@ -10,7 +10,7 @@ from mtl.samplers.mixed import Schedule
 COMMON = {"objective", "tail", "snapshots", "share", "warm_up", "fade", "every"}
 
 
-def nested(sampler="boosted", **keys):
+def nested(sampler="boosted_pool", **keys):
     """The section as a mapping; keys that the sampler does not read are left out."""
     assert all(key in COMMON or moved(key) for key in keys)
     section = getattr(HardTasks(), sampler, None)
@@ -19,7 +19,7 @@ def nested(sampler="boosted", **keys):
     return {"sampler": sampler, **common, **({sampler: options} if options else {})}
 
 
-def hard_tasks(sampler="boosted", **keys):
+def hard_tasks(sampler="boosted_pool", **keys):
     every = {"every": keys["every"]} if "every" in keys else {}  # which meta.sets may read with any sampler
     return TypeAdapter(HardTasks).validate_python({**nested(sampler, **keys), **every})
 

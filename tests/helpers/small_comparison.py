@@ -24,7 +24,7 @@ ARMS = [
     },
     {
         "name": "boosted pairs",
-        "change": ["hard_tasks.sampler=boosted", "hard_tasks.boosted.unit=pair"],
+        "change": ["hard_tasks.sampler=boosted_pool", "hard_tasks.boosted_pool.unit=pair"],
         "trials": [["meta.lr*=1"], ["meta.lr*=0.000001", "hard_tasks.share=1.0"]],
     },
     {"name": "ohem", "change": OHEM, "trials": [["hard_tasks.tail=0.4"], ["meta.lr*=0.000001"]]},
@@ -53,7 +53,7 @@ def small_comparison(image_root: Path, below: Path, **sections) -> Config:
             "validate_tasks": 40,
             "head": {"name": "prototype"},
         },
-        "hard_tasks": {"every": 3, "boosted": {"pool": 4}, "warm_up": 0.0, "fade": 0.0, "snapshots": 2},
+        "hard_tasks": {"every": 3, "boosted_pool": {"pool": 4}, "warm_up": 0.0, "fade": 0.0, "snapshots": 2},
         "evaluate": {"settings": [[3, 1], [3, 2]], "queries": 4, "tasks": 40},
         "compare": {"arms": ARMS, "seeds": 2, "judged_tasks": 20},
         "runtime": {"device": "cpu", "threads": 1},

@@ -159,7 +159,7 @@ def test_kept_features_train_like_a_loop_that_keeps_none(trained, noise):
 @pytest.mark.parametrize(
     "hard_tasks",
     [
-        {"sampler": "boosted"},
+        {"sampler": "boosted_pool"},
         {"sampler": "neighbours", "every": 2, "neighbours": {"nearest": 4}},
         {"sampler": "uniform", "objective": "ohem"},
     ],

@@ -31,7 +31,11 @@ def assert_apart(batch):
 
 @pytest.mark.parametrize(
     ("name", "keys"),
-    [*((name, {}) for name in SAMPLERS), ("boosted", {"unit": "task"}), ("boosted", {"fresh": False})],
+    [
+        *((name, {}) for name in SAMPLERS),
+        ("boosted_pool", {"unit": "task"}),
+        ("boosted_pool", {"fresh": False}),
+    ],
 )
 @pytest.mark.parametrize("domains", [None, torch.arange(12) // 6], ids=["one set", "two sets"])
 def test_every_sampler_keeps_groups_apart(name, keys, domains, random_outcome):
@@ -49,7 +53,7 @@ def test_every_sampler_keeps_groups_apart(name, keys, domains, random_outcome):
 def test_the_centre_of_a_class_and_what_is_held_against_it_are_of_different_groups():
     sections = {
         "meta": {"way": 3, "shot": 8, "queries": 5},
-        "hard_tasks": nested("all_pairs", look=20),
+        "hard_tasks": nested("boosted", look=20),
     }
     looked_at = build_sampler(read_config(sections, "test"), INDEX).request(0).view(12, -1)
     groups = GROUPS[looked_at]

@@ -6,7 +6,7 @@ from sampler_options import hard_tasks
 from mtl.config import Config, HardTasks, Meta, load_config
 from mtl.episodes.categories import CategoriesSampler
 from mtl.samplers import build_sampler, meta_steps
-from mtl.samplers.boosted import BoostedSampler
+from mtl.samplers.boosted_pool import BoostedPoolSampler
 from mtl.samplers.meta_batch import MetaBatchSampler
 
 
@@ -30,7 +30,7 @@ def test_steps_in_all(keys, steps):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("uniform", CategoriesSampler), ("boosted", BoostedSampler), ("meta_batch", MetaBatchSampler)],
+    [("uniform", CategoriesSampler), ("boosted_pool", BoostedPoolSampler), ("meta_batch", MetaBatchSampler)],
 )
 def test_a_config_names_its_sampler(index, name, kind):
     config = Config(meta=Meta(way=3, shot=2, queries=4), hard_tasks=HardTasks(sampler=name))
@@ -43,7 +43,7 @@ def test_a_config_names_its_sampler(index, name, kind):
 def test_all_samplers_share_one_stream_of_uniform_episodes(index, assert_same):
     uniform, boosted, meta_batch = (
         build_sampler(Config(meta=Meta(queries=5), hard_tasks=HardTasks(sampler=name)), index).draw(5)
-        for name in ("uniform", "boosted", "meta_batch")
+        for name in ("uniform", "boosted_pool", "meta_batch")
     )
     assert_same(uniform, boosted)
     assert_same(uniform, meta_batch)
@@ -55,5 +55,5 @@ def test_runs_of_other_seeds_draw_other_episodes(index):
 
 
 def test_the_share_is_measured_on_the_whole_training(index):
-    config = load_config(None, ["meta.steps=50", "meta.tasks=4", "hard_tasks.boosted.unit=class"])
+    config = load_config(None, ["meta.steps=50", "meta.tasks=4", "hard_tasks.boosted.look=5"])
     assert build_sampler(config, index).schedule.episodes == 200

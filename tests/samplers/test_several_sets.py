@@ -27,8 +27,8 @@ GROUPS = [f"set {d}, group {i % 2}" for i, d in enumerate(DOMAINS.tolist())]
 RULE = Boosting()
 VARIANTS = [
     *((name, {}) for name in ("uniform", "uniform_difficulty", "within_group", *MIXED, *POOLED)),
-    ("boosted", {"unit": "task"}),
-    ("boosted", {"unit": "class", "fresh": False}),
+    ("boosted_pool", {"unit": "task"}),
+    ("boosted_pool", {"unit": "class", "fresh": False}),
     ("posterior", {"draw": "softmax"}),
     ("posterior", {"every": 1}),
 ]
@@ -123,7 +123,7 @@ def test_uniform_episodes_are_those_of_the_sets_own_stream_by_their_number_in_th
             assert same == (batch.origin[t] == "uniform")
 
 
-@pytest.mark.parametrize("name", sorted({*MIXED, "within_group"} - {"all_pairs", "boosted"}))
+@pytest.mark.parametrize("name", sorted({*MIXED, "within_group"} - {"boosted", "boosted_pool"}))
 def test_the_share_of_chosen_episodes_follows_the_whole_training(index, random_outcome, name):
     """Each set has but its part of the episodes: counted by itself it would never come to the fall."""
     climbing = {"share": 1.0, "warm_up": 0.5, "fade": 0.5, "every": 1}
@@ -143,7 +143,7 @@ def test_what_a_set_has_learned_stays_with_it(index, random_outcome):
 
 
 def test_pools_are_due_by_the_meta_batches_of_the_set(index, random_outcome):
-    seen = _train(_sampler(index, "boosted", "uniform", every=3), random_outcome)
+    seen = _train(_sampler(index, "boosted_pool", "uniform", every=3), random_outcome)
     for number in range(3):
         own = [pool for pool, *_, turn in seen if turn == number]
         assert [pool is not None for pool in own] == [i % 3 == 0 for i in range(len(own))]
@@ -199,7 +199,7 @@ def _answered(sampler, solved, recalls, steps):
     return rounds, turns
 
 
-@pytest.mark.parametrize("name", ["uniform", "boosted"])
+@pytest.mark.parametrize("name", ["uniform", "boosted_pool"])
 def test_boosting_brings_the_harder_set_forward_by_adaboosts_rule(index, solved, name):
     """The pools of `boosted` are all answered rightly, and must not count."""
     sampler = _sampler(index, name, every=5)

@@ -6,7 +6,15 @@ import torch
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
 from mtl.runtime.seeds import generator
-from mtl.samplers.boosted import PairUnits, TaskUnits, Units, class_errors, pair_errors, task_errors, units_of
+from mtl.samplers.boosted_pool import (
+    PairUnits,
+    TaskUnits,
+    Units,
+    class_errors,
+    pair_errors,
+    task_errors,
+    units_of,
+)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def _episodes(folder):
     ("name", "objective"),
     [
         *((name, "mean") for name in SAMPLERS),
-        ("boosted", "ohem"),
+        ("boosted_pool", "ohem"),
         ("fisher", "cvar"),
     ],
 )
@@ -64,19 +64,19 @@ def test_it_trains_and_the_ledger_tells_what_was_drawn_and_when_rounds_were(trai
     origins = [origin for origin, *_ in _episodes(folder)]
     expected = {"uniform"} if name in UNIFORM_ALONE else {"uniform", sampler.reason}
     assert set(origins) - {"meta-test"} == expected
-    assert origins.count("meta-test") == (3 * 4 if name == "boosted" else 0)  # before steps 0, 3 and 6
+    assert origins.count("meta-test") == (3 * 4 if name == "boosted_pool" else 0)  # before steps 0, 3 and 6
     assert len(origins) - origins.count("meta-test") == 8 * 2
     with Ledger.read(folder.ledger) as ledger:
         found = rounds(ledger, STAGE)
     assert bool(found) == (name not in UNIFORM_ALONE)
     assert all(0 <= r.accuracy <= 1 for r in found)
     if name in {*MIXED, "within_group"}:
-        assert [r.step for r in found] == ([0, 3, 6] if name in {"all_pairs", "boosted"} else [2, 5])
+        assert [r.step for r in found] == ([0, 3, 6] if name in {"boosted", "boosted_pool"} else [2, 5])
 
 
 @pytest.mark.parametrize("unit", ["task", "class", "pair"])
 def test_the_weight_of_a_round_is_that_of_samme_with_the_chance_of_its_unit(trained, unit):
-    folder = trained("run", sampler="boosted", unit=unit, rate=1.0, cap=100.0)
+    folder = trained("run", sampler="boosted_pool", unit=unit, rate=1.0, cap=100.0)
     config = folder.read_config()
     chance = 1 / 2 if unit == "pair" else 1 - 1 / config.meta.way
     with Ledger.read(folder.ledger) as ledger:

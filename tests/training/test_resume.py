@@ -82,7 +82,7 @@ def test_pretraining_goes_on_exactly(tiny, interrupt_at, same, sections, stops):
 
 
 WAYS = {
-    "boosted tasks": {"hard_tasks": {"boosted": {"unit": "task"}, "objective": "cvar", "snapshots": 2}},
+    "boosted tasks": {"hard_tasks": {"boosted_pool": {"unit": "task"}, "objective": "cvar", "snapshots": 2}},
     "meta-batches": {"hard_tasks": {"sampler": "meta_batch", "meta_batch": {"collect": 2, "hard": 3}}},
     "features": {"hard_tasks": {"sampler": "neighbours", "every": 2}},
     "maml": {

@@ -1,0 +1,101 @@
+"""The errors of two-way tasks between all pairs of classes, from the features of a few images of each.
+
+A pool of tasks meets few pairs: forty 20-way tasks have 7,600 of the half million that 1,000 classes make.
+Two-way tasks need no pool: the features of a few images of each class answer all of them at once. Counted
+over a handful of queries an error is 0 for nearly every pair; estimated from the moments of the features it
+grades all of them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_ROWS = 256  # classes that are compared with all others at once
+
+
+def estimated_errors(features: Tensor, shot: int, apart: int | None = None) -> Tensor:
+    """Expected errors (C(C-1)/2,) float64 of nearest-centre classifiers between each two classes.
+
+    Features are taken as unit vectors x. A query of class i goes to its own centre where the margin of its
+    cosines with the centres of K support images each is positive. The mean of that margin over queries and
+    support sets is d_ij = E x·x' - m_i·m_j, with x, x' different images of class i and m the means of the
+    classes; its variance, for one covariance S within classes, is
+
+        v_ij = (m_i - m_j)ᵀ S (m_i - m_j) + (m_iᵀ S m_i + m_jᵀ S m_j + 2 tr S²) / K,
+
+    and the error, if it is normal, is Φ(-d_ij / √v_ij); a pair's is the mean of both directions. Every image
+    serves as support image and as query, so that the estimate uses all L images of a class.
+
+    Args:
+        features: (C, L, D), L at least 2.
+        shot: K.
+        apart: the first so many images of a class come from other groups (bursts) than the rest: its images
+            are then compared across the two alone. None: all with each other.
+    """
+    x = F.normalize(features.double(), dim=-1)
+    images = x.shape[1]
+    means = x.mean(1)  # (C, D)
+    within = (x - means[:, None]).flatten(0, 1)
+    covariance = within.T @ within / (len(means) * (images - 1))
+    if apart is None:
+        own = (images * means.square().sum(1) - 1) / (images - 1)  # (C,) mean of x·x' over different images
+    else:
+        own = (x[:, :apart].mean(1) * x[:, apart:].mean(1)).sum(1)
+    spread = means @ covariance  # (C, D)
+    variance = (spread * means).sum(1)  # (C,) of x·m_i
+    support = 2 * covariance.square().sum()
+    parts = []
+    for rows in torch.split(torch.arange(len(means)), _ROWS):
+        margin = own[rows, None] - means[rows] @ means.T
+        of_both = variance[rows, None] + variance
+        total = of_both - 2 * spread[rows] @ means.T + (of_both + support) / shot
+        parts.append(torch.special.ndtr(-margin / total.clamp_min(torch.finfo(total.dtype).tiny).sqrt()))
+    return _of_pairs(torch.cat(parts))
+
+
+def counted_errors(features: Tensor, shot: int) -> Tensor:
+    """Errors (C(C-1)/2,) float64 of nearest-centre classifiers between each two classes, by the cosine.
+
+    Args:
+        features: (C, L, D).
+        shot: K, the images of a class that make its centre; all but one where there are fewer. The others
+            are queries; a tie counts half.
+    """
+    shot = min(shot, features.shape[1] - 1)
+    centres = F.normalize(features[:, :shot].mean(1), dim=-1)
+    queries = F.normalize(features[:, shot:], dim=-1)
+    rows = torch.split(torch.arange(len(features)), _ROWS)
+    return _of_pairs(torch.cat([_mistaken(centres, queries[part], part) for part in rows]).double())
+
+
+def _mistaken(centres: Tensor, queries: Tensor, classes: Tensor) -> Tensor:
+    """(R, C): the share of the queries (R, Q, D) of R classes that are nearer the centre of each class."""
+    nearness = queries @ centres.T  # (R, Q, C)
+    own = nearness.gather(2, classes[:, None, None].expand(-1, nearness.shape[1], 1))
+    return ((nearness > own).float() + (nearness == own).float() / 2).mean(1)
+
+
+def _of_pairs(errors: Tensor) -> Tensor:
+    """The mean of both directions, from errors (C, C) of the queries of each row's class."""
+    i, j = torch.triu_indices(len(errors), len(errors), offset=1)
+    return (errors[i, j] + errors[j, i]) / 2
+
+
+def task_accuracies(features: Tensor, classes: Tensor, shot: int) -> Tensor:
+    """Accuracies (T,) float32 of N-way tasks, each solved by its nearest centre, by the cosine.
+
+    Args:
+        features: (C, L, D).
+        classes: (T, N) of the tasks.
+        shot: K, the images of a class that make its centre; all but one where there are fewer. The others
+            are queries.
+    """
+    shot = min(shot, features.shape[1] - 1)
+    centres = F.normalize(features[:, :shot].mean(1), dim=-1)
+    queries = features[:, shot:]
+    own = torch.arange(classes.shape[1])
+    right = []
+    for part in torch.split(classes, _ROWS):
+        nearness = torch.einsum("tnqd,tmd->tnqm", queries[part], centres[part])
+        right.append((nearness.argmax(-1) == own[:, None]).float().mean((1, 2)))
+    return torch.cat(right)
