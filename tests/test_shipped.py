@@ -18,13 +18,14 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 COMPARED = sorted((ROOT / "configs" / "compare").glob("*.yaml"))
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
-COMMANDS = [  # each once, without its comment
+FOUND = [  # without their comments, and without the spaces that align them
+    (" ".join(line.partition("  #")[0].split()), text)
+    for text in reversed(TEXTS)
+    for line in re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M)
+]
+COMMANDS = [  # each once, whichever run it is about
     pytest.param(command, id=f"{text.name}: {command}"[:90])
-    for command, text in {
-        line.partition("  #")[0].strip(): text
-        for text in reversed(TEXTS)
-        for line in re.findall(r"^(?:\$ )?python run_meta\.py (.+)$", text.read_text("utf-8"), re.M)
-    }.items()
+    for command, text in {re.sub(r"checkpoints/\w+", "RUN", found[0]): found for found in FOUND}.values()
 ]
 
 

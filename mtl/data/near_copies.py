@@ -31,7 +31,8 @@ EXPLAINED = 0.955  # R² from which two pictures are near copies
 RESEMBLING = 0.85  # R² from which they may be: a closer comparison decides
 
 _MARGIN = 3  # pixels that a picture may be shifted by
-_STARTS = ((0.0, 1.0), (5.0, 1.0), (-5.0, 1.0), (0.0, 1.07), (0.0, 1 / 1.07))  # degrees and zoom
+# degrees and zoom; a picture as it is comes first
+_STARTS = ((0.0, 1.0), (5.0, 1.0), (-5.0, 1.0), (0.0, 1.07), (0.0, 1 / 1.07))
 _STILL = ((0.0, 1.0),)
 _PLAUSIBLE = 0.6  # R² at half the resolution, below which two pictures are not compared further
 _UNSURE = 0.75  # R² from which the second picture is laid over the first as well
@@ -59,10 +60,11 @@ def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> l
     """
     pairs: list[tuple[int, int, float]] = []
     detail = _detail(pictures)
+    centred = _centred(detail)
     blank = pictures.flatten(1).amax(1) == 0
     for label in sorted(set(labels.tolist())):
         rows = ((labels == label) & ~blank).nonzero().flatten()
-        others = detail[(labels != label) & ~blank]
+        others = centred[(labels != label) & ~blank]
         for first in range(0, len(rows), _AT_ONCE):
             ahead = rows[first : first + _AT_ONCE + _REACH]
             pairs += _pairs(detail[ahead], ahead.tolist(), min(_AT_ONCE, len(rows) - first), others, least)
@@ -91,35 +93,45 @@ def _pairs(
     small = F.avg_pool2d(detail, 2)
     rough = _explained(_bases(small[:count], 2, _STILL), _windows(small, 2))
     plausible = (rough >= _PLAUSIBLE).triu(1)
-    compared = plausible.any(1).nonzero().flatten()
-    if not len(compared):
+    kept = plausible.any(0)
+    kept[:count] |= plausible.any(1)
+    if not kept.any():
         return
-    for one, basis in zip(compared.tolist(), _bases(detail[compared], _MARGIN, _STARTS), strict=True):
-        partners = plausible[one].nonzero().flatten()
-        explained = _explained(basis[None], _windows(detail[partners], _MARGIN))[0]
-        unsure = (explained >= _UNSURE) & (explained < EXPLAINED)
-        if unsure.any():  # the other one may be the one that shows more of what both show
-            bases = _bases(detail[partners[unsure]], _MARGIN, _STARTS)
-            turned_round = _explained(bases, _windows(detail[one : one + 1], _MARGIN))[:, 0]
-            explained[unsure] = torch.maximum(explained[unsure], turned_round)
-        if (explained >= least).any():
-            wanted = max(least, _by_camera(detail[one : one + 1], others))
-            for partner, share in zip(partners.tolist(), explained.tolist(), strict=True):
-                if share >= wanted:
-                    yield rows[one], rows[partner], share
+    plausible = plausible[kept[:count]][:, kept]  # (C, M): the first C of M pictures, and each of them
+    detail, rows = detail[kept], [row for row, keep in zip(rows, kept.tolist(), strict=True) if keep]
+    first = len(plausible)
+    bases, windows = _bases(detail[:first], _MARGIN, _STARTS), _windows(detail, _MARGIN)
+    explained = torch.zeros(plausible.shape)
+    for one, partners in enumerate(plausible):
+        explained[one, partners] = _explained(bases[one, None], windows[partners])[0]
+    unsure = (explained >= _UNSURE) & (explained < EXPLAINED)
+    if unsure.any():  # the later one may be the one that shows more of what both show
+        later = unsure.any(0).nonzero().flatten()
+        for other, basis in zip(later.tolist(), _bases(detail[later], _MARGIN, _STARTS), strict=True):
+            of = unsure[:, other]
+            turned_round = _explained(basis[None], windows[:first][of])[0]
+            explained[of, other] = torch.maximum(explained[of, other], turned_round)
+    for one in (explained >= least).any(1).nonzero().flatten().tolist():
+        wanted = max(least, _by_camera(bases[one, None, :1], others))
+        for other, share in enumerate(explained[one].tolist()):
+            if share >= wanted:
+                yield rows[one], rows[other], share
 
 
-def _by_camera(picture: Tensor, others: Tensor) -> float:
-    """The R² that near copies of a picture (1, 1, 28, 28) must have at least.
+def _by_camera(still: Tensor, others: Tensor) -> float:
+    """The R² that near copies of a picture must have at least.
 
-    A fixed camera shows different things before one background. Then pictures of other classes (M, 1, 28, 28)
-    explain nearly as much as those of the same class, without being moved; near copies have to leave half of
-    that residual or less.
+    A fixed camera shows different things before one background. Then pictures of other classes explain nearly
+    as much as those of the same class, without being moved; near copies have to leave half of that residual
+    or less.
+
+    Args:
+        still: (1, 1, P, 5) the basis of the picture as it is.
+        others: (M, 1, P) the middle windows of the others.
     """
     if not len(others):
         return 0.0
-    still = _explained(_bases(picture, _MARGIN, _STILL, (False,)), _centred(others))
-    return 1 - _FIXED * (1 - float(still.max()))
+    return 1 - _FIXED * (1 - float(_explained(still, others).max()))
 
 
 def _detail(pictures: Tensor) -> Tensor:
@@ -192,7 +204,7 @@ def _moved(pictures: Tensor, turn: float, zoom: float, dx: float, dy: float, mir
 
 def _windows(detail: Tensor, margin: int) -> Tensor:
     """(m, W, P) of mean 0 and length 1: what a picture shows in windows moved by up to `margin`."""
-    return _unit(F.unfold(detail, detail.shape[-1] - 2 * margin).mT)
+    return _unit(F.unfold(detail, detail.shape[-1] - 2 * margin).mT).contiguous()
 
 
 def _centred(detail: Tensor) -> Tensor:

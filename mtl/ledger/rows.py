@@ -87,13 +87,13 @@ class BatchRows:
             for t in range(len(batch))
         ]  # fmt: skip
 
-    def classes_seen(self) -> list[tuple[int, int, int, int]]:
-        """(class, queries, correct, hard) for each class of each episode."""
+    def classes_seen(self) -> list[tuple[int, int, int, int, int]]:
+        """(class, queries, correct, hard, correct²) for each class of each episode."""
         queries, way = self._batch.queries, self._batch.way
         correct: list[int] = np.rint(self._recall * queries).astype(int).ravel().tolist()
         hard = [h for h in self._hard for _ in range(way)]
         return [
-            (c, queries, right, h)
+            (c, queries, right, h, right * right)
             for c, right, h in zip(self.classes.ravel().tolist(), correct, hard, strict=True)
         ]
 

@@ -123,7 +123,8 @@ class Ledger:
         add(schema.ADD_CLASS, [(at.id, *row) for row in class_rows])
         add(schema.ADD_CLASS_ROUND, [(at.id, round, *row) for row in class_rows])
         add(schema.ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
-        add(schema.ADD_TASK, [(at.id, key, round, *row) for key, *row in rows.tasks_seen()])
+        tasks = [(at.id, key, round, a, a, a, hard) for key, a, hard in rows.tasks_seen()]
+        add(schema.ADD_TASK, tasks)  # the accuracy is their first, their last and their sum
         last = at.episodes + len(batch) - 1
         self.sql.execute(schema.ADD_SPAN, (at.id, round, at.episodes, last))
         self.sql.execute("UPDATE phase SET episodes = ? WHERE id = ?", (last + 1, at.id))

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -17,24 +18,33 @@ class Drawings:
 
     def __init__(self) -> None:
         self.figures: dict[str, Figure] = {}  # by name
+        self._pages: dict[str, str] = {}  # as they are in the page, by name
+        self._names: set[str] = set()  # that are taken in this page
 
-    def add(self, name: str, figure: Figure | None, caption: str, alt: str) -> Drawing | None:
+    def again(self) -> None:
+        """Begins the page anew with the same figures: each is taken as it was drawn."""
+        self._names.clear()
+
+    def add(self, name: str, draw: Callable[[], Figure | None], caption: str, alt: str) -> Drawing | None:
         """The figure for the page; None if there is none.
 
         Args:
             name: what it shows and of which run; made unique and fit for a file's name.
-            figure: as `mtl.report.figures` draws it.
+            draw: a function of `mtl.report.figures` with what it draws.
             caption: the text below it.
             alt: what a reader who cannot see it should know.
         """
-        if figure is None:
-            return None
         stem = plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
         number = 2
-        while stem in self.figures:
+        while stem in self._names:
             stem, number = f"{plain}-{number}", number + 1
-        self.figures[stem] = figure
-        return Drawing(stem, to_svg(figure, stem), caption, alt)
+        if stem not in self.figures:
+            figure = draw()
+            if figure is None:
+                return None
+            self.figures[stem], self._pages[stem] = figure, to_svg(figure, stem)
+        self._names.add(stem)
+        return Drawing(stem, self._pages[stem], caption, alt)
 
     def write(self, folder: Path) -> None:
         """Each figure as <name>.png and <name>.svg.

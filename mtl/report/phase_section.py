@@ -43,20 +43,20 @@ def phase_report(
         confusion=_confusion(confusions(ledger, name), title, drawings),
         boosting=drawings.add(
             f"{title} rounds",
-            round_weights.boosting(every_round, weights),
+            lambda: round_weights.boosting(every_round, weights),
             "The measurements of each round"
             + ("; the bands show how far the boosting weights have drifted apart." if weights else "."),
             f"Accuracy and more over {len(every_round)} rounds",
         ),
         draw_share=drawings.add(
             f"{title} extra episodes",
-            round_weights.draw_shares(shares) if shares else None,
+            lambda: round_weights.draw_shares(shares) if shares else None,
             "Where the hard episodes went, beside what an even draw would have given.",
             f"Hard draws of {len(shares)} classes or groups",
         ),
         improvement=drawings.add(
             f"{title} improvement",
-            changes.improvement(gains) if gains else None,
+            lambda: changes.improvement(gains) if gains else None,
             "Accuracy before against after, of the tasks that were picked and of those that were not. What "
             "scored badly by bad luck scores better the next time, picked or not: regression to the mean.",
             "Accuracy before and after, picked against not picked",
@@ -71,7 +71,7 @@ def _confusion(found: Confusions | None, title: str, drawings: Drawings) -> Draw
     kind = "groups" if found.by_group else "classes"
     return drawings.add(
         f"{title} confusion",
-        confusion.heat_map(found),
+        lambda: confusion.heat_map(found),
         "Mean probability that queries of the row got for the column. "
         f"{kind.capitalize()} that are taken for each other are neighbours. "
         "Small shares are coloured more than in proportion, as the scale above shows.",

@@ -65,7 +65,7 @@ def compare_runs(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
     drawn = [
         drawings.add(
             f"{stage} curves of all",
-            curves.training_curves({run.name: of for run in runs if (of := run.lines(stage))}),
+            partial(curves.training_curves, {run.name: of for run in runs if (of := run.lines(stage))}),
             f"{stage.capitalize()} of {', '.join(run.name for run in runs)}.",
             f"Training curves of {stage}, {len(runs)} runs",
         )
@@ -74,13 +74,13 @@ def compare_runs(runs: Sequence[RunFiles], drawings: Drawings) -> Comparison:
     drawn += [
         drawings.add(
             "differences",
-            changes.differences(differences) if differences else None,
+            lambda: changes.differences(differences) if differences else None,
             f"What each run has over {first.name}, in points, with 95 % intervals over tasks.",
             "Differences in accuracy between runs",
         ),
         drawings.add(
             "class changes",
-            changes.class_changes(moved) if moved else None,
+            lambda: changes.class_changes(moved) if moved else None,
             f"Recall of novel classes with {first.name} and with the other run: those that gained and lost "
             "most. Among many classes some move far by chance.",
             "Classes that gained and lost most",

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from mtl.config import Config
 from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
@@ -98,9 +100,9 @@ def distinct_names(runs: Sequence[RunFiles]) -> list[RunFiles]:
 
 def _page(runs: Sequence[RunFiles], images: Sequence[Images]) -> tuple[str, Drawings]:
     """The page, with as much of each run as keeps it small, and its figures."""
-    limits = limits_for(len(runs))
+    limits, drawings = limits_for(len(runs)), Drawings()
     while True:
-        drawings = Drawings()
+        drawings.again()
         shown = contents(runs, images, drawings, limits)
         page = render(shown)
         least = limits == limits.smaller()
@@ -221,7 +223,7 @@ def find_images(run: RunFiles) -> Images:
 def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
     return drawings.add(
         f"{run.name} {stage} curves",
-        curves.training_curves({run.name: run.lines(stage)}),
+        lambda: curves.training_curves({run.name: run.lines(stage)}),
         f"{stage.capitalize()}: loss and accuracy on training images, and accuracy on validation classes, "
         "which chooses the checkpoint.",
         f"Training curves of {stage}",
@@ -231,20 +233,23 @@ def _curves(run: RunFiles, stage: str, drawings: Drawings) -> Drawing | None:
 def _space(run: RunFiles, images: Images, ledger: Ledger, drawings: Drawings) -> Drawing | None:
     """The novel classes that are confused most, in feature space."""
     split = run.config.evaluate.split
-    if images.run_data is None or run.images.get(split) not in {None, images.fingerprints[split]}:
+    run_data = images.run_data
+    if run_data is None or run.images.get(split) not in {None, images.fingerprints[split]}:
         return None
     scored = [phase.name for phase in ledger.phases() if phase.split == split]
     wanted: list[str] = []
     if scored:
         wanted = [name for pair in confused_pairs(ledger, scored[0], space.CLASSES) for name in pair.classes]
-    device = choose_device(settle_precision(run.config).runtime)
-    found = space.project_features(run, images.run_data, device, split, wanted)
-    if found is None:
-        return None
+
+    def draw() -> Figure | None:
+        device = choose_device(settle_precision(run.config).runtime)
+        found = space.project_features(run, run_data, device, split, wanted)
+        return None if found is None else space.feature_space(found)
+
     return drawings.add(
         f"{run.name} feature space",
-        space.feature_space(found),
+        draw,
         "Images of novel classes, most of them from confused pairs, laid out by t-SNE so that neighbours in "
         "the features are neighbours in the picture; distances between far groups mean nothing.",
-        f"Features of {len(found.names)} novel classes in the plane",
+        f"Features of {min(space.CLASSES, run_data.split(split).num_classes)} novel classes in the plane",
     )

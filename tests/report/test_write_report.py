@@ -36,8 +36,10 @@ def whole_page(whole_run, tmp_path_factory):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Figures are not drawn, where a test is about something else."""
-    monkeypatch.setattr(Drawings, "add", lambda *_: None)
+    """Figures are not drawn, where a test is about something else; the names of those that would be."""
+    names: list[str] = []
+    monkeypatch.setattr(Drawings, "add", lambda _, name, *__: names.append(name))
+    return names
 
 
 def test_a_whole_run_becomes_one_page_that_needs_nothing_else(whole_run, whole_page):
@@ -81,6 +83,7 @@ def test_results_of_the_page_are_those_of_the_file(whole_run, whole_page):
             assert f"{100 * one['accuracy']:.2f}" in page
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_several_runs_are_held_against_the_first(whole_run, tiny, tmp_path):
     other = tiny(run="other", hard_tasks={"sampler": "uniform"})
     run(other)
@@ -151,7 +154,6 @@ def test_an_interrupted_run_is_reported_as_far_as_it_got(stage, tiny, monkeypatc
     assert "interrupted, or still going on" in page
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_run_without_hard_tasks_is_reported(tiny):
     config = tiny(hard_tasks={"sampler": "uniform"}, evaluate={"resample": {"rounds": 0}})
     pretrain(config)
@@ -159,7 +161,6 @@ def test_a_run_without_hard_tasks_is_reported(tiny):
     assert "meta-train" in _text(report([RunFolder.of(config).path]))
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_an_empty_ledger_is_reported(tiny, from_pretrained):
     config = tiny()
     folder = from_pretrained(config)
@@ -200,8 +201,7 @@ def test_from_another_folder_the_images_are_found_and_nothing_but_the_page_is_wr
     assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == {here / "r.html"}
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_path, monkeypatch):
+def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, no_figures, tmp_path, monkeypatch):
     plain = load_run_data
 
     def other(config):
@@ -213,7 +213,8 @@ def test_pictures_of_other_images_are_left_out_and_said_to_be(whole_run, tmp_pat
     page = _text(report([whole_run.path], tmp_path / "r.html"))
     assert "Pictures of meta-train are left out" not in page
     assert "Pictures of evaluate test 3-way 1-shot are left out: the images are not those of the run." in page
-    assert "Feature space" not in page
+    assert any("curves" in name for name in no_figures)
+    assert not any("feature space" in name for name in no_figures)
 
 
 def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(
@@ -225,12 +226,19 @@ def test_a_page_that_would_be_too_large_does_without_figures_and_says_so(
     while limits != limits.smaller():
         last_but_one, limits = limits, limits.smaller()
     monkeypatch.setattr(stage, "limits_for", lambda _: last_but_one)
+    written: list[Path] = []
+    projected, project = [], stage.space.project_features
+    monkeypatch.setattr(stage.space, "project_features", lambda *of: projected.append(1) or project(*of))
+    monkeypatch.setattr("mtl.report.drawings.save", lambda _, stem: written.append(stem))
     small = _text(report([whole_run.path], tmp_path / "small.html", tmp_path / "figures"))
     assert len(small) < len(whole)
     assert "left out to keep the page small" in small
     assert "left out to keep the page small" not in whole
     assert "training curves" in small.lower()
-    assert list((tmp_path / "figures").glob("*feature-space*"))
+    assert {stem.name for stem in written} == {
+        path.stem for path in (whole_page.parent / "figures").glob("*.png")
+    }
+    assert len(projected) == 1  # each figure is drawn once, whatever fits into the page
 
 
 def test_of_more_runs_less_is_shown_of_each():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -133,39 +134,38 @@ def test_a_run_is_not_overwritten_and_not_resumed_under_another_config(tiny, int
 def test_kill_9_at_any_moment_loses_nothing_that_was_saved(tiny, tmp_path, same):
     """The run that goes on after kills ends bit-identical to one that was never killed, ledger included."""
     sections = {"pretrain": {"epochs": 6}, "meta": {"steps": 60}, "runtime": {"checkpoint_seconds": 0.05}}
-    files = {}
-    for run in ("whole", "killed"):
-        files[run] = tmp_path / f"{run}.yaml"
-        files[run].write_text(to_yaml(tiny(run=run, **sections)))
+    whole, file = tiny(run="whole", **sections), tmp_path / "killed.yaml"
+    all_stages(whole)
+    file.write_text(to_yaml(tiny(run="killed", **sections)))
+    folder = RunFolder(tmp_path / "checkpoints" / "killed")
 
-    def start(run: str) -> subprocess.Popen:
-        command = [sys.executable, str(ENTRY), "run", "--config", str(files[run]), "--resume"]
+    def start() -> subprocess.Popen:
+        command = [sys.executable, str(ENTRY), "run", "--config", str(file), "--resume"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    with start("whole") as process:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-    folder = RunFolder(tmp_path / "checkpoints" / "killed")
-    wait_for = [folder.last, folder.last, folder.pretrain, folder.ledger, folder.ledger]
-    delays = [0.0, 0.07, 0.2, 0.4, 0.9]
-    kills = 0
-    for awaited, delay in zip(wait_for, delays, strict=True):
-        with start("killed") as process:
+    def when_written(path: Path) -> int | None:
+        with suppress(FileNotFoundError):
+            return path.stat().st_mtime_ns
+        return None
+
+    # after a checkpoint of pretraining, between the stages, and after a checkpoint of meta-training
+    for awaited, delay in ((folder.last, 0.0), (folder.pretrain, 0.03), (folder.last, 0.02)):
+        before = when_written(awaited)
+        with start() as process:
             limit = time.monotonic() + 120
-            while not awaited.exists() and process.poll() is None and time.monotonic() < limit:
+            while when_written(awaited) == before and process.poll() is None and time.monotonic() < limit:
                 time.sleep(0.005)
             time.sleep(delay)
             process.send_signal(signal.SIGKILL)
             process.communicate()
-            kills += process.returncode == -signal.SIGKILL
+            assert process.returncode == -signal.SIGKILL
         for path in (folder.last, folder.pretrain, folder.meta):
             if path.exists():
                 checkpoints.read(path)
-    assert kills >= 3
-    with start("killed") as process:
+    with start() as process:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
-    one, other = RunFolder(tmp_path / "checkpoints" / "whole"), folder
+    one, other = RunFolder.of(whole), folder
     assert same(_result(one.pretrain), _result(other.pretrain))
     assert same(_result(one.meta), _result(other.meta))
     assert _ledger(one) == _ledger(other)
