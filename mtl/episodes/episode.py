@@ -155,7 +155,7 @@ class Neighbourhoods:
 
     classes: Tensor  # (C,) int64: the class that each is around
     accuracy: Tensor  # (C,) float32 in [0, 1], of one task of each
-    weight: Tensor  # (C,) float64, of its pairs; the mean is 1
+    weight: Tensor | None  # (C,) float64, of its pairs, mean 1; None where pairs have no weights
     members: Tensor  # (C, k) int64: the classes with which its own has the heaviest pairs, heaviest first
 
 

@@ -13,7 +13,9 @@ from torch import Tensor
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.pairs import places
 
-HARD_ORIGINS = frozenset({"hard", "resampled"})  # episodes drawn because something in them was hard
+NEIGHBOURHOOD = "neighbourhood"  # an episode around its first class
+#: Why episodes were drawn, where something in them was hard.
+HARD_ORIGINS = frozenset({"hard", "resampled", NEIGHBOURHOOD})
 #: One wrong answer: which query of the task, as which class of it, with what probability.
 WRONG = np.dtype([("query", "<u2"), ("taken", "<u2"), ("sure", "<f2")])
 PairSum = tuple[int, int, float, float, int]  # low, high, Σ P(high|low), Σ P(low|high), visits
@@ -102,6 +104,12 @@ class BatchRows:
         columns = _pair_columns(self.classes, self._confusion)
         return zip(*(column.tolist() for column in columns), strict=True)
 
+    def neighbourhoods_seen(self) -> list[tuple[int, float]]:
+        """(class, accuracy) for each episode that was drawn around its first class."""
+        around = self._batch.classes[:, 0].tolist()
+        drawn = zip(around, self._accuracy, self._batch.origin, strict=True)
+        return [(c, accuracy) for c, accuracy, origin in drawn if origin == NEIGHBOURHOOD]
+
     def tasks_seen(self) -> list[tuple[bytes, float, int]]:
         """(key, accuracy, hard) for each episode."""
         return list(zip(self._keys, self._accuracy, self._hard, strict=True))
@@ -138,6 +146,18 @@ def heaviest(weights: Tensor, count: int) -> Tensor:
     above = above[np.argsort(-values[above], kind="stable")]
     level = np.flatnonzero(values == least)
     return torch.from_numpy(np.concatenate([above, level[: count - above.size]]))
+
+
+def neighbourhood_blobs(
+    classes: Tensor, accuracy: Tensor, weight: Tensor | None, members: Tensor
+) -> tuple[bytes, bytes, bytes | None, bytes]:
+    """The BLOBs of a round's neighbourhoods: (C,), (C,), (C,) or None, and (C, k)."""
+    return (
+        classes.numpy().astype("<i4").tobytes(),
+        accuracy.numpy().astype("<f4").tobytes(),
+        None if weight is None else weight.numpy().astype("<f4").tobytes(),
+        members.numpy().astype("<i4").tobytes(),
+    )
 
 
 def episode_blobs(rows: sqlite3.Cursor, dtype: str) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:

@@ -1,12 +1,14 @@
 """The views of a ledger as text: tables for a person, JSON or CSV for a program.
 
-JSON is one object: {"ledger", "round", "phases": [{"phase", "split", "episodes", "rounds", "hardest_tasks",
-"hardest_classes", "most_confused_pairs"}]}, the last four lists of objects. Beside what CSV has of it, a task
-has its `history`, the accuracy at each visit, and a class its `trend_over_rounds`, the recall in each bin of
-the phase's rounds (null: not drawn there); both are of the whole phase, whatever the round.
+JSON is one object: {"ledger", "round", "phases": [{"phase", "split", "episodes", "rounds",
+"hardest_neighbourhoods", "hardest_tasks", "hardest_classes", "most_confused_pairs"}]}, the last five lists of
+objects. Beside what CSV has of it, a task has its `history`, the accuracy at each visit, a neighbourhood that
+of each round, and a class its `trend_over_rounds`, the recall in each bin of the phase's rounds (null: not
+drawn there); all are of the whole phase, whatever the round.
 
-CSV is one table with one header. The columns `phase`, `view` (rounds, hardest_tasks, hardest_classes or
-most_confused_pairs) and `rank` (from 1) say what a row is; a cell is empty where the view has no such column.
+CSV is one table with one header. The columns `phase`, `view` (rounds, hardest_neighbourhoods, hardest_tasks,
+hardest_classes or most_confused_pairs) and `rank` (from 1) say what a row is; a cell is empty where the view
+has no such column.
 Class names are in `classes` as a JSON list, since a name may hold any character.
 """
 
@@ -22,9 +24,11 @@ from mtl.ledger.class_history import class_trends
 from mtl.ledger.queries import (
     ConfusedPair,
     HardClass,
+    HardNeighbourhood,
     HardTask,
     confused_pairs,
     hardest_classes,
+    hardest_neighbourhoods,
     hardest_tasks,
     has_round,
     rounds,
@@ -69,6 +73,7 @@ def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None) -> Vi
     """The rows of each view of one phase, under the names that JSON and CSV use."""
     return {
         "rounds": rounds(ledger, phase.name, top, round),
+        "hardest_neighbourhoods": hardest_neighbourhoods(ledger, phase.name, top, round),
         "hardest_tasks": hardest_tasks(ledger, phase.name, top, round),
         "hardest_classes": hardest_classes(ledger, phase.name, top, round),
         "most_confused_pairs": confused_pairs(ledger, phase.name, top, round),
@@ -96,9 +101,13 @@ def _plain_phases(views: list[tuple[Phase, Views]], curves: list[Curves]) -> lis
 
 
 def _csv(views: list[tuple[Phase, Views]]) -> str:
-    of_rows = [field.name for row in (RoundRow, HardTask, HardClass, ConfusedPair) for field in fields(row)]
+    of_rows = [
+        field.name
+        for row in (RoundRow, HardNeighbourhood, HardTask, HardClass, ConfusedPair)
+        for field in fields(row)
+    ]
     first = ["phase", "split", "view", "rank", "classes"]
-    columns = list(dict.fromkeys([*first, *(name for name in of_rows if name != "name")]))
+    columns = list(dict.fromkeys([*first, *(name for name in of_rows if name not in {"name", "history"})]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -107,6 +116,9 @@ def _csv(views: list[tuple[Phase, Views]]) -> str:
             for rank, row in enumerate(rows, 1):
                 cells = _plain(row)
                 names = [cells.pop("name")] if "name" in cells else cells.pop("classes", None)
+                if "members" in cells:  # JSON has the history as well
+                    cells["members"] = json.dumps(cells["members"], ensure_ascii=False)
+                    del cells["history"]
                 if names is not None:
                     cells["classes"] = json.dumps(names, ensure_ascii=False)
                 writer.writerow(

@@ -16,14 +16,15 @@ from typing import Self
 
 from torch import Tensor
 
-from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.episode import EpisodeBatch, Neighbourhoods, Outcome
 from mtl.errors import UserError
 from mtl.ledger import tables_schema as schema
-from mtl.ledger.rows import BatchRows, class_key, class_keys, heaviest, phase_span
+from mtl.ledger.rows import BatchRows, class_key, class_keys, heaviest, neighbourhood_blobs, phase_span
 from mtl.runtime.failures import FILE_NOTE
 
 #: Errors that reading rows can lead to which no stage writes.
 _DAMAGE_ERRORS = (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, OverflowError)
+KEPT_MEMBERS = 5  # classes around another one that are kept: the heaviest or nearest
 KEPT_WEIGHTS = 1000  # units of a round whose weights are kept: the heaviest; the checkpoint has them all
 
 
@@ -125,6 +126,7 @@ class Ledger:
         add(schema.ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
         tasks = [(at.id, key, round, a, a, a, hard) for key, a, hard in rows.tasks_seen()]
         add(schema.ADD_TASK, tasks)  # the accuracy is their first, their last and their sum
+        add(schema.ADD_NEIGHBOURHOOD, [(at.id, *row) for row in rows.neighbourhoods_seen()])
         last = at.episodes + len(batch) - 1
         self.sql.execute(schema.ADD_SPAN, (at.id, round, at.episodes, last))
         self.sql.execute("UPDATE phase SET episodes = ? WHERE id = ?", (last + 1, at.id))
@@ -156,6 +158,12 @@ class Ledger:
             schema.ADD_WEIGHT,
             [(at.id, record.round, rank, key, weight) for rank, (key, weight) in enumerate(pairs)],
         )
+
+    def add_neighbourhoods(self, phase: str, split: str, round: int, found: Neighbourhoods) -> None:
+        """Records what a round found in the tasks around each class, with its KEPT_MEMBERS first members."""
+        members = found.members[:, :KEPT_MEMBERS]
+        row = neighbourhood_blobs(found.classes, found.accuracy, found.weight, members)
+        self.sql.execute(schema.ADD_NEIGHBOURHOODS, (self._phase_for(phase, split).id, round, *row))
 
     def set_task_weights(self, phase: str, tasks: Tensor, weights: Tensor) -> None:
         """Sets the present weights (U,) of tasks (U, N) of class ids; tasks never seen are skipped."""

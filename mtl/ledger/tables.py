@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mtl.ledger.class_history import round_bins
-from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
+from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
 from mtl.ledger.store import Phase, RoundRow
 
 _LISTED = 6  # classes of a task that a table names
+_AROUND = 3  # ... and of those around a class
 _UNKNOWN = "–"
 _POINTS = 12  # of a sparkline in a table
 _LONG = 36  # of one that has a line to itself
@@ -61,7 +62,8 @@ def phase_tables(
         console.print()
     for title, columns, rows in (
         _rounds(views["rounds"]),
-        _tasks(views["hardest_tasks"], curves.visits),
+        _neighbourhoods(views["hardest_neighbourhoods"]),
+        _tasks(views["hardest_tasks"], curves.visits) if _come_back(views) else ("", {}, []),
         _classes(views["hardest_classes"], curves.recalls),
         _pairs(views["most_confused_pairs"]),
     ):
@@ -96,6 +98,26 @@ def _rounds(rows: list[RoundRow]) -> _Cells:
         cells.append([*numbers, _percent(r.accuracy), *[_percent(r.hard_share)] * planned])
     title = f"Rounds (accuracy{' and share' if planned else ''} in %)"
     return title, dict.fromkeys(names, _NUMBER), cells
+
+
+def _come_back(views: dict[str, list[Any]]) -> bool:
+    """False where neighbourhoods say more than sets of classes, of which hardly one comes twice."""
+    tasks: list[HardTask] = views["hardest_tasks"]
+    return not views["hardest_neighbourhoods"] or any(t.weight is not None or t.verdict for t in tasks)
+
+
+def _neighbourhoods(rows: list[HardNeighbourhood]) -> _Cells:
+    lines, scale = _lines([row.history for row in rows])
+    weighted = any(row.weight is not None for row in rows)
+    columns = {"around": _NAME, "taken for it": _NAME}
+    columns |= dict.fromkeys(["first", "now", "drawn"] + ["weight"] * weighted, _NUMBER)
+    columns |= {"by round": _CURVE} if lines else {}
+    cells = []
+    for number, n in enumerate(rows):
+        figures = [_percent(n.first), _percent(n.last), str(n.drawn)]
+        figures += [_UNKNOWN if n.weight is None else f"{n.weight:.2f}"] * weighted
+        cells.append([n.name, ", ".join(n.members[:_AROUND]), *figures, *lines[number : number + 1]])
+    return f"Hardest neighbourhoods (accuracy in %{scale})", columns, cells
 
 
 def _tasks(rows: list[HardTask], visits: Sequence[Sequence[float]]) -> _Cells:

@@ -1,7 +1,8 @@
 """The ledger's file: its tables, how it is opened to write or to read, and checks of a damaged one.
 
 Arrays of numbers are BLOBs: class ids as big-endian int32 in ascending order, so that BLOBs compare as the
-ids do; images as little-endian int32; recall as little-endian float32; confusion as float16, row by row
+ids do; images as little-endian int32; recall and what a round found in each neighbourhood as little-endian
+float32; confusion as float16, row by row
 (three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from mtl.errors import UserError
 from mtl.runtime.locks import network_kind
 
-VERSION = 4  # in PRAGMA user_version
+VERSION = 5  # in PRAGMA user_version
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
 _PATIENCE_MS = 600_000  # how long a commit waits for readers where there is no write-ahead log
@@ -63,6 +64,15 @@ TABLES = {
     "round_weight": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, rank INTEGER NOT NULL, classes BLOB NOT NULL,
         weight REAL NOT NULL, PRIMARY KEY (phase, round, rank)) WITHOUT ROWID""",
+    # total: sum of the accuracies of the episodes drawn around a class
+    "neighbourhood_total": """(
+        phase INTEGER NOT NULL, class INTEGER NOT NULL, total REAL NOT NULL, drawn INTEGER NOT NULL,
+        PRIMARY KEY (phase, class)) WITHOUT ROWID""",
+    # the meta-test of a round, one task around each of C classes: their ids, accuracies and weights (NULL:
+    # none), and for each class the ids of those around it, the heaviest or nearest first
+    "neighbourhoods": """(
+        phase INTEGER NOT NULL, round INTEGER NOT NULL, classes BLOB NOT NULL, accuracy BLOB NOT NULL,
+        weight BLOB, members BLOB NOT NULL, PRIMARY KEY (phase, round)) WITHOUT ROWID""",
     # identifies the images that the indices in the episodes of a split refer to
     "image_set": "(split TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID",
     "saved": "(only INTEGER PRIMARY KEY CHECK (only = 1), token TEXT NOT NULL)",
@@ -79,6 +89,8 @@ PER_PHASE = {  # tables with a column `phase`, and the rest of their primary key
     "task_total": "classes",
     "round": "round",
     "round_weight": "round, rank",
+    "neighbourhood_total": "class",
+    "neighbourhoods": "round",
 }
 
 _ADD_SUMS = """ON CONFLICT DO UPDATE SET
@@ -93,6 +105,10 @@ ADD_PAIR = """
 ADD_TASK = """
     INSERT INTO task_total VALUES (?, ?, ?, ?, ?, ?, 1, ?, NULL, NULL) ON CONFLICT DO UPDATE SET
     last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
+ADD_NEIGHBOURHOOD = """
+    INSERT INTO neighbourhood_total VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET
+    total = total + excluded.total, drawn = drawn + 1"""
+ADD_NEIGHBOURHOODS = "INSERT INTO neighbourhoods VALUES (?, ?, ?, ?, ?, ?)"
 ADD_SPAN = "INSERT INTO round_span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last"
 ADD_ROUND = "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_WEIGHT = "INSERT INTO round_weight VALUES (?, ?, ?, ?, ?)"
@@ -255,6 +271,11 @@ _RULES = (  # table, what is true of each row, the columns to name
     ("pair_total", "n > 0 AND low_high BETWEEN 0 AND 1.001 * n AND high_low BETWEEN 0 AND 1.001 * n", "sums"),
     ("task_total", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
     ("task_total", "seen > 0 AND total BETWEEN 0 AND 1.001 * seen", "seen and total"),
+    ("neighbourhoods", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
+    ("neighbourhoods", "length(accuracy) = length(classes)", "accuracy"),
+    ("neighbourhoods", "weight IS NULL OR length(weight) = length(classes)", "weight"),
+    ("neighbourhoods", "length(members) % length(classes) = 0", "members"),
+    ("neighbourhood_total", "drawn > 0 AND total BETWEEN 0 AND 1.001 * drawn", "drawn and total"),
     ("round_weight", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
 )
 

@@ -10,47 +10,43 @@ import torch
 from torch import Tensor
 
 from mtl.config.hard_tasks import Boosted
-from mtl.episodes.episode import EpisodeBatch, Neighbourhoods, Outcome, Round
+from mtl.episodes.episode import Round
 from mtl.episodes.pairs import pair_count, pair_index, pair_members
-from mtl.runtime.seeds import generator
 from mtl.samplers.boosting import boost
-from mtl.samplers.feature_based import FeatureSampler
-from mtl.samplers.pair_errors import counted_errors, estimated_errors, task_accuracies
+from mtl.samplers.feature_based import NeighbourhoodSampler
+from mtl.samplers.pair_errors import counted_errors, estimated_errors
 from mtl.samplers.weighted_draw import UnitDraw
 
 _ROWS = 1024  # classes whose pairs are looked through at once
 
 
-class BoostedSampler(FeatureSampler):
-    """A class, and N − 1 of its M partners in the heaviest pairs, every set of them equally likely.
+class BoostedSampler(NeighbourhoodSampler):
+    """Around a class are its partners in the M heaviest pairs.
 
-    M is `nearest`: at least N − 1, at most all others; 3 N where it is None. With `draw: weight` there is no
-    such cut: any class may come, in proportion to the weight of its pair with the first.
-
-    A share `first` of the first classes is drawn by the weight of their M pairs together; the others are
-    uniform, so that a class which nobody takes for another keeps its place in training.
+    A share `first` of the classes that tasks are around is drawn by the weight of these pairs together; the
+    others are uniform, so that a class which nobody takes for another keeps its place in training. With
+    `draw: weight` there is no cut at M: any class may come, in proportion to the weight of its pair with the
+    first.
     """
 
     options: Boosted
-    state = (*FeatureSampler.state, "weights", "nearest")
+    state = (*NeighbourhoodSampler.state, "weights")
 
     def prepare(self) -> None:
         super().prepare()
         pairs = pair_count(len(self.index))
         self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
-        self.nearest = torch.empty(0, dtype=torch.int64)  # (C, M), heaviest first
+        if self.options.draw == "weight":
+            self.reason = "hard"
 
     def take_features(self, features: Tensor) -> Round:
         """One round of boosting by the meta-test of all pairs."""
-        errors = self._errors(features)
+        errors, classes = self.errors(features), len(self.index)
         step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.options, way=2)
         self.weights = step.weights
-        wanted = self.options.nearest or 3 * self.shape.way
-        classes = len(self.index)
-        self.nearest = heaviest_partners(
-            self.weights, classes, min(max(wanted, self.shape.way - 1), classes - 1)
-        )
-        found = self._meta_test(features)
+        self.nearest = heaviest_partners(self.weights, classes, self.size)
+        weight = self.neighbourhood_weights()
+        found = self.meta_test(features, weight / weight.mean())
         self.rounds += 1
         return Round(
             self.rounds - 1,
@@ -65,54 +61,31 @@ class BoostedSampler(FeatureSampler):
             found,
         )
 
-    def images(self, per_class: int, random: torch.Generator) -> Tensor:
-        """The images of a class that make its centre first; the others, from other groups, are queries."""
-        shot = min(self.shape.shot, per_class - 1)
-        queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
-        return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
-
-    def _errors(self, features: Tensor) -> Tensor:
-        """(P,) of all pairs."""
+    def errors(self, features: Tensor) -> Tensor:
+        """(C(C-1)/2,) of all pairs, from the features (C, images, D)."""
         shot = self.shape.shot
         if self.options.errors == "counted":
             return counted_errors(features, shot)
         apart = None if self.index.group_sizes is None else min(shot, features.shape[1] - 1)
         return estimated_errors(features, shot, apart)
 
-    def _meta_test(self, features: Tensor) -> Neighbourhoods:
-        """A task of every neighbourhood, solved by its nearest centres."""
-        classes, partners = self.nearest.shape
-        random = generator(self.seed, "neighbourhoods", self.rounds)
-        others = torch.rand(classes, partners, generator=random).argsort(1)[:, : self.shape.way - 1]
-        tasks = torch.cat([torch.arange(classes)[:, None], self.nearest.gather(1, others)], 1)
-        weight = self._neighbourhood_weights()
-        return Neighbourhoods(
-            torch.arange(classes),
-            task_accuracies(features, tasks, self.shape.shot),
-            weight / weight.mean(),
-            self.nearest[:, : self.shape.way - 1],
-        )
-
-    def _neighbourhood_weights(self) -> Tensor:
-        """(C,) the weight of each class's pairs with its M partners."""
+    def neighbourhood_weights(self) -> Tensor:
+        """(C,) float64: the weight of each class's M heaviest pairs together."""
         firsts = torch.arange(len(self.nearest))[:, None]
         return self.weights[pair_index(firsts, self.nearest, len(self.nearest))].sum(1)
 
-    def update(self, batch: EpisodeBatch, outcome: Outcome) -> None:
-        """Training episodes move no weight."""
+    def first(self, random: torch.Generator) -> Tensor:
+        if self.options.first and float(torch.rand((), generator=random)) < self.options.first:
+            return UnitDraw(self.neighbourhood_weights()).draw(1, random)
+        return super().first(random)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        classes, way = len(self.index), self.shape.way
-        if self.options.first and float(torch.rand((), generator=random)) < self.options.first:
-            first = UnitDraw(self._neighbourhood_weights()).draw(1, random)
-        else:
-            first = torch.randint(classes, (1,), generator=random)
-        if self.options.draw == "weight":
-            others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
-            weights = self.weights[pair_index(first, others, classes)]
-            return torch.cat([first, others[UnitDraw(weights).draw(way - 1, random)]])
-        partners = self.nearest[int(first)]
-        return torch.cat([first, partners[torch.randperm(len(partners), generator=random)[: way - 1]]])
+        if self.options.draw == "nearest":
+            return super().choose(number, random)
+        first, classes = self.first(random), len(self.index)
+        others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
+        weights = self.weights[pair_index(first, others, classes)]
+        return torch.cat([first, others[UnitDraw(weights).draw(self.shape.way - 1, random)]])
 
 
 def heaviest_partners(weights: Tensor, classes: int, count: int) -> Tensor:

@@ -4,10 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtl.config.hard_tasks import Features, Fisher, Neighbours
-from mtl.episodes.episode import EpisodeBatch, Outcome, Round
+from mtl.config.hard_tasks import Boosted, Features, Fisher, Neighbours
+from mtl.episodes.episode import EpisodeBatch, Neighbourhoods, Outcome, Round
 from mtl.runtime.seeds import generator
 from mtl.samplers.mixed import MixedSampler
+from mtl.samplers.pair_errors import task_accuracies
 from mtl.samplers.weighted_draw import draw_candidates, draw_ranked
 
 
@@ -44,30 +45,70 @@ class FeatureSampler(MixedSampler):
         return self.measured > 0
 
 
-class NeighboursSampler(FeatureSampler):
-    """A class drawn uniformly and N − 1 of its M nearest classes, every set of them equally likely.
+class NeighbourhoodSampler(FeatureSampler):
+    """A class drawn uniformly and N − 1 of M classes around it, every set of them equally likely.
 
-    M is `nearest`: at least N − 1, at most all others; 3 N where it is None.
+    A subclass says which classes are around each. Every round solves a task of every neighbourhood by its
+    nearest centres, so that the log says what became of it.
     """
 
-    options: Neighbours
+    options: Neighbours | Boosted
     state = (*FeatureSampler.state, "nearest")
+    reason = "neighbourhood"
 
     def prepare(self) -> None:
         super().prepare()
-        self.nearest = torch.empty(0, dtype=torch.int64)  # (C, M)
+        self.nearest = torch.empty(0, dtype=torch.int64)  # (C, M), the nearest first
 
-    def take_features(self, features: Tensor) -> None:
-        centres = F.normalize(features.mean(1), dim=-1)
+    @property
+    def size(self) -> int:
+        """M: `nearest` of the config, at least N − 1, at most all other classes; 3 N where it is None."""
         wanted = self.options.nearest or 3 * self.shape.way
-        count = min(max(wanted, self.shape.way - 1), len(centres) - 1)
-        rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
-        self.nearest = torch.cat([_nearest(centres, part, count) for part in rows])
+        return min(max(wanted, self.shape.way - 1), len(self.index) - 1)
+
+    def images(self, per_class: int, random: torch.Generator) -> Tensor:
+        """The images of a class that make its centre first; the others, from other groups, are queries."""
+        shot = min(self.shape.shot, per_class - 1)
+        queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
+        return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
+
+    def meta_test(self, features: Tensor, weight: Tensor | None = None) -> Neighbourhoods:
+        """A task of every neighbourhood, solved by its nearest centres, from the features (C, images, D)."""
+        random = generator(self.seed, "neighbourhoods", self.rounds)
+        others = torch.rand(self.nearest.shape, generator=random).argsort(1)[:, : self.shape.way - 1]
+        classes = torch.arange(len(self.index))
+        tasks = torch.cat([classes[:, None], self.nearest.gather(1, others)], 1)
+        accuracy = task_accuracies(features, tasks, self.shape.shot)
+        return Neighbourhoods(classes, accuracy, weight, self.nearest[:, : self.shape.way - 1])
+
+    def update(self, batch: EpisodeBatch, outcome: Outcome) -> None:
+        """Training episodes change nothing."""
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
-        first = int(torch.randint(len(self.index), (), generator=random))
-        others = torch.randperm(self.nearest.shape[1], generator=random)[: self.shape.way - 1]
-        return torch.cat([torch.tensor([first]), self.nearest[first, others]])
+        first = self.first(random)
+        partners = self.nearest[int(first)]
+        return torch.cat(
+            [first, partners[torch.randperm(len(partners), generator=random)[: self.shape.way - 1]]]
+        )
+
+    def first(self, random: torch.Generator) -> Tensor:
+        """(1,) the class that a task is around."""
+        return torch.randint(len(self.index), (1,), generator=random)
+
+
+class NeighboursSampler(NeighbourhoodSampler):
+    """Around a class are the M nearest, by the cosine of the centres."""
+
+    options: Neighbours
+
+    def take_features(self, features: Tensor) -> Round:
+        centres = F.normalize(features.mean(1), dim=-1)
+        rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
+        self.nearest = torch.cat([_nearest(centres, part, self.size) for part in rows])
+        found = self.meta_test(features)
+        self.rounds += 1
+        accuracy, share = float(found.accuracy.mean()), self.schedule.share_at(self.drawn)
+        return Round(self.rounds - 1, "class", len(centres), accuracy, share, neighbourhoods=found)
 
 
 class FisherSampler(FeatureSampler):

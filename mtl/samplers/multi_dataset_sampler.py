@@ -128,10 +128,16 @@ class SeveralSetsSampler(TaskSampler):
         if ended is None:
             return None
         self.rounds += 1
-        members = ended.members
-        if members is None:
-            return replace(ended, number=self.rounds)
-        return replace(ended, number=self.rounds, members=lambda units: part.classes[members(units)])
+        members, around = ended.members, ended.neighbourhoods
+        if around is not None:
+            in_whole = part.classes[around.classes], part.classes[around.members]
+            around = replace(around, classes=in_whole[0], members=in_whole[1])
+        return replace(
+            ended,
+            number=self.rounds,
+            members=None if members is None else lambda units: part.classes[members(units)],
+            neighbourhoods=around,
+        )
 
     def _boost(self) -> Round:
         total, count = self.errors

@@ -148,6 +148,8 @@ def record_round(ledger: ledgers.Ledger, phase: str, split: str, step: int, ende
         ended.hard_share,
     )
     ledger.add_round(phase, split, row, ended.weights, ended.members)
+    if ended.neighbourhoods is not None:
+        ledger.add_neighbourhoods(phase, split, ended.number, ended.neighbourhoods)
     if ended.unit == "task" and ended.weights is not None and ended.members is not None:
         tasks = ended.members(torch.arange(len(ended.weights)))
         ledger.set_task_weights(phase, tasks, ended.weights)

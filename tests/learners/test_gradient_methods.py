@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from mtl.config import Config, Evaluate, Meta
+from mtl.config import Config, Evaluate, HardTasks, Meta
 from mtl.errors import UserError
 from mtl.learners import build_learner
 from mtl.learners.learner import episode_labels
@@ -30,7 +30,9 @@ def learner(backbone, cpu):
         meta = Meta(
             algorithm=algorithm, way=WAY, order=order, batch_norm=batch_norm, inner_lr=RATE, inner_steps=STEPS
         )
-        config = Config(meta=meta, evaluate=Evaluate(settings=((WAY, SHOT),)))
+        config = Config(
+            meta=meta, hard_tasks=HardTasks("boosted_pool"), evaluate=Evaluate(settings=((WAY, SHOT),))
+        )
         return build_learner(config, backbone(), cpu, torch.Generator().manual_seed(seed))
 
     return make
@@ -142,7 +144,12 @@ def test_the_classifier_starts_where_the_generator_says(learner):
 def test_without_learn2learn_it_is_one_sentence(backbone, cpu, monkeypatch, algorithm):
     monkeypatch.setitem(sys.modules, "learn2learn", None)
     with pytest.raises(UserError) as caught:
-        build_learner(Config(meta=Meta(algorithm=algorithm)), backbone(), cpu, torch.Generator())
+        build_learner(
+            Config(meta=Meta(algorithm=algorithm), hard_tasks=HardTasks("boosted_pool")),
+            backbone(),
+            cpu,
+            torch.Generator(),
+        )
     told = str(caught.value)
     assert told.startswith(f"meta.algorithm: {algorithm} needs learn2learn, which is not installed")
     assert "\n" not in told

@@ -38,9 +38,9 @@ def test_csv_is_one_table_that_reads_back(hostile):
     rows = list(csv.DictReader(io.StringIO(render(hostile, format="csv"), newline="")))
     assert list(rows[0]) == [
         "phase", "split", "view", "rank", "classes", "round", "step", "unit", "pool", "epsilon", "alpha",
-        "accuracy", "hard_share", "first", "last", "mean", "seen", "resampled", "weight", "verdict", "group",
-        "recall", "low", "high", "queries", "draws", "hard_draws", "early", "late", "trend", "confusion",
-        "first_as_second", "second_as_first", "n",
+        "accuracy", "hard_share", "members", "first", "last", "mean", "drawn", "trained", "weight", "seen",
+        "resampled", "verdict", "group", "recall", "low", "high", "queries", "draws", "hard_draws", "early",
+        "late", "trend", "confusion", "first_as_second", "second_as_first", "n",
     ]  # fmt: skip
     assert {(row["phase"], row["view"]): int(row["rank"]) for row in rows} == {
         ("meta-train", "rounds"): 1,

@@ -87,7 +87,7 @@ def test_the_first_class_is_uniform_and_the_others_are_among_its_heaviest_partne
     sampler = _sampler(labels, classes=9, way=3, nearest=4)
     _round(sampler, _features(9))
     tasks = sampler.draw(6000)
-    assert set(tasks.origin) == {"hard"}
+    assert set(tasks.origin) == {"neighbourhood"}
     firsts = Counter(tasks.classes[:, 0].tolist())
     assert chisquare([firsts[c] for c in range(9)]).pvalue > 1e-4
     partners = heaviest_partners(sampler.weights, 9, 4).tolist()
@@ -112,6 +112,7 @@ def test_a_share_of_the_first_classes_goes_by_the_weight_of_their_pairs(labels):
 def test_without_the_cut_the_others_follow_their_pairs_with_the_first(labels):
     sampler = _sampler(labels, classes=5, way=3, draw="weight")
     _round(sampler, _features(5))
+    assert set(sampler.draw(5).origin) == {"hard"}
     sampler.weights = torch.rand(pair_count(5), dtype=torch.float64, generator=generator(3))
     chance = {}
     for first in range(5):

@@ -124,7 +124,7 @@ def test_nothing_is_chosen_before_the_first_features_and_the_latest_counts(index
     late.draw(20)
     late.receive(late.request(0), _features(20, 10, seed=1))
     batch = sampler.draw(20)
-    assert set(batch.origin) == {"hard"}
+    assert set(batch.origin) == {sampler.reason}
     assert_same(batch, late.draw(20))
 
 
@@ -132,7 +132,7 @@ def test_nothing_is_chosen_before_the_first_features_and_the_latest_counts(index
 def test_features_of_half_precision_serve_as_well(index, kind):
     sampler = _sampler(index, kind)
     sampler.receive(sampler.request(0), _features(20, 10).bfloat16())
-    assert set(sampler.draw(5).origin) == {"hard"}
+    assert set(sampler.draw(5).origin) == {sampler.reason}
 
 
 def _neighbours(index, way, neighbours):
@@ -202,7 +202,7 @@ def test_every_set_of_a_class_and_some_of_its_nearest_is_equally_likely(labels, 
 def test_tasks_of_training_lie_among_the_nearest_of_a_class(labels):
     sampler, nearest = _with_features(labels, 12, 4, 5)
     batch = sampler.draw(60)
-    assert set(batch.origin) == {"hard"}
+    assert set(batch.origin) == {sampler.reason}
     for first, *others in batch.classes.tolist():
         assert set(others) <= set(nearest[first])
     assert {task[0] for task in batch.classes.tolist()} == set(range(12))

@@ -15,7 +15,7 @@ from mtl.samplers.build import MIXED
 
 SAMPLERS = get_args(HardTasks.__annotations__["sampler"])
 UNIFORM_ALONE = {"uniform", "uniform_difficulty"}
-WITHOUT_ROUNDS_OF_THEIR_OWN = sorted({*MIXED, "within_group"} - {"boosted", "boosted_pool"})
+WITHOUT_ROUNDS_OF_THEIR_OWN = sorted({*MIXED, "within_group"} - {"boosted", "boosted_pool", "neighbours"})
 VARIANTS = [
     *((name, {}) for name in SAMPLERS),
     ("boosted_pool", {"unit": "task"}),
@@ -106,7 +106,7 @@ def test_episodes_do_not_depend_on_how_many_are_drawn_at_once(index, random_outc
 def test_rounds_are_counted_and_their_weights_are_a_distribution(index, random_outcome, name, more):
     rounds = [r for *_, ended in train(_sampler(index, name, **more), random_outcome) for r in ended]
     assert bool(rounds) == (name not in UNIFORM_ALONE)
-    first = 0 if name in {"boosted", "boosted_pool"} else 1
+    first = 0 if name in {"boosted", "boosted_pool", "neighbours"} else 1
     assert [r.number for r in rounds] == list(range(first, first + len(rounds)))
     for ended in rounds:
         assert 0 <= ended.accuracy <= 1

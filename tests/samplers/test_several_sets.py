@@ -123,7 +123,7 @@ def test_uniform_episodes_are_those_of_the_sets_own_stream_by_their_number_in_th
             assert same == (batch.origin[t] == "uniform")
 
 
-@pytest.mark.parametrize("name", sorted({*MIXED, "within_group"} - {"boosted", "boosted_pool"}))
+@pytest.mark.parametrize("name", sorted({*MIXED, "within_group"} - {"boosted", "boosted_pool", "neighbours"}))
 def test_the_share_of_chosen_episodes_follows_the_whole_training(index, random_outcome, name):
     """Each set has but its part of the episodes: counted by itself it would never come to the fall."""
     climbing = {"share": 1.0, "warm_up": 0.5, "fade": 0.5, "every": 1}

@@ -71,7 +71,9 @@ def test_it_trains_and_the_ledger_tells_what_was_drawn_and_when_rounds_were(trai
     assert bool(found) == (name not in UNIFORM_ALONE)
     assert all(0 <= r.accuracy <= 1 for r in found)
     if name in {*MIXED, "within_group"}:
-        assert [r.step for r in found] == ([0, 3, 6] if name in {"boosted", "boosted_pool"} else [2, 5])
+        assert [r.step for r in found] == (
+            [0, 3, 6] if name in {"boosted", "boosted_pool", "neighbours"} else [2, 5]
+        )
 
 
 @pytest.mark.parametrize("unit", ["task", "class", "pair"])
