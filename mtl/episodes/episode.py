@@ -155,7 +155,7 @@ class Neighbourhoods:
 
     classes: Tensor  # (C,) int64: the class that each is around
     accuracy: Tensor  # (C,) float32 in [0, 1], of one task of each
-    weight: Tensor | None  # (C,) float64, of its pairs, mean 1; None where pairs have no weights
+    weight: Tensor | None  # (C,) float64, mean 1; None where neighbourhoods have no weights
     members: Tensor  # (C, k) int64: the classes with which its own has the heaviest pairs, heaviest first
 
 
@@ -164,7 +164,7 @@ class Round:
     """One meta-test followed by one update of the sampler: as the ledger records it."""
 
     number: int
-    unit: str  # what carries a weight: "task", "class" or "pair"
+    unit: str  # what carries a weight: "neighbourhood", "task", "class" or "pair"
     pool: int  # tasks of the meta-test
     accuracy: float  # their mean accuracy
     hard_share: float  # ρ in the training that follows

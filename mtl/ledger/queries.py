@@ -51,7 +51,7 @@ class HardNeighbourhood:
     mean: float  # over the rounds
     drawn: int  # episodes of training drawn around the class
     trained: float | None  # their mean accuracy; None: none was drawn
-    weight: float | None  # of its pairs, 1 on average; None where pairs have no weights
+    weight: float | None  # 1 on average; None where neighbourhoods have no weights
     history: tuple[float, ...]  # accuracy in each round of the phase
 
 

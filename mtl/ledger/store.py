@@ -34,7 +34,7 @@ class RoundRow:
 
     round: int
     step: int  # of training, at which it happened
-    unit: str  # task, class or pair
+    unit: str  # neighbourhood, task, class or pair
     pool: int  # tasks of the meta-test
     epsilon: float | None  # ε, weighted error of the units visited; None (or nan) if there is none
     alpha: float  # α

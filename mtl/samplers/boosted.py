@@ -1,67 +1,95 @@
-"""Hard tasks as AdaBoost finds them: pairs of classes that the learner confuses weigh more, round by round.
+"""Hard tasks as AdaBoost finds them: a meta-test of tasks, those that fail weigh more, and they come again.
 
-The weak learner of round r is the network as it is then; that of round 0 is the pretrained backbone. A round
-is a meta-test of every pair of classes, from the features of a few images of each. The tasks that are drawn
-are neighbourhoods: a class and some of those that it shares its heaviest pairs with. There is one around
-every class, so that a task which failed comes back, and the log can say what became of it.
+The weak learner of round r is the network as it is then; that of round 0 is the pretrained backbone. The
+tasks are neighbourhoods: one around every class, with the classes that it shares its heaviest pairs with. So
+a task which failed comes back, and the log can say what became of it. One rule moves all weights: those of
+neighbourhoods, of pairs of classes, and of images.
 """
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mtl.config.hard_tasks import Boosted
 from mtl.episodes.episode import Round
-from mtl.episodes.pairs import pair_count, pair_index, pair_members
-from mtl.samplers.boosting import boost
+from mtl.episodes.pairs import pair_count, pair_index
+from mtl.samplers.boosting import BoostStep, boost
 from mtl.samplers.feature_based import NeighbourhoodSampler
-from mtl.samplers.pair_errors import counted_errors, estimated_errors
+from mtl.samplers.image_weights import ImageWeights
+from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors
 from mtl.samplers.weighted_draw import UnitDraw
 
 _ROWS = 1024  # classes whose pairs are looked through at once
 
 
 class BoostedSampler(NeighbourhoodSampler):
-    """Around a class are its partners in the M heaviest pairs.
+    """Who is in a task, around whom, and with which images: each by weights that AdaBoost's rule moves.
 
-    A share `first` of the classes that tasks are around is drawn by the weight of these pairs together; the
-    others are uniform, so that a class which nobody takes for another keeps its place in training. With
-    `draw: weight` there is no cut at M: any class may come, in proportion to the weight of its pair with the
-    first.
+    - Pairs of classes, by the errors of their two-way tasks: around a class are its partners in the M
+      heaviest pairs.
+    - Neighbourhoods, by the error of a task of each: around which class a task is drawn, with `first:
+      boosted`; `uniform` draws every class alike.
+    - Images, by how often they are taken for one of these partners: which queries a task has, with `queries:
+      boosted`. Where images are in groups, queries are uniform.
+
+    With `draw: weight` there is no cut at M: any class may come, in proportion to the weight of its pair with
+    the first.
     """
 
     options: Boosted
-    state = (*NeighbourhoodSampler.state, "weights")
+    state = (*NeighbourhoodSampler.state, "weights", "pair_weights", "image_weights")
 
     def prepare(self) -> None:
         super().prepare()
-        pairs = pair_count(len(self.index))
-        self.weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
+        classes = len(self.index)
+        self.weights = torch.full((classes,), 1 / classes, dtype=torch.float64)  # of neighbourhoods
+        pairs = pair_count(classes)
+        self.pair_weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
+        weighted = self.options.queries == "boosted" and self.index.group_sizes is None
+        self.image_weights = ImageWeights(self.index) if weighted else None
+        self.looked_at = torch.empty(0, dtype=torch.int64)  # images whose features were requested
         if self.options.draw == "weight":
             self.reason = "hard"
 
+    def images(self, per_class: int, random: torch.Generator) -> Tensor:
+        self.looked_at = super().images(per_class, random)
+        return self.looked_at
+
     def take_features(self, features: Tensor) -> Round:
-        """One round of boosting by the meta-test of all pairs."""
-        errors, classes = self.errors(features), len(self.index)
-        step = boost(self.weights, errors, torch.ones(len(errors), dtype=torch.bool), self.options, way=2)
+        """One round: the meta-test of all pairs, of a task of each neighbourhood, and of the images."""
+        classes, shot = len(self.index), self.shape.shot
+        pairs = self._boost(self.pair_weights, self._pair_errors(features), way=2)
+        self.pair_weights = pairs.weights
+        self.nearest = heaviest_partners(self.pair_weights, classes, self.size)
+
+        found = self.meta_test(features)
+        step = self._boost(self.weights, 1 - found.accuracy.double(), self.shape.way)
         self.weights = step.weights
-        self.nearest = heaviest_partners(self.weights, classes, self.size)
-        weight = self.neighbourhood_weights()
-        found = self.meta_test(features, weight / weight.mean())
+
+        if self.image_weights is not None:
+            errors = image_errors(features, self.nearest, shot)
+            self.image_weights.update(self.looked_at, errors, self.options)
+
         self.rounds += 1
         return Round(
             self.rounds - 1,
-            "pair",
+            "neighbourhood",
             classes,
             float(found.accuracy.mean()),
             self.schedule.share_at(self.drawn),
             step.epsilon,
             step.alpha,
             self.weights,
-            lambda units: pair_members(units, classes),
-            found,
+            lambda units: units[:, None],
+            replace(found, weight=self.weights * classes),
         )
 
-    def errors(self, features: Tensor) -> Tensor:
+    def _boost(self, weights: Tensor, errors: Tensor, way: int) -> BoostStep:
+        """One step of boosting with every unit visited."""
+        return boost(weights, errors, torch.ones(len(errors), dtype=torch.bool), self.options, way)
+
+    def _pair_errors(self, features: Tensor) -> Tensor:
         """(C(C-1)/2,) of all pairs, from the features (C, images, D)."""
         shot = self.shape.shot
         if self.options.errors == "counted":
@@ -69,14 +97,9 @@ class BoostedSampler(NeighbourhoodSampler):
         apart = None if self.index.group_sizes is None else min(shot, features.shape[1] - 1)
         return estimated_errors(features, shot, apart)
 
-    def neighbourhood_weights(self) -> Tensor:
-        """(C,) float64: the weight of each class's M heaviest pairs together."""
-        firsts = torch.arange(len(self.nearest))[:, None]
-        return self.weights[pair_index(firsts, self.nearest, len(self.nearest))].sum(1)
-
     def first(self, random: torch.Generator) -> Tensor:
-        if self.options.first and float(torch.rand((), generator=random)) < self.options.first:
-            return UnitDraw(self.neighbourhood_weights()).draw(1, random)
+        if self.options.first == "boosted":
+            return UnitDraw(self.weights).draw(1, random)
         return super().first(random)
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
@@ -84,8 +107,14 @@ class BoostedSampler(NeighbourhoodSampler):
             return super().choose(number, random)
         first, classes = self.first(random), len(self.index)
         others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
-        weights = self.weights[pair_index(first, others, classes)]
+        weights = self.pair_weights[pair_index(first, others, classes)]
         return torch.cat([first, others[UnitDraw(weights).draw(self.shape.way - 1, random)]])
+
+    def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        if self.image_weights is None:
+            return super().chosen(number, random)
+        classes = self.choose(number, random)
+        return classes, self.image_weights.draw(classes, self.shape.shot, self.shape.queries, random)
 
 
 def heaviest_partners(weights: Tensor, classes: int, count: int) -> Tensor:

@@ -72,14 +72,14 @@ class NeighbourhoodSampler(FeatureSampler):
         queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
         return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
 
-    def meta_test(self, features: Tensor, weight: Tensor | None = None) -> Neighbourhoods:
+    def meta_test(self, features: Tensor) -> Neighbourhoods:
         """A task of every neighbourhood, solved by its nearest centres, from the features (C, images, D)."""
         random = generator(self.seed, "neighbourhoods", self.rounds)
         others = torch.rand(self.nearest.shape, generator=random).argsort(1)[:, : self.shape.way - 1]
         classes = torch.arange(len(self.index))
         tasks = torch.cat([classes[:, None], self.nearest.gather(1, others)], 1)
         accuracy = task_accuracies(features, tasks, self.shape.shot)
-        return Neighbourhoods(classes, accuracy, weight, self.nearest[:, : self.shape.way - 1])
+        return Neighbourhoods(classes, accuracy, None, self.nearest[:, : self.shape.way - 1])
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         """Training episodes change nothing."""

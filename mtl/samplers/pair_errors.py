@@ -99,3 +99,31 @@ def task_accuracies(features: Tensor, classes: Tensor, shot: int) -> Tensor:
         nearness = torch.einsum("tnqd,tmd->tnqm", queries[part], centres[part])
         right.append((nearness.argmax(-1) == own[:, None]).float().mean((1, 2)))
     return torch.cat(right)
+
+
+def image_errors(features: Tensor, partners: Tensor, shot: int) -> Tensor:
+    """How often an image is taken for another class (C, L) float64, on average over two-way tasks.
+
+    A query x of class i goes to class j where its cosine with the centre of K images of j is larger. By the
+    moments of `estimated_errors`, with m_i the mean of the other images of its class, this has the
+    probability Φ(-x·(m_i - m_j) / √(2 xᵀ S x / K)).
+
+    Args:
+        features: (C, L, D), L at least 2.
+        partners: (C, M) the classes j that an image of each class is held against.
+        shot: K.
+    """
+    x = F.normalize(features.double(), dim=-1)
+    images = x.shape[1]
+    means = x.mean(1)
+    within = (x - means[:, None]).flatten(0, 1)
+    covariance = within.T @ within / (len(means) * (images - 1))
+    errors = []
+    for rows in torch.split(torch.arange(len(means)), _ROWS):
+        query = x[rows]  # (R, L, D)
+        others = (images * means[rows, None] - query) / (images - 1)
+        margin = (query * others).sum(-1, keepdim=True) - query @ means[partners[rows]].mT  # (R, L, M)
+        variance = 2 * (query @ covariance * query).sum(-1, keepdim=True) / shot
+        deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
+        errors.append(torch.special.ndtr(-margin / deviation).mean(-1))
+    return torch.cat(errors)

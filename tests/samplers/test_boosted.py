@@ -16,7 +16,7 @@ from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.pairs import pair_count, pair_index
 from mtl.runtime.seeds import generator
 from mtl.samplers.boosted import heaviest_partners
-from mtl.samplers.pair_errors import counted_errors, estimated_errors, task_accuracies
+from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors, task_accuracies
 
 ERRORS = {"counted": counted_errors, "estimated": estimated_errors}
 
@@ -37,25 +37,83 @@ def _round(sampler, features):
     return sampler.receive(sampler.request(0), features.flatten(0, 1))
 
 
-@pytest.mark.parametrize(
-    "rule", [{"rate": 0.5, "forget": 0.9, "floor": 0.1, "cap": 0.6}, {"rate": 1.0, "forget": 0.5}]
-)
+def _adaboost(weights, errors, way, rate=1.0, forget=0.5, floor=0.0, cap=math.inf):
+    """SAMME by hand, every unit visited: the new weights, ε and α."""
+    epsilon = sum(w * e for w, e in zip(weights, errors, strict=True)) / sum(weights)
+    alpha = min(max(0.0, rate * (math.log((1 - epsilon) / epsilon) + math.log(way - 1))), cap)
+    new = [w**forget * math.exp(alpha * e) for w, e in zip(weights, errors, strict=True)]
+    return [(1 - floor) * w / sum(new) + floor / len(new) for w in new], epsilon, alpha
+
+
+@pytest.mark.parametrize("rule", [{"rate": 0.5, "forget": 0.9, "floor": 0.1, "cap": 0.6}, {}])
 @pytest.mark.parametrize("errors", ERRORS)
-def test_a_round_is_adaboost_over_all_pairs(labels, errors, rule):
+def test_a_round_is_adaboost_over_pairs_and_over_neighbourhoods(labels, errors, rule):
     sampler, features = _sampler(labels, errors=errors, **rule), _features(8)
-    weights, floor = [1 / 28] * 28, rule.get("floor", 0.0)
+    pairs, tasks = [1 / 28] * 28, [1 / 8] * 8
     for number in range(3):
         ended = _round(sampler, features * (1 + number))
-        error = ERRORS[errors](features, 1).tolist()
-        epsilon = sum(w * e for w, e in zip(weights, error, strict=True))
-        alpha = min(rule["rate"] * math.log((1 - epsilon) / epsilon), rule.get("cap", math.inf))
-        new = [w ** rule["forget"] * math.exp(alpha * e) for w, e in zip(weights, error, strict=True)]
-        weights = [(1 - floor) * w / sum(new) + floor / 28 for w in new]
-        torch.testing.assert_close(sampler.weights.tolist(), weights)
-        assert (ended.number, ended.unit, ended.pool) == (number, "pair", 8)
+        pairs, _, _ = _adaboost(pairs, ERRORS[errors](features, 1).tolist(), 2, **rule)
+        torch.testing.assert_close(sampler.pair_weights.tolist(), pairs)
+        found = ended.neighbourhoods
+        tasks, epsilon, alpha = _adaboost(tasks, (1 - found.accuracy.double()).tolist(), 3, **rule)
+        torch.testing.assert_close(ended.weights.tolist(), tasks)
+        torch.testing.assert_close(found.weight.tolist(), [8 * w for w in tasks])
+        assert (ended.number, ended.unit, ended.pool) == (number, "neighbourhood", 8)
         assert (ended.epsilon, ended.alpha) == (pytest.approx(epsilon), pytest.approx(alpha))
-        assert ended.members(torch.tensor([0, 27])).tolist() == [[0, 1], [6, 7]]
+        assert ended.members(torch.tensor([0, 7])).tolist() == [[0], [7]]
         assert sampler.update(sampler.draw(2), None) is None
+
+
+def test_the_images_looked_at_are_weighed_by_how_often_they_are_taken_for_a_partner(labels):
+    sampler, features = _sampler(labels, classes=8, look=6, nearest=4), _features(8, images=6)
+    before = sampler.image_weights.weights[sampler.image_weights.valid].tolist()
+    images = sampler.request(0).view(8, 6)
+    sampler.receive(images.flatten(), features.flatten(0, 1))
+    errors = image_errors(features, sampler.nearest, 1)
+    flat = {int(x): float(e) for x, e in zip(images.flatten(), errors.flatten(), strict=True)}
+    epsilon = sum(flat.values()) / len(flat)
+    alpha = math.log((1 - epsilon) / epsilon)
+    # those not visited keep their weight: so does one with the mean error, but for forgetting
+    raw = [w * math.exp(alpha * (flat[x] - epsilon)) if x in flat else w for x, w in enumerate(before)]
+    wanted = [w / sum(raw) for w in raw]
+    found = sampler.image_weights
+    by_image = dict(
+        zip(found.index.members[found.valid].tolist(), found.weights[found.valid].tolist(), strict=True)
+    )
+    torch.testing.assert_close([by_image[x] for x in range(80)], wanted)
+    assert len(flat) == 48
+
+
+def test_queries_follow_the_weights_of_images_and_support_images_do_not(labels):
+    sampler = _sampler(labels, classes=8, way=3)
+    _round(sampler, _features(8))
+    weights = torch.rand(8, 10, dtype=torch.float64, generator=generator(1)) ** 2
+    sampler.image_weights.weights = weights / weights.sum()
+    random, classes = generator(2), torch.tensor([5])
+    drawn = [sampler.image_weights.draw(classes, 1, 1, random)[0] for _ in range(8000)]
+    place = {int(image): p for p, image in enumerate(sampler.index.members[5])}
+    support, query = (Counter(place[int(images[k])] for images in drawn) for k in (0, 1))
+    assert chisquare([support[p] for p in range(10)]).pvalue > 1e-4
+    w = (weights[5] / weights[5].sum()).tolist()
+    chance = [sum(w[p] / (1 - w[s]) for s in range(10) if s != p) / 10 for p in range(10)]
+    assert sum(chance) == pytest.approx(1)
+    assert chisquare([query[p] for p in range(10)], [8000 * c for c in chance]).pvalue > 1e-4
+    assert all(int(a) != int(b) for a, b in drawn)
+
+
+def test_with_uniform_queries_images_are_drawn_as_in_any_other_episode(labels, assert_same):
+    batches = []
+    for queries in ("uniform", "boosted"):
+        sampler = _sampler(labels, queries=queries)
+        _round(sampler, _features(8))
+        batches.append(sampler.draw(20))
+        assert (sampler.image_weights is None) == (queries == "uniform")
+    assert torch.equal(batches[0].classes, batches[1].classes)
+    random = generator(sampler.seed, "hard", 3)
+    torch.rand((), generator=random)
+    classes = sampler.choose(3, random)
+    plain = sampler.index.draw_episode(classes, 1, 3, random)
+    assert torch.equal(torch.cat([batches[0].support[3], batches[0].query[3]], 1), plain)
 
 
 @given(classes=st.integers(2, 9), count=st.integers(1, 8), seed=st.integers(0, 99))
@@ -84,42 +142,37 @@ def test_partners_of_many_classes_are_found_in_parts(classes):
 
 
 def test_the_first_class_is_uniform_and_the_others_are_among_its_heaviest_partners(labels):
-    sampler = _sampler(labels, classes=9, way=3, nearest=4)
+    sampler = _sampler(labels, classes=9, way=3, nearest=4, first="uniform")
     _round(sampler, _features(9))
     tasks = sampler.draw(6000)
     assert set(tasks.origin) == {"neighbourhood"}
     firsts = Counter(tasks.classes[:, 0].tolist())
     assert chisquare([firsts[c] for c in range(9)]).pvalue > 1e-4
-    partners = heaviest_partners(sampler.weights, 9, 4).tolist()
+    partners = heaviest_partners(sampler.pair_weights, 9, 4).tolist()
     met = Counter((f, frozenset(rest)) for f, *rest in tasks.classes.tolist())
     possible = {(f, frozenset(two)) for f in range(9) for two in itertools.combinations(partners[f], 2)}
     assert met.keys() == possible
     assert chisquare([met[k] for k in sorted(possible, key=str)]).pvalue > 1e-4
 
 
-def test_a_share_of_the_first_classes_goes_by_the_weight_of_their_pairs(labels):
-    sampler = _sampler(labels, classes=9, way=3, nearest=2, first=0.5)
+def test_tasks_are_drawn_around_classes_by_the_weights_of_their_neighbourhoods(labels):
+    sampler = _sampler(labels, classes=9, way=3, nearest=2)
     _round(sampler, _features(9))
-    heavy = [
-        sum(float(sampler.weights[pair_index(torch.tensor(c), p, 9)]) for p in sampler.nearest[c])
-        for c in range(9)
-    ]
     firsts = Counter(sampler.draw(6000).classes[:, 0].tolist())
-    wanted = [6000 * (0.5 / 9 + 0.5 * w / sum(heavy)) for w in heavy]
-    assert chisquare([firsts[c] for c in range(9)], wanted).pvalue > 1e-4
+    assert float(sampler.weights.max() / sampler.weights.min()) > 1.4
+    assert chisquare([firsts[c] for c in range(9)], (6000 * sampler.weights).tolist()).pvalue > 1e-4
 
 
 def test_without_the_cut_the_others_follow_their_pairs_with_the_first(labels):
-    sampler = _sampler(labels, classes=5, way=3, draw="weight")
+    sampler = _sampler(labels, classes=5, way=3, draw="weight", first="uniform")
     _round(sampler, _features(5))
     assert set(sampler.draw(5).origin) == {"hard"}
-    sampler.weights = torch.rand(pair_count(5), dtype=torch.float64, generator=generator(3))
+    sampler.pair_weights = torch.rand(pair_count(5), dtype=torch.float64, generator=generator(3))
     chance = {}
     for first in range(5):
         others = [c for c in range(5) if c != first]
-        weight = {
-            c: float(sampler.weights[pair_index(torch.tensor(first), torch.tensor(c), 5)]) for c in others
-        }
+        units = [int(pair_index(torch.tensor(first), torch.tensor(c), 5)) for c in others]
+        weight = {c: float(sampler.pair_weights[u]) for c, u in zip(others, units, strict=True)}
         total = sum(weight.values())
         for a, b in itertools.permutations(others, 2):
             chance[first, a, b] = weight[a] / total * weight[b] / (total - weight[a]) / 5
@@ -161,10 +214,10 @@ def test_what_is_no_longer_mistaken_loses_its_weight(labels):
     alike[1] = far[0].flip(0)
     weights = []
     for features in (alike, alike, far, far, far, far):
-        found = _round(sampler, features).neighbourhoods
-        weights.append(float(found.weight[0]))
-    assert min(weights[:2]) > 1
-    assert weights[1] > weights[3] > weights[5]
+        _round(sampler, features)
+        weights.append(45 * float(sampler.pair_weights[0]))
+    assert min(weights[:2]) > 1.2
+    assert weights[1] > weights[3] > weights[5] >= 1
 
 
 def test_a_round_tests_a_task_of_every_neighbourhood(labels):
@@ -173,7 +226,6 @@ def test_a_round_tests_a_task_of_every_neighbourhood(labels):
     found = ended.neighbourhoods
     assert found.classes.tolist() == list(range(8))
     assert found.members.tolist() == sampler.nearest[:, :2].tolist()
-    assert float(found.weight.mean()) == pytest.approx(1)
     possible = [
         {
             float(task_accuracies(features, torch.tensor([[c, *two]]), 1))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scipy.stats import norm, spearmanr
 
 from mtl.runtime.seeds import generator
-from mtl.samplers.pair_errors import counted_errors, estimated_errors, task_accuracies
+from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors, task_accuracies
 
 
 def _features(classes, images=10, size=4):
@@ -121,3 +121,19 @@ def test_accuracies_of_tasks_are_those_of_the_nearest_centre(shot):
         wanted.append(sum(right) / len(right))
     assert min(wanted) < 1
     torch.testing.assert_close(task_accuracies(features, tasks, shot).tolist(), wanted)
+
+
+@pytest.mark.parametrize(("classes", "shot"), [(4, 1), (6, 5), (260, 1)])
+def test_errors_of_images_follow_their_formula(classes, shot):
+    x = _features(classes).double().numpy()
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    mean = x.mean(1)
+    spread = sum((row - row.mean(0)).T @ (row - row.mean(0)) for row in x) / (len(x) * 9)
+    partners = torch.stack([torch.arange(classes).roll(-1 - c)[:3] for c in range(classes)])
+    found = image_errors(_features(classes), partners, shot)
+    for c in range(0, classes, max(1, classes // 7)):
+        for image in (0, 7):
+            query, others = x[c, image], np.delete(x[c], image, axis=0).mean(0)
+            deviation = math.sqrt(2 * query @ spread @ query / shot)
+            errors = [norm.cdf(-query @ (others - mean[j]) / deviation) for j in partners[c].tolist()]
+            assert float(found[c, image]) == pytest.approx(np.mean(errors), abs=1e-9)
