@@ -20,7 +20,7 @@ they take t for z.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, median, stdev, variance
 
@@ -94,11 +94,14 @@ class Study:
     costs: dict[str, Cost]
 
 
-def compare(cells: Sequence[Cell], reference: str, seed: int, count: int = 200) -> Study:
+def compare(
+    cells: Sequence[Cell], reference: str, seed: int, count: int = 200, beside: Collection[str] = ()
+) -> Study:
     """The study of these cells, each arm against `reference`.
 
     `seed` draws the `count` resamples of the tasks. An arm is compared over the seeds that it shares with the
-    reference; its absolute values are over all of its seeds.
+    reference; its absolute values are over all of its seeds. What `beside` names is shown with the arms, but
+    is no way of training in question, and does not widen the corrected intervals.
 
     Raises:
         UserError: there is no such reference, two cells are of one arm and seed, or the arms of a setting did
@@ -112,6 +115,7 @@ def compare(cells: Sequence[Cell], reference: str, seed: int, count: int = 200) 
     twice = next((key for key in seen if seen.count(key) > 1), None)
     if twice is not None:
         raise UserError(f"{twice[0]}: seed {twice[1]} is given twice")
+    compared = max(1, len(set(arms) - {reference, *beside}))
     settings, tasks = {}, {}
     for name in dict.fromkeys(name for cell in cells for name in cell.answers):
         answers = {(c.arm, c.seed): c.answers[name] for c in cells if name in c.answers}
@@ -120,10 +124,10 @@ def compare(cells: Sequence[Cell], reference: str, seed: int, count: int = 200) 
         tasks[name] = (len(first.classes), max(len(a.judged) for a in answers.values()))
         values = _values(answers, seed, name, count)
         present = [arm for arm in arms if any(arm == other for other, _ in answers)]
-        settings[name] = [_arm_result(arm, reference, values, len(arms) - 1) for arm in present]
+        settings[name] = [_arm_result(arm, reference, values, compared) for arm in present]
     costs = {arm: _cost([c for c in cells if c.arm == arm]) for arm in arms}
     every = tuple(sorted({cell.seed for cell in cells}))
-    return Study(reference, every, len(arms) - 1, count, tasks, settings, costs)
+    return Study(reference, every, compared, count, tasks, settings, costs)
 
 
 def difference(seeds: Sequence[int], arm: Tensor, reference: Tensor, compared: int) -> Difference:

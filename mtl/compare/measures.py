@@ -43,12 +43,16 @@ def measure(answers: Answers, tasks: Tensor, judged: Tensor) -> dict[str, Tensor
     right, columns = answers.right, tasks.t().contiguous()  # rows of B numbers: the product reads along them
     counts = _sums(right.sum(1, keepdim=True), torch.ones_like(right[:, :1]), columns)
     values = torch.arange(len(counts), dtype=torch.float64) / (right.shape[1] * answers.queries)
-    recall = class_recall(answers.classes, right, answers.queries, columns)
+    halves = (torch.arange(len(columns)) % 2)[:, None]
+    even, odd = (
+        class_recall(answers.classes, right, answers.queries, columns * (halves == h)) for h in (0, 1)
+    )
+    tenth = ((even.isfinite() | odd.isfinite()).sum(0) + 9) // 10
     return {
         ACCURACY: values @ counts / counts.sum(0),
         FIFTH: mid_quantile(values, counts, SHARE),
-        WORST_CLASS: recall.amin(0),
-        WORST_TENTH: worst_tenth(recall),
+        WORST_CLASS: worst(even, odd, torch.ones_like(tenth)),
+        WORST_TENTH: worst(even, odd, tenth),
         HARD: judged @ answers.judged.double() / judged.sum(1),
     }
 
@@ -76,14 +80,25 @@ def class_recall(classes: Tensor, right: Tensor, queries: int, columns: Tensor) 
     return torch.where(total > 0, _sums(classes, right, columns) / total, torch.inf)
 
 
-def worst_tenth(recall: Tensor) -> Tensor:
-    """(B,): the mean of the lowest tenth, rounded up, of the finite values in each column of `recall` (C, B).
+def worst(even: Tensor, odd: Tensor, count: Tensor) -> Tensor:
+    """(B,): the mean recall, in one half of the tasks, of the `count` classes that were worst in the other.
 
-    At least one class has to be finite in every column.
+    The lowest of many recalls is low partly by bad luck; on the tasks that it was picked on, it would flatter
+    an arm whose recalls vary less. Both halves pick and measure in turn. Classes that the measuring half
+    never shows are left out; nan where that leaves none.
+
+    Args:
+        even, odd: (C, B) recalls of each class in the two halves; inf where a half does not show it.
+        count: (B,).
     """
-    count = (recall.isfinite().sum(0) + 9) // 10
-    inside = torch.arange(len(recall))[:, None] < count
-    return torch.where(inside, recall.sort(0).values, 0.0).sum(0) / count
+    found = []
+    for picked, measured in ((even, odd), (odd, even)):
+        lowest = picked.sort(dim=0, stable=True)
+        values = measured.gather(0, lowest.indices)
+        known = lowest.values.isfinite() & values.isfinite()
+        inside = (torch.arange(len(values))[:, None] < count) & known
+        found.append(torch.where(inside, values, 0.0).sum(0) / inside.sum(0))
+    return torch.stack(found).nanmean(0)
 
 
 def resamples(count: int, tasks: int, random: torch.Generator) -> Tensor:

@@ -129,6 +129,27 @@ def train_arm(config: Config, pretrained: Path, run_data: RunData, tables: dict[
     return float(checkpoints.read(folder.meta)["score"])
 
 
+def validation_accuracy(
+    config: Config, seed: int, run_data: RunData, device: Device, tables: dict[str, Tensor]
+) -> float:
+    """Of the learner that meta-training chose, on `compare.trial_tasks` tasks of the validation classes.
+
+    The tasks follow from `seed`, are as large as those of training, and are not those that the checkpoint was
+    chosen on. `tables` are as of `train_arm`.
+    """
+    folder, meta = RunFolder.of(config), config.meta
+    pretrained = read_pretrained(folder, config)
+    trained = checkpoints.read(folder.meta)
+    learner = meta_trained_learner(trained, pretrained, config, run_data.splits.train, device)
+    shape, tasks = EpisodeShape(meta.way, meta.shot, meta.queries), config.compare.trial_tasks
+    within = meta.validate_within_group
+    episodes = run_data.fixed_episodes("val", shape, tasks, seed, "trials", within)
+    pictures = run_data.split_images("val", device)
+    if learner.backbone_frozen:
+        pictures = with_table(learner, pictures, tables, f"val {meta.head.levels}")
+    return float(from_learner("", learner, pictures).solve(episodes).accuracy.mean())
+
+
 def arm_cells(
     config: Config,
     arm: str,

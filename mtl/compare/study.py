@@ -28,6 +28,7 @@ from mtl.compare.runs import (
     pretraining_cell,
     require_same_budget,
     train_arm,
+    validation_accuracy,
 )
 from mtl.config import Config, load_config, to_yaml
 from mtl.config.comparison import LONGER, PRETRAINED, Arm, slug
@@ -146,28 +147,40 @@ def _without_groups(config: Config) -> Config:
 
 
 def choose_trials(config: Config, run_data: RunData) -> dict[str, int]:
-    """Each arm's trial of the best validation accuracy with the first seed; the first of equals."""
+    """Each arm's trial of the best mean accuracy on validation tasks over the trials' seeds.
+
+    None of these seeds is compared: a trial that chance favoured would take its luck into the comparison.
+    """
     chosen: dict[str, int] = {}
     written: dict[str, dict[str, object]] = {}
-    tables: dict[str, Tensor] = {}
-    for arm in config.compare.arms:
-        if not arm.trials:
-            continue
-        scores = []
-        for number, trial in enumerate(arm.trials):
-            of = f"{number + 1} of {len(arm.trials)}"
-            tell(f"{STAGE}: {arm.name}, trial {of}: {' '.join(trial)}", config.log)
-            one = arm_run(config, arm, config.seed, {arm.name: number})
-            if config.compare.stage == "pretrain":
-                pretrain(one, resume=True, run_data=run_data)
-                scores.append(float(checkpoints.read(RunFolder.of(one).pretrain)["mean"]))
-                continue
-            scores.append(train_arm(one, _pretrained(config, config.seed, run_data), run_data, tables))
-            _drop_ledger(one)
-        best = chosen[arm.name] = max(range(len(scores)), key=scores.__getitem__)
-        written[arm.name] = {"trials": arm.trials, "scores": scores, "chosen": arm.trials[best]}
+    arms = [arm for arm in config.compare.arms if arm.trials]
+    scores = {arm.name: [0.0] * len(arm.trials) for arm in arms}
+    for seed in trial_seeds(config) if arms else ():
+        tables: dict[str, Tensor] = {}
+        for arm in arms:
+            for number, trial in enumerate(arm.trials):
+                of = f"{number + 1} of {len(arm.trials)}"
+                tell(f"{STAGE}: seed {seed}, {arm.name}, trial {of}: {' '.join(trial)}", config.log)
+                score = _trial_score(config, _trial_run(config, arm, seed, number), run_data, tables)
+                scores[arm.name][number] += score / config.compare.trial_seeds
+    for arm in arms:
+        of_arm = scores[arm.name]
+        best = chosen[arm.name] = max(range(len(of_arm)), key=of_arm.__getitem__)
+        written[arm.name] = {"trials": arm.trials, "scores": of_arm, "chosen": arm.trials[best]}
     replace_text(RunFolder.of(config).path / "trials.json", json.dumps(written, indent=1))
     return chosen
+
+
+def _trial_score(config: Config, one: Config, run_data: RunData, tables: dict[str, Tensor]) -> float:
+    """Trains one trial with one seed, where it is missing; its accuracy on the validation tasks."""
+    if config.compare.stage == "pretrain":
+        pretrain(one, resume=True, run_data=run_data)
+        return float(checkpoints.read(RunFolder.of(one).pretrain)["mean"])
+    base = _base_run(config, one.seed, _trials_folder(config))
+    pretrain(base, resume=True, run_data=run_data)
+    train_arm(one, RunFolder.of(base).pretrain, run_data, tables)
+    _drop_ledger(one)
+    return validation_accuracy(one, config.seed, run_data, choose_device(config.runtime), tables)
 
 
 def _read_choice(config: Config) -> dict[str, int]:
@@ -179,7 +192,7 @@ def _read_choice(config: Config) -> dict[str, int]:
     path = RunFolder.of(config).path / "trials.json"
     if not path.exists():
         raise UserError(
-            f"{path}: is not there yet; trials are made with seed {config.seed}, which comes first"
+            f"{path}: is not there yet; the process with seed {config.seed} makes the trials, and comes first"
         )
     written = json.loads(path.read_text(encoding="utf-8"))
     trials = {arm.name: [list(trial) for trial in arm.trials] for arm in config.compare.arms}
@@ -188,25 +201,37 @@ def _read_choice(config: Config) -> dict[str, int]:
     return {name: trials[name].index(one["chosen"]) for name, one in written.items()}
 
 
+def trial_seeds(config: Config) -> list[int]:
+    """Those after the last seed that is compared."""
+    first = config.seed + config.compare.seeds
+    return [first + i for i in range(config.compare.trial_seeds)]
+
+
+def _trials_folder(config: Config) -> Path:
+    return RunFolder.of(config).path / "trials"
+
+
+def _trial_run(config: Config, arm: Arm, seed: int, number: int) -> Config:
+    one = arm_config(config, arm, seed, arm.trials[number])
+    return _run_at(one, _trials_folder(config) / f"seed-{seed}" / slug(arm.name), str(number))
+
+
 def arm_run(config: Config, arm: Arm, seed: int, chosen: Mapping[str, int]) -> Config:
-    """The run of an arm: with the first seed that of the trial itself, which need not be trained twice."""
-    home = RunFolder.of(config).path
-    below = home / f"seed-{seed}"
+    """The run of an arm, in a folder for each trial that may be chosen."""
+    below = RunFolder.of(config).path / f"seed-{seed}"
     if arm.name not in chosen:
         return _run_at(arm_config(config, arm, seed), below, slug(arm.name))
     number = chosen[arm.name]
-    one = arm_config(config, arm, seed, arm.trials[number])
-    folder = home / "trials" if seed == config.seed else below
-    return _run_at(one, folder / slug(arm.name), str(number))
+    return _run_at(arm_config(config, arm, seed, arm.trials[number]), below / slug(arm.name), str(number))
 
 
 def _run_at(config: Config, folder: Path, run: str) -> Config:
     return replace(config, checkpoints=str(folder), run=run)
 
 
-def _base_run(config: Config, seed: int) -> Config:
-    """The run of the pretraining that all arms of a seed start from."""
-    below = RunFolder.of(config).path / f"seed-{seed}"
+def _base_run(config: Config, seed: int, home: Path | None = None) -> Config:
+    """The pretraining that all arms of a seed start from; below `home` where it is not for the comparison."""
+    below = (home or RunFolder.of(config).path) / f"seed-{seed}"
     return _run_at(replace(config, seed=seed), below, PRETRAINED)
 
 
@@ -275,7 +300,7 @@ def _report(config: Config, chosen: Mapping[str, int]) -> Study:
     """Compares the cells that are there, and writes tables and plots beside them."""
     home = RunFolder.of(config).path
     cells = _cells(config, chosen)
-    study = compare_cells(cells, config.compare.reference, seed=0)
+    study = compare_cells(cells, config.compare.reference, 0, beside=(PRETRAINED, LONGER))
     replace_text(home / "comparison.json", json.dumps(table.to_dict(study), indent=1))
     replace_text(home / "comparison.md", "\n".join(table.markdown(study, name) for name in study.settings))
     for name in (name for name, arms in study.settings.items() if len(arms) > 1):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from mtl.config.values import NUMBER, STRICT, UpToAMillion, folder_name
+from mtl.config.values import NUMBER, STRICT, Tasks, UpToAMillion, folder_name
 
 Overrides = tuple[str, ...]  # each as on the command line: "hard_tasks.share=0.3"
 
@@ -33,8 +33,8 @@ class Arm:
 
     name: ArmName
     change: Overrides = ()
-    trials: tuple[Overrides, ...] = ()  # further changes to choose from: the best on validation tasks with
-    #   the first seed is used for all seeds
+    trials: tuple[Overrides, ...] = ()  # further changes to choose from: the best on validation tasks, over
+    #   seeds that are not compared, is used for all seeds
 
 
 def _arm(name: str, change: str, *trials: str) -> Arm:
@@ -108,6 +108,9 @@ class Compare:
     arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     reference: str = "uniform"  # the arm that the others are compared with
     seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 5  # seed, seed + 1, ...
+    trial_seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 2  # that trials are made with: those after
+    #   the last one compared
+    trial_tasks: Tasks = 2000  # of the validation classes, that trials are chosen on
     judged_tasks: UpToAMillion = 2000  # novel tasks that the pretrained backbone's confusions make hard
     longer: bool = True  # beside the arms: the time of meta-training spent on pretraining instead
     keep_ledgers: bool = False  # the ledgers of the arms, some of them hundreds of megabytes

@@ -1,5 +1,6 @@
 """A comparison from end to end: the arms it takes, what it trains, answers, and leaves behind."""
 
+import itertools
 import json
 
 import pytest
@@ -14,11 +15,13 @@ from small_comparison import (
     STEPS,
     TASKS,
     TRAIN_IMAGES,
+    TRIAL_SEEDS,
     UNTRIED,
     WAY,
     answered,
     mistake,
-    second_run,
+    run_of,
+    trial_runs,
 )
 
 from mtl import cli
@@ -33,8 +36,9 @@ from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.restore import read_pretrained
+from mtl.training.restore import meta_trained_learner, read_pretrained
 from mtl.training.run_data import load_run_data
+from mtl.training.solve import solve_episodes
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -117,7 +121,7 @@ def test_without_judged_tasks_and_without_longer_there_are_the_arms_alone(config
 
 def test_votes_of_an_arm_are_those_of_the_networks_that_it_kept(finished):
     """Both rows are there for boosting; each cell answers as its networks vote, by hand."""
-    home = next(p.parent for p in finished.home.glob("trials/boosted-pairs/*/answers-0.pt"))
+    home = run_of(finished.home, "boosted pairs", FIRST)
     config = load_config(home / "config.yaml")
     run_data = load_run_data(config)
     meta, device = checkpoints.read(home / "meta.pt"), choose_device(config.runtime)
@@ -226,46 +230,58 @@ def test_an_arm_alone_ends_in_a_table(config_of, tmp_path, monkeypatch):
     assert [r.arm for r in compare(config).settings[SETTINGS[0]]] == ["uniform"]
 
 
-def test_the_chosen_trial_has_the_best_validation_accuracy(finished):
+def _validation_accuracy(run):
+    """Of a finished trial, from its checkpoints: on 40 validation tasks that follow from the first seed."""
+    config, folder = load_config(run / "config.yaml"), RunFolder(run)
+    run_data = load_run_data(config)
+    device = choose_device(config.runtime)
+    pretrained = read_pretrained(folder, config)
+    learner = meta_trained_learner(
+        checkpoints.read(folder.meta), pretrained, config, run_data.splits.train, device
+    )
+    tasks = run_data.fixed_episodes("val", EpisodeShape(WAY, SHOT, QUERIES), 40, FIRST, "trials")
+    return float(solve_episodes(learner, run_data.split_images("val", device), tasks).accuracy.mean())
+
+
+def test_the_chosen_trial_has_the_best_mean_accuracy_on_validation_tasks_over_seeds_not_compared(finished):
     choice = json.loads((finished.home / "trials.json").read_text())
     assert list(choice) == [arm["name"] for arm in ARMS]
     for arm in ARMS:
         one = choice[arm["name"]]
         assert one["trials"] == arm["trials"]
-        folder = finished.home / "trials" / arm["name"].replace(" ", "-")
-        assert one["scores"] == [checkpoints.read(folder / n / "meta.pt")["score"] for n in ("0", "1")]
-        best = one["scores"].index(max(one["scores"]))
-        assert one["chosen"] == arm["trials"][best]
-        assert (folder / str(best) / "answers.pt").exists()
-        assert not (folder / str(1 - best) / "answers.pt").exists()
+        runs = trial_runs(finished.home, arm["name"])
+        scores = [[_validation_accuracy(run) for run in of_trial] for of_trial in runs]
+        assert one["scores"] == [pytest.approx(sum(s) / 2) for s in scores]
+        assert one["chosen"] == arm["trials"][one["scores"].index(max(one["scores"]))]
+        assert not any((run / "answers.pt").exists() for of_trial in runs for run in of_trial)
     uniform, ohem = (choice[name]["scores"] for name in ("uniform", "ohem"))
     assert uniform[0] < uniform[1]  # neither always the first nor always the last is the best
     assert ohem[0] > ohem[1]
 
 
-def test_the_other_seeds_train_with_the_chosen_trial(finished):
+def test_all_seeds_train_with_the_chosen_trial(finished):
     choice = json.loads((finished.home / "trials.json").read_text())
-    for arm in ARMS:
-        made = load_config(second_run(finished.home, arm["name"]) / "config.yaml")
+    for arm, seed in itertools.product(ARMS, (FIRST, SECOND)):
+        made = load_config(run_of(finished.home, arm["name"], seed) / "config.yaml")
         rates = [float(x.split("=")[1]) for x in choice[arm["name"]]["chosen"] if x.startswith("meta.lr")]
-        assert made.seed == SECOND
+        assert made.seed == seed
         assert made.meta.lr == pytest.approx(0.03 * (rates or [1.0])[0])
         assert made.hard_tasks.tail == (0.4 if arm["name"] == "ohem" else 0.5)
 
 
-def test_a_trial_of_the_first_seed_is_its_run_and_no_training_is_made_twice(finished):
+def test_no_training_is_made_twice(finished):
     home = finished.home
-    folders = [home / "trials" / a["name"].replace(" ", "-") / n for a in ARMS for n in ("0", "1")]
-    folders += [second_run(home, a["name"]) for a in ARMS]
+    folders = [run for a in ARMS for of_trial in trial_runs(home, a["name"]) for run in of_trial]
+    folders += [run_of(home, a["name"], seed) for a in ARMS for seed in (FIRST, SECOND)]
     assert {folder: finished.updates.count(folder) for folder in finished.updates} == dict.fromkeys(
         folders, STEPS
     )
-    assert {p.name for p in (home / f"seed-{FIRST}").iterdir()} == {"pretrained", "pretrained-longer"}
 
 
 def test_another_seed_waits_for_the_trials_of_the_first(config_of, tmp_path):
     message = mistake(config_of(tmp_path), seeds=[SECOND])
-    assert "trials.json: is not there yet; trials are made with seed 7, which comes first" in message
+    assert "trials.json: is not there yet" in message
+    assert "seed 7" in message
     assert not list(tmp_path.iterdir())  # else the first seed, when it comes, was begun there already
 
 
@@ -277,16 +293,16 @@ def test_trials_that_are_added_later_count_for_all_seeds(config_of, tmp_path):
     more = config_of(tmp_path, compare={**compared, "arms": [{**UNTRIED[0], "trials": [poor, good]}]})
     compare(more, resume=True)
     assert json.loads((tmp_path / "study" / "trials.json").read_text())["uniform"]["chosen"] == good
-    made = load_config(second_run(tmp_path / "study", "uniform") / "config.yaml")
+    made = load_config(run_of(tmp_path / "study", "uniform", SECOND) / "config.yaml")
     assert made.meta.lr == more.meta.lr
 
 
 def test_every_arm_of_a_seed_starts_from_the_one_pretrained_checkpoint(finished):
-    for seed in (FIRST, SECOND):
-        wanted = (finished.home / f"seed-{seed}" / "pretrained" / "pretrain.pt").read_bytes()
-        below = finished.home / ("trials" if seed == FIRST else f"seed-{SECOND}")
+    for seed in (FIRST, SECOND, *TRIAL_SEEDS):
+        below = finished.home / ("trials" if seed in TRIAL_SEEDS else "") / f"seed-{seed}"
+        wanted = (below / "pretrained" / "pretrain.pt").read_bytes()
         copies = [p for p in below.glob("**/pretrain.pt") if not p.parent.name.startswith("pretrained")]
-        assert len(copies) == (6 if seed == FIRST else 3)
+        assert len(copies) == (6 if seed in TRIAL_SEEDS else 3)
         assert all(p.read_bytes() == wanted for p in copies)
 
 

@@ -82,8 +82,11 @@ def test_trials_are_chosen_by_validation_tasks(study, tmp_path):
     written = (tmp_path / "study" / "trials.json").read_text()
     scores = {}
     for arm in ("plain", "balanced"):
-        folder = tmp_path / "study" / "trials" / arm
-        scores[arm] = [checkpoints.read(folder / str(i) / "pretrain.pt")["mean"] for i in range(2)]
+        folders = [tmp_path / "study" / "trials" / f"seed-{seed}" / arm for seed in (8, 9)]
+        scores[arm] = [
+            sum(checkpoints.read(folder / str(i) / "pretrain.pt")["mean"] for folder in folders) / 2
+            for i in range(2)
+        ]
         best = trials[scores[arm].index(max(scores[arm]))][0]
         assert f'"chosen": [\n   "{best}"' in written
 

@@ -15,7 +15,7 @@ from small_comparison import (
     UNTRIED,
     answered,
     mistake,
-    second_run,
+    run_of,
     spy_on_updates,
 )
 
@@ -61,11 +61,11 @@ def test_a_finished_comparison_resumes_without_training_and_with_the_same_study(
 def test_interruptions_and_seeds_that_run_apart_change_nothing(config_of, finished, tmp_path, monkeypatch):
     config, home = config_of(tmp_path), tmp_path / "study"
     second = {
-        name: home / second_run(finished.home, name).relative_to(finished.home)
+        name: home / run_of(finished.home, name, SECOND).relative_to(finished.home)
         for name in ("ohem", "boosted pairs")
     }
-    at_once = [home / "trials" / "ohem" / "1", second["ohem"]]
-    gently = [home / "trials" / "ohem" / "0", second["boosted pairs"]]
+    at_once = [home / "trials" / "seed-9" / "ohem" / "1", second["ohem"]]
+    gently = [home / "trials" / "seed-9" / "ohem" / "0", second["boosted pairs"]]
     seen, kinds = [], []
     spy_on_updates(monkeypatch, seen)
     plain = meta_train.meta_step
@@ -144,7 +144,7 @@ def test_an_arm_that_is_added_later_is_trained_alone(again, finished, monkeypatc
     config = again(compare={"arms": [*ARMS, {**ARMS[2], "name": "added"}]})
     spy_on_updates(monkeypatch, seen)
     study = compare(config, resume=True)
-    assert len(seen) == 3 * STEPS
+    assert len(seen) == 6 * STEPS  # two trials and the chosen one, with two seeds each
     assert {folder.parent.name if folder.name.isdigit() else folder.name for folder in seen} == {"added"}
     results = {r.arm: r for r in study.settings[SETTINGS[0]]}
     assert results["added"].absolute == results["ohem"].absolute

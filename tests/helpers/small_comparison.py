@@ -14,6 +14,7 @@ from mtl.training import meta_train
 
 STEPS, TASKS, WAY, SHOT, QUERIES, TRAIN_IMAGES = 8, 2, 3, 1, 3, 12 * 12
 FIRST, SECOND = 7, 8
+TRIAL_SEEDS = (9, 10)  # the first two after those that are compared
 SETTINGS = ("3-way 1-shot", "3-way 2-shot")
 OHEM = ["hard_tasks.sampler=uniform", "hard_tasks.objective=ohem"]
 ARMS = [
@@ -55,7 +56,7 @@ def small_comparison(image_root: Path, below: Path, **sections) -> Config:
         },
         "hard_tasks": {"every": 3, "boosted_pool": {"pool": 4}, "warm_up": 0.0, "fade": 0.0, "snapshots": 2},
         "evaluate": {"settings": [[3, 1], [3, 2]], "queries": 4, "tasks": 40},
-        "compare": {"arms": ARMS, "seeds": 2, "judged_tasks": 20},
+        "compare": {"arms": ARMS, "seeds": 2, "judged_tasks": 20, "trial_seeds": 2, "trial_tasks": 40},
         "runtime": {"device": "cpu", "threads": 1},
     }
     for name, section in sections.items():
@@ -68,11 +69,19 @@ def answered(home):
     return [load(path) for path in sorted(home.glob("**/answers*.pt"))]
 
 
-def second_run(home, name):
-    """The folder of an arm with the second seed: of the trial that was chosen."""
+def run_of(home, name, seed):
+    """The folder of an arm with a seed: of the trial that was chosen."""
     told = json.loads((home / "trials.json").read_text())[name]
     number = told["trials"].index(told["chosen"])
-    return home / f"seed-{SECOND}" / name.replace(" ", "-") / str(number)
+    return home / f"seed-{seed}" / name.replace(" ", "-") / str(number)
+
+
+def trial_runs(home, name):
+    """The folders of an arm's trials, those of one trial together."""
+    return [
+        [home / "trials" / f"seed-{seed}" / name.replace(" ", "-") / str(number) for seed in TRIAL_SEEDS]
+        for number in range(2)
+    ]
 
 
 def mistake(*given, **more):
