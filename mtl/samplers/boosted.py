@@ -20,7 +20,7 @@ from mtl.samplers.image_weights import ImageWeights
 from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors
 from mtl.samplers.weighted_draw import UnitDraw
 
-_ROWS = 1024  # classes whose pairs are looked through at once
+_ROWS = 256  # classes whose pairs are looked through at once
 
 
 class BoostedSampler(NeighbourhoodSampler):
@@ -122,11 +122,7 @@ def heaviest_partners(weights: Tensor, classes: int, count: int) -> Tensor:
 
     `weights` (C(C-1)/2,) are those of the pairs, in the order of `mtl.episodes.pairs`.
     """
-    everyone = torch.arange(classes)
-    found = []
-    for rows in torch.split(everyone, _ROWS):
-        alone = rows[:, None] == everyone
-        partner = torch.where(alone, (everyone + 1) % classes, everyone)  # a class makes no pair with itself
-        row = weights[pair_index(rows[:, None], partner, classes)].masked_fill(alone, -torch.inf)
-        found.append(row.topk(count).indices)
-    return torch.cat(found)
+    table = torch.full((classes, classes), -torch.inf, dtype=weights.dtype)  # a class is no partner of its own
+    i, j = torch.triu_indices(classes, classes, 1)
+    table[i, j] = table[j, i] = weights
+    return torch.cat([rows.topk(count).indices for rows in torch.split(table, _ROWS)])
