@@ -56,6 +56,8 @@ def add_to(commands: "Commands") -> None:
         sub.add_argument("-q", "--quiet", action="store_true", help=quiet)
     seeds = "only these seeds, e.g. 0,2; other processes can run the others"
     commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
+    arms = 'only these arms, e.g. "uniform,boosted"; compare.reference has to be among them'
+    commands.choices["compare"].add_argument("--arms", type=_names, metavar="NAME,NAME", help=arms)
     more = "Splits, classes, counts, sizes, and a sheet of samples."
     data = add(commands, "data", _data, "show what an image set holds", more)
     _takes_config(data)
@@ -69,6 +71,10 @@ def _takes_config(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--config", type=path, metavar="FILE", required=True, help=file)
     sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes values of the config")
     sub.set_defaults(quiet=False)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _numbers(text: str) -> list[int]:
@@ -119,11 +125,12 @@ def _show_results(config: Config, settings: "Sequence[Setting]") -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from mtl.compare.study import compare
+    from mtl.compare.study import compare, only_arms
     from mtl.compare.table import table
     from mtl.runtime.progress import console
 
-    study = compare(_config(args), args.resume, args.seeds)
+    config = _config(args) if args.arms is None else only_arms(_config(args), args.arms)
+    study = compare(config, args.resume, args.seeds)
     output = console(140)
     for name in study.settings:
         output.print(table(study, name))

@@ -71,7 +71,7 @@ def compare(
         for one in _variants(config, arm):
             require_served(one, run_data.splits, run_data.episode_images)
     # Seeds that run apart from the first need its choice of trials, before anything is written.
-    apart = config.seed not in mine and any(arm.trials for arm in config.compare.arms)
+    apart = config.seed not in mine and bool(_tried(config))
     chosen = _read_choice(config) if apart else None
     before = load_config(home.config).runtime.precision if home.config.exists() else None
     config = settle_precision(config, before)
@@ -85,6 +85,25 @@ def compare(
         else:
             _run_seed(config, seed, chosen, run_data)
     return _report(config, chosen)
+
+
+def only_arms(config: Config, names: Sequence[str]) -> Config:
+    """The comparison of some of its arms.
+
+    Raises:
+        UserError: a name is that of no arm, or the reference is not among them.
+    """
+    known = [arm.name for arm in config.compare.arms]
+    for name in names:
+        if name not in known:
+            raise UserError(f"--arms: {name!r} is none of the arms of this comparison ({', '.join(known)})")
+    if config.compare.reference not in names:
+        raise UserError(
+            f"--arms: {config.compare.reference} is missing, which the others are compared with; add it, or "
+            f"set compare.reference to one of {', '.join(names)}"
+        )
+    arms = tuple(arm for arm in config.compare.arms if arm.name in names)
+    return replace(config, compare=replace(config.compare, arms=arms))
 
 
 def all_seeds(config: Config) -> list[int]:
@@ -120,7 +139,8 @@ def _check(config: Config, home: RunFolder, resume: bool, seeds: Sequence[int]) 
 
 def _variants(config: Config, arm: Arm) -> list[Config]:
     """The configs that an arm may train with: one for each of its trials."""
-    return [arm_config(config, arm, config.seed, trial) for trial in arm.trials or ((),)]
+    trials = arm.trials if arm in _tried(config) else ()
+    return [arm_config(config, arm, config.seed, trial) for trial in trials or ((),)]
 
 
 def _without_groups(config: Config) -> Config:
@@ -153,9 +173,9 @@ def choose_trials(config: Config, run_data: RunData) -> dict[str, int]:
     """
     chosen: dict[str, int] = {}
     written: dict[str, dict[str, object]] = {}
-    arms = [arm for arm in config.compare.arms if arm.trials]
+    arms = _tried(config)
     scores = {arm.name: [0.0] * len(arm.trials) for arm in arms}
-    for seed in trial_seeds(config) if arms else ():
+    for seed in trial_seeds(config):
         tables: dict[str, Tensor] = {}
         for arm in arms:
             for number, trial in enumerate(arm.trials):
@@ -169,6 +189,11 @@ def choose_trials(config: Config, run_data: RunData) -> dict[str, int]:
         written[arm.name] = {"trials": arm.trials, "scores": of_arm, "chosen": arm.trials[best]}
     replace_text(RunFolder.of(config).path / "trials.json", json.dumps(written, indent=1))
     return chosen
+
+
+def _tried(config: Config) -> list[Arm]:
+    """The arms that have trials, where the comparison makes any."""
+    return [arm for arm in config.compare.arms if arm.trials and config.compare.trial_seeds]
 
 
 def _trial_score(config: Config, one: Config, run_data: RunData, tables: dict[str, Tensor]) -> float:
@@ -195,7 +220,7 @@ def _read_choice(config: Config) -> dict[str, int]:
             f"{path}: is not there yet; the process with seed {config.seed} makes the trials, and comes first"
         )
     written = json.loads(path.read_text(encoding="utf-8"))
-    trials = {arm.name: [list(trial) for trial in arm.trials] for arm in config.compare.arms}
+    trials = {arm.name: [list(trial) for trial in arm.trials] for arm in _tried(config)}
     if {name: one["trials"] for name, one in written.items()} != trials:
         raise UserError(f"{path}: holds other trials than the config; seed {config.seed} makes them anew")
     return {name: trials[name].index(one["chosen"]) for name, one in written.items()}

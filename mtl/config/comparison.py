@@ -108,8 +108,8 @@ class Compare:
     arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     reference: str = "uniform"  # the arm that the others are compared with
     seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 5  # seed, seed + 1, ...
-    trial_seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 2  # that trials are made with: those after
-    #   the last one compared
+    trial_seeds: Annotated[int, Field(ge=0, le=10_000), NUMBER] = 2  # that trials are made with: those after
+    #   the last one compared; 0: none are made, and arms are as they are without
     trial_tasks: Tasks = 2000  # of the validation classes, that trials are chosen on
     judged_tasks: UpToAMillion = 2000  # novel tasks that the pretrained backbone's confusions make hard
     longer: bool = True  # beside the arms: the time of meta-training spent on pretraining instead

@@ -122,7 +122,9 @@ def heaviest_partners(weights: Tensor, classes: int, count: int) -> Tensor:
 
     `weights` (C(C-1)/2,) are those of the pairs, in the order of `mtl.episodes.pairs`.
     """
-    table = torch.full((classes, classes), -torch.inf, dtype=weights.dtype)  # a class is no partner of its own
+    table = torch.full(
+        (classes, classes), -torch.inf, dtype=weights.dtype
+    )  # a class is no partner of its own
     i, j = torch.triu_indices(classes, classes, 1)
     table[i, j] = table[j, i] = weights
     return torch.cat([rows.topk(count).indices for rows in torch.split(table, _ROWS)])

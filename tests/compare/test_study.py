@@ -25,7 +25,7 @@ from small_comparison import (
 )
 
 from mtl import cli
-from mtl.compare.study import compare
+from mtl.compare.study import compare, only_arms
 from mtl.compare.table import to_dict
 from mtl.config import load_config, to_yaml
 from mtl.episodes.episode import EpisodeShape
@@ -316,3 +316,27 @@ def test_ledgers_are_kept_where_the_comparison_says_so(config_of, tmp_path):
     for arm in ("uniform", "ohem"):
         with Ledger.read(tmp_path / "study" / f"seed-{FIRST}" / arm / "hard_tasks.sqlite") as ledger:
             assert sum(phase.episodes for phase in ledger.phases()) == STEPS * TASKS
+
+
+def test_some_arms_alone_are_compared_as_they_are_without_trials(config_of, tmp_path):
+    config = config_of(tmp_path, compare={"trial_seeds": 0, "longer": False, "judged_tasks": 0, "seeds": 1})
+    study = compare(only_arms(config, ["ohem", "uniform"]))
+    assert [r.arm for r in study.settings[SETTINGS[0]]] == ["uniform", "ohem"]
+    home = tmp_path / "study"
+    assert {p.name for p in (home / f"seed-{FIRST}").iterdir()} == {"pretrained", "uniform", "ohem"}
+    assert not (home / "trials").exists()
+    assert load_config(home / f"seed-{FIRST}" / "uniform" / "config.yaml").meta.lr == config.meta.lr
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["uniform", "ohm"], ("'ohm'", "boosted pairs, ohem")),
+        (["ohem"], ("uniform is missing", "to one of ohem")),
+    ],
+)
+def test_arms_that_cannot_be_compared_alone_are_refused(config_of, tmp_path, names, words):
+    with pytest.raises(UserError) as caught:
+        only_arms(config_of(tmp_path), names)
+    assert str(caught.value).startswith("--arms: ")
+    assert all(word in str(caught.value) for word in words)
