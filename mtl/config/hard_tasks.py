@@ -48,8 +48,8 @@ class Boosted(Boosting, Features):
     cap: Rate | None = None
     nearest: Positive | None = None  # M: the others are drawn from the partners of the first class in its M
     #   heaviest pairs, at least N − 1; null: 3 N
-    first: Literal["boosted", "uniform"] = "boosted"  # the class that a task is around
     queries: Literal["boosted", "uniform"] = "boosted"  # which images of its classes a task asks about
+    first: Literal["boosted", "uniform"] = "uniform"  # the class that a task is around
     draw: Literal["nearest", "weight"] = "nearest"  # weight: from all classes, by the weights of the pairs
     errors: Literal["estimated", "counted"] = "estimated"  # of a pair: from moments of features, or by count
 

@@ -3,7 +3,7 @@
 The weak learner of round r is the network as it is then; that of round 0 is the pretrained backbone. The
 tasks are neighbourhoods: one around every class, with the classes that it shares its heaviest pairs with. So
 a task which failed comes back, and the log can say what became of it. One rule moves all weights: those of
-neighbourhoods, of pairs of classes, and of images.
+pairs of classes, of images, and of neighbourhoods.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtl.config.hard_tasks import Boosted
 from mtl.episodes.episode import Round
-from mtl.episodes.pairs import pair_count, pair_index
+from mtl.episodes.pairs import pair_count, pair_index, pair_members
 from mtl.samplers.boosting import BoostStep, boost
 from mtl.samplers.feature_based import NeighbourhoodSampler
 from mtl.samplers.image_weights import ImageWeights
@@ -24,31 +24,31 @@ _ROWS = 256  # classes whose pairs are looked through at once
 
 
 class BoostedSampler(NeighbourhoodSampler):
-    """Who is in a task, around whom, and with which images: each by weights that AdaBoost's rule moves.
+    """Who is in a task, with which images, and around whom: by weights that AdaBoost's rule moves.
 
     - Pairs of classes, by the errors of their two-way tasks: around a class are its partners in the M
       heaviest pairs.
-    - Neighbourhoods, by the error of a task of each: around which class a task is drawn, with `first:
-      boosted`; `uniform` draws every class alike.
     - Images, by how often they are taken for one of these partners: which queries a task has, with `queries:
       boosted`. Where images are in groups, queries are uniform.
+    - Neighbourhoods, by the error of a task of each: around which class a task is drawn, with `first:
+      boosted`. `uniform` draws every class alike, so that one which nobody takes for another keeps its place.
 
     With `draw: weight` there is no cut at M: any class may come, in proportion to the weight of its pair with
     the first.
     """
 
     options: Boosted
-    state = (*NeighbourhoodSampler.state, "weights", "pair_weights", "image_weights")
+    state = (*NeighbourhoodSampler.state, "pair_weights", "image_weights", "weights")
 
     def prepare(self) -> None:
         super().prepare()
         classes = len(self.index)
-        self.weights = torch.full((classes,), 1 / classes, dtype=torch.float64)  # of neighbourhoods
         pairs = pair_count(classes)
         self.pair_weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
         weighted = self.options.queries == "boosted" and self.index.group_sizes is None
         self.image_weights = ImageWeights(self.index) if weighted else None
         self.looked_at = torch.empty(0, dtype=torch.int64)  # images whose features were requested
+        self.weights = torch.full((classes,), 1 / classes, dtype=torch.float64)  # of neighbourhoods
         if self.options.draw == "weight":
             self.reason = "hard"
 
@@ -57,33 +57,50 @@ class BoostedSampler(NeighbourhoodSampler):
         return self.looked_at
 
     def take_features(self, features: Tensor) -> Round:
-        """One round: the meta-test of all pairs, of a task of each neighbourhood, and of the images."""
-        classes, shot = len(self.index), self.shape.shot
-        pairs = self._boost(self.pair_weights, self._pair_errors(features), way=2)
-        self.pair_weights = pairs.weights
+        """One round: the meta-test of all pairs, of the images, and of a task of each neighbourhood."""
+        classes = len(self.index)
+        step = self._boost(self.pair_weights, self._pair_errors(features), way=2)
+        self.pair_weights = step.weights
         self.nearest = heaviest_partners(self.pair_weights, classes, self.size)
-
-        found = self.meta_test(features)
-        step = self._boost(self.weights, 1 - found.accuracy.double(), self.shape.way)
-        self.weights = step.weights
-
         if self.image_weights is not None:
-            errors = image_errors(features, self.nearest, shot)
+            errors = image_errors(features, self.nearest, self.shape.shot)
             self.image_weights.update(self.looked_at, errors, self.options)
-
+        found = self.meta_test(features)
         self.rounds += 1
-        return Round(
+        ended = Round(
             self.rounds - 1,
-            "neighbourhood",
+            "pair",
             classes,
             float(found.accuracy.mean()),
             self.schedule.share_at(self.drawn),
             step.epsilon,
             step.alpha,
-            self.weights,
-            lambda units: units[:, None],
-            replace(found, weight=self.weights * classes),
+            self.pair_weights,
+            lambda units: pair_members(units, classes),
+            replace(found, weight=self._weight_of_partners()),
         )
+        if self.options.first == "uniform":
+            return ended
+
+        # Tasks are drawn around classes by these weights: they are what the round is about.
+        step = self._boost(self.weights, 1 - found.accuracy.double(), self.shape.way)
+        self.weights = step.weights
+        return replace(
+            ended,
+            unit="neighbourhood",
+            epsilon=step.epsilon,
+            alpha=step.alpha,
+            weights=self.weights,
+            members=lambda units: units[:, None],
+            neighbourhoods=replace(found, weight=self.weights * classes),
+        )
+
+    def _weight_of_partners(self) -> Tensor:
+        """(C,) the weight of each class's pairs with its M partners, 1 on average."""
+        classes = len(self.index)
+        pairs = pair_index(torch.arange(classes)[:, None], self.nearest, classes)
+        weight = self.pair_weights[pairs].sum(1)
+        return weight / weight.mean()
 
     def _boost(self, weights: Tensor, errors: Tensor, way: int) -> BoostStep:
         """One step of boosting with every unit visited."""

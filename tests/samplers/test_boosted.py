@@ -47,21 +47,34 @@ def _adaboost(weights, errors, way, rate=1.0, forget=0.5, floor=0.0, cap=math.in
 
 @pytest.mark.parametrize("rule", [{"rate": 0.5, "forget": 0.9, "floor": 0.1, "cap": 0.6}, {}])
 @pytest.mark.parametrize("errors", ERRORS)
-def test_a_round_is_adaboost_over_pairs_and_over_neighbourhoods(labels, errors, rule):
+def test_a_round_is_adaboost_over_pairs(labels, errors, rule):
     sampler, features = _sampler(labels, errors=errors, **rule), _features(8)
-    pairs, tasks = [1 / 28] * 28, [1 / 8] * 8
+    weights = [1 / 28] * 28
     for number in range(3):
         ended = _round(sampler, features * (1 + number))
-        pairs, _, _ = _adaboost(pairs, ERRORS[errors](features, 1).tolist(), 2, **rule)
-        torch.testing.assert_close(sampler.pair_weights.tolist(), pairs)
+        weights, epsilon, alpha = _adaboost(weights, ERRORS[errors](features, 1).tolist(), 2, **rule)
+        torch.testing.assert_close(ended.weights.tolist(), weights)
+        assert (ended.number, ended.unit, ended.pool) == (number, "pair", 8)
+        assert (ended.epsilon, ended.alpha) == (pytest.approx(epsilon), pytest.approx(alpha))
+        assert ended.members(torch.tensor([0, 27])).tolist() == [[0, 1], [6, 7]]
+        assert sampler.update(sampler.draw(2), None) is None
+        units = [[int(pair_index(torch.tensor(c), p, 8)) for p in sampler.nearest[c]] for c in range(8)]
+        around = [sum(weights[u] for u in of_class) for of_class in units]
+        wanted = [8 * w / sum(around) for w in around]
+        torch.testing.assert_close(ended.neighbourhoods.weight.tolist(), wanted)
+
+
+def test_with_boosted_firsts_a_round_is_adaboost_over_neighbourhoods(labels):
+    sampler, features, weights = _sampler(labels, first="boosted"), _features(8), [1 / 8] * 8
+    for number in range(3):
+        ended = _round(sampler, features * (1 + number))
         found = ended.neighbourhoods
-        tasks, epsilon, alpha = _adaboost(tasks, (1 - found.accuracy.double()).tolist(), 3, **rule)
-        torch.testing.assert_close(ended.weights.tolist(), tasks)
-        torch.testing.assert_close(found.weight.tolist(), [8 * w for w in tasks])
+        weights, epsilon, alpha = _adaboost(weights, (1 - found.accuracy.double()).tolist(), 3)
+        torch.testing.assert_close(ended.weights.tolist(), weights)
+        torch.testing.assert_close(found.weight.tolist(), [8 * w for w in weights])
         assert (ended.number, ended.unit, ended.pool) == (number, "neighbourhood", 8)
         assert (ended.epsilon, ended.alpha) == (pytest.approx(epsilon), pytest.approx(alpha))
         assert ended.members(torch.tensor([0, 7])).tolist() == [[0], [7]]
-        assert sampler.update(sampler.draw(2), None) is None
 
 
 def test_the_images_looked_at_are_weighed_by_how_often_they_are_taken_for_a_partner(labels):
@@ -142,7 +155,7 @@ def test_partners_of_many_classes_are_found_in_parts(classes):
 
 
 def test_the_first_class_is_uniform_and_the_others_are_among_its_heaviest_partners(labels):
-    sampler = _sampler(labels, classes=9, way=3, nearest=4, first="uniform")
+    sampler = _sampler(labels, classes=9, way=3, nearest=4)
     _round(sampler, _features(9))
     tasks = sampler.draw(6000)
     assert set(tasks.origin) == {"neighbourhood"}
@@ -156,7 +169,7 @@ def test_the_first_class_is_uniform_and_the_others_are_among_its_heaviest_partne
 
 
 def test_tasks_are_drawn_around_classes_by_the_weights_of_their_neighbourhoods(labels):
-    sampler = _sampler(labels, classes=9, way=3, nearest=2)
+    sampler = _sampler(labels, classes=9, way=3, nearest=2, first="boosted")
     _round(sampler, _features(9))
     firsts = Counter(sampler.draw(6000).classes[:, 0].tolist())
     assert float(sampler.weights.max() / sampler.weights.min()) > 1.4
@@ -164,7 +177,7 @@ def test_tasks_are_drawn_around_classes_by_the_weights_of_their_neighbourhoods(l
 
 
 def test_without_the_cut_the_others_follow_their_pairs_with_the_first(labels):
-    sampler = _sampler(labels, classes=5, way=3, draw="weight", first="uniform")
+    sampler = _sampler(labels, classes=5, way=3, draw="weight")
     _round(sampler, _features(5))
     assert set(sampler.draw(5).origin) == {"hard"}
     sampler.pair_weights = torch.rand(pair_count(5), dtype=torch.float64, generator=generator(3))
