@@ -112,11 +112,11 @@ class Outcome:
     confidence: Tensor | None = None  # (T, N, Q) probability of that class
     # Two measures of how hard a task was, where they are known: mtl/episodes/hardness.py.
     hardness: Tensor | None = None  # (T,) mean log-odds that a query is classified wrong
-    fisher: Tensor | None = None  # (T,) inverse Fisher ratio of the features
+    fisher: Tensor | None = None  # (T,) inverse Fisher ratio of the features; nan where there are none
 
     @staticmethod
     def of(logits: Tensor, way: int, queries: int, fisher: Tensor | None = None) -> "Outcome":
-        """From query logits (T, N·Q, N), the queries of a task class by class; `fisher` (T,) is kept."""
+        """From query logits (T, N·Q, N), the queries of a task class by class, and `fisher` (T,) as it is."""
         t = logits.shape[0]
         logp = logits.detach().float().log_softmax(-1).view(t, way, queries, way)
         own = torch.arange(way, device=logits.device)
@@ -125,13 +125,13 @@ class Outcome:
         loss = -logp[:, own, :, own].mean((0, 2))
         recall = correct.mean(2)
         confusion = logp.exp().mean(2)
-        hardness = log_odds_of_error(logp)
-        parts = (
-            torch.stack([loss, hardness, hardness if fisher is None else fisher], 1),
-            recall, confusion.flatten(1), best.exp().flatten(1), taken.float().flatten(1),
-        )  # fmt: skip
+        fisher = torch.full_like(loss, torch.nan) if fisher is None else fisher
+        figures = torch.stack([loss, log_odds_of_error(logp), fisher], 1)
+        parts = figures, recall, confusion.flatten(1), best.exp().flatten(1), taken.float().flatten(1)
         on_cpu = torch.cat(parts, 1).cpu()  # one copy, one wait
-        figures, recall, confusion, confidence, predicted = on_cpu.split([p.shape[1] for p in parts], 1)
+        figures, recall, confusion, confidence, predicted = torch.split(
+            on_cpu, [p.shape[1] for p in parts], 1
+        )
         return Outcome(
             figures[:, 0],
             recall.mean(1),
@@ -140,7 +140,7 @@ class Outcome:
             predicted.reshape(t, way, queries).short(),
             confidence.reshape(t, way, queries),
             figures[:, 1],
-            None if fisher is None else figures[:, 2],
+            figures[:, 2],
         )
 
     @staticmethod

@@ -36,7 +36,13 @@ def phase_span(phase: int) -> tuple[int, int]:
 
 def short_id(id_: int) -> str:
     """An episode's id as people type it: the phase's number and the episode's in it, "3-1042"."""
-    return f"{id_ >> _PHASE_BITS}-{id_ & (1 << _PHASE_BITS) - 1}"
+    phase = phase_number(id_)
+    return f"{phase}-{id_ - episode_id(phase, 0)}"
+
+
+def phase_number(id_: int) -> int:
+    """The phase of an episode's id."""
+    return id_ >> _PHASE_BITS
 
 
 def class_key(classes: Iterable[int]) -> bytes:

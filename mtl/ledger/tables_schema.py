@@ -2,8 +2,8 @@
 
 Arrays of numbers are BLOBs: class ids as big-endian int32 in ascending order, so that BLOBs compare as the
 ids do; images as little-endian int32; recall and what a round found in each neighbourhood as little-endian
-float32; confusion as float16, row by row
-(three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
+float32; confusion as float16, row by row (three digits, of which a view shows two); wrong answers as records
+of two uint16 and a float16.
 """
 
 import logging
@@ -32,8 +32,7 @@ TABLES = {
         split TEXT NOT NULL, class INTEGER NOT NULL, name TEXT NOT NULL, class_group TEXT,
         PRIMARY KEY (split, class)) WITHOUT ROWID""",
     # id = phase << 40 | number, so that a phase is one stretch of the table and a new row is always its end;
-    # step: of training, 0 in an evaluation; hardness, fisher: NULL where not known, as mtl/episodes/hardness.py
-    # defines them
+    # step: of training, 0 in an evaluation; hardness, fisher: as mtl/episodes/hardness.py, NULL if not known
     "episode": """(
         id INTEGER PRIMARY KEY, round INTEGER NOT NULL, step INTEGER NOT NULL, origin TEXT NOT NULL,
         stream INTEGER NOT NULL, shot INTEGER NOT NULL, classes BLOB NOT NULL, images BLOB NOT NULL,

@@ -138,8 +138,8 @@ def meta_step(
     weights = None
     if task_weights is not None and len(parts) > 1:
         with torch.no_grad():
-            losses = torch.cat([_losses(_solve(learner, part, batch)[0], batch, query_loss) for part in parts])
-            weights = task_weights(losses.cpu())
+            before = [_losses(_solve(learner, part, batch)[0], batch, query_loss) for part in parts]
+            weights = task_weights(torch.cat(before).cpu())
     optimizer.zero_grad(set_to_none=True)
     solved = []
     for i, part in enumerate(parts):
