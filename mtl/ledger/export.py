@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from mtl.errors import UserError
+from mtl.errors import UserError, one_line
 from mtl.ledger.store import Ledger
 from mtl.ledger.task_history import SolvedEpisode, solved_episodes
 from mtl.runtime.outputs import replacing, require_free
@@ -60,9 +60,9 @@ def write_parquet(ledger: Ledger, path: Path, progress: Count) -> None:
     try:
         import pyarrow as pa
         from pyarrow import parquet
-    except ImportError:
+    except ImportError as error:  # also a pyarrow that is too new for the numpy beside it
         raise UserError(
-            "--format parquet: needs the package pyarrow, which is not installed; pip install pyarrow"
+            f"--format parquet: needs the package pyarrow ({one_line(error)}); pip install pyarrow"
         ) from None
     lists = pa.list_(pa.list_(pa.int32()))
     wrong = [
