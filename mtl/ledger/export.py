@@ -62,7 +62,7 @@ def write_parquet(ledger: Ledger, path: Path, progress: Count) -> None:
         from pyarrow import parquet
     except ImportError as error:  # also a pyarrow that is too new for the numpy beside it
         raise UserError(
-            f"--format parquet: needs the package pyarrow ({one_line(error)}); pip install pyarrow"
+            f'--format parquet: needs the package pyarrow ({one_line(error)}); pip install "pyarrow<20"'
         ) from None
     lists = pa.list_(pa.list_(pa.int32()))
     wrong = [
