@@ -32,12 +32,14 @@ def header(ledger: Ledger) -> dict[str, Any]:
 
 
 def plain_episode(episode: SolvedEpisode) -> dict[str, Any]:
-    """One row of the log; a figure that is not finite counts as unknown, since JSON has no word for it."""
-    row = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in vars(episode).items()
-    }
+    """One row of the log."""
+    row = {name: finite(value) for name, value in vars(episode).items()}
     return row | {"wrong": None if episode.wrong is None else [vars(answer) for answer in episode.wrong]}
+
+
+def finite(value: Any) -> Any:
+    """A figure that is not finite counts as unknown, since JSON has no word for it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_jsonl(ledger: Ledger, out: TextIO, progress: Count | None = None) -> None:

@@ -16,7 +16,6 @@ character.
 import csv
 import io
 import json
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -25,7 +24,7 @@ from typing import Any, Literal
 
 from mtl.errors import UserError
 from mtl.ledger.class_history import class_trends
-from mtl.ledger.export import plain_episode
+from mtl.ledger.export import finite, plain_episode
 from mtl.ledger.hard_images import HardImage, hardest_images
 from mtl.ledger.queries import (
     ConfusedPair,
@@ -125,7 +124,7 @@ def _accuracies(visits: Sequence[Sequence[Visit]]) -> list[list[float]]:
 def _worst(visits: Sequence[Visit]) -> dict[str, Any]:
     """What JSON and CSV say of a task's worst visit."""
     worst = worst_visit(visits)
-    return {name: _finite(getattr(worst, name)) for name in _OF_WORST}
+    return {name: finite(getattr(worst, name)) for name in _OF_WORST}
 
 
 def _plain_phase(
@@ -168,9 +167,4 @@ def _csv(views: list[tuple[Phase, Views]], visits: list[list[list[Visit]]]) -> s
 
 
 def _plain(row: Any) -> dict[str, Any]:
-    """A row's fields; what is not finite counts as unknown, since JSON has no word for it."""
-    return {name: _finite(value) for name, value in asdict(row).items()}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {name: finite(value) for name, value in asdict(row).items()}
