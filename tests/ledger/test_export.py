@@ -17,8 +17,9 @@ NAMES = {0: "ant", 1: "bee\n", 2: "cäte", 3: "dog", 4: "eel"}
 
 
 @pytest.fixture
-def appended(ledger, random_solved):
-    """Two phases, and the batches that they are made of."""
+def appended(ledger, random_solved, monkeypatch):
+    """Two phases, and the batches that they are made of; they are exported in three pieces."""
+    monkeypatch.setattr("mtl.ledger.export._CHUNK", 5)
     ledger.register_classes("train", NAMES)
     ledger.register_images("train", "print")
     batches = []
