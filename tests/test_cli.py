@@ -1,7 +1,9 @@
 """The command line: help, and mistakes reported without a traceback."""
 
 import importlib.util
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -352,3 +354,66 @@ def test_a_name_that_the_terminal_has_no_letters_for_is_still_shown(tmp_path):
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     done = _script("hard-tasks", str(tmp_path), env={**os.environ, **ascii_only})
     assert "\\u03c8, plain" in done.stdout
+
+
+@pytest.fixture
+def logged(tmp_path):
+    """The folder of a run whose ledger has one episode."""
+    folder = tmp_path / "logged"
+    folder.mkdir()
+    with Ledger.open(folder / "hard_tasks.sqlite") as ledger:
+        images = torch.arange(4).reshape(1, 2, 2)
+        batch = EpisodeBatch.of(torch.tensor([[0, 1]]), images, 1, "uniform")
+        ledger.append("p", 0, 0, batch, Outcome.of(torch.eye(2)[None], 2, 1), "train")
+        ledger.commit("1")
+    return folder
+
+
+def test_the_log_is_exported_and_an_episode_shown(logged, capsys):
+    assert cli.main(["hard-tasks", str(logged), "--format", "jsonl"]) == 0
+    lines = capsys.readouterr().out
+    assert cli.main(["hard-tasks", str(logged), "--format", "jsonl", "--out", str(logged / "log.jsonl")]) == 0
+    assert (logged / "log.jsonl").read_text("utf-8") == lines
+    assert cli.main(["hard-tasks", str(logged), "--task", "1-0", "--format", "json"]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == json.loads(lines.splitlines()[1])
+
+
+def test_the_command_that_an_episode_ends_with_shows_it_again(logged, capsys):
+    assert cli.main(["hard-tasks", str(logged), "--task", "1-0"]) == 0
+    shown = capsys.readouterr().out
+    words = shlex.split(shown.splitlines()[-1].partition(": ")[2])
+    assert words[:2] == ["python", "run_meta.py"]
+    assert cli.main(words[2:]) == 0
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        ("--format parquet", ("parquet", "--out")),
+        ("--format jsonl --out log.txt", ("log.txt", ".jsonl")),
+        ("--format jsonl --out nowhere/log.jsonl", ("nowhere",)),
+        ("--format jsonl --top 5", ("--top", "jsonl")),
+        ("--format jsonl --round 0", ("--round", "jsonl")),
+        ("--format parquet --task 1-0 --out x.parquet", ("--task", "parquet")),
+        ("--format jsonl --images", ("--images", "jsonl")),
+        ("--format jsonl --follow", ("--follow", "jsonl")),
+        ("--out x.jsonl", ("--out", "jsonl", "parquet")),
+        ("--format csv --out x.csv", ("--out", "jsonl", "parquet")),
+        ("--follow --task 1-0", ("--task", "--follow")),
+        ("--follow --images", ("--images", "--follow")),
+        ("--task 1-0 --format csv", ("csv", "--task")),
+        ("--task 1-0 --round 0", ("--round", "--task")),
+        ("--task 1-0 --images", ("--images", "--task")),
+        ("--task 1-1", ("1-1", "1-0 to 1-0", "p")),
+        ("--task 7", ("episode 7", "1-0 to 1-0")),
+        ("--top 0", ("top", "0")),
+        ("--every 2", ("--every", "--follow")),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_sentence(options, facts, logged, capsys, monkeypatch):
+    monkeypatch.chdir(logged)
+    told = _mistake(capsys, "hard-tasks", str(logged), *options.split())
+    assert told.count("\n") == 1
+    assert [fact for fact in facts if fact not in told] == []

@@ -83,7 +83,8 @@ def test_files_are_written_though_nobody_reads(unread, home, whole_run, tmp_path
 
 def test_what_only_shows_ends_well_though_nobody_reads(unread, whole_run, capfd):
     unread()
-    for command in (["hard-tasks"], ["hard-tasks", "--follow", "--format", "json", "--every", "0.01"]):
+    follow, log = ("--follow", "--format", "json", "--every", "0.01"), ("--format", "jsonl")
+    for command in (["hard-tasks"], ["hard-tasks", *follow], ["hard-tasks", *log]):
         assert cli.main([*command, str(whole_run.path)]) == 0
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400  # seconds
 _RUN = "folder of the run, e.g. checkpoints/omniglot"
+_EXPORTS = "jsonl", "parquet"  # formats of every episode, not of the views
 
 
 def add_to(commands: "Commands") -> None:
@@ -21,9 +22,16 @@ def add_to(commands: "Commands") -> None:
     summary = "show which tasks, classes and pairs were hard"
     hard = add(commands, "hard-tasks", _hard_tasks, summary, "Reads the ledger of a run.")
     hard.add_argument("folder", type=path, help=_RUN)
-    hard.add_argument("--top", type=int, default=20, help="rows of each table (default 20)")
+    hard.add_argument("--top", type=int, help="rows of each table (default 20)")
     hard.add_argument("--round", type=int, help="show the state in this round")
-    hard.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    hard.add_argument("--images", action="store_true", help="also show the images that were hard")
+    hard.add_argument(
+        "--task", metavar="ID", help="show one episode, e.g. 1-1042; json and csv name the worst"
+    )
+    log = "of the views: table, json or csv; of every episode (docs/log.md): jsonl or parquet"
+    hard.add_argument("--format", choices=("table", "json", "csv", *_EXPORTS), default="table", help=log)
+    out = "where jsonl or parquet is written (default: jsonl to standard output)"
+    hard.add_argument("--out", type=path, metavar="FILE", help=out)
     follow = "show all tables again at each change, until Ctrl-C"
     hard.add_argument("--follow", action="store_true", help=follow)
     every = "how often to look for changes (default 2, or 30 if the output is not a terminal)"
@@ -48,24 +56,52 @@ def add_to(commands: "Commands") -> None:
 
 
 def _hard_tasks(args: argparse.Namespace) -> None:
-    from mtl.ledger.show import render
+    from mtl.ledger.export import export
+    from mtl.ledger.show import render, render_episode
     from mtl.ledger.store import Ledger
     from mtl.ledger.watch import follow
     from mtl.runtime.run_folder import RunFolder
 
-    ledger_path = RunFolder(args.folder).ledger
+    _require_matching(args)
+    ledger_path, top = RunFolder(args.folder).ledger, 20 if args.top is None else args.top
     if args.follow:
-        if args.format == "csv":
-            raise UserError("--format csv: does not go with --follow; use table or json")
-        if args.round is not None:
-            raise UserError("--round: does not go with --follow, which shows the run as it is now")
-        follow(ledger_path, args.top, args.format, args.every)
+        follow(ledger_path, top, args.format, args.every)
         return
-    if args.every is not None:
-        raise UserError("--every: is for --follow, which is missing")
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    width = min(max(80, columns), 140)
     with Ledger.read(ledger_path) as ledger:
-        print(render(ledger, args.top, args.round, args.format, min(max(80, columns), 140)), end="")
+        if args.format in _EXPORTS:
+            export(ledger, args.format, args.out)
+        elif args.task is not None:
+            print(render_episode(ledger, args.task, args.folder, args.format, width), end="")
+        else:
+            print(render(ledger, top, args.round, args.format, width, args.images), end="")
+
+
+def _require_matching(args: argparse.Namespace) -> None:
+    """Raises UserError for options of `hard-tasks` that exclude each other."""
+    given = {name for name in ("top", "round", "task", "out") if getattr(args, name) is not None}
+    given |= {name for name in ("images", "follow") if getattr(args, name)}
+    if args.every is not None and not args.follow:
+        raise UserError("--every: is for --follow, which is missing")
+    if args.follow and args.format not in {"table", "json"}:
+        raise UserError(f"--format {args.format}: does not go with --follow; use table or json")
+    if args.follow and args.round is not None:
+        raise UserError("--round: does not go with --follow, which shows the run as it is now")
+    if args.format in _EXPORTS:
+        shows, allowed = f"--format {args.format}, which writes every episode", {"out"}
+    elif args.out is not None:
+        raise UserError(f"--out: is for --format {' or '.join(_EXPORTS)}; the others go to standard output")
+    elif args.follow:
+        shows, allowed = "--follow", {"top", "follow"}
+    elif args.task is not None:
+        if args.format == "csv":
+            raise UserError("--format csv: does not go with --task; use table or json")
+        shows, allowed = "--task, which shows one episode", {"task"}
+    else:
+        return
+    for name in sorted(given - allowed):
+        raise UserError(f"--{name}: does not go with {shows}")
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtl.episodes.hardness import log_odds_of_error
+
 
 @dataclass(frozen=True)
 class EpisodeShape:
@@ -108,10 +110,13 @@ class Outcome:
     # Every single answer, where it is known.
     predicted: Tensor | None = None  # (T, N, Q) int16: the class of the task that each query was taken for
     confidence: Tensor | None = None  # (T, N, Q) probability of that class
+    # Two measures of how hard a task was, where they are known: mtl/episodes/hardness.py.
+    hardness: Tensor | None = None  # (T,) mean log-odds that a query is classified wrong
+    fisher: Tensor | None = None  # (T,) inverse Fisher ratio of the features; nan where there are none
 
     @staticmethod
-    def of(logits: Tensor, way: int, queries: int) -> "Outcome":
-        """From query logits (T, N·Q, N), the queries of a task class by class."""
+    def of(logits: Tensor, way: int, queries: int, fisher: Tensor | None = None) -> "Outcome":
+        """From query logits (T, N·Q, N), the queries of a task class by class, and `fisher` (T,) as it is."""
         t = logits.shape[0]
         logp = logits.detach().float().log_softmax(-1).view(t, way, queries, way)
         own = torch.arange(way, device=logits.device)
@@ -120,16 +125,22 @@ class Outcome:
         loss = -logp[:, own, :, own].mean((0, 2))
         recall = correct.mean(2)
         confusion = logp.exp().mean(2)
-        parts = loss[:, None], recall, confusion.flatten(1), best.exp().flatten(1), taken.float().flatten(1)
+        fisher = torch.full_like(loss, torch.nan) if fisher is None else fisher
+        figures = torch.stack([loss, log_odds_of_error(logp), fisher], 1)
+        parts = figures, recall, confusion.flatten(1), best.exp().flatten(1), taken.float().flatten(1)
         on_cpu = torch.cat(parts, 1).cpu()  # one copy, one wait
-        loss, recall, confusion, confidence, predicted = torch.split(on_cpu, [p.shape[1] for p in parts], 1)
+        figures, recall, confusion, confidence, predicted = torch.split(
+            on_cpu, [p.shape[1] for p in parts], 1
+        )
         return Outcome(
-            loss[:, 0],
+            figures[:, 0],
             recall.mean(1),
             recall,
             confusion.reshape(t, way, way),
             predicted.reshape(t, way, queries).short(),
             confidence.reshape(t, way, queries),
+            figures[:, 1],
+            figures[:, 2],
         )
 
     @staticmethod
@@ -141,6 +152,8 @@ class Outcome:
             torch.cat([p.confusion for p in parts]),
             _all_or_none([p.predicted for p in parts]),
             _all_or_none([p.confidence for p in parts]),
+            _all_or_none([p.hardness for p in parts]),
+            _all_or_none([p.fisher for p in parts]),
         )
 
 

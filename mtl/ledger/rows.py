@@ -34,6 +34,17 @@ def phase_span(phase: int) -> tuple[int, int]:
     return episode_id(phase, 0), episode_id(phase + 1, 0) - 1
 
 
+def short_id(id_: int) -> str:
+    """An episode's id as people type it: the phase's number and the episode's in it, "3-1042"."""
+    phase = phase_number(id_)
+    return f"{phase}-{id_ - episode_id(phase, 0)}"
+
+
+def phase_number(id_: int) -> int:
+    """The phase of an episode's id."""
+    return id_ >> _PHASE_BITS
+
+
 def class_key(classes: Iterable[int]) -> bytes:
     """A set of class ids as the ledger's key, in whatever order they come."""
     return np.array(sorted(classes), dtype=">i4").tobytes()
@@ -70,6 +81,7 @@ class BatchRows:
         self._confusion = outcome.confusion.numpy()[task[:, :, None], order[:, :, None], order[:, None, :]]
         self._loss: list[float] = outcome.loss.double().tolist()
         self._accuracy: list[float] = outcome.accuracy.double().tolist()
+        self._hardness, self._fisher = _known(outcome.hardness, tasks), _known(outcome.fisher, tasks)
         self._wrong = _wrong_answers(outcome, order)
         self._hard = [int(origin in HARD_ORIGINS) for origin in batch.origin]
         self._keys = class_keys(self.classes)
@@ -83,8 +95,8 @@ class BatchRows:
         return [
             (
                 episode_id(phase, first + t), round_, step, batch.origin[t], batch.index[t], batch.shot,
-                self._keys[t], images[t], self._loss[t], self._accuracy[t], recall[t], confusion[t],
-                self._wrong[t],
+                self._keys[t], images[t], self._loss[t], self._accuracy[t], self._hardness[t],
+                self._fisher[t], recall[t], confusion[t], self._wrong[t],
             )
             for t in range(len(batch))
         ]  # fmt: skip
@@ -113,6 +125,11 @@ class BatchRows:
     def tasks_seen(self) -> list[tuple[bytes, float, int]]:
         """(key, accuracy, hard) for each episode."""
         return list(zip(self._keys, self._accuracy, self._hard, strict=True))
+
+
+def _known(figures: Tensor | None, tasks: int) -> list[Any]:
+    """The figure of each task, None where it is not known; nan is NULL in SQLite as well."""
+    return [None] * tasks if figures is None else figures.double().tolist()
 
 
 def _wrong_answers(outcome: Outcome, order: NDArray[np.int64]) -> list[bytes | None]:

@@ -1,26 +1,31 @@
 """The views of a ledger as text: tables for a person, JSON or CSV for a program.
 
 JSON is one object: {"ledger", "round", "phases": [{"phase", "split", "episodes", "rounds",
-"hardest_neighbourhoods", "hardest_tasks", "hardest_classes", "most_confused_pairs"}]}, the last five lists of
-objects. Beside what CSV has of it, a task has its `history`, the accuracy at each visit, a neighbourhood that
+"hardest_neighbourhoods", "hardest_tasks", "hardest_classes", "most_confused_pairs", "hardest_images"}]}, the
+last six lists of objects; the images only on request. A task has the `id`, `hardness` and `fisher` of its
+worst visit. Beside what CSV has of it, it has its `history`, the accuracy at each visit, a neighbourhood that
 of each round, and a class its `trend_over_rounds`, the recall in each bin of the phase's rounds (null: not
-drawn there); all are of the whole phase, whatever the round.
+drawn there). All these are of the whole phase, whatever the round.
 
 CSV is one table with one header. The columns `phase`, `view` (rounds, hardest_neighbourhoods, hardest_tasks,
-hardest_classes or most_confused_pairs) and `rank` (from 1) say what a row is; a cell is empty where the view
-has no such column.
-Class names are in `classes` as a JSON list, since a name may hold any character.
+hardest_classes, most_confused_pairs or hardest_images) and `rank` (from 1) say what a row is; a cell is empty
+where the view has no such column. Class names are in `classes` as a JSON list, since a name may hold any
+character.
 """
 
 import csv
 import io
 import json
-import math
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from mtl.errors import UserError
 from mtl.ledger.class_history import class_trends
+from mtl.ledger.export import finite, plain_episode
+from mtl.ledger.hard_images import HardImage, hardest_images
 from mtl.ledger.queries import (
     ConfusedPair,
     HardClass,
@@ -34,42 +39,68 @@ from mtl.ledger.queries import (
     rounds,
 )
 from mtl.ledger.store import Ledger, Phase, RoundRow
-from mtl.ledger.tables import Curves, phase_tables
-from mtl.ledger.task_history import histories
+from mtl.ledger.tables import Curves, episode_tables, phase_tables
+from mtl.ledger.task_history import Visit, find_episode, histories, worst_visit
 
 Format = Literal["table", "json", "json line", "csv"]  # a json line is the JSON without line ends
 Views = dict[str, list[Any]]
 
 _POINTS = 12  # of a class's recall over the rounds
+_OF_WORST = "id", "hardness", "fisher"  # columns of a task that are of its worst visit
 
 
 def render(
-    ledger: Ledger, top: int = 20, round: int | None = None, format: Format = "table", width: int = 100
+    ledger: Ledger,
+    top: int = 20,
+    round: int | None = None,
+    format: Format = "table",
+    width: int = 100,
+    images: bool = False,
 ) -> str:
     """Every view of every phase, `top` rows each; with `round` only of that round, if a phase has it.
 
-    `width` is the table's, in columns. Raises UserError if no phase has the round, or `top` is under 1.
+    `width` is the table's, in columns; `images` adds the hardest images, for which every episode is read.
+    Raises UserError if no phase has the round, or `top` is under 1.
     """
     phases = [phase for phase in ledger.phases() if round is None or has_round(ledger, phase.name, round)]
     if round is not None and not phases:
         raise UserError(f"round {round}: no phase of {ledger.path} has it")
-    views = [(phase, phase_views(ledger, phase, top, round)) for phase in phases]
+    views = [(phase, phase_views(ledger, phase, top, round, images)) for phase in phases]
+    visits = [_visits(ledger, phase, rows["hardest_tasks"]) for phase, rows in views]
     if format == "csv":
-        return _csv(views)
-    curves = [_curves(ledger, phase, rows) for phase, rows in views]
+        return _csv(views, visits)
+    recalls = [
+        class_trends(ledger, phase.name, [c.name for c in rows["hardest_classes"]], _POINTS)
+        for phase, rows in views
+    ]
     if format != "table":
-        whole = {"ledger": str(ledger.path), "round": round, "phases": _plain_phases(views, curves)}
+        plain = [_plain_phase(*of) for of in zip(views, visits, recalls, strict=True)]
+        whole = {"ledger": str(ledger.path), "round": round, "phases": plain}
         indent = None if format == "json line" else 2
         return json.dumps(whole, indent=indent, allow_nan=False) + "\n"
     if not views:
         return f"{ledger.path}: the ledger holds no episodes yet.\n"
-    return "\n".join(
-        phase_tables(phase, rows, of_phase, round, width)
-        for (phase, rows), of_phase in zip(views, curves, strict=True)
-    )
+    texts = []
+    for (phase, rows), tasks, classes in zip(views, visits, recalls, strict=True):
+        curves = Curves(rounds(ledger, phase.name, top=None), _accuracies(tasks), classes)
+        texts.append(phase_tables(phase, rows, curves, round, width))
+    return "\n".join(texts)
 
 
-def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None) -> Views:
+def render_episode(ledger: Ledger, id: str, folder: Path, format: Format = "table", width: int = 100) -> str:
+    """One episode by its short id: as tables, or as the JSON that the exported log has of it.
+
+    `folder` is that of the run, for the command that shows the episode again. Raises UserError if there is no
+    such episode.
+    """
+    episode = find_episode(ledger, id)
+    if format != "table":
+        return json.dumps(plain_episode(episode), indent=2, allow_nan=False) + "\n"
+    command = shlex.join(["python", "run_meta.py", "hard-tasks", str(folder), "--task", episode.id])
+    return episode_tables(episode, command, width)
+
+
+def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None, images: bool = False) -> Views:
     """The rows of each view of one phase, under the names that JSON and CSV use."""
     return {
         "rounds": rounds(ledger, phase.name, top, round),
@@ -77,44 +108,52 @@ def phase_views(ledger: Ledger, phase: Phase, top: int, round: int | None) -> Vi
         "hardest_tasks": hardest_tasks(ledger, phase.name, top, round),
         "hardest_classes": hardest_classes(ledger, phase.name, top, round),
         "most_confused_pairs": confused_pairs(ledger, phase.name, top, round),
+        "hardest_images": hardest_images(ledger, phase.name, top, round) if images else [],
     }
 
 
-def _curves(ledger: Ledger, phase: Phase, views: Views) -> Curves:
-    """How the tasks and classes of these views went over the whole phase."""
-    visits = histories(ledger, phase.name, [task.classes for task in views["hardest_tasks"]])
-    recalls = class_trends(ledger, phase.name, [c.name for c in views["hardest_classes"]], _POINTS)
-    by_task = [[visit.accuracy for visit in task] for task in visits]
-    return Curves(rounds(ledger, phase.name, top=None), by_task, recalls)
+def _visits(ledger: Ledger, phase: Phase, tasks: Sequence[HardTask]) -> list[list[Visit]]:
+    """Every visit of each of these tasks in the whole phase."""
+    return histories(ledger, phase.name, [task.classes for task in tasks])
 
 
-def _plain_phases(views: list[tuple[Phase, Views]], curves: list[Curves]) -> list[dict[str, Any]]:
-    phases = []
-    for (phase, by_view), of_phase in zip(views, curves, strict=True):
-        plain = {view: [_plain(row) for row in rows] for view, rows in by_view.items()}
-        for task, visits in zip(plain["hardest_tasks"], of_phase.visits, strict=True):
-            task["history"] = visits
-        for one, recalls in zip(plain["hardest_classes"], of_phase.recalls, strict=True):
-            one["trend_over_rounds"] = recalls
-        phases.append({"phase": phase.name, "split": phase.split, "episodes": phase.episodes} | plain)
-    return phases
+def _accuracies(visits: Sequence[Sequence[Visit]]) -> list[list[float]]:
+    return [[visit.accuracy for visit in task] for task in visits]
 
 
-def _csv(views: list[tuple[Phase, Views]]) -> str:
+def _worst(visits: Sequence[Visit]) -> dict[str, Any]:
+    """What JSON and CSV say of a task's worst visit."""
+    worst = worst_visit(visits)
+    return {name: finite(getattr(worst, name)) for name in _OF_WORST}
+
+
+def _plain_phase(
+    of: tuple[Phase, Views], visits: Sequence[Sequence[Visit]], recalls: Sequence[Sequence[float | None]]
+) -> dict[str, Any]:
+    phase, by_view = of
+    plain = {view: [_plain(row) for row in rows] for view, rows in by_view.items()}
+    for task, met, history in zip(plain["hardest_tasks"], visits, _accuracies(visits), strict=True):
+        task.update(_worst(met), history=history)
+    for one, trend in zip(plain["hardest_classes"], recalls, strict=True):
+        one["trend_over_rounds"] = trend
+    return {"phase": phase.name, "split": phase.split, "episodes": phase.episodes} | plain
+
+
+def _csv(views: list[tuple[Phase, Views]], visits: list[list[list[Visit]]]) -> str:
     of_rows = [
         field.name
-        for row in (RoundRow, HardNeighbourhood, HardTask, HardClass, ConfusedPair)
+        for row in (RoundRow, HardNeighbourhood, HardTask, HardClass, ConfusedPair, HardImage)
         for field in fields(row)
     ]
-    first = ["phase", "split", "view", "rank", "classes"]
-    columns = list(dict.fromkeys([*first, *(name for name in of_rows if name not in {"name", "history"})]))
+    columns = ["phase", "split", "view", "rank", "classes", *of_rows, *_OF_WORST]
+    columns = [name for name in dict.fromkeys(columns) if name not in {"name", "history"}]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    for phase, by_view in views:
+    for (phase, by_view), of_tasks in zip(views, visits, strict=True):
         for view, rows in by_view.items():
             for rank, row in enumerate(rows, 1):
-                cells = _plain(row)
+                cells = _plain(row) | (_worst(of_tasks[rank - 1]) if view == "hardest_tasks" else {})
                 names = [cells.pop("name")] if "name" in cells else cells.pop("classes", None)
                 if "members" in cells:  # JSON has the history as well
                     cells["members"] = json.dumps(cells["members"], ensure_ascii=False)
@@ -128,8 +167,4 @@ def _csv(views: list[tuple[Phase, Views]]) -> str:
 
 
 def _plain(row: Any) -> dict[str, Any]:
-    """A row's fields; what is not finite counts as unknown, since JSON has no word for it."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(row).items()
-    }
+    return {name: finite(value) for name, value in asdict(row).items()}

@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mtl.ledger.class_history import round_bins
+from mtl.ledger.hard_images import HardImage
 from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
 from mtl.ledger.store import Phase, RoundRow
+from mtl.ledger.task_history import SolvedEpisode
 
 _LISTED = 6  # classes of a task that a table names
 _AROUND = 3  # ... and of those around a class
@@ -48,10 +50,9 @@ class Curves:
 def phase_tables(
     phase: Phase, views: dict[str, list[Any]], curves: Curves, round: int | None, width: int
 ) -> str:
-    """The four views of one phase as plain text, `width` columns wide at most. An empty view is left out."""
+    """The views of one phase as plain text, `width` columns wide at most. An empty view is left out."""
     of_round = "" if round is None else f", round {round}"
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    out, console = _console(width)
     episodes = "1 episode" if phase.episodes == 1 else f"{phase.episodes:,} episodes"
     console.print(_text(f"{phase.name}: {episodes}, {phase.split} classes{of_round}"))
     console.print()
@@ -66,10 +67,11 @@ def phase_tables(
         _tasks(views["hardest_tasks"], curves.visits) if _come_back(views) else ("", {}, []),
         _classes(views["hardest_classes"], curves.recalls),
         _pairs(views["most_confused_pairs"]),
+        _images(views["hardest_images"]),
     ):
         if rows:
             console.print(_table(title, columns, rows))  # ends in a blank line
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return _stripped(out)
 
 
 def _all_rounds(rows: Sequence[RoundRow]) -> list[str]:
@@ -181,6 +183,56 @@ def _pairs(rows: list[ConfusedPair]) -> _Cells:
         for p in rows
     ]
     return "Most confused pairs (probability in %)", columns, cells
+
+
+def _images(rows: list[HardImage]) -> _Cells:
+    columns = {"image": _NUMBER, "class": _NAME} | dict.fromkeys(("wrong", "of"), _NUMBER)
+    columns |= {"taken for": _NAME} | dict.fromkeys(("supports", "unlucky"), _NUMBER)
+    cells = [
+        [str(i.image), i.name, str(i.wrong), str(i.asked), i.taken_for, str(i.supports), str(i.unlucky)]
+        for i in rows
+    ]
+    return "Hardest images", columns, cells
+
+
+def episode_tables(episode: SolvedEpisode, command: str, width: int) -> str:
+    """One episode as plain text, `width` columns wide at most, and the command that shows it again."""
+    e = episode
+    out, console = _console(width)
+    figures = {"loss": e.loss, "hardness": e.hardness, "inverse Fisher ratio": e.fisher}
+    for line in (
+        f"Episode {e.id}: {e.phase}, {e.split} classes, round {e.round}, step {e.step}",
+        f"{e.way}-way {e.shot}-shot, {e.queries} queries a class; drawn as {e.origin}, number {e.stream} "
+        "of its stream",
+        f"accuracy {_percent(e.accuracy)} %, "
+        + ", ".join(f"{name} {_figure(value)}" for name, value in figures.items()),
+    ):
+        console.print(_text(line))
+    console.print()
+    rows = [
+        [name, _percent(recall), " ".join(map(str, support)), " ".join(map(str, query))]
+        for name, recall, support, query in zip(e.names, e.recall, e.support, e.query, strict=True)
+    ]
+    columns = {"class": _NAME, "recall": _NUMBER} | dict.fromkeys(("support images", "queries"), _NAME)
+    console.print(_table("Classes (recall in %)", columns, rows))
+    wrong = [
+        [str(w.image), e.names[w.own], e.names[w.predicted], _percent(w.confidence)] for w in e.wrong or ()
+    ]
+    if wrong:
+        columns = {"image": _NUMBER, "class": _NAME, "taken for": _NAME, "confidence": _NUMBER}
+        console.print(_table("Wrong answers (confidence in %)", columns, wrong))
+    elif e.wrong is None:
+        console.print(_text("Single answers were not recorded.\n"))
+    return _stripped(out) + f"Show it again: {command}\n"
+
+
+def _console(width: int) -> tuple[io.StringIO, Console]:
+    out = io.StringIO()
+    return out, Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False)
+
+
+def _stripped(out: io.StringIO) -> str:
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _table(title: str, columns: _Columns, rows: list[list[str]]) -> Table:

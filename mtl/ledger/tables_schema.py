@@ -2,8 +2,8 @@
 
 Arrays of numbers are BLOBs: class ids as big-endian int32 in ascending order, so that BLOBs compare as the
 ids do; images as little-endian int32; recall and what a round found in each neighbourhood as little-endian
-float32; confusion as float16, row by row
-(three digits, of which a view shows two); wrong answers as records of two uint16 and a float16.
+float32; confusion as float16, row by row (three digits, of which a view shows two); wrong answers as records
+of two uint16 and a float16.
 """
 
 import logging
@@ -32,11 +32,12 @@ TABLES = {
         split TEXT NOT NULL, class INTEGER NOT NULL, name TEXT NOT NULL, class_group TEXT,
         PRIMARY KEY (split, class)) WITHOUT ROWID""",
     # id = phase << 40 | number, so that a phase is one stretch of the table and a new row is always its end;
-    # step: of training, 0 in an evaluation
+    # step: of training, 0 in an evaluation; hardness, fisher: as mtl/episodes/hardness.py, NULL if not known
     "episode": """(
         id INTEGER PRIMARY KEY, round INTEGER NOT NULL, step INTEGER NOT NULL, origin TEXT NOT NULL,
         stream INTEGER NOT NULL, shot INTEGER NOT NULL, classes BLOB NOT NULL, images BLOB NOT NULL,
-        loss REAL, accuracy REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL, wrong BLOB)""",
+        loss REAL, accuracy REAL, hardness REAL, fisher REAL, recall BLOB NOT NULL, confusion BLOB NOT NULL,
+        wrong BLOB)""",
     # first and last episode of the round: numbers within the phase
     "round_span": """(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -96,7 +97,7 @@ PER_PHASE = {  # tables with a column `phase`, and the rest of their primary key
 _ADD_SUMS = """ON CONFLICT DO UPDATE SET
     queries = queries + excluded.queries, correct = correct + excluded.correct,
     draws = draws + 1, hard = hard + excluded.hard, squares = squares + excluded.squares"""
-ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_CLASS = f"INSERT INTO class_total VALUES (?, ?, ?, ?, 1, ?, ?) {_ADD_SUMS}"
 ADD_CLASS_ROUND = f"INSERT INTO class_round VALUES (?, ?, ?, ?, ?, 1, ?, ?) {_ADD_SUMS}"
 ADD_PAIR = """

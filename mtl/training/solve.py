@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from mtl.config import Augment
 from mtl.data.augment import Normalise, augment
 from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.episodes.hardness import inverse_fisher_ratio
 from mtl.learners.learner import Learner, episode_labels
 from mtl.losses import ImageLoss
 
@@ -82,10 +83,11 @@ def measure(learner: Learner, images: SplitImages, request: EpisodeBatch | Tenso
 @torch.no_grad()
 def solve_table(head: Head, table: Tensor, place: Tensor, episodes: EpisodeBatch) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) holds the row of each image."""
-    parts = [
-        Outcome.of(head(table[rows], episodes.way, episodes.shot), episodes.way, episodes.queries)
-        for rows in chunks(place, table)
-    ]
+    way, shot, parts = episodes.way, episodes.shot, []
+    for rows in chunks(place, table):
+        features = table[rows]
+        fisher = inverse_fisher_ratio(features, way, shot)
+        parts.append(Outcome.of(head(features, way, shot), way, episodes.queries, fisher))
     return Outcome.concatenate(parts)
 
 
@@ -136,33 +138,44 @@ def meta_step(
     weights = None
     if task_weights is not None and len(parts) > 1:
         with torch.no_grad():
-            losses = torch.cat([_losses(learner, part, batch, query_loss)[1] for part in parts])
-            weights = task_weights(losses.cpu())
+            before = [_losses(_solve(learner, part, batch)[0], batch, query_loss) for part in parts]
+            weights = task_weights(torch.cat(before).cpu())
     optimizer.zero_grad(set_to_none=True)
-    logits_of_parts = []
+    solved = []
     for i, part in enumerate(parts):
-        logits, losses = _losses(learner, part, batch, query_loss)
+        logits, fisher = _solve(learner, part, batch)
+        losses = _losses(logits, batch, query_loss)
         if task_weights is None:
             loss = losses.mean() * (len(part) / len(batch))
         else:
             weights = task_weights(losses.detach().cpu()) if weights is None else weights
             loss = losses @ weights[i * tasks : i * tasks + len(part)].to(losses) / len(batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        logits_of_parts.append(logits.detach())
+        solved.append((logits.detach(), fisher))
     optimizer.step()
-    return Outcome.of(torch.cat(logits_of_parts), batch.way, batch.queries)
+    logits, fisher = (torch.cat(column) for column in zip(*solved, strict=True))
+    return Outcome.of(logits, batch.way, batch.queries, fisher)
 
 
-def _losses(
-    learner: Learner, images: Tensor, batch: EpisodeBatch, query_loss: ImageLoss | None
-) -> tuple[Tensor, Tensor]:
-    """Query logits (T', N·Q, N) of some of the tasks, and the mean loss of each (T',)."""
-    if images.ndim == 3:
-        logits = learner.solve_features(learner.transform_features(images), batch.way, batch.shot)
-    else:
+def _solve(learner: Learner, images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
+    """Query logits (T', N·Q, N) of some of the tasks, and the inverse Fisher ratio (T',) of their features.
+
+    The ratio is nan where a learner has no features that all of a task's images share.
+    """
+    if not learner.features_cacheable:
         logits = learner.solve(images, batch.way, batch.shot)
-    labels = episode_labels(len(images), batch.way, batch.queries, logits.device)
+        return logits, logits.new_full((len(images),), torch.nan)
+    if images.ndim == 3:
+        features = learner.transform_features(images)
+    else:
+        features = learner.features(images.flatten(0, 1)).view(*images.shape[:2], -1)
+    fisher = inverse_fisher_ratio(features, batch.way, batch.shot)
+    return learner.solve_features(features, batch.way, batch.shot), fisher
+
+
+def _losses(logits: Tensor, batch: EpisodeBatch, query_loss: ImageLoss | None) -> Tensor:
+    """The mean loss of each task (T',), from query logits (T', N·Q, N)."""
+    labels = episode_labels(len(logits), batch.way, batch.queries, logits.device)
     if query_loss is None:
-        return logits, F.cross_entropy(logits.mT, labels, reduction="none").mean(1)
-    losses = query_loss.per_image(logits.flatten(0, 1), labels.flatten())
-    return logits, losses.view(labels.shape).mean(1)
+        return F.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+    return query_loss.per_image(logits.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1)

@@ -40,7 +40,8 @@ def test_csv_is_one_table_that_reads_back(hostile):
         "phase", "split", "view", "rank", "classes", "round", "step", "unit", "pool", "epsilon", "alpha",
         "accuracy", "hard_share", "members", "first", "last", "mean", "drawn", "trained", "weight", "seen",
         "resampled", "verdict", "group", "recall", "low", "high", "queries", "draws", "hard_draws", "early",
-        "late", "trend", "confusion", "first_as_second", "second_as_first", "n",
+        "late", "trend", "confusion", "first_as_second", "second_as_first", "n", "image", "asked", "wrong",
+        "taken_for", "supports", "unlucky", "id", "hardness", "fisher",
     ]  # fmt: skip
     assert {(row["phase"], row["view"]): int(row["rank"]) for row in rows} == {
         ("meta-train", "rounds"): 1,

@@ -39,7 +39,8 @@ def test_an_episode_is_kept_whole_and_in_the_order_of_its_classes(ledger, solved
     )
     ledger.append("meta-train", 3, 17, batch, outcome, "train")
     (row,) = ledger.sql.execute("SELECT * FROM episode").fetchall()
-    _, round_, step, origin, stream, shot, classes, images, loss, accuracy, recall, confusion, wrong = row
+    (_, round_, step, origin, stream, shot, classes, images, loss, accuracy, hardness, fisher,
+     recall, confusion, wrong) = row  # fmt: skip
     assert (round_, step, origin, stream, shot) == (3, 17, "uniform", 12, 1)
     assert key_classes(classes) == (2, 5, 7)
     images = np.frombuffer(images, "<i4")
@@ -50,7 +51,7 @@ def test_an_episode_is_kept_whole_and_in_the_order_of_its_classes(ledger, solved
     assert np.frombuffer(confusion, "<f2").reshape(3, 3).tolist() == expected
     assert accuracy == pytest.approx(1.75 / 3)
     assert loss == pytest.approx(1 - 1.75 / 3)
-    assert wrong is None  # this outcome does not know single answers
+    assert hardness is fisher is wrong is None  # this outcome does not know them
 
 
 def test_sums_are_those_of_the_episodes(ledger, random_solved):

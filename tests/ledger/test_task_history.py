@@ -40,8 +40,10 @@ def visited(ledger, solved):
 def test_a_worst_episode_by_hand(visited):
     (found,) = worst_episodes(visited, "p", [("cat", "eel", "ant")])
     assert found == SolvedEpisode(
-        step=40, names=("cat", "eel", "ant"),
-        support=((200,), (500,), (700,)), accuracy=0.5, recall=(1.0, 0.0, 0.5),
+        id="1-2", phase="p", split="train", round=2, step=40, origin="hard", stream=0,
+        way=3, shot=1, queries=2, classes=(2, 5, 7), names=("cat", "eel", "ant"),
+        support=((200,), (500,), (700,)), query=((201, 202), (501, 502), (701, 702)),
+        loss=0.5, accuracy=0.5, hardness=None, fisher=None, recall=(1.0, 0.0, 0.5),
         wrong=(  # of class c the queries are 100 c + 1 and 100 c + 2
             WrongAnswer(image=502, own=1, predicted=0, confidence=0.75),
             WrongAnswer(image=702, own=2, predicted=1, confidence=0.625),
@@ -52,8 +54,12 @@ def test_a_worst_episode_by_hand(visited):
 
 def test_a_history_by_hand(visited):
     assert histories(visited, "p", [("cat", "eel", "bee"), ("cat", "eel", "ant")]) == [
-        [Visit(0, 0.0, "uniform")],
-        [Visit(0, 0.5, "uniform"), Visit(2, 0.5, "hard"), Visit(4, pytest.approx(5 / 6), "uniform")],
+        [Visit("1-1", 0, 0.0, "uniform", None, None)],
+        [
+            Visit("1-0", 0, 0.5, "uniform", None, None),
+            Visit("1-2", 2, 0.5, "hard", None, None),
+            Visit("1-3", 4, pytest.approx(5 / 6), "uniform", None, None),
+        ],
     ]
 
 
@@ -99,16 +105,17 @@ def test_against_a_plain_loop(ledger, random_solved):
         batch, outcome = random_solved(4, 3, 5, seed=number, origin=origin)
         ledger.append("p", number // 5, number, batch, outcome, "train")
         for t, classes in enumerate(batch.classes.tolist()):
-            one = (number // 5, float(outcome.accuracy[t]), origin)
+            hardness = float(outcome.hardness[t])
+            one = (f"1-{4 * number + t}", number // 5, float(outcome.accuracy[t]), origin, hardness, None)
             met.setdefault(tuple(sorted(classes)), []).append((one, number, t, batch, outcome))
     tasks = list(met)
     assert any(len(visits) > 5 for visits in met.values())
     names = [tuple(NAMES.get(c, str(c)) for c in task) for task in tasks]
     assert histories(ledger, "p", names) == [[Visit(*one) for one, *_ in met[task]] for task in tasks]
     for task, found in zip(tasks, worst_episodes(ledger, "p", names), strict=True):
-        lowest = min(one[1] for one, *_ in met[task])
-        one, step, t, batch, outcome = [visit for visit in met[task] if visit[0][1] == lowest][-1]
-        assert (found.accuracy, found.step) == (one[1], step)
+        lowest = min(one[2] for one, *_ in met[task])
+        one, step, t, batch, outcome = [visit for visit in met[task] if visit[0][2] == lowest][-1]
+        assert (found.id, found.accuracy, found.step) == (one[0], one[2], step)
         drawn = batch.classes[t].tolist()
         wrong = []
         for place, c in enumerate(task):

@@ -10,6 +10,7 @@ from mtl.config import Augment, Backbone, Config, HardTasks, Meta, Runtime
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
+from mtl.episodes.hardness import inverse_fisher_ratio
 from mtl.learners import build_learner
 from mtl.learners.learner import episode_labels
 from mtl.losses import HardExampleMiner
@@ -161,3 +162,26 @@ def test_the_hardest_queries_of_a_meta_batch_alone_give_gradients(batch, images)
     count = TASKS * WAY * QUERIES // 4
     wanted = torch.autograd.grad(losses.topk(count).values.mean(), learner.meta_parameters())
     _assert_close(_step(learner, images, batch, queries=HardExampleMiner(0.25))[1], wanted)
+
+
+@pytest.mark.parametrize("at_once", [2 * PER_TASK, 10**9])
+def test_a_step_measures_the_features_that_it_learns_from(batch, images, at_once):
+    learner = _learner()
+    features = learner.features(images.flatten(0, 1)).detach().view(TASKS, PER_TASK, -1)
+    wanted = inverse_fisher_ratio(features, WAY, SHOT)
+    assert len(set(wanted.tolist())) == TASKS
+    torch.testing.assert_close(_step(learner, images, batch, at_once)[0].fisher, wanted)
+
+
+def test_a_meta_test_measures_the_features_of_its_episodes(batch, pictures):
+    learner = _learner()
+    learner.eval()
+    features = learner.features(pictures(batch.image_indices().flatten())).detach().view(TASKS, PER_TASK, -1)
+    outcome = measure(learner, pictures, batch)
+    torch.testing.assert_close(outcome.fisher, inverse_fisher_ratio(features, WAY, SHOT))
+
+
+def test_features_that_depend_on_the_episode_are_not_measured(batch, images, pictures):
+    learner = _learner("episode")
+    assert _step(learner, images, batch)[0].fisher.isnan().all()
+    assert measure(learner, pictures, batch).fisher.isnan().all()
