@@ -62,7 +62,6 @@ def one_round(work: Workload, sampler: MixedSampler, ledger: Ledger) -> None:
     ended = sampler.receive(request, measured)
     if ended is None:
         return
-    assert isinstance(request, EpisodeBatch)
-    assert isinstance(measured, Outcome)
-    ledger.append("meta-train", ended.number, 0, request, measured, "train")
+    if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
+        ledger.append("meta-train", ended.number, 0, request, measured, "train")
     record_round(ledger, "meta-train", "train", 0, ended)
