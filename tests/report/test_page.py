@@ -70,6 +70,7 @@ def _shows(path: str, value: object, words: set[str]) -> bool:
         rough = re.search(r"\.(confidence|shown\.0\.recall)$", path)
         formats = ["{:.0f}"] if rough else ["{:.1f}", "{:.2f}", "{:+.1f}", "{:+.2f}"]
         forms = {form.format(100 * value) for form in formats} | {f"{value:.3f}"}
+        forms |= {f"×{value:.1f}"} if path.endswith("row.weight") else set()
     middle = re.search(r"(history|trend)\.1$", path)  # a curve tells its ends in words
     return bool(forms & words or middle)
 
@@ -83,7 +84,7 @@ def _hidden() -> list[str]:
     ]
     told += [str(value) for e in root.all() for key, value in e.attributes.items() if key != "data-value"]
     words = {word.strip(",:") for piece in told for word in re.split(r"[\s–]", piece)}
-    assert len(marker.leaves) > 110
+    assert len(marker.leaves) > 140
     counts = re.compile(
         r"classes\.0\.row\.(queries|early|late)$"
     )  # the ledger's rows have more than is shown
