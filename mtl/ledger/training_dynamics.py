@@ -45,7 +45,7 @@ class DataMap:
 
 
 def learned_since(rows: Sequence[HardNeighbourhood], most: int) -> list[HardNeighbourhood]:
-    """Of the neighbourhoods that began below the median of `rows`, the `most` that rose most, if they rose."""
+    """The `most` neighbourhoods that rose most, of those that began below the median of `rows`."""
     if not rows:
         return []
     middle = median(row.first for row in rows)

@@ -104,7 +104,7 @@ def _confusion(found: Confusions | None, title: str, drawings: Drawings) -> Draw
 def _map(name: str, find: Callable[[], DataMap | None], points: str, drawings: Drawings) -> Drawing | None:
     def draw() -> Figure | None:
         found = find()
-        return found and data_map.data_map(found)
+        return None if found is None else data_map.data_map(found)
 
     return drawings.add(name, draw, points, f"Data map. {points}")
 

@@ -43,7 +43,6 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.training.run_data import RunData, load_run_data
 
 MOST_BYTES = 3_000_000
-_FIGURES = ("confusion", "boosting", "draw_share", "improvement", "class_map", "pair_map")  # of a phase
 _FIRST = "meta-train"  # the phase that is shown in full; others are shown in brief
 _FEWER = "Of several runs each is shown with fewer tasks, classes, pairs and pictures than in its own report."
 _NO_FIGURES = (
@@ -131,9 +130,12 @@ def without_figures(report: Report) -> Report:
     runs = []
     for run in report.runs:
         phases = [
-            replace(phase, **dict.fromkeys(_FIGURES))
+            replace(
+                phase, confusion=None, boosting=None, draw_share=None, improvement=None, class_map=None,
+                pair_map=None,
+            )
             for phase in run.phases
-        ]
+        ]  # fmt: skip
         runs.append(replace(run, phases=phases, space=None))
     return replace(report, runs=runs, notes=(*report.notes, _NO_FIGURES))
 

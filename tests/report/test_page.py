@@ -153,6 +153,41 @@ def test_numbers_stand_in_their_own_cells(full_report, full):
     assert [i.attributes["src"] for i in sides[0].all("img")] == [p.source for p in card.first_pictures]
 
 
+def test_a_neighbourhood_shows_what_became_of_it(full_report, full):
+    phase = full_report.runs[0].phases[1]
+    cards = full.by_id("r1-p1-neighbourhoods").named("task")
+    assert len(cards) == len(phase.neighbourhoods) + len(phase.learned)
+    for card, one in zip(cards, [*phase.neighbourhoods, *phase.learned], strict=True):
+        row = one.row
+        figures = dict(zip((t.text for t in card.all("dt")), (d.text for d in card.all("dd")), strict=True))
+        assert figures == {
+            "first → now": f"{100 * row.first:.1f} → {100 * row.last:.1f} %",
+            "mean": f"{100 * row.mean:.1f} %",
+            "weight": f"×{row.weight:.1f}",
+            "drawn": f"{row.drawn:,}",
+            "in training": f"{100 * row.trained:.1f} %",
+        }
+        assert [li.all("bdi")[0].text for li in card.all("li")] == [_seen(name) for name in row.members]
+        assert [[i.attributes["src"] for i in li.all("img")] for li in card.all("li")] == [
+            [picture.source for picture in pictures] for pictures in one.members
+        ]
+
+
+def test_the_glance_shows_neighbourhoods_before_tasks_where_there_are_some(full_report):
+    run = full_report.runs[0]
+    training = dataclasses.replace(run.phases[1], tasks=[])
+    root = tree(render(Report("one", [dataclasses.replace(run, phases=[training])])))
+    first = root.named("glance")[0].all("a")[0]
+    row = training.neighbourhoods[0].row
+    assert first.attributes["href"] == "#r1-p1-neighbourhoods"
+    assert first.all("strong")[0].text == _seen(row.name)
+    assert f"{100 * row.first:.1f} %" in first.text
+    assert f"{100 * row.last:.1f} %" in first.text
+    contents = [a.text for a in root.by_id("contents").all("a")]
+    assert "Hardest neighbourhoods" in contents
+    assert "Hardest tasks" not in contents
+
+
 def test_differences_whose_interval_holds_0_are_grey(full):
     rows = full.by_id("comparison-differences").all("tr")[1:]
     grey = ["soft" in str(row.all("span")[0].attributes.get("class")) for row in rows]

@@ -4,15 +4,24 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
 from mtl.ledger.training_dynamics import DataMap, Floats
 from mtl.report.figures import style
 from mtl.report.figures.style import BLUE, FAINT, INK, SMALL, VERMILION
 
-#: From what got worse over what stayed, in a grey that is seen on white and on black, to what got better.
-CHANGES = LinearSegmentedColormap.from_list("changes", [VERMILION, "#90959c", BLUE])
+_FAINTEST = 0.3  # opacity of what stayed
+#: From what got worse over what stayed to what got better, on white as on black.
+CHANGES = LinearSegmentedColormap.from_list(
+    "changes",
+    [
+        (0.0, to_rgba(VERMILION)),
+        (0.5, to_rgba(VERMILION, _FAINTEST)),
+        (0.5, to_rgba(BLUE, _FAINTEST)),
+        (1.0, to_rgba(BLUE)),
+    ],
+)
 
 _LABELS = 8  # named points at most
 _NAME = 1.9  # inches of a name at most
@@ -32,7 +41,7 @@ def data_map(found: DataMap) -> Figure:
     figure.suptitle("Change from the first to the last quarter of the rounds (points)", x=0.015, ha="left")
     axes = figure.add_subplot()
     size = min(34.0, max(8.0, 900 / np.sqrt(len(found.names))))  # points²
-    look: dict[str, Any] = {"cmap": CHANGES, "vmin": -most, "vmax": most, "linewidths": 0, "alpha": 0.85}
+    look: dict[str, Any] = {"cmap": CHANGES, "vmin": -most, "vmax": most, "linewidths": 0}
     rasterized = len(found.names) > style.SHAPES
     dots = axes.scatter(
         100 * found.spread, 100 * found.mean, size, 100 * better, rasterized=rasterized, **look
@@ -45,19 +54,20 @@ def data_map(found: DataMap) -> Figure:
     style.ticks(axes.yaxis, 6)
 
     bar = figure.colorbar(dots, location="top", shrink=0.55, aspect=16, anchor=(0, 0))
-    marks = [f"{sign * most:+.2g}".replace("-", "−") for sign in ((1, -1) if found.unit == "pair" else (-1, 1))]
+    marks = [
+        f"{sign * most:+.2g}".replace("-", "−") for sign in ((1, -1) if found.unit == "pair" else (-1, 1))
+    ]
     bar.set_ticks([-most, 0, most], labels=[f"{marks[0]} worse", "0", f"{marks[1]} better"])
     bar.ax.tick_params(top=False, bottom=True, labeltop=False, labelbottom=True)
     bar.outline.set_edgecolor(FAINT)
 
-    colours = dots.to_rgba(100 * better)
     ends = []
     for number in extremes(found, better):
         x, y = 100 * found.spread[number], 100 * found.mean[number]
         axes.plot(x, y, "o", markersize=7, fillstyle="none", color=INK, markeredgewidth=1)
         names = found.names[number]
         words = " – ".join(style.fitted(name, _NAME / len(names), SMALL) for name in names)
-        ends.append((x, y, words, to_hex(colours[number])))
+        ends.append((x, y, words, BLUE if better[number] >= 0 else VERMILION))
     style.name_ends(axes, ends)
     return figure
 
