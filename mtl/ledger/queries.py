@@ -167,6 +167,11 @@ def hardest_neighbourhoods(
     return result
 
 
+def tasks_come_back(tasks: Sequence[HardTask], neighbourhoods: Sequence[HardNeighbourhood]) -> bool:
+    """False where neighbourhoods say more than sets of classes, of which hardly one comes twice."""
+    return not neighbourhoods or any(t.weight is not None or t.verdict for t in tasks)
+
+
 def _drawn_around(ledger: Ledger, at: Phase) -> dict[int, tuple[int, float]]:
     """Episodes of training drawn around each class, and their mean accuracy."""
     rows = ledger.sql.execute(

@@ -195,19 +195,30 @@ def episode_blobs(rows: sqlite3.Cursor, dtype: str) -> Iterator[tuple[NDArray[np
 
 def sum_pairs(episodes: sqlite3.Cursor, top: int) -> list[PairSum]:
     """From the (classes, confusion) BLOBs of episodes: the `top` pairs by Σ confusion / (n + 1)."""
-    parts = []
-    for ids, confusion in episode_blobs(episodes, "<f2"):
-        tasks, way = ids.shape
-        parts.append(_pair_columns(ids, confusion.astype(np.float64).reshape(tasks, way, way)))
+    parts = list(pair_parts(episodes))
     if not parts:
         return []
-    low, high, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
-    pair, place, n = np.unique(low << 32 | high, return_inverse=True, return_counts=True)
+    keys, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pair, place, n = np.unique(keys, return_inverse=True, return_counts=True)
     there = np.bincount(place, there)
     back = np.bincount(place, back)
     order = np.lexsort((pair, -(there + back) / (n + 1)))[:top]
     columns = (pair[order] >> 32, pair[order] & 0xFFFFFFFF, there[order], back[order], n[order])
     return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def pair_parts(
+    episodes: sqlite3.Cursor,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
+    """From (classes, confusion) BLOBs, in parts of many episodes, one entry a pair of an episode.
+
+    Yields:
+        low << 32 | high of the pair's classes, P(high|low) and P(low|high), each (pairs,).
+    """
+    for ids, confusion in episode_blobs(episodes, "<f2"):
+        tasks, way = ids.shape
+        low, high, there, back = _pair_columns(ids, confusion.astype(np.float64).reshape(tasks, way, way))
+        yield low << 32 | high, there, back
 
 
 def _pair_columns(classes: NDArray[np.int64], confusion: NDArray[Any]) -> list[NDArray[Any]]:

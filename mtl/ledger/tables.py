@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mtl.ledger.class_history import round_bins
 from mtl.ledger.hard_images import HardImage
-from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
+from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask, tasks_come_back
 from mtl.ledger.store import Phase, RoundRow
 from mtl.ledger.task_history import SolvedEpisode
 
@@ -61,10 +61,11 @@ def phase_tables(
         for line in lines:
             console.print(line)
         console.print()
+    neighbourhoods, tasks = views["hardest_neighbourhoods"], views["hardest_tasks"]
     for title, columns, rows in (
         _rounds(views["rounds"]),
-        _neighbourhoods(views["hardest_neighbourhoods"]),
-        _tasks(views["hardest_tasks"], curves.visits) if _come_back(views) else ("", {}, []),
+        _neighbourhoods(neighbourhoods),
+        _tasks(tasks, curves.visits) if tasks_come_back(tasks, neighbourhoods) else ("", {}, []),
         _classes(views["hardest_classes"], curves.recalls),
         _pairs(views["most_confused_pairs"]),
         _images(views["hardest_images"]),
@@ -100,12 +101,6 @@ def _rounds(rows: list[RoundRow]) -> _Cells:
         cells.append([*numbers, _percent(r.accuracy), *[_percent(r.hard_share)] * planned])
     title = f"Rounds (accuracy{' and share' if planned else ''} in %)"
     return title, dict.fromkeys(names, _NUMBER), cells
-
-
-def _come_back(views: dict[str, list[Any]]) -> bool:
-    """False where neighbourhoods say more than sets of classes, of which hardly one comes twice."""
-    tasks: list[HardTask] = views["hardest_tasks"]
-    return not views["hardest_neighbourhoods"] or any(t.weight is not None or t.verdict for t in tasks)
 
 
 def _neighbourhoods(rows: list[HardNeighbourhood]) -> _Cells:

@@ -12,10 +12,26 @@ from torch import Tensor
 
 from mtl.data import ImageSet
 from mtl.ledger.class_history import class_trends
-from mtl.ledger.queries import HardTask, confused_pairs, hardest_classes, hardest_tasks, is_evaluation
+from mtl.ledger.queries import (
+    HardNeighbourhood,
+    HardTask,
+    confused_pairs,
+    hardest_classes,
+    hardest_tasks,
+    is_evaluation,
+    tasks_come_back,
+)
 from mtl.ledger.store import Ledger
 from mtl.ledger.task_history import SolvedEpisode, Visit, histories, worst_episodes
-from mtl.report.contents import ClassRow, PairCard, ShownClass, TaskCard, Thumbnail, WrongQuery
+from mtl.report.contents import (
+    ClassRow,
+    NeighbourhoodCard,
+    PairCard,
+    ShownClass,
+    TaskCard,
+    Thumbnail,
+    WrongQuery,
+)
 
 _SIDE = 48  # pixels; larger images are averaged down to it
 _QUALITY = 82  # of JPEG
@@ -25,10 +41,12 @@ _QUALITY = 82  # of JPEG
 class Limits:
     """How much of a phase is shown, so that a page stays small."""
 
-    tasks: int = 8
+    tasks: int = 8  # and neighbourhoods
     wrong: int = 6  # wrong answers of each class of a task
     shown: int = 6  # classes of a task: those with the lowest recall, where it has more
     support: int = 5  # images of a class of a task
+    around: int = 3  # images of the class of a neighbourhood
+    members: int = 2  # ... and of each of the others
     classes: int = 200
     with_pictures: int = 60  # rows of the classes' table that have pictures
     pairs: int = 12
@@ -42,6 +60,8 @@ class Limits:
             tasks=max(1, self.tasks // 2),
             wrong=max(1, self.wrong // 2),
             support=max(1, self.support // 2),
+            around=max(1, self.around - 1),
+            members=1,
             classes=max(10, self.classes // 2),
             with_pictures=self.with_pictures // 2,
             pairs=max(2, self.pairs // 2),
@@ -110,9 +130,17 @@ class Gallery:
         return self.pictures(self._members.get(name, [])[:count])
 
 
-def task_cards(ledger: Ledger, phase: str, gallery: Gallery, limits: Limits) -> list[TaskCard]:
-    """The hardest tasks, each with its worst episode and its visits."""
+def task_cards(
+    ledger: Ledger,
+    phase: str,
+    gallery: Gallery,
+    limits: Limits,
+    around: Sequence[HardNeighbourhood] = (),
+) -> list[TaskCard]:
+    """The hardest tasks, each with its worst episode and its visits; none where `around` says more."""
     tasks = hardest_tasks(ledger, phase, limits.tasks)
+    if not tasks_come_back(tasks, around):
+        return []
     names = [task.classes for task in tasks]
     episodes, visits = worst_episodes(ledger, phase, names), histories(ledger, phase, names)
     trained = not is_evaluation(phase)
@@ -155,6 +183,20 @@ def _task(
         more_wrong=len(answers) - len(wrong),
         answers_known=worst.wrong is not None,
     )
+
+
+def neighbourhood_cards(
+    rows: Sequence[HardNeighbourhood], gallery: Gallery, limits: Limits
+) -> list[NeighbourhoodCard]:
+    """Neighbourhoods with pictures of their classes."""
+    return [
+        NeighbourhoodCard(
+            row,
+            gallery.of_class(row.name, limits.around),
+            [gallery.of_class(name, limits.members) for name in row.members],
+        )
+        for row in rows
+    ]
 
 
 def class_rows(ledger: Ledger, phase: str, gallery: Gallery, limits: Limits) -> list[ClassRow]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
+from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
 from mtl.ledger.store import RoundRow
 
 
@@ -71,6 +71,15 @@ class TaskCard:
 
 
 @dataclass(frozen=True)
+class NeighbourhoodCard:
+    """A class with those that it is taken for."""
+
+    row: HardNeighbourhood
+    pictures: Sequence[Thumbnail]
+    members: Sequence[Sequence[Thumbnail]]  # pictures of each of `row.members`
+
+
+@dataclass(frozen=True)
 class ClassRow:
     """A class over all tasks that it was drawn into."""
 
@@ -106,6 +115,10 @@ class PhaseReport:
     draw_share: Drawing | None
     improvement: Drawing | None
     improvement_note: str | None  # the finding, in a sentence or two
+    neighbourhoods: Sequence[NeighbourhoodCard] = ()  # the hardest
+    learned: Sequence[NeighbourhoodCard] = ()  # those that began low and rose most
+    class_map: Drawing | None = None
+    pair_map: Drawing | None = None
 
 
 @dataclass(frozen=True)

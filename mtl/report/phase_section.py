@@ -1,16 +1,21 @@
 """What the ledger has of one phase, with pictures and figures: the heart of the report."""
 
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
 from mtl.ledger.class_history import extra_draws, weights_over_rounds
 from mtl.ledger.confusions import Confusions, confusions
-from mtl.ledger.queries import classes_met, is_evaluation, rounds
+from mtl.ledger.queries import classes_met, hardest_neighbourhoods, is_evaluation, rounds
 from mtl.ledger.regression_to_mean import Improvement, improvement
 from mtl.ledger.store import Ledger, Phase
-from mtl.report.cards import Gallery, Limits, class_rows, pair_cards, task_cards
+from mtl.ledger.training_dynamics import DataMap, class_map, learned_since, pair_map
+from mtl.report.cards import Gallery, Limits, class_rows, neighbourhood_cards, pair_cards, task_cards
 from mtl.report.contents import Drawing, PhaseReport
 from mtl.report.drawings import Drawings
-from mtl.report.figures import changes, confusion, round_weights
+from mtl.report.figures import changes, confusion, data_map, round_weights
 
-_ALL = 10_000_000  # rounds: more than any run has
+_ALL = 10_000_000  # rounds and neighbourhoods: more than any run has
 
 
 def phase_report(
@@ -29,12 +34,13 @@ def phase_report(
     name, title = phase.name, f"{run} {phase.name}"
     every_round, weights = rounds(ledger, name, _ALL), weights_over_rounds(ledger, name)
     shares = extra_draws(ledger, name)
+    around = hardest_neighbourhoods(ledger, name, _ALL)
     gains = improvement(ledger, name) if is_evaluation(name) else None
     return PhaseReport(
         title=name,
         split=phase.split,
         episodes=phase.episodes,
-        tasks=task_cards(ledger, name, gallery, limits),
+        tasks=task_cards(ledger, name, gallery, limits, around),
         classes=class_rows(ledger, name, gallery, limits),
         classes_in_all=classes_met(ledger, phase),
         pairs=pair_cards(ledger, name, gallery, limits),
@@ -62,6 +68,22 @@ def phase_report(
             "Accuracy before and after, picked against not picked",
         ),
         improvement_note=_note(gains) if gains else None,
+        neighbourhoods=neighbourhood_cards(around[: limits.tasks], gallery, limits),
+        learned=neighbourhood_cards(learned_since(around, limits.tasks // 2), gallery, limits),
+        class_map=_map(
+            f"{title} class map",
+            lambda: class_map(ledger, name, around),
+            "Each point is a neighbourhood, by the accuracy of the task that each round solves of it."
+            if around
+            else "Each point is a class, by its recall in the episodes of each round.",
+            drawings,
+        ),
+        pair_map=_map(
+            f"{title} pair map",
+            lambda: pair_map(ledger, name),
+            "Each point is one of the most confused pairs, by its confusion in the episodes of each round.",
+            drawings,
+        ),
     )
 
 
@@ -77,6 +99,14 @@ def _confusion(found: Confusions | None, title: str, drawings: Drawings) -> Draw
         "Small shares are coloured more than in proportion, as the scale above shows.",
         f"Heat map of the confusion between {len(found.names)} {kind}",
     )
+
+
+def _map(name: str, find: Callable[[], DataMap | None], points: str, drawings: Drawings) -> Drawing | None:
+    def draw() -> Figure | None:
+        found = find()
+        return None if found is None else data_map.data_map(found)
+
+    return drawings.add(name, draw, points, f"Data map. {points}")
 
 
 def _note(found: Improvement) -> str:

@@ -130,9 +130,12 @@ def without_figures(report: Report) -> Report:
     runs = []
     for run in report.runs:
         phases = [
-            replace(phase, confusion=None, boosting=None, draw_share=None, improvement=None)
+            replace(
+                phase, confusion=None, boosting=None, draw_share=None, improvement=None, class_map=None,
+                pair_map=None,
+            )
             for phase in run.phases
-        ]
+        ]  # fmt: skip
         runs.append(replace(run, phases=phases, space=None))
     return replace(report, runs=runs, notes=(*report.notes, _NO_FIGURES))
 

@@ -6,11 +6,12 @@ import io
 import numpy as np
 from PIL import Image
 
-from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
+from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
 from mtl.ledger.store import RoundRow
 from mtl.report.contents import (
     ClassRow,
     Drawing,
+    NeighbourhoodCard,
     PairCard,
     PhaseReport,
     RunReport,
@@ -97,6 +98,21 @@ class Maker:
             answers_known=True,
         )
 
+    def neighbourhood(self) -> NeighbourhoodCard:
+        name, *members = self.names(6)
+        row = HardNeighbourhood(
+            name=name,
+            members=tuple(members),
+            first=self.share(),
+            last=self.share(),
+            mean=self.share(),
+            drawn=int(self.random.integers(1000, 9999)),
+            trained=self.share(),
+            weight=float(self.random.uniform(1, 9)),
+            history=tuple(self.share() for _ in range(10)),
+        )
+        return NeighbourhoodCard(row, self.pictures(name, 3), [self.pictures(m, 2) for m in members])
+
     def row(self, name: str, group: str | None) -> ClassRow:
         recall = self.share()
         row = HardClass(
@@ -146,6 +162,10 @@ class Maker:
             draw_share=self.drawing(f"extra-{at}", f"Where the hard draws went, {at}."),
             improvement=self.drawing(f"improvement-{at}", f"Before and after, {at}."),
             improvement_note=f"What was picked gained 3.1 points, {at}.",
+            neighbourhoods=[self.neighbourhood() for _ in range(8)],
+            learned=[self.neighbourhood() for _ in range(4)],
+            class_map=self.drawing(f"class-map-{at}", f"Classes by mean and spread, {at}."),
+            pair_map=self.drawing(f"pair-map-{at}", f"Pairs by mean and spread, {at}."),
         )
 
     def score(self, name: str, first: bool) -> dict[str, object]:

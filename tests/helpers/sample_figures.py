@@ -14,9 +14,10 @@ from mtl.ledger.class_history import Share, WeightsAt
 from mtl.ledger.confusions import Confusions
 from mtl.ledger.regression_to_mean import compare_gains
 from mtl.ledger.store import RoundRow
+from mtl.ledger.training_dynamics import DataMap
 from mtl.report.contents import ClassChange, RunDifference
 from mtl.report.drawings import to_svg
-from mtl.report.figures import changes, confusion, curves, round_weights, space, style
+from mtl.report.figures import changes, confusion, curves, data_map, round_weights, space, style
 
 Array = NDArray[np.float64]
 
@@ -78,6 +79,11 @@ def _draw_share() -> Figure:
     return round_weights.draw_shares([Share(n, 9 - i, 20, 4.5) for i, n in enumerate(HOSTILE)])
 
 
+def _data_map() -> Figure:
+    random, n = np.random.default_rng(0), len(HOSTILE)
+    return data_map.data_map(DataMap("class", tuple((name,) for name in HOSTILE), *random.random((3, n))))
+
+
 MAKERS: dict[str, Callable[[], Figure | None]] = {
     "curves": _curves,
     "boosting": _boosting,
@@ -87,9 +93,10 @@ MAKERS: dict[str, Callable[[], Figure | None]] = {
     "space": _space,
     "changes": _changes,
     "differences": _differences,
+    "data_map": _data_map,
 }
-#: Kinds that have names in them.
-NAMED = [kind for kind in MAKERS if kind not in ("boosting", "improvement")]
+#: Kinds that show every name.
+NAMED = [kind for kind in MAKERS if kind not in ("boosting", "improvement", "data_map")]
 
 
 @cache

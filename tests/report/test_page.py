@@ -70,6 +70,7 @@ def _shows(path: str, value: object, words: set[str]) -> bool:
         rough = re.search(r"\.(confidence|shown\.0\.recall)$", path)
         formats = ["{:.0f}"] if rough else ["{:.1f}", "{:.2f}", "{:+.1f}", "{:+.2f}"]
         forms = {form.format(100 * value) for form in formats} | {f"{value:.3f}"}
+        forms |= {f"×{value:.1f}"} if path.endswith("row.weight") else set()
     middle = re.search(r"(history|trend)\.1$", path)  # a curve tells its ends in words
     return bool(forms & words or middle)
 
@@ -83,7 +84,7 @@ def _hidden() -> list[str]:
     ]
     told += [str(value) for e in root.all() for key, value in e.attributes.items() if key != "data-value"]
     words = {word.strip(",:") for piece in told for word in re.split(r"[\s–]", piece)}
-    assert len(marker.leaves) > 110
+    assert len(marker.leaves) > 140
     counts = re.compile(
         r"classes\.0\.row\.(queries|early|late)$"
     )  # the ledger's rows have more than is shown
@@ -150,6 +151,41 @@ def test_numbers_stand_in_their_own_cells(full_report, full):
     assert sides[0].text == f"{100 * pair.first_as_second:.1f} % as {layout.printable(second)}"
     assert sides[1].text == f"{100 * pair.second_as_first:.1f} % as {layout.printable(first)}"
     assert [i.attributes["src"] for i in sides[0].all("img")] == [p.source for p in card.first_pictures]
+
+
+def test_a_neighbourhood_shows_what_became_of_it(full_report, full):
+    phase = full_report.runs[0].phases[1]
+    cards = full.by_id("r1-p1-neighbourhoods").named("task")
+    assert len(cards) == len(phase.neighbourhoods) + len(phase.learned)
+    for card, one in zip(cards, [*phase.neighbourhoods, *phase.learned], strict=True):
+        row = one.row
+        figures = dict(zip((t.text for t in card.all("dt")), (d.text for d in card.all("dd")), strict=True))
+        assert figures == {
+            "first → now": f"{100 * row.first:.1f} → {100 * row.last:.1f} %",
+            "mean": f"{100 * row.mean:.1f} %",
+            "weight": f"×{row.weight:.1f}",
+            "drawn": f"{row.drawn:,}",
+            "in training": f"{100 * row.trained:.1f} %",
+        }
+        assert [li.all("bdi")[0].text for li in card.all("li")] == [_seen(name) for name in row.members]
+        assert [[i.attributes["src"] for i in li.all("img")] for li in card.all("li")] == [
+            [picture.source for picture in pictures] for pictures in one.members
+        ]
+
+
+def test_the_glance_shows_neighbourhoods_before_tasks_where_there_are_some(full_report):
+    run = full_report.runs[0]
+    training = dataclasses.replace(run.phases[1], tasks=[])
+    root = tree(render(Report("one", [dataclasses.replace(run, phases=[training])])))
+    first = root.named("glance")[0].all("a")[0]
+    row = training.neighbourhoods[0].row
+    assert first.attributes["href"] == "#r1-p1-neighbourhoods"
+    assert first.all("strong")[0].text == _seen(row.name)
+    assert f"{100 * row.first:.1f} %" in first.text
+    assert f"{100 * row.last:.1f} %" in first.text
+    contents = [a.text for a in root.by_id("contents").all("a")]
+    assert "Hardest neighbourhoods" in contents
+    assert "Hardest tasks" not in contents
 
 
 def test_differences_whose_interval_holds_0_are_grey(full):

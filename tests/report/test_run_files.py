@@ -96,7 +96,7 @@ def test_results_that_are_none_are_named(folder, results):
 
 @pytest.mark.parametrize(
     ("sampler", "told_of"),
-    [("uniform", "none: tasks are drawn evenly"), ("boosted_pool", "boosted_pool, share 0.5")],
+    [("uniform", "none: tasks are drawn evenly"), ("boosted_pool", "boosted pool, share 0.5")],
 )
 def test_what_was_done_about_hard_tasks_is_progress(folder, sampler, told_of):
     run = read_run(folder[0].path)

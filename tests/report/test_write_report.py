@@ -254,6 +254,8 @@ def test_curves_and_comparisons_are_the_figures_that_stay(full_report):
         assert brief.curves == whole.curves
         for phase, all_ in zip(brief.phases, whole.phases, strict=True):
             assert (phase.confusion, phase.boosting, phase.draw_share, phase.improvement) == (None,) * 4
+            assert (phase.class_map, phase.pair_map) == (None, None)
+            assert phase.neighbourhoods == all_.neighbourhoods
             assert (phase.tasks, phase.classes, phase.pairs) == (all_.tasks, all_.classes, all_.pairs)
             assert phase.improvement_note == all_.improvement_note
     assert small.comparison == full_report.comparison

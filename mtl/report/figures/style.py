@@ -98,8 +98,9 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
-    ends = sorted((end for end in ends if end[2]), key=lambda end: end[1])
-    heights = axes.transAxes.inverted().transform(axes.transData.transform([end[:2] for end in ends]))[:, 1]
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = sorted((end for end in ends if end[2]), key=lambda end: float(to_axes.transform(end[:2])[1]))
+    heights = to_axes.transform([end[:2] for end in ends])[:, 1]
     line = 1.35 * SIZE / 72 * DPI / axes.bbox.height
     for (x, y, name, colour), place in zip(ends, spread(heights.tolist(), line, 0.0, 1.0), strict=True):
         lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.9, "relpos": (0, 0.5), "shrinkB": 0}
