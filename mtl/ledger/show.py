@@ -26,14 +26,13 @@ from mtl.errors import UserError
 from mtl.ledger.class_history import class_trends
 from mtl.ledger.export import finite, plain_episode
 from mtl.ledger.hard_images import HardImage, hardest_images
+from mtl.ledger.neighbourhoods import HardNeighbourhood, hardest_neighbourhoods
 from mtl.ledger.queries import (
     ConfusedPair,
     HardClass,
-    HardNeighbourhood,
     HardTask,
     confused_pairs,
     hardest_classes,
-    hardest_neighbourhoods,
     hardest_tasks,
     has_round,
     rounds,

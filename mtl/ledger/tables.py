@@ -13,7 +13,8 @@ from rich.text import Text
 
 from mtl.ledger.class_history import round_bins
 from mtl.ledger.hard_images import HardImage
-from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask, tasks_come_back
+from mtl.ledger.neighbourhoods import HardNeighbourhood, tasks_come_back
+from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
 from mtl.ledger.store import Phase, RoundRow
 from mtl.ledger.task_history import SolvedEpisode
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl.ledger.class_history import class_trends, round_bins
+from mtl.ledger.neighbourhoods import HardNeighbourhood
 from mtl.ledger.queries import (
-    HardNeighbourhood,
     class_names,
     classes_drawn,
     episode_span,

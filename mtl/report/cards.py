@@ -12,14 +12,13 @@ from torch import Tensor
 
 from mtl.data import ImageSet
 from mtl.ledger.class_history import class_trends
+from mtl.ledger.neighbourhoods import HardNeighbourhood, tasks_come_back
 from mtl.ledger.queries import (
-    HardNeighbourhood,
     HardTask,
     confused_pairs,
     hardest_classes,
     hardest_tasks,
     is_evaluation,
-    tasks_come_back,
 )
 from mtl.ledger.store import Ledger
 from mtl.ledger.task_history import SolvedEpisode, Visit, histories, worst_episodes

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
+from mtl.ledger.neighbourhoods import HardNeighbourhood
+from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
 from mtl.ledger.store import RoundRow
 
 

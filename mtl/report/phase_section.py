@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from mtl.ledger.class_history import extra_draws, weights_over_rounds
 from mtl.ledger.confusions import Confusions, confusions
-from mtl.ledger.queries import classes_met, hardest_neighbourhoods, is_evaluation, rounds
+from mtl.ledger.neighbourhoods import hardest_neighbourhoods
+from mtl.ledger.queries import classes_met, is_evaluation, rounds
 from mtl.ledger.regression_to_mean import Improvement, improvement
 from mtl.ledger.store import Ledger, Phase
 from mtl.ledger.training_dynamics import DataMap, class_map, learned_since, pair_map

@@ -6,7 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from mtl.ledger.queries import ConfusedPair, HardClass, HardNeighbourhood, HardTask
+from mtl.ledger.neighbourhoods import HardNeighbourhood
+from mtl.ledger.queries import ConfusedPair, HardClass, HardTask
 from mtl.ledger.store import RoundRow
 from mtl.report.contents import (
     ClassRow,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mtl.episodes.episode import Neighbourhoods, Round
-from mtl.ledger.queries import hardest_neighbourhoods
+from mtl.ledger.neighbourhoods import hardest_neighbourhoods
 from mtl.ledger.show import render
 from mtl.ledger.store import KEPT_MEMBERS, Ledger
 from mtl.training.stage import record_round

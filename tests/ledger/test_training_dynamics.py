@@ -7,7 +7,8 @@ from statistics import fmean, pstdev
 import pytest
 
 from mtl.ledger import training_dynamics
-from mtl.ledger.queries import HardNeighbourhood, confused_pairs
+from mtl.ledger.neighbourhoods import HardNeighbourhood
+from mtl.ledger.queries import confused_pairs
 from mtl.ledger.training_dynamics import class_map, learned_since, pair_map
 
 PHASE = "meta-train"
