@@ -56,7 +56,7 @@ def add_to(commands: "Commands") -> None:
 
 
 def _hard_tasks(args: argparse.Namespace) -> None:
-    from mtl.ledger.export import export
+    from mtl.ledger.log_export import export
     from mtl.ledger.show import render, render_episode
     from mtl.ledger.store import Ledger
     from mtl.ledger.watch import follow

@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from mtl.errors import UserError
 from mtl.ledger.class_history import class_trends
-from mtl.ledger.export import finite, plain_episode
 from mtl.ledger.hard_images import HardImage, hardest_images
+from mtl.ledger.log_export import finite, plain_episode
 from mtl.ledger.neighbourhoods import HardNeighbourhood, hardest_neighbourhoods
 from mtl.ledger.queries import (
     ConfusedPair,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mtl.errors import UserError
-from mtl.ledger.export import SCHEMA, VERSION, export, write_jsonl
+from mtl.ledger.log_export import SCHEMA, VERSION, export, write_jsonl
 from mtl.ledger.show import render, render_episode
 from mtl.ledger.task_history import SolvedEpisode, find_episode
 
@@ -19,7 +19,7 @@ NAMES = {0: "ant", 1: "bee\n", 2: "cäte", 3: "dog", 4: "eel"}
 @pytest.fixture
 def appended(ledger, random_solved, monkeypatch):
     """Two phases, and the batches that they are made of; they are exported in three pieces."""
-    monkeypatch.setattr("mtl.ledger.export._CHUNK", 5)
+    monkeypatch.setattr("mtl.ledger.log_export._CHUNK", 5)
     ledger.register_classes("train", NAMES)
     ledger.register_images("train", "print")
     batches = []
@@ -91,7 +91,7 @@ def test_a_file_has_the_same_lines_and_is_written_whole_or_not_at_all(
     export(ledger, "jsonl", tmp_path / "log.jsonl")
     assert (tmp_path / "log.jsonl").read_text("utf-8") == shown
     before = sorted(tmp_path.iterdir())
-    monkeypatch.setattr("mtl.ledger.export.plain_episode", lambda episode: {"id": object()})
+    monkeypatch.setattr("mtl.ledger.log_export.plain_episode", lambda episode: {"id": object()})
     with pytest.raises(TypeError):
         export(ledger, "jsonl", tmp_path / "log.jsonl")
     assert (tmp_path / "log.jsonl").read_text("utf-8") == shown
