@@ -125,6 +125,7 @@ class BoostedSampler(NeighbourhoodSampler):
         first, classes = self.first(random), len(self.index)
         others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
         weights = self.pair_weights[pair_index(first, others, classes)]
+        weights = weights.clamp_min(torch.finfo(weights.dtype).tiny)  # 0: only where nothing else is left
         return torch.cat([first, others[UnitDraw(weights).draw(self.shape.way - 1, random)]])
 
     def chosen(self, number: int, random: torch.Generator) -> tuple[Tensor, Tensor]:

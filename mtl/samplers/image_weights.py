@@ -7,6 +7,8 @@ from mtl.config.hard_tasks import Boosting
 from mtl.episodes.class_index import ClassIndex
 from mtl.samplers.boosting import boost
 
+_TINY = torch.finfo(torch.float64).tiny
+
 
 class ImageWeights:
     """A weight of every image that episodes may use; queries are drawn by it, support images uniformly.
@@ -33,9 +35,10 @@ class ImageWeights:
 
     def draw(self, classes: Tensor, shot: int, queries: int, random: torch.Generator) -> Tensor:
         """(N, K+Q) distinct images of each class (N,): K drawn uniformly, then Q of the others by weight."""
-        valid, log_weights = self.valid[classes], self.weights[classes].log()
+        valid = self.valid[classes]
+        log_weights = self.weights[classes].clamp_min(_TINY).log()  # 0 is last among the images
         support = torch.rand(valid.shape, generator=random).masked_fill(~valid, -1.0).topk(shot).indices
-        uniform = torch.rand(valid.shape, dtype=torch.float64, generator=random)
+        uniform = torch.rand(valid.shape, dtype=torch.float64, generator=random).clamp_min(_TINY)
         keys = log_weights - (-uniform.log()).log()  # Gumbel top-k
         query = keys.masked_fill(~valid, -torch.inf).scatter(1, support, -torch.inf).topk(queries).indices
         return self.index.members[classes[:, None], torch.cat([support, query], 1)]

@@ -16,6 +16,7 @@ from mtl.episodes.episode import EpisodeShape
 from mtl.episodes.pairs import pair_count, pair_index
 from mtl.runtime.seeds import generator
 from mtl.samplers.boosted import heaviest_partners
+from mtl.samplers.image_weights import ImageWeights
 from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors, task_accuracies
 
 ERRORS = {"counted": counted_errors, "estimated": estimated_errors}
@@ -248,3 +249,36 @@ def test_a_round_tests_a_task_of_every_neighbourhood(labels):
     ]
     assert all(float(a) in p for a, p in zip(found.accuracy, possible, strict=True))
     assert ended.accuracy == pytest.approx(float(found.accuracy.mean()))
+
+
+def test_images_without_weight_come_last_and_never_double_the_support(labels):
+    sampler = _sampler(labels, classes=8, way=3)
+    _round(sampler, _features(8))
+    sampler.image_weights.weights = torch.zeros(8, 10, dtype=torch.float64)
+    sampler.image_weights.weights[:, 0] = 1 / 8
+    random, classes = generator(4), torch.arange(8)
+    for _ in range(50):
+        images = sampler.image_weights.draw(classes, 2, 8, random)
+        assert torch.equal(images.sort(1).values, sampler.index.members)
+        heavy = sampler.index.members[:, :1]
+        assert ((images[:, 2:3] == heavy) | (images[:, :2] == heavy).any(1, keepdim=True)).all()
+
+
+def test_images_without_weight_come_before_the_padding_of_smaller_classes():
+    index = ClassIndex.of(torch.tensor([0] * 9 + [1] * 4 + [2] * 6))
+    weights = ImageWeights(index)
+    weights.weights = torch.zeros_like(weights.weights)
+    random = generator(5)
+    for _ in range(50):
+        images = weights.draw(torch.tensor([1]), 1, 3, random)[0]
+        assert sorted(images.tolist()) == index.members[1, :4].tolist()
+
+
+def test_pairs_whose_weight_has_underflowed_are_drawn_where_nothing_else_is_left(labels):
+    sampler = _sampler(labels, classes=5, way=4, draw="weight")
+    _round(sampler, _features(5))
+    sampler.pair_weights = torch.zeros_like(sampler.pair_weights)
+    sampler.pair_weights[0] = 1.0  # of classes 0 and 1
+    for task in sampler.draw(100).classes.tolist():
+        assert len(set(task)) == 4
+        assert task[0] > 1 or task[1] == 1 - task[0]
