@@ -19,8 +19,8 @@ def slug(name: str) -> str:
 
 
 def _arm_name(name: str) -> str:
-    if "." in name:
-        raise ValueError("must be a name that a folder can have, without .")
+    if "." in name or "," in name:  # a comma separates the names of --arms
+        raise ValueError("must be a name that a folder can have, without . or ,")
     return folder_name(name)
 
 
@@ -64,13 +64,13 @@ ARMS = (
     _arm("easy", "sampler=easy", *(f"easy.hard={k}" for k in (4, 10, 20))),
     _arm("hard-task meta-batch", "sampler=meta_batch", *(f"meta_batch.hard={k}" for k in (4, 10, 20))),
     _arm("as released", f"{_RELEASED} meta_batch.accuracies=kept", *_RATES),
-    _arm("as released, list emptied", f"{_RELEASED} meta_batch.accuracies=emptied", *_RATES),
+    _arm("as released with list emptied", f"{_RELEASED} meta_batch.accuracies=emptied", *_RATES),
     _arm("boosted", "sampler=boosted share=1.0", *(f"boosted.nearest={m}" for m in _NEAREST)),
     _arm("boosted tasks", "sampler=boosted_pool boosted_pool.unit=task", *_SHARES),
     _arm("boosted classes", "sampler=boosted_pool boosted_pool.unit=class", *_SHARES),
     _arm(
         "boosted pairs",
-        "sampler=boosted_pool boosted_pool.unit=pair boosted_pool.cap=null",
+        "sampler=boosted_pool boosted_pool.unit=pair boosted_pool.cap=null boosted_pool.rate=1 share=1.0",
         *(f"boosted_pool.rate={rate} share={share}" for rate, share in ((1, 1.0), (5, 0.5), (5, 1.0))),
     ),
     _arm(

@@ -175,7 +175,7 @@ def test_a_state_does_not_change_behind_the_back_of_its_checkpoint(index, random
     assert state == noted
 
 
-KEPT, EMPTIED = "as released", "as released, list emptied"
+KEPT, EMPTIED = "as released", "as released with list emptied"
 NORMAL, HARD, TASKS = 10, 5, 2  # meta-batches of a round, and their tasks
 
 
