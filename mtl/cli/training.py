@@ -57,7 +57,7 @@ def add_to(commands: "Commands") -> None:
     seeds = "only these seeds, e.g. 0,2; other processes can run the others"
     commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
     arms = 'only these arms, e.g. "uniform,boosted"; compare.reference has to be among them'
-    commands.choices["compare"].add_argument("--arms", type=_names, metavar="NAME,NAME", help=arms)
+    commands.choices["compare"].add_argument("--arms", metavar="NAME,NAME", help=arms)
     more = "Splits, classes, counts, sizes, and a sheet of samples."
     data = add(commands, "data", _data, "show what an image set holds", more)
     _takes_config(data)
@@ -71,10 +71,6 @@ def _takes_config(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--config", type=path, metavar="FILE", required=True, help=file)
     sub.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes values of the config")
     sub.set_defaults(quiet=False)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
 
 
 def _numbers(text: str) -> list[int]:

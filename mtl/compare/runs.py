@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,7 +23,6 @@ from mtl.evaluation.baselines import (
     from_table,
     logistic_on_unit_features,
     table_of,
-    voters,
     votes,
 )
 from mtl.evaluation.task_answers import Answers, Cell
@@ -182,10 +182,10 @@ def arm_cells(
             images=images_passed(config, len(train)),
         )
 
-    voting = votes(*voters(meta, pretrained, config, train, device), pictures)
+    beside = votes(meta, partial(learner_from_pretrained, pretrained, config, train, device), pictures)
     return [
         cell(arm, from_learner(arm, learner, pictures).solve),
-        *(cell(f"{arm}, {one.name}", one.solve) for one in voting),
+        *(cell(f"{arm}, {one.name}", one.solve) for one in beside),
     ]
 
 
@@ -304,5 +304,5 @@ def _curve(path: Path, stage: str) -> list[tuple[int, float]]:
     return [
         (int(line["step"]), fmean(float(value) for key, value in line.items() if key.startswith("val")))
         for line in lines
-        if line["stage"] == stage
+        if line["stage"] == stage and "vote" not in line  # which is of several learners, after the last step
     ]

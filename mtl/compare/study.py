@@ -87,13 +87,14 @@ def compare(
     return _report(config, chosen)
 
 
-def only_arms(config: Config, names: Sequence[str]) -> Config:
-    """The comparison of some of its arms.
+def only_arms(config: Config, text: str) -> Config:
+    """The comparison of some of its arms, whose names `text` has with commas between them.
 
     Raises:
         UserError: a name is that of no arm, or the reference is not among them.
     """
     known = [arm.name for arm in config.compare.arms]
+    names = _names(text, known)
     for name in names:
         if name not in known:
             raise UserError(f"--arms: {name!r} is none of the arms of this comparison ({', '.join(known)})")
@@ -104,6 +105,16 @@ def only_arms(config: Config, names: Sequence[str]) -> Config:
         )
     arms = tuple(arm for arm in config.compare.arms if arm.name in names)
     return replace(config, compare=replace(config.compare, arms=arms))
+
+
+def _names(text: str, known: Sequence[str]) -> list[str]:
+    """The names in a list with commas; a known one may have commas itself."""
+    parts, names = [part.strip() for part in text.split(",")], list[str]()
+    while parts:
+        joined = (", ".join(parts[:end]) for end in range(len(parts), 0, -1))
+        names.append(next((name for name in joined if name in known), parts[0]))
+        parts = parts[names[-1].count(",") + 1 :]
+    return names
 
 
 def all_seeds(config: Config) -> list[int]:

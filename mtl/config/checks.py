@@ -73,21 +73,26 @@ def _of_meta_training(config: Sections) -> list[str]:
             for n, k in config.evaluate.settings
             if n != meta.way
         ]
-    if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
-        hard = config.hard_tasks
-        needs_features = {
-            f"hard_tasks.sampler: {hard.sampler}": (
-                hard.needs_features,
-                "; boosted_pool does without, for one",
-            ),
-            f"hard_tasks.snapshots: {hard.snapshots}": (hard.snapshots > 0, ""),
-        }
+    hard = config.hard_tasks
+    voters = {"meta.learners": meta.learners - 1, "hard_tasks.snapshots": hard.snapshots}
+    if meta.algorithm != "mtl" or meta.batch_norm == "episode":
         wrong += [
-            f"{key} needs features that are the same in every episode, which meta.batch_norm = episode "
-            f"and the algorithms maml and meta_sgd do not have{way_out}"
-            for key, (needed, way_out) in needs_features.items()
-            if needed
+            f"{key}: learners that vote need meta.algorithm = mtl and meta.batch_norm = frozen or update, "
+            f"not {meta.algorithm} and {meta.batch_norm}"
+            for key, several in voters.items()
+            if several
         ]
+    elif all(voters.values()):
+        wrong.append(
+            f"hard_tasks.snapshots: {hard.snapshots}, but with meta.learners = {meta.learners} those that "
+            "vote are whole learners; leave one of the two out"
+        )
+    if hard.needs_features and (meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}):
+        wrong.append(
+            f"hard_tasks.sampler: {hard.sampler} needs features that are the same in every episode, which "
+            "meta.batch_norm = episode and the algorithms maml and meta_sgd do not have; boosted_pool does "
+            "without, for one"
+        )
     allowed = {"all", "focal", "hardest"}
     if meta.examples.by not in allowed or meta.examples.scope != "batch" or meta.examples.start:
         wrong.append(

@@ -19,8 +19,8 @@ def slug(name: str) -> str:
 
 
 def _arm_name(name: str) -> str:
-    if "." in name or "," in name:  # a comma separates the names of --arms
-        raise ValueError("must be a name that a folder can have, without . or ,")
+    if "." in name:
+        raise ValueError("must be a name that a folder can have, without .")
     return folder_name(name)
 
 

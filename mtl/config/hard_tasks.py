@@ -165,9 +165,9 @@ class HardTasks:
     share: Share = 0.5  # ρ: share of chosen episodes when fully warmed up
     warm_up: Share = 0.1  # share of the steps in which ρ climbs from 0
     fade: Share = 0.2  # share of the steps at the end in which ρ falls to 0
-    every: Positive = 100  # steps from one round to the next: boosted meta-tests all pairs of classes,
-    #   boosted_pool its pool; fisher and neighbours take the features of the classes anew; the others write
-    #   their weights down
+    every: Positive = 100  # steps from one round to the next, with meta.learners = 1: boosted meta-tests all
+    #   pairs of classes, boosted_pool its pool; fisher and neighbours take the features of the classes anew;
+    #   the others write their weights down
 
     boosted: Boosted = Boosted()
     boosted_pool: BoostedPool = BoostedPool()

@@ -218,7 +218,9 @@ class Meta:
     shot: Size = 1
     queries: Size = 15
     tasks: Size = 4  # a meta-batch
-    steps: Positive = 1000
+    steps: Positive = 1000  # of each learner
+    learners: Size = 1  # trained one after the other, each afresh on the tasks that those before it failed;
+    #   all of them vote (mtl)
     lr: Rate = 1e-3
     weight_decay: NonNegative = 0.0
     train: Literal["ss", "ss_affine", "all", "head"] = "ss"  # which weights of the backbone learn (mtl);

@@ -1,6 +1,6 @@
 """What solves the novel tasks: the meta-trained learner, and the baselines it has to beat."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.config import Config
-from mtl.data import ImageSet
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.learners.learner import Learner, episode_labels
 from mtl.models.heads import logistic, power_transform
@@ -19,14 +18,15 @@ from mtl.training.pretrain import cosine_prototypes
 from mtl.training.restore import (
     fresh_backbone,
     learner_from_pretrained,
+    loaded,
     meta_trained_learner,
     pretrained_backbone,
+    voting,
 )
 from mtl.training.run_data import RunData
 from mtl.training.solve import (
     Head,
     SplitImages,
-    chunks,
     extract,
     features_of,
     solve_episodes,
@@ -34,7 +34,6 @@ from mtl.training.solve import (
 )
 
 _PIXELS = 32  # side to which larger images are averaged for the comparison of pixels
-_TINY = 1e-30  # smaller probabilities count as this
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ def baselines(
         learner = meta_trained_learner(meta, pretrained, config, train, device)
         name = f"meta-trained ({config.meta.algorithm})"
         found.append(from_learner(name, learner, pictures, mirror))
-        found += votes(*voters(meta, pretrained, config, train, device), pictures, mirror)
+        start = partial(learner_from_pretrained, pretrained, config, train, device)
+        found += votes(meta, start, pictures, mirror)
     if meta is None or config.evaluate.baseline:
         table = table_of(pretrained_backbone(pretrained, config, train), run_data, split, device, mirror)
         table = power_transform(table, config.meta.head.power)
@@ -77,20 +77,29 @@ def baselines(
 
 
 def votes(
-    learners: Sequence[Learner], alphas: Sequence[float], pictures: SplitImages, mirror: bool = False
+    meta: Mapping[str, Any], start: Callable[[], Learner], pictures: SplitImages, mirror: bool = False
 ) -> list[Baseline]:
-    """The vote of the kept networks: by α where the rounds had one, and with equal weights."""
-    if not learners:
-        return []
-    kinds = {"by α": alphas} if sum(alphas) > 0 else {}
-    kinds["each alike"] = [1.0] * len(learners)
-    return [
-        Baseline(
-            f"vote of {len(learners)} rounds, {kind}",
-            partial(solve_by_vote, learners, weights, pictures, mirror=mirror),
-        )
-        for kind, weights in kinds.items()
-    ]
+    """What votes beside the learner: networks of the last rounds, if kept; several learners without their α.
+
+    Args:
+        meta: what meta.pt holds.
+        start: the learner without meta-training.
+        pictures: of the split that is scored.
+        mirror: features are those of an image and of its mirror image.
+    """
+    snapshots, members, found = meta["snapshots"], meta["members"], []
+    rounds = f"vote of {len(snapshots)} rounds"
+    if any(one["alpha"] for one in snapshots):
+        found.append(from_learner(f"{rounds}, by α", voting(snapshots, start), pictures, mirror))
+    if snapshots:
+        committee = voting(snapshots, start, by_alpha=False)
+        found.append(from_learner(f"{rounds}, each alike", committee, pictures, mirror))
+    if members:
+        committee = voting(members, start, by_alpha=False)
+        name = f"vote of {len(members)} learners, each alike"
+        found.append(from_learner(name, committee, pictures, mirror))
+        found.append(from_learner("first learner alone", loaded(members[0], start), pictures, mirror))
+    return found
 
 
 def table_of(
@@ -142,45 +151,3 @@ def pixels(pictures: SplitImages) -> Tensor:
     return torch.cat(
         [F.adaptive_avg_pool2d(part.float() / 255, _PIXELS).flatten(1) for part in torch.split(images, 1024)]
     )
-
-
-def voters(
-    meta: Mapping[str, Any], pretrained: Mapping[str, Any], config: Config, train: ImageSet, device: Device
-) -> tuple[list[Learner], list[float]]:
-    """The learners that meta-training kept of its last rounds, if any, and the α of each."""
-    learners, alphas = [], []
-    for snapshot in meta.get("snapshots", ()):
-        learner = learner_from_pretrained(pretrained, config, train, device)
-        learner.load_state_dict(snapshot["learner"])
-        learners.append(learner)
-        alphas.append(float(snapshot["alpha"]))
-    return learners, alphas
-
-
-@torch.no_grad()
-def solve_by_vote(
-    learners: Sequence[Learner],
-    weights: Sequence[float],
-    pictures: SplitImages,
-    episodes: EpisodeBatch,
-    mirror: bool = False,
-) -> Outcome:
-    """Outcomes of the mean of the learners' probabilities, weighted by `weights`.
-
-    Probabilities, not the votes of AdaBoost proper: as in SAMME.R, which needs fewer learners (Zhu et al.,
-    2009).
-    """
-    wanted, place = torch.unique(episodes.image_indices(), return_inverse=True)
-    tables = []
-    for learner in learners:
-        learner.eval()
-        tables.append(features_of(learner, pictures, wanted, mirror))
-    total, parts = sum(weights), []
-    for rows in chunks(place, tables[0]):
-        mean = sum(
-            w / total * learner.solve_features(table[rows], episodes.way, episodes.shot).softmax(-1)
-            for w, learner, table in zip(weights, learners, tables, strict=True)
-        )
-        assert isinstance(mean, torch.Tensor)  # there is at least one learner
-        parts.append(Outcome.of(mean.clamp_min(_TINY).log(), episodes.way, episodes.queries))
-    return Outcome.concatenate(parts)

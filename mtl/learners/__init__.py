@@ -4,11 +4,12 @@ import torch
 from torch import nn
 
 from mtl.config import Config
+from mtl.learners.committee import Committee
 from mtl.learners.learner import Learner
 from mtl.learners.meta_transfer import MetaTransfer
 from mtl.runtime.devices import Device
 
-__all__ = ["Learner", "MetaTransfer", "build_learner"]
+__all__ = ["Committee", "Learner", "MetaTransfer", "build_learner"]
 
 
 def build_learner(config: Config, backbone: nn.Module, device: Device, generator: torch.Generator) -> Learner:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mtl.config import Meta, Runtime
 from mtl.data.near_copies import SIDE, Prints
 from mtl.errors import UserError, one_line
-from mtl.learners import MetaTransfer
+from mtl.learners import Committee, MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.models.heads import LinearHead
 from mtl.models.scale_shift import give_biases
@@ -226,12 +226,19 @@ def _texts(value: object) -> tuple[str, ...]:
 def _embedder(header: _Header, tensors: Mapping[str, Tensor], runtime: Runtime) -> Embedder:
     prepared, origin, prefix = header.preparation, header.origin, "network."
     state = {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
-    network = build_backbone(origin.backbone, prepared.channels, prepared.size, generator(0, "backbone"))
-    plain = {f"backbone.{name}" for name in network.state_dict()}
-    if any(name.startswith("backbone.") and name not in plain for name in state):
-        give_biases(network)  # as scaling and shifting leaves it when folded
-    meta = Meta(head=origin.head, way=origin.way, train="head")
-    learner = MetaTransfer(network, meta, choose_device(runtime))
+    apart = any(name.startswith("backbone.backbones.") for name in state)  # a backbone of each learner
+    meta = Meta(head=origin.head, way=origin.way, train="all" if apart else "head")
+    device, first = choose_device(runtime), "backbone.backbones.0." if apart else "backbone."
+
+    def one() -> MetaTransfer:
+        network = build_backbone(origin.backbone, prepared.channels, prepared.size, generator(0, "backbone"))
+        plain = {first + name for name in network.state_dict()}
+        if any(name.startswith(first) and name not in plain for name in state):
+            give_biases(network)  # as scaling and shifting leaves it when folded
+        return MetaTransfer(network, meta, device)
+
+    count = origin.learners
+    learner = one() if count == 1 else Committee([one() for _ in range(count)], [1.0] * count)
     expected = {prefix + name: (tuple(v.shape), v.dtype) for name, v in learner.state_dict().items()}
     _require_tensors({prefix + name: v for name, v in state.items()}, expected)
     learner.load_state_dict(state)

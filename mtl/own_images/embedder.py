@@ -25,6 +25,7 @@ from mtl.runtime.devices import Device, choose_device, recorded_precision, settl
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.runtime.tensor_files import read_json
+from mtl.training.restore import restored
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Origin:
     backbone: Backbone
     head: Head
     way: int  # of meta-training: a learned start of the base learner serves exactly this many classes
+    learners: int = 1  # that vote
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,19 +181,23 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
             f"{folder.pretrain}: comes from an earlier version; train the run again with this one"
         )
     size, channels = int(images["size"]), int(images["channels"])
-    network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))
-    network.load_state_dict(pretrained["backbone"])
     here = replace(config, runtime=replace(runtime or Runtime(), precision=config.runtime.precision))
     device = choose_device(settle_precision(here, recorded_precision(meta or pretrained)).runtime)
-    learner = MetaTransfer(network, config.meta, device)
-    if meta is not None:
-        learner.load_state_dict(meta["learner"])
+
+    def start() -> MetaTransfer:
+        network = build_backbone(config.backbone, channels, size, generator(config.seed, "backbone"))
+        network.load_state_dict(pretrained["backbone"])
+        return MetaTransfer(network, config.meta, device)
+
+    learner = start() if meta is None else restored(meta, start)
+    assert isinstance(learner, MetaTransfer)
     mean, std = (tuple(pretrained["normalise"][name]) for name in ("mean", "std"))
     levels = images["levels"] or top_of([], config.data.levels)
     preparation = Preparation(
         size, channels, mean, std, config.evaluate.mirror, from_plain(images["ink"]), levels
     )
-    origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way)
+    learners = 1 if meta is None else config.meta.learners
+    origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way, learners)
     temperatures = _temperatures(folder, "pretrained" if meta is None else "meta-trained")
     return Embedder.of(learner, preparation, origin, temperatures)
 

@@ -11,6 +11,6 @@ To add a sampler:
 The tests of all samplers then cover it, as does `compare`.
 """
 
-from mtl.samplers.build import build_sampler, meta_steps
+from mtl.samplers.build import build_sampler, learner_steps, meta_steps
 
-__all__ = ["build_sampler", "meta_steps"]
+__all__ = ["build_sampler", "learner_steps", "meta_steps"]

@@ -45,7 +45,12 @@ POOLED: dict[str, type[MetaBatchSampler]] = {
 
 
 def meta_steps(config: Config) -> int:
-    """Training steps in all: hard meta-batches on top of `meta.steps` are counted in.
+    """Training steps in all, of every learner."""
+    return config.meta.learners * learner_steps(config)
+
+
+def learner_steps(config: Config) -> int:
+    """Training steps of one learner: hard meta-batches on top of `meta.steps` are counted in.
 
     `budget: extra` adds K' tasks for every `collect` meta-batches, whether or not a pool turns out too small:
     the rounds then come the sooner, and the training ends after as many updates.
@@ -89,13 +94,16 @@ def build_sampler(
         sampler = _of_one_set(config, within, named, derive_seed(seed, "set", number))
         parts.append(Part(sampler, classes, int(within.counts.sum())))
     hard = config.hard_tasks
-    return SeveralSetsSampler(parts, meta.sets, hard.boosting, hard.every, seed)
+    every = hard.every if meta.learners == 1 else learner_steps(config)
+    return SeveralSetsSampler(parts, meta.sets, hard.boosting, every, seed)
 
 
 def _of_one_set(config: Config, index: ClassIndex, groups: Sequence[str] | None, seed: int) -> TaskSampler:
     hard, meta, options = config.hard_tasks, config.meta, config.hard_tasks.options
     shape = EpisodeShape(meta.way, meta.shot, meta.queries)
-    schedule = Schedule(hard.share, hard.warm_up, hard.fade, hard.every, meta_steps(config) * meta.tasks)
+    steps = learner_steps(config)
+    every = hard.every if meta.learners == 1 else steps  # a round is what comes between two learners
+    schedule = Schedule(hard.share, hard.warm_up, hard.fade, every, steps * meta.tasks, meta.learners)
     if hard.sampler == "within_group":
         if groups is None:
             raise UserError(

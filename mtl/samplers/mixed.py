@@ -20,11 +20,13 @@ class Schedule:
     warm_up: float  # share of the episodes in which ρ climbs from 0
     fade: float  # share of the episodes at the end in which ρ falls to 0
     every: int  # steps from one round to the next
-    episodes: int  # of the whole training
+    episodes: int  # of the training of one learner
+    learners: int = 1  # trained one after the other; the schedule of each begins anew
 
     def share_at(self, number: int) -> float:
         """ρ for episode `number`."""
-        progress = number / self.episodes
+        before = min(number // self.episodes, self.learners - 1)
+        progress = number / self.episodes - before
         climb = min(1.0, progress / self.warm_up) if self.warm_up else 1.0
         fall = min(1.0, (1 - progress) / self.fade) if self.fade else 1.0
         return self.share * climb * max(0.0, fall)

@@ -6,6 +6,7 @@ Starts from checkpoints/<run>/pretrain.pt. Writes meta.pt, the learner that did 
 validation classes, and hard_tasks.sqlite, the record of every episode and round.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from mtl.config import Augment, Config
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round
+from mtl.learners import Learner
 from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
 from mtl.losses import CrossEntropy
@@ -22,10 +24,10 @@ from mtl.runtime.events import require_tensorboard
 from mtl.runtime.process import StopRequest
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
-from mtl.samplers import build_sampler, meta_steps
+from mtl.samplers import build_sampler, learner_steps, meta_steps
 from mtl.samplers.objectives import build_objective
 from mtl.training.pretrain_batches import image_level
-from mtl.training.restore import learner_from_pretrained, read_pretrained
+from mtl.training.restore import learner_from_pretrained, read_pretrained, voting
 from mtl.training.run_data import RunData, load_run_data
 from mtl.training.solve import episode_images, measure, meta_step, solve_episodes, with_table
 from mtl.training.stage import (
@@ -43,6 +45,9 @@ from mtl.training.stage import (
 )
 
 STAGE = "meta-train"
+
+#: A learner that votes later: the step that it is of, its weights, and the α of its round.
+Snapshot = dict[str, Any]
 
 
 def meta_train(
@@ -82,23 +87,25 @@ def meta_train(
                 if state.best is None:
                     validate(state, log)
 
-                while state.step < state.steps:
-                    # Some samplers choose by the learner as it is now. They request tasks to be solved or the
-                    # features of images, which may end a round.
-                    request = state.sampler.request(state.step)
-                    if request is not None:
-                        measured = measure(state.learner, state.train_images, request)
-                        ended = state.sampler.receive(request, measured)
-                        if ended is not None:
-                            if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
-                                ledger.append(STAGE, ended.number, state.step, request, measured, "train")
-                            note_round(state, ended, ledger, log)
+                while not state.ended:
+                    # Some samplers choose by the learner as it is now: they ask for a meta-test, which ends
+                    # a round. Of several learners, one that has ended joins the vote with the α of its round,
+                    # and the next begins afresh, on the tasks that those before it failed.
+                    if state.learner_ended:
+                        state.take_best()
+                        meta_test(state, ledger, log)
+                        state.next_learner()
+                        if state.ended:
+                            break
+                        validate(state, log)
+                    else:
+                        meta_test(state, ledger, log)
 
                     # Randomness follows from step and sampler state: a resumed run draws the same.
                     batch = state.sampler.draw(config.meta.tasks)
                     random = generator(config.seed, "episode images", state.step)
                     state.learner.train(noise=generator(config.seed, "noise", state.step))
-                    set_rate(state.optimizer, config.meta.lr * warm_up_cosine(state.step, state.steps, 0.0))
+                    set_rate(state.optimizer, config.meta.lr * state.rate_factor())
                     outcome = meta_step(
                         state.learner,
                         state.optimizer,
@@ -119,13 +126,15 @@ def meta_train(
                         note_round(state, ended, ledger, log)
                     state.step += 1
                     note_step(state, batch, outcome, log)
-                    if state.step % config.meta.validate_every == 0 or state.step == state.steps:
+                    if state.step % config.meta.validate_every == 0 or state.step % state.steps_each == 0:
                         validate(state, log, **state.means.take())
 
                     # Checkpoint and ledger are saved as one, so that a kill leaves them at the same step.
                     if stop.wanted or log.clock.due():
                         state.save(folder, log, ledger)
                     stop.here(STAGE, state.step, state.steps)
+                if state.members:
+                    validate_vote(state, log)
             state.save(folder, log, ledger)
         folder.finish(STAGE, state.result(log))
 
@@ -147,7 +156,8 @@ class MetaTrainState(StageState):
         super().__init__(config, STAGE, run_data.splits.train, device)
 
         # What stays as it is.
-        self.steps, self.normalise = meta_steps(config), pretrained["normalise"]
+        self.steps, self.steps_each = meta_steps(config), learner_steps(config)
+        self.pretrained, self.normalise = pretrained, pretrained["normalise"]
         self.train, index = run_data.splits.train, run_data.index("train")
         self.objective = build_objective(config.hard_tasks.objective, config.hard_tasks.tail)
         examples = meta.examples
@@ -161,13 +171,12 @@ class MetaTrainState(StageState):
         )
 
         # What training changes; checkpoints hold all of it.
-        self.learner = learner_from_pretrained(pretrained, config, self.train, device)
         self.sampler = build_sampler(config, index, self.train.groups, self.train.domain_ids())
-        self.optimizer = torch.optim.Adam(
-            self.learner.meta_parameters(), lr=meta.lr, weight_decay=meta.weight_decay, fused=True
-        )
         self.round, self.hard = 0, 0  # the last round; hard episodes so far
-        self.snapshots: list[dict[str, Any]] = []  # the learners of the last rounds
+        self.alpha: float | None = None  # of the last round; None where the sampler has no error
+        self.snapshots: list[Snapshot] = []  # the learners of the last rounds
+        self.members: list[Snapshot] = []  # of several learners those that have ended
+        self.begin_learner()
 
         # A frozen backbone gives an unchanged image the same features throughout: computed once.
         if self.learner.backbone_frozen:
@@ -175,6 +184,42 @@ class MetaTrainState(StageState):
             self.val_images = with_table(self.learner, self.val_images, tables, f"val {levels}")
             if self.changes == Augment():
                 self.train_images = with_table(self.learner, self.train_images, tables, f"train {levels}")
+
+    def begin_learner(self) -> None:
+        """A learner as it is without meta-training."""
+        meta = self.config.meta
+        self.learner = learner_from_pretrained(self.pretrained, self.config, self.train, self.device)
+        self.optimizer = torch.optim.Adam(
+            self.learner.meta_parameters(), lr=meta.lr, weight_decay=meta.weight_decay, fused=True
+        )
+
+    @property
+    def ended(self) -> bool:
+        """True after all steps, when the last of several learners has joined the vote."""
+        return self.step == self.steps and not self.learner_ended
+
+    @property
+    def learner_ended(self) -> bool:
+        """True if one of several learners has made all of its steps, and has not joined the vote yet."""
+        several = self.config.meta.learners > 1
+        return several and self.step == (len(self.members) + 1) * self.steps_each
+
+    def take_best(self) -> None:
+        """The learner as validation liked it best."""
+        assert self.best is not None  # the start is validated
+        self.learner.load_state_dict(self.best["learner"])
+
+    def next_learner(self) -> None:
+        """The learner joins those that vote, with the α of the round that it ends with; the next begins."""
+        assert self.best is not None
+        self.members = [*self.members, {**self.best, "alpha": self.alpha}]
+        if not self.ended:
+            self.best = None
+            self.begin_learner()
+
+    def rate_factor(self) -> float:
+        """Factor of the learning rate at this step: half a cosine to 0 for each learner."""
+        return warm_up_cosine(self.step % self.steps_each, self.steps_each, 0.0)
 
     def load_or_begin(self, folder: RunFolder, ledger: Ledger) -> None:
         """Goes on from the last checkpoint of the stage; where there is none, clears its part of the ledger.
@@ -198,7 +243,8 @@ class MetaTrainState(StageState):
             self.sampler.load_state_dict(saved["sampler"])
             if self.objective is not None:
                 self.objective.load_state_dict(saved["objective"])
-            self.round, self.snapshots, self.hard = saved["round"], saved["snapshots"], saved["hard"]
+            for name in ("round", "alpha", "hard", "snapshots", "members"):
+                setattr(self, name, saved[name])
 
     def save(self, folder: RunFolder, log: StageLog, ledger: Ledger) -> None:
         """Writes a checkpoint and commits the ledger, as one."""
@@ -209,16 +255,19 @@ class MetaTrainState(StageState):
             "sampler": self.sampler.state_dict(),
             "objective": None if self.objective is None else self.objective.state_dict(),
             "round": self.round,
-            "snapshots": self.snapshots,
+            "alpha": self.alpha,
             "hard": self.hard,
+            "snapshots": self.snapshots,
+            "members": self.members,
         }
         folder.save(payload, ledger)
 
     def result(self, log: StageLog) -> dict[str, Any]:
-        """meta.pt: the best learner."""
+        """meta.pt: the best learner; of several all, with what validation says of their vote."""
         assert self.best is not None  # the start is validated
-        done = {"snapshots": self.snapshots, "normalise": self.normalise, "seconds": log.clock.elapsed}
-        return {**self.header, **self.best, **done}
+        done = {"normalise": self.normalise, "seconds": log.clock.elapsed}
+        kept = {"snapshots": self.snapshots, "members": self.members}
+        return {**self.header, **self.best, **kept, **done}
 
     @property
     def has_task_weights(self) -> bool:
@@ -231,13 +280,26 @@ class MetaTrainState(StageState):
         return weights if self.objective is None else weights * self.objective.task_weights(losses)
 
 
+def meta_test(state: MetaTrainState, ledger: Ledger, log: StageLog) -> None:
+    """Solves the tasks, or takes the features of the images, that the sampler requests before a step."""
+    request = state.sampler.request(state.step)
+    if request is None:
+        return
+    measured = measure(state.learner, state.train_images, request)
+    ended = state.sampler.receive(request, measured)
+    if ended is not None:
+        if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
+            ledger.append(STAGE, ended.number, state.step, request, measured, "train")
+        note_round(state, ended, ledger, log)
+
+
 def note_round(state: MetaTrainState, ended: Round, ledger: Ledger, log: StageLog) -> None:
     """Records a round, and keeps a copy of the learner where it may vote later."""
-    state.round = ended.number
+    state.round, state.alpha = ended.number, None if ended.epsilon is None else ended.alpha
     record_round(ledger, STAGE, "train", state.step, ended)
     numbers = {
         "epsilon": ended.epsilon,
-        "alpha": None if ended.epsilon is None else ended.alpha,  # neither, where the sampler has no error
+        "alpha": state.alpha,  # neither, where the sampler has no error
         "pool_accuracy": ended.accuracy,
         "hard_share": ended.hard_share,
     }
@@ -268,10 +330,27 @@ def validate(state: MetaTrainState, log: StageLog, **means: float) -> None:
 
     `means` of loss and accuracy since the last validation go into the same line of metrics.jsonl.
     """
-    meta = state.config.meta
-    score = float(solve_episodes(state.learner, state.val_images, state.val_episodes).accuracy.mean())
+    score = _score(state, state.learner)
     line = {**means, "val": score, "seconds": log.clock.elapsed}
-    words = f"step {state.step}/{state.steps}: val {meta.way}-way {meta.shot}-shot {100 * score:.2f}"
-    log.measured(state.step, line, words)
+    log.measured(state.step, line, f"step {state.step}/{state.steps}: {_in_words(state, score)}")
     if state.best is None or score > state.best["score"]:
         state.best = {"score": score, "step": state.step, "learner": weights_of(state.learner)}
+
+
+def validate_vote(state: MetaTrainState, log: StageLog) -> None:
+    """Scores the vote of several learners on the validation tasks."""
+    start = partial(learner_from_pretrained, state.pretrained, state.config, state.train, state.device)
+    score = _score(state, voting(state.members, start))
+    words = f"vote of {len(state.members)} learners: {_in_words(state, score)}"
+    log.measured(state.step, {"vote": score, "seconds": log.clock.elapsed}, words)
+    assert state.best is not None
+    state.best = {**state.best, "score": score, "step": state.step}
+
+
+def _score(state: MetaTrainState, learner: Learner) -> float:
+    """Mean accuracy on the validation tasks."""
+    return float(solve_episodes(learner, state.val_images, state.val_episodes).accuracy.mean())
+
+
+def _in_words(state: MetaTrainState, score: float) -> str:
+    return f"val {state.config.meta.way}-way {state.config.meta.shot}-shot {100 * score:.2f}"

@@ -1,6 +1,7 @@
 """What earlier stages left: the pretrained backbone and the meta-trained learner, from their files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -8,7 +9,7 @@ from torch import nn
 from mtl.config import Config
 from mtl.data import ImageSet
 from mtl.errors import UserError
-from mtl.learners import build_learner
+from mtl.learners import Committee, MetaTransfer, build_learner
 from mtl.learners.learner import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime import checkpoints
@@ -60,7 +61,27 @@ def learner_from_pretrained(payload: Payload, config: Config, train: ImageSet, d
 def meta_trained_learner(
     payload: Payload, pretrained: Payload, config: Config, train: ImageSet, device: Device
 ) -> Learner:
-    """The best learner of meta-training, from meta.pt and pretrain.pt."""
-    learner = learner_from_pretrained(pretrained, config, train, device)
-    learner.load_state_dict(payload["learner"])
+    """The best learner of meta-training, or the committee of several, from meta.pt and pretrain.pt."""
+    return restored(payload, partial(learner_from_pretrained, pretrained, config, train, device))
+
+
+def restored(payload: Payload, start: Callable[[], Learner]) -> Learner:
+    """What meta.pt holds; `start` makes the learner as it is without meta-training."""
+    return voting(payload["members"], start) if payload["members"] else loaded(payload, start)
+
+
+def loaded(saved: Payload, start: Callable[[], Learner]) -> Learner:
+    """A learner as it is without meta-training, with saved weights."""
+    learner = start()
+    learner.load_state_dict(saved["learner"])
     return learner
+
+
+def voting(saved: Sequence[Payload], start: Callable[[], Learner], by_alpha: bool = True) -> Committee:
+    """The committee of saved learners: by α, or each alike; and so where their rounds had none, or all 0."""
+    members = [
+        learner for learner in (loaded(one, start) for one in saved) if isinstance(learner, MetaTransfer)
+    ]
+    alphas = [one["alpha"] for one in saved]
+    known = by_alpha and None not in alphas and sum(alphas) > 0
+    return Committee(members, alphas if known else [1.0] * len(alphas))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -30,13 +31,17 @@ from mtl.compare.table import to_dict
 from mtl.config import load_config, to_yaml
 from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
-from mtl.evaluation.baselines import solve_by_vote, voters
 from mtl.evaluation.task_answers import load
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.restore import meta_trained_learner, read_pretrained
+from mtl.training.restore import (
+    learner_from_pretrained,
+    meta_trained_learner,
+    read_pretrained,
+    voting,
+)
 from mtl.training.run_data import load_run_data
 from mtl.training.solve import solve_episodes
 
@@ -126,13 +131,15 @@ def test_votes_of_an_arm_are_those_of_the_networks_that_it_kept(finished):
     run_data = load_run_data(config)
     meta, device = checkpoints.read(home / "meta.pt"), choose_device(config.runtime)
     payload = read_pretrained(RunFolder(home), config)
-    learners, alphas = voters(meta, payload, config, run_data.splits.train, device)
+    start = partial(learner_from_pretrained, payload, config, run_data.splits.train, device)
+    alphas = [one["alpha"] for one in meta["snapshots"]]
     assert len(alphas) == 2
     assert min(alphas) > 0
     episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 40, 0, "compare")
-    for number, weights in enumerate((alphas, [1.0, 1.0])):
+    for number, by_alpha in enumerate((True, False)):
         cell = load(home / f"answers-{number}.pt")
-        outcome = solve_by_vote(learners, weights, run_data.split_images("test", device), episodes)
+        committee = voting(meta["snapshots"], start, by_alpha)
+        outcome = solve_episodes(committee, run_data.split_images("test", device), episodes)
         assert torch.equal(cell.answers[SETTINGS[0]].classes, episodes.classes)
         torch.testing.assert_close(cell.answers[SETTINGS[0]].recall, outcome.recall)
         assert cell.curve == []
@@ -320,7 +327,7 @@ def test_ledgers_are_kept_where_the_comparison_says_so(config_of, tmp_path):
 
 def test_some_arms_alone_are_compared_as_they_are_without_trials(config_of, tmp_path):
     config = config_of(tmp_path, compare={"trial_seeds": 0, "longer": False, "judged_tasks": 0, "seeds": 1})
-    study = compare(only_arms(config, ["ohem", "uniform"]))
+    study = compare(only_arms(config, "ohem, uniform"))
     assert [r.arm for r in study.settings[SETTINGS[0]]] == ["uniform", "ohem"]
     home = tmp_path / "study"
     assert {p.name for p in (home / f"seed-{FIRST}").iterdir()} == {"pretrained", "uniform", "ohem"}
@@ -328,11 +335,22 @@ def test_some_arms_alone_are_compared_as_they_are_without_trials(config_of, tmp_
     assert load_config(home / f"seed-{FIRST}" / "uniform" / "config.yaml").meta.lr == config.meta.lr
 
 
+def test_names_of_arms_may_have_commas(config_of, tmp_path):
+    arms = [{"name": name, "change": []} for name in ("a", "a, b", "b", "c")]
+    config = config_of(tmp_path, compare={"arms": arms, "reference": "c"})
+    for text, names in (
+        ("a,b,c", ["a, b", "c"]),
+        ("b, a,c", ["a", "b", "c"]),
+        ("a,a,b,c", ["a", "a, b", "c"]),
+    ):
+        assert [arm.name for arm in only_arms(config, text).compare.arms] == names
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["uniform", "ohm"], ("'ohm'", "boosted pairs, ohem")),
-        (["ohem"], ("uniform is missing", "to one of ohem")),
+        ("uniform,ohm", ("'ohm'", "boosted pairs, ohem")),
+        ("ohem", ("uniform is missing", "to one of ohem")),
     ],
 )
 def test_arms_that_cannot_be_compared_alone_are_refused(config_of, tmp_path, names, words):

@@ -168,8 +168,24 @@ def test_where_features_differ_in_every_episode_none_can_be_surveyed(meta):
         "boosted_pool",
     )
     without = {"sampler": "boosted_pool"}
-    mistake({"meta": meta, "hard_tasks": {**without, "snapshots": 2}}, "hard_tasks.snapshots: 2")
     read_config({"meta": meta, "hard_tasks": without}, "here")
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"algorithm": "maml"}, {"algorithm": "anil"}, {"algorithm": "meta_sgd"}, {"batch_norm": "episode"}],
+    ids=str,
+)
+def test_learners_vote_where_their_features_do_not_depend_on_the_episode(meta):
+    hard = {"sampler": "boosted_pool"}
+    read_config({"meta": meta, "hard_tasks": hard}, "here")
+    (value,) = meta.values()
+    mistake({"meta": meta, "hard_tasks": {**hard, "snapshots": 2}}, "hard_tasks.snapshots: ", value, "mtl")
+    mistake({"meta": {**meta, "learners": 2}, "hard_tasks": hard}, "meta.learners: ", value, "mtl")
+
+
+def test_either_rounds_vote_or_learners():
+    mistake({"meta": {"learners": 3}, "hard_tasks": {"snapshots": 2}}, "hard_tasks.snapshots: 2", "3")
 
 
 def test_warm_up_and_fade_fit_into_one_training():

@@ -68,7 +68,7 @@ def test_unequal_numbers_of_trials_are_refused():
     assert "uniform 1, a 2, b 0" in sentence
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "a,b", "-a"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "-a"])
 def test_an_arm_is_named_like_a_folder(name):
     (sentence,) = _sentences([UNIFORM, {"name": name}])
     assert sentence.startswith(f"compare.arms[1].name: {name!r} is not allowed; it must ")
@@ -76,7 +76,7 @@ def test_an_arm_is_named_like_a_folder(name):
 
 
 def test_names_in_any_script_and_with_signs_are_allowed():
-    names = ["uniform", "schwere Aufgaben", "難しい", "α = ½ (mild)"]
+    names = ["uniform", "schwere Aufgaben", "難しい", "α = 0,5 (mild)"]
     config = read_config({"compare": {"arms": [{"name": name} for name in names]}}, "here")
     assert [arm.name for arm in config.compare.arms] == names
 

@@ -5,7 +5,7 @@ import torch
 
 from mtl.config import Runtime
 from mtl.episodes.episode import EpisodeShape
-from mtl.evaluation.baselines import baselines, solve_by_vote, voters
+from mtl.evaluation.baselines import baselines
 from mtl.ledger.queries import rounds
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
@@ -89,12 +89,9 @@ def test_keeping_networks_does_not_change_the_training(trained):
     assert all(torch.equal(one["learner"][k], other["learner"][k]) for k in one["learner"])
 
 
-def _contenders(config):
+def _baselines(config):
     folder, run_data = RunFolder.of(config), load_run_data(config)
-    payload, meta = read_pretrained(folder, config), checkpoints.read(folder.meta)
-    return baselines(config, run_data, CPU, payload, meta), voters(
-        meta, payload, config, run_data.splits.train, CPU
-    )
+    return baselines(config, run_data, CPU, read_pretrained(folder, config), checkpoints.read(folder.meta))
 
 
 @pytest.mark.parametrize(
@@ -108,18 +105,15 @@ def _contenders(config):
     ids=str,
 )
 def test_votes_stand_behind_the_learner_in_an_evaluation(trained, hard_tasks, rows):
-    found, (learners, alphas) = _contenders(trained(**hard_tasks))
+    found = _baselines(trained(**hard_tasks))
     assert [c.name for c in found][: 1 + len(rows)] == ["meta-trained (mtl)", *rows]
     assert len([c for c in found if "vote" in c.name]) == len(rows)
-    assert len(learners) == len(alphas) == (2 if rows else 0)
 
 
 def test_a_vote_is_mirrored_where_the_learner_beside_it_is(tiny, trained):
     """All rows of an evaluation look at the same views of an image."""
-    trained()
+    plain_config = trained()
     config = tiny(run="run", hard_tasks={"snapshots": 2}, evaluate={"mirror": True})
-    found, (learners, alphas) = _contenders(config)
-    run_data = load_run_data(config)
-    episodes = run_data.fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "evaluate")
-    plain = solve_by_vote(learners, alphas, run_data.split_images("test", CPU), episodes)
-    assert not torch.equal(found[1].solve(episodes).confusion, plain.confusion)
+    episodes = load_run_data(config).fixed_episodes("test", EpisodeShape(3, 1, 4), 30, 0, "evaluate")
+    plain, mirrored = (_baselines(c)[1].solve(episodes) for c in (plain_config, config))
+    assert not torch.equal(mirrored.confusion, plain.confusion)

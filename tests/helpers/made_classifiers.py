@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl.config import Backbone, Head, Meta, Runtime
-from mtl.learners import MetaTransfer
+from mtl.learners import Committee, MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.models.batch_norm import norms
 from mtl.models.scale_shift import scale_shift_parameters
@@ -45,10 +45,15 @@ def learner(
     backbone = network or build_backbone(Backbone(name, channels=widths), channels, size, random)
     runtime = Runtime(device="cpu", threads=1, keep_memory=False, precision=precision)
     made = MetaTransfer(backbone, Meta(head=head or Head(), train=train, way=WAY), choose_device(runtime))
+    return changed(made, random)
+
+
+def changed(made: MetaTransfer, random: torch.Generator) -> MetaTransfer:
+    """Moves its parameters and statistics a little."""
     with torch.no_grad():
-        changed = [*scale_shift_parameters(made.backbone), *made.base_learner.parameters()]
-        changed += [p for norm in norms(made.backbone) for p in norm.parameters()]
-        for parameter in changed:
+        parameters = [*scale_shift_parameters(made.backbone), *made.base_learner.parameters()]
+        parameters += [p for norm in norms(made.backbone) for p in norm.parameters()]
+        for parameter in parameters:
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
         for norm in norms(made.backbone):
             norm.running_mean += 0.1 * torch.randn(norm.running_mean.shape, generator=random)
@@ -62,12 +67,17 @@ def embedder(
     mirror: bool = False,
     channels: int = 1,
     size: int = SIDE,
+    learners: int = 1,
     **how,
 ) -> Embedder:
     made = learner(name, head, channels=channels, size=size, **how)
+    if learners > 1:
+        others = [learner(name, head, channels=channels, size=size, **how) for _ in range(learners)]
+        each = [changed(one, generator(seed, "member")) for seed, one in enumerate(others)]
+        made = Committee(each, [1.0 + seed for seed in range(learners)])
     mean, std = (0.5, 0.4, 0.45)[:channels], (0.3, 0.25, 0.2)[:channels]
     widths = TINY if name in {"conv4", "resnet12"} else None
-    origin = Origin("made up", Backbone(name, channels=widths), head or Head(), WAY)
+    origin = Origin("made up", Backbone(name, channels=widths), head or Head(), WAY, learners)
     return Embedder.of(made, Preparation(size, channels, mean, std, mirror), origin, [(1, 1.5), (5, 1.2)])
 
 

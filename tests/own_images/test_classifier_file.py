@@ -51,6 +51,11 @@ def refused(path) -> str:
         ("conv4 levels", {"head": Head(levels=2, map="linear", power=0.5), "train": "all"}),
         ("conv4 colour", {"channels": 3, "mirror": True}),
         ("conv4 untrained", {"train": "head"}),
+        ("conv4 learners", {"learners": 3}),
+        (
+            "conv4 learners that share a backbone",
+            {"learners": 2, "train": "head", "head": Head(map="linear")},
+        ),
         ("conv4 bfloat16", {"precision": "bfloat16"}),
         ("resnet12 ss", {}),
         ("resnet12 all", {"train": "all"}),

@@ -44,6 +44,8 @@ def transformer() -> FromLibrary:
 def case(name):
     if name == "conv4":
         return embedder(mirror=True, head=Head(levels=2, map="linear", power=0.5, name="prototype"))
+    if name == "learners":
+        return embedder(learners=2)
     if name == "resnet12":
         return embedder("resnet12", channels=3)
     return embedder("torchvision.vit", network=transformer(), channels=3)
@@ -51,7 +53,10 @@ def case(name):
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("conv4", "torch_export"), ("conv4", "onnx"), ("resnet12", "onnx"), ("transformer", "onnx")],
+    [
+        ("conv4", "torch_export"),
+        *((name, "onnx") for name in ("conv4", "learners", "resnet12", "transformer")),
+    ],
 )
 def test_answers_are_those_of_the_classifier(name, form):
     whole = fitted(case(name))
@@ -111,6 +116,8 @@ CASES = {
     **{name: {"head": head} for name, head in HEADS.items()},
     "levels, map, power": {"head": Head(levels=2, map="linear", power=0.5, normalise=False)},
     "mirror, colour": {"mirror": True, "channels": 3},
+    "learners": {"learners": 3, "head": Head(levels=2, map="linear", name="prototype")},
+    "learners that share a backbone": {"learners": 2, "train": "head", "mirror": True},
     "resnet12": {"name": "resnet12", "mirror": True},
     "resnet12, all": {"name": "resnet12", "train": "all", "head": HEADS["cosine prototypes"]},
 }

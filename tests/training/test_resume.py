@@ -86,6 +86,7 @@ WAYS = {
     "boosted tasks": {"hard_tasks": {"boosted_pool": {"unit": "task"}, "objective": "cvar", "snapshots": 2}},
     "meta-batches": {"hard_tasks": {"sampler": "meta_batch", "meta_batch": {"collect": 2, "hard": 3}}},
     "features": {"hard_tasks": {"sampler": "neighbours", "every": 2}},
+    "learners": {"meta": {"steps": 2, "learners": 4}, "hard_tasks": {"sampler": "boosted"}},
     "maml": {
         "meta": {"algorithm": "maml", "steps": 8, "inner_steps": 2, "batch_norm": "episode"},
         "evaluate": {"settings": [[3, 1]]},
@@ -108,7 +109,17 @@ def test_meta_training_goes_on_exactly(tiny, from_pretrained, interrupt_at, save
     assert _ledger(one) == _ledger(other)
     assert _metrics(one) == _metrics(other)
     first, last = (payload for payload in saved if payload["step"] == 8)
-    for part in ("learner", "optimizer", "sampler", "objective", "best", "round", "snapshots", "hard"):
+    for part in (
+        "learner",
+        "optimizer",
+        "sampler",
+        "objective",
+        "best",
+        "alpha",
+        "snapshots",
+        "members",
+        "hard",
+    ):
         assert same(first[part], last[part]), part
 
 
