@@ -1,4 +1,4 @@
-"""The hard tasks' share of meta-training: rounds, weights, draws and ledger, at the default settings.
+"""The hard tasks' share of meta-training: rounds, weights, draws and ledger, as by default and as shipped.
 
 A round is a meta-test of a pool, and what is learned of it; or a look at the classes.
 """
@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Row, median_seconds, told
-from benchmarks.workload import CASES, TINY, Case, Precision, Sampler, Workload, workload
+from benchmarks.workload import CASES, TINY, Sampler, Workload, of_config, random_images, workload
+from mtl.config import load_config
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.ledger.store import Ledger
+from mtl.runtime.devices import settle_precision
 from mtl.samplers.mixed import MixedSampler
 from mtl.training.solve import measure
 from mtl.training.stage import record_round
 
 MOST = 5.0
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHIPPED = {"quickstart": 1000, "omniglot": 4112}  # classes
 SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted", "boosted_pool")
 
 
@@ -25,12 +29,22 @@ def rows(quick: bool) -> Iterator[Row]:
     for case in TINY if quick else CASES:
         for precision in case.precisions:
             for name in SAMPLERS:
-                yield share(case, precision, name, runs=max(1, case.pairs // 3))
+                what, work = f"{case}, {precision}", workload(case, 1, precision, sampler=name)
+                yield share(f"{what}: hard tasks' share, {name}", work, runs=max(1, case.pairs // 3))
+    for config, classes in ({"quickstart": 70} if quick else SHIPPED).items():
+        what = f"configs/{config}.yaml, {classes:,} classes: hard tasks' share"
+        yield share(what, shipped(config, classes), runs=1 if quick else 5)
 
 
-def share(case: Case, precision: Precision, name: Sampler, runs: int) -> Row:
-    """Seconds for hard tasks in a hundred seconds of meta-training, 5-way 1-shot."""
-    work = workload(case, 1, precision, sampler=name)
+def shipped(name: str, classes: int) -> Workload:
+    """Meta-training as a shipped config has it, on random images of a number of classes."""
+    config = settle_precision(load_config(CONFIGS / f"{name}.yaml"))
+    case = CASES[0]
+    return of_config(config, case, *random_images(case, classes, per_class=20))
+
+
+def share(what: str, work: Workload, runs: int) -> Row:
+    """Seconds for hard tasks in a hundred seconds of meta-training."""
     hard, sampler = work.config.hard_tasks, work.sampler
     assert isinstance(sampler, MixedSampler)
     sampler.drawn = sampler.schedule.episodes // 2  # where the share of hard episodes is at its highest
@@ -51,7 +65,7 @@ def share(case: Case, precision: Precision, name: Sampler, runs: int) -> Row:
         f"every {hard.every} steps of {told(whole)} a round of {told(round_)}; "
         f"at each step {told(max(drawing, 0.0))} to draw, {told(noting)} to note"
     )
-    return Row(f"{case}, {precision}: hard tasks' share, {name}", percent, "%", MOST, True, figures)
+    return Row(what, percent, "%", MOST, True, figures)
 
 
 def one_round(work: Workload, sampler: MixedSampler, ledger: Ledger) -> None:

@@ -103,8 +103,12 @@ def workload(
         ),
         runtime=Runtime(device=device, precision=precision),  # type: ignore[arg-type]
     )
+    return of_config(config, case, *random_images(case, classes=64, per_class=40))
+
+
+def of_config(config: Config, case: Case, images: Tensor, labels: Tensor) -> Workload:
+    """What meta-training by a config works with, on these images (M, C, size, size) of classes (M,)."""
     placed = choose_device(config.runtime)
-    images, labels = random_images(case, classes=64, per_class=40)
     index = ClassIndex.of(labels)
     learner = build_learner(config, backbone_of(case), placed, generator(0, "learner"))
     return Workload(

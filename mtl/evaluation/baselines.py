@@ -94,10 +94,11 @@ def votes(
     if snapshots:
         committee = voting(snapshots, start, by_alpha=False)
         found.append(from_learner(f"{rounds}, each alike", committee, pictures, mirror))
-    if members:
+    if any(one["alpha"] for one in members):  # else the learners vote alike as it is
         committee = voting(members, start, by_alpha=False)
         name = f"vote of {len(members)} learners, each alike"
         found.append(from_learner(name, committee, pictures, mirror))
+    if members:
         found.append(from_learner("first learner alone", loaded(members[0], start), pictures, mirror))
     return found
 

@@ -88,6 +88,10 @@ def test_a_round_measures_the_learner_that_votes(trained, monkeypatch):
 
 def test_learners_on_uniform_tasks_vote_alike(trained):
     config, meta = trained("uniform")
+    pretrained = read_pretrained(RunFolder.of(config), config)
+    names = [one.name for one in baselines(config, load_run_data(config), CPU, pretrained, meta)]
+    assert names[:2] == ["meta-trained (mtl)", "first learner alone"]
+    assert "each alike" not in " ".join(names)
     assert [m["alpha"] for m in meta["members"]] == [None] * 3
     assert _learner(config, meta).base_learner.votes.tolist() == pytest.approx([1 / 3] * 3)
 
