@@ -170,6 +170,7 @@ def _task(
         ],
         worst_accuracy=worst.accuracy,
         worst_step=worst.step if trained else None,
+        worst_id=worst.id,
         wrong=[
             WrongQuery(
                 gallery.picture(answer.image),

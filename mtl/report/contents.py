@@ -66,6 +66,7 @@ class TaskCard:
     shown: Sequence[ShownClass]
     worst_accuracy: float  # of the episode that is shown
     worst_step: int | None  # of training, at which it was solved; None where nothing is trained
+    worst_id: str  # the short id that `hard-tasks --task` takes
     wrong: Sequence[WrongQuery]
     more_wrong: int  # further wrong answers, not shown
     answers_known: bool  # False if the ledger has no single answers

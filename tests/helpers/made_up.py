@@ -94,6 +94,7 @@ class Maker:
             shown=[ShownClass(name, self.share(), self.pictures(name, shot)) for name in classes],
             worst_accuracy=self.share(),
             worst_step=int(self.random.integers(100, 999)),
+            worst_id=f"1-{self.random.integers(100, 999)}",
             wrong=wrong,
             more_wrong=int(self.random.integers(100, 999)),
             answers_known=True,

@@ -11,6 +11,7 @@ from PIL import Image
 from mtl.data import ImageSet
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.ledger.store import Ledger
+from mtl.ledger.task_history import find_episode
 from mtl.report.cards import Gallery, Limits, class_rows, pair_cards, task_cards, thumbnail
 
 NAMES = ("ant", "bee", "cow", "dog")
@@ -44,6 +45,7 @@ def test_a_task_shows_its_worst_visit(ledger, gallery):
     assert card.task.classes == NAMES
     assert card.history == pytest.approx([1.0, 13 / 20])
     assert (card.worst_accuracy, card.worst_step) == (pytest.approx(13 / 20), 0)
+    assert find_episode(ledger, card.worst_id).accuracy == pytest.approx(13 / 20)
     assert [(s.name, round(s.recall, 3)) for s in card.shown] == [
         ("ant", 0.0),
         ("bee", 1.0),
