@@ -60,7 +60,8 @@ def baselines(
     found = []
     if meta is not None:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
-        name = f"meta-trained ({config.meta.algorithm})"
+        several = f", {len(meta['members'])} learners" if meta["members"] else ""
+        name = f"meta-trained ({config.meta.algorithm}){several}"
         found.append(from_learner(name, learner, pictures, mirror))
         start = partial(learner_from_pretrained, pretrained, config, train, device)
         found += votes(meta, start, pictures, mirror)

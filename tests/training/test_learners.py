@@ -90,7 +90,7 @@ def test_learners_on_uniform_tasks_vote_alike(trained):
     config, meta = trained("uniform")
     pretrained = read_pretrained(RunFolder.of(config), config)
     names = [one.name for one in baselines(config, load_run_data(config), CPU, pretrained, meta)]
-    assert names[:2] == ["meta-trained (mtl)", "first learner alone"]
+    assert names[:2] == ["meta-trained (mtl), 3 learners", "first learner alone"]
     assert "each alike" not in " ".join(names)
     assert [m["alpha"] for m in meta["members"]] == [None] * 3
     assert _learner(config, meta).base_learner.votes.tolist() == pytest.approx([1 / 3] * 3)
@@ -110,7 +110,11 @@ def test_an_evaluation_and_own_images_use_the_vote(trained, train):
     run_data = load_run_data(config)
     pretrained = read_pretrained(RunFolder.of(config), config)
     names = [one.name for one in baselines(config, run_data, CPU, pretrained, meta)]
-    assert names[:3] == ["meta-trained (mtl)", "vote of 3 learners, each alike", "first learner alone"]
+    assert names[:3] == [
+        "meta-trained (mtl), 3 learners",
+        "vote of 3 learners, each alike",
+        "first learner alone",
+    ]
     evaluate(config, run_data)
     embedder = embedder_of_run(RunFolder.of(config).path)
     images = run_data.splits.test.images[:4]
