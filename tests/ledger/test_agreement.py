@@ -20,7 +20,7 @@ from mtl.ledger.agreement import (
     reliability,
     spearman,
 )
-from mtl.ledger.store import Ledger
+from mtl.ledger.store import Ledger, RoundRow
 
 PHASE = "evaluate test 3-way 1-shot"
 FIGURES = "mean", "lowest", "highest", "reliability", "corrected"
@@ -146,6 +146,11 @@ def test_the_agreement_is_over_all_two_runs():
     assert (found.reliability, found.corrected) == pytest.approx((1.0, np.mean(each)))
 
 
+def test_the_reliability_is_the_mean_over_the_runs():
+    sure, half = _tally([0.1, 0.2, 0.3]), _tally([0, 0, 0], [[0.1, 0.2, 0.3], [0.1, 0.3, 0.2]])  # 1 and 2/3
+    assert agreement("classes", [sure, half]).reliability == pytest.approx(5 / 6)
+
+
 def test_the_corrected_mean_is_at_most_1():
     truth = np.arange(12.0)
     pull = np.where(truth % 2, 3.0, -3.0)
@@ -238,6 +243,18 @@ def test_a_phase_without_common_classes_has_no_correlation(made_run, capsys):
     assert "Hardest" not in "".join(of_phase)
 
 
+def test_phases_of_one_episode_or_none_are_no_error(tmp_path, solved, capsys):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        with Ledger.open(tmp_path / name / "hard_tasks.sqlite") as ledger:
+            ledger.add_round("meta-train", "train", RoundRow(0, 0, "task", 1, None, 0.0, 0.5, 0.5))
+            ledger.append(PHASE, 0, 0, *solved([[0, 1, 2]], [[0.5, 0.25, 0.0]]), "test")
+            ledger.commit("1")
+    (phase,) = json.loads(_shown(capsys, tmp_path / "a", tmp_path / "b", "--format", "json"))["phases"]
+    classes, _ = phase["agreement"]
+    assert [classes[k] for k in FIGURES] == [pytest.approx(1.0)] * 3 + [None, None]
+
+
 def test_tables_and_csv_say_the_same(made_run, capsys):
     runs = made_run("a", RECALL), made_run("b", dict(zip(RECALL, (0.25, 0.0, 0.5, 0.75, 1.0), strict=True)))
     table = _shown(capsys, *runs, "--top", "2")
@@ -261,7 +278,7 @@ def test_what_cannot_be_compared_is_one_sentence(made_run, tmp_path, capsys):
     strange = made_run("c", {name.upper(): recall for name, recall in RECALL.items()}, split="val")
     (tmp_path / "empty").mkdir()
     for arguments, facts in (
-        ([a], ("two runs",)),
+        ([a], ("at least two",)),
         ([a, tmp_path / "a" / ".." / "a"], ("twice", str(a))),
         ([a, tmp_path / "empty"], ("no ledger", "empty")),
         ([a, tmp_path / "nowhere"], ("no ledger", "nowhere")),
