@@ -22,7 +22,7 @@ from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
-OF_A_RUN = ("hard-tasks", "report", "curriculum")  # these take its folder, not a config
+OF_A_RUN = ("hard-tasks", "agreement", "report", "curriculum")  # these take its folder, not a config
 OWN = ("predict", "fit", "export", "learning-curve")  # these take a person's own pictures
 TRAINING = ("run", "pretrain", "meta-train", "evaluate", "compare", "data")
 COMMANDS = (*TRAINING, *OF_A_RUN, *OWN)
@@ -98,7 +98,7 @@ def test_the_script_runs_from_anywhere_and_ends_with_the_exit_code_of_the_comman
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("predict",), ("fit",)]
+    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("agreement",), ("predict",), ("fit",)]
 )
 def test_what_is_no_command_ends_with_usage(arguments, capsys):
     assert _exit(*arguments) == 2

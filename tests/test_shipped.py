@@ -144,7 +144,7 @@ def test_every_command_in_the_texts_runs(
     monkeypatch.chdir(ROOT)
     if "parquet" in words:
         pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    if words[0] in {"hard-tasks", "curriculum", "report"}:  # they read runs that are there
+    if words[0] in {"hard-tasks", "agreement", "curriculum", "report"}:  # they read runs that are there
         for place, folder in enumerate(words):
             if folder.startswith("checkpoints/") and "." not in folder:
                 run = Path(folder).name.strip("<>")

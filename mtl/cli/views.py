@@ -1,4 +1,4 @@
-"""The commands that show what a run recorded: its hard tasks, its report, its curriculum."""
+"""The commands that show what runs recorded: hard tasks, what runs agree on, the report, the curriculum."""
 
 import argparse
 import shutil
@@ -37,6 +37,12 @@ def add_to(commands: "Commands") -> None:
     every = "how often to look for changes (default 2, or 30 if the output is not a terminal)"
     hard.add_argument("--every", type=_seconds, metavar="SECONDS", help=every)
 
+    summary = "say how far several runs agree on which classes and pairs are hard"
+    agree = add(commands, "agreement", _agreement, summary, "Reads the ledgers of two runs or more.")
+    agree.add_argument("folders", type=path, nargs="+", metavar="folder", help=_RUN)
+    agree.add_argument("--top", type=int, default=5, help="rows of what is hard in all runs (default 5)")
+    agree.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: table")
+
     summary = "write a page that shows what was hard, with pictures"
     more = "Reads one run, or several, compared with the first. Writes report.html, which needs no network."
     page = add(commands, "report", _report, summary, more)
@@ -67,8 +73,7 @@ def _hard_tasks(args: argparse.Namespace) -> None:
     if args.follow:
         follow(ledger_path, top, args.format, args.every)
         return
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    width = min(max(80, columns), 140)
+    width = _width()
     with Ledger.read(ledger_path) as ledger:
         if args.format in _EXPORTS:
             export(ledger, args.format, args.out)
@@ -76,6 +81,12 @@ def _hard_tasks(args: argparse.Namespace) -> None:
             print(render_episode(ledger, args.task, args.folder, args.format, width), end="")
         else:
             print(render(ledger, top, args.round, args.format, width, args.images), end="")
+
+
+def _width() -> int:
+    """Of tables, in columns: the terminal's, within what can be read."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    return min(max(80, columns), 140)
 
 
 def _require_matching(args: argparse.Namespace) -> None:
@@ -102,6 +113,12 @@ def _require_matching(args: argparse.Namespace) -> None:
         return
     for name in sorted(given - allowed):
         raise UserError(f"--{name}: does not go with {shows}")
+
+
+def _agreement(args: argparse.Namespace) -> None:
+    from mtl.ledger.shared_phases import render
+
+    print(render(args.folders, args.top, args.format, _width()), end="")
 
 
 def _report(args: argparse.Namespace) -> None:

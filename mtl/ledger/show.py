@@ -17,7 +17,7 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -146,23 +146,32 @@ def _csv(views: list[tuple[Phase, Views]], visits: list[list[list[Visit]]]) -> s
     ]
     columns = ["phase", "split", "view", "rank", "classes", *of_rows, *_OF_WORST]
     columns = [name for name in dict.fromkeys(columns) if name not in {"name", "history"}]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for (phase, by_view), of_tasks in zip(views, visits, strict=True):
         for view, rows in by_view.items():
             for rank, row in enumerate(rows, 1):
                 cells = _plain(row) | (_worst(of_tasks[rank - 1]) if view == "hardest_tasks" else {})
                 names = [cells.pop("name")] if "name" in cells else cells.pop("classes", None)
                 if "members" in cells:  # JSON has the history as well
-                    cells["members"] = json.dumps(cells["members"], ensure_ascii=False)
                     del cells["history"]
                 if names is not None:
-                    cells["classes"] = json.dumps(names, ensure_ascii=False)
-                writer.writerow(
-                    {"phase": phase.name, "split": phase.split, "view": view, "rank": rank} | cells
-                )
+                    cells["classes"] = names
+                lines.append({"phase": phase.name, "split": phase.split, "view": view, "rank": rank} | cells)
+    return csv_text(columns, lines)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    """A header and rows as CSV, lists as JSON; a cell is empty where a row has no such column."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
 
 
 def _plain(row: Any) -> dict[str, Any]:

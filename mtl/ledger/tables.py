@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from mtl.ledger.task_history import SolvedEpisode
 
 _LISTED = 6  # classes of a task that a table names
 _AROUND = 3  # ... and of those around a class
-_UNKNOWN = "–"
+UNKNOWN = "–"
 _POINTS = 12  # of a sparkline in a table
 _LONG = 36  # of one that has a line to itself
 _NEAR = 1e-6  # so near a tenth a float is that tenth
@@ -32,9 +32,9 @@ _ROUNDING = 1e-9  # of a step: a number so little below one counts as at it
 
 _Options = dict[str, Any]  # of a column of rich
 _Columns = dict[str, _Options]
-_Cells = tuple[str, _Columns, list[list[str]]]  # title, columns, and the rows' texts
-_NAME: _Options = {"overflow": "fold", "min_width": 12}
-_NUMBER: _Options = {"justify": "right", "no_wrap": True}
+Cells = tuple[str, _Columns, list[list[str]]]  # a table's title, its columns, and the rows' texts
+NAME: _Options = {"overflow": "fold", "min_width": 12}
+NUMBER: _Options = {"justify": "right", "no_wrap": True}
 _CURVE: _Options = {"no_wrap": True}
 _VERDICT: _Options = {"overflow": "fold", "min_width": 10}
 
@@ -53,35 +53,24 @@ def phase_tables(
 ) -> str:
     """The views of one phase as plain text, `width` columns wide at most. An empty view is left out."""
     of_round = "" if round is None else f", round {round}"
-    out, console = _console(width)
     episodes = "1 episode" if phase.episodes == 1 else f"{phase.episodes:,} episodes"
-    console.print(_text(f"{phase.name}: {episodes}, {phase.split} classes{of_round}"))
-    console.print()
+    parts: list[str | Cells] = [f"{phase.name}: {episodes}, {phase.split} classes{of_round}", ""]
     if lines := _all_rounds(curves.rounds):
-        console.print(_text(f"All {len(curves.rounds):,} rounds, from the first to the last"))
-        for line in lines:
-            console.print(line)
-        console.print()
+        parts += [f"All {len(curves.rounds):,} rounds, from the first to the last", *lines, ""]
     neighbourhoods, tasks = views["hardest_neighbourhoods"], views["hardest_tasks"]
-    for title, columns, rows in (
-        _rounds(views["rounds"]),
-        _neighbourhoods(neighbourhoods),
-        _tasks(tasks, curves.visits) if tasks_come_back(tasks, neighbourhoods) else ("", {}, []),
-        _classes(views["hardest_classes"], curves.recalls),
-        _pairs(views["most_confused_pairs"]),
-        _images(views["hardest_images"]),
-    ):
-        if rows:
-            console.print(_table(title, columns, rows))  # ends in a blank line
-    return _stripped(out)
+    parts += [_rounds(views["rounds"]), _neighbourhoods(neighbourhoods)]
+    if tasks_come_back(tasks, neighbourhoods):
+        parts.append(_tasks(tasks, curves.visits))
+    parts += [_classes(views["hardest_classes"], curves.recalls), _pairs(views["most_confused_pairs"])]
+    return plain_tables([*parts, _images(views["hardest_images"])], width)
 
 
 def _all_rounds(rows: Sequence[RoundRow]) -> list[str]:
     """A line for accuracy and for ε, where at least two rounds have one."""
     lines = []
     for name, values, write in (
-        ("accuracy", [r.accuracy for r in rows], _percent),
-        ("ε", [r.epsilon for r in rows], _figure),
+        ("accuracy", [r.accuracy for r in rows], percent),
+        ("ε", [r.epsilon for r in rows], figure),
     ):
         points = thinned(values, _LONG)
         known = [v for v in points if v is not None]
@@ -92,45 +81,45 @@ def _all_rounds(rows: Sequence[RoundRow]) -> list[str]:
     return lines
 
 
-def _rounds(rows: list[RoundRow]) -> _Cells:
+def _rounds(rows: list[RoundRow]) -> Cells:
     planned = any(r.hard_share for r in rows)  # an evaluation plans none
     names = ["round", "step", "unit", "pool", "ε", "α", "accuracy"] + ["hard share"] * planned
     cells = []
     for r in rows:
         alpha = None if r.epsilon is None else r.alpha  # without an error there is no weight either
-        numbers = [str(r.round), str(r.step), r.unit, str(r.pool), _figure(r.epsilon), _figure(alpha)]
-        cells.append([*numbers, _percent(r.accuracy), *[_percent(r.hard_share)] * planned])
+        numbers = [str(r.round), str(r.step), r.unit, str(r.pool), figure(r.epsilon), figure(alpha)]
+        cells.append([*numbers, percent(r.accuracy), *[percent(r.hard_share)] * planned])
     title = f"Rounds (accuracy{' and share' if planned else ''} in %)"
-    return title, dict.fromkeys(names, _NUMBER), cells
+    return title, dict.fromkeys(names, NUMBER), cells
 
 
-def _neighbourhoods(rows: list[HardNeighbourhood]) -> _Cells:
+def _neighbourhoods(rows: list[HardNeighbourhood]) -> Cells:
     lines, scale = _lines([row.history for row in rows])
     weighted = any(row.weight is not None for row in rows)
-    columns = {"around": _NAME, "taken for it": _NAME}
-    columns |= dict.fromkeys(["first", "now", "drawn"] + ["weight"] * weighted, _NUMBER)
+    columns = {"around": NAME, "taken for it": NAME}
+    columns |= dict.fromkeys(["first", "now", "drawn"] + ["weight"] * weighted, NUMBER)
     columns |= {"by round": _CURVE} if lines else {}
     cells = []
     for number, n in enumerate(rows):
-        figures = [_percent(n.first), _percent(n.last), str(n.drawn)]
-        figures += [_UNKNOWN if n.weight is None else f"{n.weight:.2f}"] * weighted
+        figures = [percent(n.first), percent(n.last), str(n.drawn)]
+        figures += [UNKNOWN if n.weight is None else f"{n.weight:.2f}"] * weighted
         cells.append([n.name, ", ".join(n.members[:_AROUND]), *figures, *lines[number : number + 1]])
     return f"Hardest neighbourhoods (accuracy in %{scale})", columns, cells
 
 
-def _tasks(rows: list[HardTask], visits: Sequence[Sequence[float]]) -> _Cells:
+def _tasks(rows: list[HardTask], visits: Sequence[Sequence[float]]) -> Cells:
     lines, scale = _lines(visits)
     judged = any(row.verdict for row in rows)
     weighted = any(row.weight is not None for row in rows)
     figures = ["first", "now", "mean", "seen", "resampled"] + ["weight"] * weighted
-    columns = {"classes": _NAME} | dict.fromkeys(figures, _NUMBER)
+    columns = {"classes": NAME} | dict.fromkeys(figures, NUMBER)
     columns |= {"by visit": _CURVE} if lines else {}
     columns |= {"verdict": _VERDICT} if judged else {}
     cells = []
     for number, t in enumerate(rows):
-        numbers = [_percent(t.first), _percent(t.last), _percent(t.mean), str(t.seen), str(t.resampled)]
-        numbers += [_UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighted
-        after = lines[number : number + 1] + [t.verdict or _UNKNOWN] * judged
+        numbers = [percent(t.first), percent(t.last), percent(t.mean), str(t.seen), str(t.resampled)]
+        numbers += [UNKNOWN if t.weight is None else f"{t.weight:.2g}"] * weighted
+        after = lines[number : number + 1] + [t.verdict or UNKNOWN] * judged
         cells.append([_listed(t.classes), *numbers, *after])
     return f"Hardest tasks (accuracy in %{scale})", columns, cells
 
@@ -141,18 +130,18 @@ def _listed(classes: Sequence[str]) -> str:
     return ", ".join(classes) if more <= 1 else f"{', '.join(classes[:_LISTED])} and {more} more"
 
 
-def _classes(rows: list[HardClass], recalls: Sequence[Sequence[float | None]]) -> _Cells:
+def _classes(rows: list[HardClass], recalls: Sequence[Sequence[float | None]]) -> Cells:
     lines, scale = _lines(recalls)
     grouped = any(row.group for row in rows)
-    columns = dict.fromkeys(["class"] + ["group"] * grouped, _NAME)
-    columns |= dict.fromkeys(("recall", "95 %", "draws", "hard", "trend"), _NUMBER)
+    columns = dict.fromkeys(["class"] + ["group"] * grouped, NAME)
+    columns |= dict.fromkeys(("recall", "95 %", "draws", "hard", "trend"), NUMBER)
     columns |= {"by round": _CURVE} if lines else {}
     cells = []
     for number, c in enumerate(rows):
         interval = f"{100 * c.low:.1f}–{100 * c.high:.1f}"
-        trend = _UNKNOWN if c.trend is None else f"{100 * c.trend:+.1f}"
-        names = [c.name] + [c.group or _UNKNOWN] * grouped
-        numbers = [_percent(c.recall), interval, str(c.draws), str(c.hard_draws), trend]
+        trend = UNKNOWN if c.trend is None else f"{100 * c.trend:+.1f}"
+        names = [c.name] + [c.group or UNKNOWN] * grouped
+        numbers = [percent(c.recall), interval, str(c.draws), str(c.hard_draws), trend]
         cells.append([*names, *numbers, *lines[number : number + 1]])
     return f"Hardest classes (recall in %{scale})", columns, cells
 
@@ -171,19 +160,19 @@ def _lines(rows: Sequence[Sequence[float | None]]) -> tuple[list[str], str]:
     return [sparkline(row, low, high) for row in points], f"; ▁ is {100 * low:.0f}, █ is {100 * high:.0f}"
 
 
-def _pairs(rows: list[ConfusedPair]) -> _Cells:
-    columns = dict.fromkeys(("first", "second"), _NAME)
-    columns |= dict.fromkeys(("confusion", "1st as 2nd", "2nd as 1st", "n"), _NUMBER)
+def _pairs(rows: list[ConfusedPair]) -> Cells:
+    columns = dict.fromkeys(("first", "second"), NAME)
+    columns |= dict.fromkeys(("confusion", "1st as 2nd", "2nd as 1st", "n"), NUMBER)
     cells = [
-        [*p.classes, *map(_percent, (p.confusion, p.first_as_second, p.second_as_first)), str(p.n)]
+        [*p.classes, *map(percent, (p.confusion, p.first_as_second, p.second_as_first)), str(p.n)]
         for p in rows
     ]
     return "Most confused pairs (probability in %)", columns, cells
 
 
-def _images(rows: list[HardImage]) -> _Cells:
-    columns = {"image": _NUMBER, "class": _NAME} | dict.fromkeys(("wrong", "of"), _NUMBER)
-    columns |= {"taken for": _NAME} | dict.fromkeys(("supports", "unlucky"), _NUMBER)
+def _images(rows: list[HardImage]) -> Cells:
+    columns = {"image": NUMBER, "class": NAME} | dict.fromkeys(("wrong", "of"), NUMBER)
+    columns |= {"taken for": NAME} | dict.fromkeys(("supports", "unlucky"), NUMBER)
     cells = [
         [str(i.image), i.name, str(i.wrong), str(i.asked), i.taken_for, str(i.supports), str(i.unlucky)]
         for i in rows
@@ -194,40 +183,40 @@ def _images(rows: list[HardImage]) -> _Cells:
 def episode_tables(episode: SolvedEpisode, command: str, width: int) -> str:
     """One episode as plain text, `width` columns wide at most, and the command that shows it again."""
     e = episode
-    out, console = _console(width)
     figures = {"loss": e.loss, "hardness": e.hardness, "inverse Fisher ratio": e.fisher}
-    for line in (
+    rows = [
+        [name, percent(recall), " ".join(map(str, support)), " ".join(map(str, query))]
+        for name, recall, support, query in zip(e.names, e.recall, e.support, e.query, strict=True)
+    ]
+    columns = {"class": NAME, "recall": NUMBER} | dict.fromkeys(("support images", "queries"), NAME)
+    wrong = [
+        [str(w.image), e.names[w.own], e.names[w.predicted], percent(w.confidence)] for w in e.wrong or ()
+    ]
+    of_wrong = {"image": NUMBER, "class": NAME, "taken for": NAME, "confidence": NUMBER}
+    parts: list[str | Cells] = [
         f"Episode {e.id}: {e.phase}, {e.split} classes, round {e.round}, step {e.step}",
         f"{e.way}-way {e.shot}-shot, {e.queries} queries a class; drawn as {e.origin}, number {e.stream} "
         "of its stream",
-        f"accuracy {_percent(e.accuracy)} %, "
-        + ", ".join(f"{name} {_figure(value)}" for name, value in figures.items()),
-    ):
-        console.print(_text(line))
-    console.print()
-    rows = [
-        [name, _percent(recall), " ".join(map(str, support)), " ".join(map(str, query))]
-        for name, recall, support, query in zip(e.names, e.recall, e.support, e.query, strict=True)
+        f"accuracy {percent(e.accuracy)} %, "
+        + ", ".join(f"{name} {figure(value)}" for name, value in figures.items()),
+        "",
+        ("Classes (recall in %)", columns, rows),
+        ("Wrong answers (confidence in %)", of_wrong, wrong),
     ]
-    columns = {"class": _NAME, "recall": _NUMBER} | dict.fromkeys(("support images", "queries"), _NAME)
-    console.print(_table("Classes (recall in %)", columns, rows))
-    wrong = [
-        [str(w.image), e.names[w.own], e.names[w.predicted], _percent(w.confidence)] for w in e.wrong or ()
-    ]
-    if wrong:
-        columns = {"image": _NUMBER, "class": _NAME, "taken for": _NAME, "confidence": _NUMBER}
-        console.print(_table("Wrong answers (confidence in %)", columns, wrong))
-    elif e.wrong is None:
-        console.print(_text("Single answers were not recorded.\n"))
-    return _stripped(out) + f"Show it again: {command}\n"
+    if e.wrong is None:
+        parts += ["Single answers were not recorded.", ""]
+    return plain_tables(parts, width) + f"Show it again: {command}\n"
 
 
-def _console(width: int) -> tuple[io.StringIO, Console]:
+def plain_tables(parts: Iterable[str | Cells], width: int) -> str:
+    """Lines and tables in their order, `width` columns wide at most; a table without rows is left out."""
     out = io.StringIO()
-    return out, Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False)
-
-
-def _stripped(out: io.StringIO) -> str:
+    console = Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    for part in parts:
+        if isinstance(part, str):
+            console.print(_text(part))
+        elif part[2]:
+            console.print(_table(*part))  # ends in a blank line
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -247,12 +236,12 @@ def _text(cell: str) -> Text:
     return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell))
 
 
-def _percent(share: float | None) -> str:
-    return _UNKNOWN if share is None else f"{100 * share:.1f}"
+def percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{100 * share:.1f}"
 
 
-def _figure(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.3f}"
+def figure(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"
 
 
 def sparkline(values: Sequence[float | None], low: float, high: float) -> str:
