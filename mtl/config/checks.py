@@ -73,6 +73,11 @@ def _of_meta_training(config: Sections) -> list[str]:
             for n, k in config.evaluate.settings
             if n != meta.way
         ]
+    if meta.head_lr is not None and (meta.algorithm != "mtl" or meta.train == "head"):
+        wrong.append(
+            f"meta.head_lr: {meta.head_lr:g} is for learners of a head and more (meta.algorithm = mtl, "
+            "meta.train = ss, ss_affine or all); others have meta.lr alone"
+        )
     hard = config.hard_tasks
     voters = {"meta.learners": meta.learners - 1, "hard_tasks.snapshots": hard.snapshots}
     if meta.algorithm != "mtl" or meta.batch_norm == "episode":

@@ -222,6 +222,7 @@ class Meta:
     learners: Size = 1  # trained one after the other, each afresh on the tasks that those before it failed;
     #   all of them vote (mtl)
     lr: Rate = 1e-3
+    head_lr: Rate | None = None  # of the head's parameters, where it is to be another (mtl)
     weight_decay: NonNegative = 0.0
     train: Literal["ss", "ss_affine", "all", "head"] = "ss"  # which weights of the backbone learn (mtl);
     #   head: none, the parameters of `head` alone

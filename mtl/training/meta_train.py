@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtl.config import Augment, Config
+from mtl.config import Augment, Config, Meta
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome, Round
-from mtl.learners import Learner
+from mtl.learners import Learner, MetaTransfer
 from mtl.ledger.rows import HARD_ORIGINS
 from mtl.ledger.store import Ledger
 from mtl.losses import CrossEntropy
@@ -189,9 +189,8 @@ class MetaTrainState(StageState):
         """A learner as it is without meta-training."""
         meta = self.config.meta
         self.learner = learner_from_pretrained(self.pretrained, self.config, self.train, self.device)
-        self.optimizer = torch.optim.Adam(
-            self.learner.meta_parameters(), lr=meta.lr, weight_decay=meta.weight_decay, fused=True
-        )
+        groups = parameter_groups(self.learner, meta)
+        self.optimizer = torch.optim.Adam(groups, lr=meta.lr, weight_decay=meta.weight_decay, fused=True)
 
     @property
     def ended(self) -> bool:
@@ -278,6 +277,18 @@ class MetaTrainState(StageState):
         """The weight of each task of a meta-batch (T,), from its loss (T,)."""
         weights = self.sampler.task_weights(losses)
         return weights if self.objective is None else weights * self.objective.task_weights(losses)
+
+
+def parameter_groups(learner: Learner, meta: Meta) -> list[dict[str, Any]]:
+    """What the optimizer changes; the head's parameters apart where they have another learning rate."""
+    learned = learner.meta_parameters()
+    if meta.head_lr is None or not isinstance(learner, MetaTransfer):
+        return [{"params": learned}]
+    head = set(learner.base_learner.parameters())
+    return [
+        {"params": [p for p in learned if p not in head]},
+        {"params": [p for p in learned if p in head], "times": meta.head_lr / meta.lr},
+    ]
 
 
 def meta_test(state: MetaTrainState, ledger: Ledger, log: StageLog) -> None:

@@ -164,9 +164,9 @@ def warm_up_cosine(step: int, steps: int, warm_up: float) -> float:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Sets the learning rate of all parameters."""
+    """Sets the learning rate of all parameters; of a group with `times`, that many times as high."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("times", 1.0)
 
 
 def require_finite(loss: float, stage: str, step: int, key: str, optimizer: Optimizer) -> None:

@@ -184,6 +184,13 @@ def test_learners_vote_where_their_features_do_not_depend_on_the_episode(meta):
     mistake({"meta": {**meta, "learners": 2}, "hard_tasks": hard}, "meta.learners: ", value, "mtl")
 
 
+@pytest.mark.parametrize("meta", [{"train": "head"}, {"algorithm": "anil"}], ids=str)
+def test_a_rate_of_the_head_is_for_learners_that_train_more(meta):
+    boosted = {"sampler": "boosted_pool"}
+    mistake({"meta": {**meta, "head_lr": 1e-2}, "hard_tasks": boosted}, "meta.head_lr: ", "0.01", "ss")
+    read_config({"meta": {"head_lr": 1e-2}}, "here")
+
+
 def test_either_rounds_vote_or_learners():
     mistake({"meta": {"learners": 3}, "hard_tasks": {"snapshots": 2}}, "hard_tasks.snapshots: 2", "3")
 

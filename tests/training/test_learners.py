@@ -123,3 +123,25 @@ def test_an_evaluation_and_own_images_use_the_vote(trained, train):
         expected = learner.features(run_data.split_images("test", CPU)(torch.arange(4)))
     torch.testing.assert_close(embedder(images), expected, rtol=1e-4, atol=1e-4)
     assert embedder.origin.learners == 3
+
+
+def test_the_head_may_have_a_learning_rate_of_its_own(tiny, from_pretrained, monkeypatch):
+    """Adam's first step changes every parameter by its rate."""
+    steps, plain = [], stage.meta_step
+
+    def spied(learner, *args):
+        before = weights_of(learner)
+        outcome = plain(learner, *args)
+        steps.append({k: float((v - before[k]).abs().max()) for k, v in weights_of(learner).items()})
+        return outcome
+
+    monkeypatch.setattr(stage, "meta_step", spied)
+    config = tiny(
+        meta={"steps": 1, "lr": 1e-3, "head_lr": 0.05, "train": "ss"}, hard_tasks={"sampler": "uniform"}
+    )
+    from_pretrained(config)
+    meta_train(config)
+    (change,) = steps
+    assert change["base_learner.log_scale"] == pytest.approx(0.05, rel=1e-3)
+    factors = [size for name, size in change.items() if name.endswith("factor")]
+    assert factors == pytest.approx([1e-3] * len(factors), rel=1e-2)
