@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from mtl.cli import main
 from mtl.config import load_config
+from mtl.config.hard_tasks import is_read
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -76,7 +77,8 @@ def test_every_config_opens_with_its_command_and_what_to_expect(path: Path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_config_runs(path: Path, small: list[str], capsys: pytest.CaptureFixture[str]):
-    assert main(["run", "--config", str(path), *small]) == 0
+    unread = () if is_read("every", load_config(path).hard_tasks.sampler) else ("hard_tasks.",)
+    assert main(["run", "--config", str(path), *(one for one in small if not one.startswith(unread))]) == 0
     shown = capsys.readouterr().out
     assert "3-way 1-shot, 10 test tasks" in shown
     assert "nearest pixels" in shown

@@ -33,7 +33,8 @@ from mtl.runtime.outputs import replacing
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.samplers import meta_steps
-from mtl.training.meta_train import STAGE, meta_train
+from mtl.training.meta_train import meta_train
+from mtl.training.meta_train_state import STAGE
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import cosine_prototypes
 from mtl.training.restore import (

@@ -27,8 +27,8 @@ from mtl.runtime.devices import choose_device, recorded_precision, settle_precis
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.meta_train import STAGE as META_TRAIN
 from mtl.training.meta_train import meta_train
+from mtl.training.meta_train_state import STAGE as META_TRAIN
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import pretrain
 from mtl.training.restore import read_pretrained

@@ -12,7 +12,8 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
-from mtl.training.meta_train import STAGE, meta_train
+from mtl.training.meta_train import meta_train
+from mtl.training.meta_train_state import STAGE
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import load_run_data
 from mtl.training.solve import measure

@@ -215,7 +215,7 @@ def test_wrong_queries_of_classes_that_are_not_shown_come_last():
     a, b = (ShownClass(name, 0.5, []) for name in "ab")
     wrong = [WrongQuery(None, own, "a", 0.9) for own in ("c", "b", "b", "d")]
     hard = HardTask(("a", "b"), 0.0, 0.0, 0.0, 1, 0, None, None)
-    task = TaskCard(hard, [], [a, b, dataclasses.replace(a)], 0.0, None, wrong, 0, True)
+    task = TaskCard(hard, [], [a, b, dataclasses.replace(a)], 0.0, None, "1-7", wrong, 0, True)
     rows = by_class(task)
     assert [shown for shown, _ in rows] == [a, b, a, None]
     assert [[q.own for q in queries] for _, queries in rows] == [[], ["b", "b"], [], ["c", "d"]]

@@ -14,7 +14,8 @@ from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.training import meta_train as stage
-from mtl.training.meta_train import STAGE, meta_train
+from mtl.training.meta_train import meta_train
+from mtl.training.meta_train_state import STAGE
 from mtl.training.restore import meta_trained_learner, read_pretrained
 from mtl.training.run_data import load_run_data
 from mtl.training.stage import weights_of

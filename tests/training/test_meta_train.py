@@ -16,7 +16,8 @@ from mtl.ledger.store import Ledger
 from mtl.samplers import build_sampler
 from mtl.samplers.build import MIXED
 from mtl.samplers.objectives import build_objective
-from mtl.training.meta_train import STAGE, meta_step, meta_train, validate
+from mtl.training.meta_train import meta_step, meta_train, validate
+from mtl.training.meta_train_state import STAGE
 
 SAMPLERS = get_args(HardTasks.__annotations__["sampler"])
 UNIFORM_ALONE = {"uniform", "uniform_difficulty"}
