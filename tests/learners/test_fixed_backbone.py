@@ -14,7 +14,7 @@ from mtl.learners.learner import episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
-from mtl.training import meta_train as stage
+from mtl.training import meta_train_state as stage
 from mtl.training.meta_train import meta_train
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import load_run_data
