@@ -60,7 +60,8 @@ def baselines(
     found = []
     if meta is not None:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
-        several = f", {len(meta['members'])} learners" if meta["members"] else ""
+        members = meta.get("members", ())
+        several = f", {len(members)} learners" if members else ""
         name = f"meta-trained ({config.meta.algorithm}){several}"
         found.append(from_learner(name, learner, pictures, mirror))
         start = partial(learner_from_pretrained, pretrained, config, train, device)
@@ -88,7 +89,7 @@ def votes(
         pictures: of the split that is scored.
         mirror: features are those of an image and of its mirror image.
     """
-    snapshots, members, found = meta["snapshots"], meta["members"], []
+    snapshots, members, found = meta.get("snapshots", ()), meta.get("members", ()), []
     rounds = f"vote of {len(snapshots)} rounds"
     if any(one["alpha"] for one in snapshots):
         found.append(from_learner(f"{rounds}, by α", voting(snapshots, start), pictures, mirror))

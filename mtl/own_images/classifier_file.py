@@ -237,7 +237,9 @@ def _embedder(header: _Header, tensors: Mapping[str, Tensor], runtime: Runtime) 
             give_biases(network)  # as scaling and shifting leaves it when folded
         return MetaTransfer(network, meta, device)
 
-    count = origin.learners
+    count = len(state.get("base_learner.votes", (1.0,)))
+    if count != origin.learners or count < 1:
+        raise _UnusableError(f"learners: {origin.learners} are named, and there are {count}")
     learner = one() if count == 1 else Committee([one() for _ in range(count)], [1.0] * count)
     expected = {prefix + name: (tuple(v.shape), v.dtype) for name, v in learner.state_dict().items()}
     _require_tensors({prefix + name: v for name, v in state.items()}, expected)

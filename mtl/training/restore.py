@@ -67,7 +67,8 @@ def meta_trained_learner(
 
 def restored(payload: Payload, start: Callable[[], Learner]) -> Learner:
     """What meta.pt holds; `start` makes the learner as it is without meta-training."""
-    return voting(payload["members"], start) if payload["members"] else loaded(payload, start)
+    members = payload.get("members")  # None in files from before there were several learners
+    return voting(members, start) if members else loaded(payload, start)
 
 
 def loaded(saved: Payload, start: Callable[[], Learner]) -> Learner:

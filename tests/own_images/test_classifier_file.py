@@ -287,6 +287,9 @@ def test_a_key_that_is_missing_is_named(key, written, tmp_path):
         (["origin", "head", "map"], "linear"),
         (["origin", "head", "name"], "forest"),
         (["origin", "way"], None),
+        (["origin", "learners"], 2),
+        (["origin", "learners"], 0),
+        (["origin", "learners"], 10**12),
         (["origin"], [1, 2]),
     ],
     ids=str,
@@ -299,7 +302,7 @@ def test_a_header_of_other_content_is_refused(keys, value, written, tmp_path):
         inner[keys[-1]] = value
 
     told = refused(rewritten(written, tmp_path / "a", change))
-    ours = r"[a-z_.0-9]+ is not as it should be|it lacks .*|tensor .*|names of .* lists of texts"
+    ours = r"[a-z_.0-9]+ is not as it should be|it lacks .*|tensor .*|names of .* lists of texts|learners: .*"
     assert re.fullmatch(rf".*/a: {DAMAGED}( \(({ours})\))?", told)
 
 

@@ -146,3 +146,11 @@ def test_the_head_may_have_a_learning_rate_of_its_own(tiny, from_pretrained, mon
     assert change["base_learner.log_scale"] == pytest.approx(0.05, rel=1e-3)
     factors = [size for name, size in change.items() if name.endswith("factor")]
     assert factors == pytest.approx([1e-3] * len(factors), rel=1e-2)
+
+
+def test_a_result_from_before_there_were_several_learners_is_read(trained):
+    config, meta = trained(learners=1)
+    older = {k: v for k, v in meta.items() if k != "members"}
+    assert not isinstance(_learner(config, older), Committee)
+    pretrained = read_pretrained(RunFolder.of(config), config)
+    assert baselines(config, load_run_data(config), CPU, pretrained, older)[0].name == "meta-trained (mtl)"
