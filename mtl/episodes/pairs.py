@@ -50,3 +50,15 @@ def pair_members(index: Tensor, classes: int) -> Tensor:
     starts = row_starts(classes)
     low = torch.searchsorted(starts, index, right=True) - 1
     return torch.stack([low, low + 1 + index - starts[low]], dim=-1)
+
+
+def upper_triangle(table: Tensor) -> Tensor:
+    """(U,): what is right of the diagonal of the first columns (R, C), R ≤ C, row after row."""
+    return table.masked_select(torch.ones_like(table, dtype=torch.bool).triu_(1))
+
+
+def symmetric(values: Tensor, classes: int, diagonal: float) -> Tensor:
+    """(C, C): the values (C(C-1)/2,) of all pairs on both sides of the diagonal."""
+    table = torch.zeros(classes, classes, dtype=values.dtype)
+    table.masked_scatter_(torch.ones(classes, classes, dtype=torch.bool).triu_(1), values)
+    return (table + table.T).fill_diagonal_(diagonal)

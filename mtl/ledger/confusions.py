@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from mtl.episodes.pairs import pair_count
 from mtl.ledger.queries import class_names, classes_drawn, episode_span, even_round, pair_sums, whole_groups
-from mtl.ledger.rows import PairSum, episode_blobs, phase_span
+from mtl.ledger.rows import episode_blobs, phase_span
 from mtl.ledger.store import Ledger, Phase
 
 Floats = NDArray[np.float64]
 
 _FEWEST = 3  # classes; the confusion of two is one number
-_ALL = 10**9  # pairs: more than any set has
 _TIE = 1e-9  # of distance for each place between two: equals keep their order
 
 
@@ -70,7 +69,7 @@ def confusions(ledger: Ledger, phase: str, most: int = 40, fewest_groups: int = 
 def _most_confused(ledger: Ledger, at: Phase, most: int) -> list[int]:
     """The first `most` classes in the most confused pairs."""
     enough = pair_count(most - 1) + 1  # that many pairs have at least `most` classes
-    pairs = pair_sums(ledger, at, enough, even_round(at))
+    pairs = pair_sums(ledger, at, even_round(at)).most_confused(enough)
     return list(dict.fromkeys(c for low, high, *_ in pairs for c in (low, high)))[:most]
 
 
@@ -79,20 +78,15 @@ def _between_classes(ledger: Ledger, at: Phase, classes: Iterable[int]) -> tuple
     names = class_names(ledger, at)
     ordered = sorted((names[c], c) for c in classes)
     row = {c: number for number, (_, c) in enumerate(ordered)}
-    even = even_round(at)
-    if even is None:
-        listed = ", ".join(map(str, row))
-        pairs: list[PairSum] = ledger.sql.execute(
-            "SELECT low, high, low_high, high_low, n FROM pair_total "
-            f"WHERE phase = ? AND low IN ({listed}) AND high IN ({listed})",
-            (at.id,),
-        ).fetchall()
-    else:
-        pairs = [pair for pair in pair_sums(ledger, at, _ALL, even) if pair[0] in row and pair[1] in row]
+    sums = pair_sums(ledger, at, even_round(at))
+    low, high = sums.keys >> 32, sums.keys & 0xFFFFFFFF
+    place = np.full(max(*row, int(high.max(initial=0))) + 1, -1)  # in the matrix
+    place[list(row)] = list(row.values())
+    i, j = place[low], place[high]
+    shown = (i >= 0) & (j >= 0)
     matrix = np.full((len(row), len(row)), np.nan)
-    for low, high, there, back, n in pairs:
-        i, j = row[low], row[high]
-        matrix[i, j], matrix[j, i] = there / n, back / n
+    matrix[i[shown], j[shown]] = (sums.there / sums.visits)[shown]
+    matrix[j[shown], i[shown]] = (sums.back / sums.visits)[shown]
     return [name for name, _ in ordered], matrix
 
 

@@ -11,13 +11,13 @@ of the interval of their recall over tasks. Equals are ordered by name.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mtl.errors import UserError
-from mtl.ledger.rows import HARD_ORIGINS, PairSum, episode_id, key_classes, sum_pairs
+from mtl.ledger.rows import HARD_ORIGINS, PairSums, episode_id, key_classes, phase_span, sum_pairs
 from mtl.ledger.store import Ledger, Phase, RoundRow
-from mtl.ledger.tables_schema import HOT_PAIR
 from mtl.stats import recall_intervals
 
 #: The origins of hard episodes, as a list in SQL.
@@ -151,33 +151,26 @@ def confused_pairs(ledger: Ledger, phase: str, top: int = 20, round: int | None 
     """Pairs by Σ confusion / (n + 1), most confused first; confusion is the mean of both directions."""
     at = checked_phase(ledger, phase, top, round)
     names = class_names(ledger, at)
+    sums = pair_sums(ledger, at, even_round(at) if round is None else round)
     pairs = [
         (
             -(there + back) / (n + 1),
             ConfusedPair((names[i], names[j]), (there + back) / (2 * n), there / n, back / n, n),
         )
-        for i, j, there, back, n in pair_sums(ledger, at, top, even_round(at) if round is None else round)
+        for i, j, there, back, n in sums.most_confused(top)
     ]
     return [pair for _, pair in sorted(pairs, key=lambda row: (row[0], row[1].classes))]
 
 
-def pair_sums(ledger: Ledger, at: Phase, top: int, round: int | None) -> list[PairSum]:
-    """The sums of the `top` most confused pairs, in that order: of one round, or (None) of the phase."""
-    if round is not None and not _is_only(ledger, at, round):
-        blobs = ledger.sql.execute(
-            "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?", episode_span(ledger, at, round)
-        )
-        return sum_pairs(blobs, top)
+def pair_sums(ledger: Ledger, at: Phase, round: int | None) -> PairSums:
+    """The sums of all pairs: of one round, or (None) of the phase."""
+    span = phase_span(at.id) if round is None else episode_span(ledger, at, round)
+    return ledger.remembered(("pairs", span), partial(_sum_pairs, ledger, span))
 
-    def select(where: str) -> list[PairSum]:
-        return ledger.sql.execute(
-            f"SELECT low, high, low_high, high_low, n FROM pair_total {where} phase = ? "
-            "ORDER BY (low_high + high_low) / (n + 1) DESC, low, high LIMIT ?",
-            (at.id, top),
-        ).fetchall()
 
-    rows = select(f"INDEXED BY pair_hot WHERE {HOT_PAIR} AND")
-    return rows if len(rows) == top else select("WHERE")
+def _sum_pairs(ledger: Ledger, span: tuple[int, int]) -> PairSums:
+    blobs = "SELECT classes, confusion FROM episode WHERE id BETWEEN ? AND ?"
+    return sum_pairs(ledger.sql.execute(blobs, span))
 
 
 def rounds(ledger: Ledger, phase: str, top: int | None = 20, round: int | None = None) -> list[RoundRow]:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ PairSum = tuple[int, int, float, float, int]  # low, high, Σ P(high|low), Σ P(
 
 _PHASE_BITS = 40  # an episode's id is its phase and its number in one integer
 _CHUNK = 1024  # rows read at a time
+_PAIRS_AT_ONCE = 2**24  # sorted
 
 
 def episode_id(phase: int, number: int) -> int:
@@ -111,11 +112,6 @@ class BatchRows:
             for c, right, h in zip(self.classes.ravel().tolist(), correct, hard, strict=True)
         ]
 
-    def pairs_seen(self) -> Iterable[tuple[int, int, float, float]]:
-        """(low, high, P(high|low), P(low|high)) for each pair of classes of each episode."""
-        columns = _pair_columns(self.classes, self._confusion)
-        return zip(*(column.tolist() for column in columns), strict=True)
-
     def neighbourhoods_seen(self) -> list[tuple[int, float]]:
         """(class, accuracy) for each episode that was drawn around its first class."""
         around = self._batch.classes[:, 0].tolist()
@@ -193,18 +189,53 @@ def episode_blobs(rows: sqlite3.Cursor, dtype: str) -> Iterator[tuple[NDArray[np
             yield ids, np.frombuffer(others, dtype).reshape(len(blobs), -1)
 
 
-def sum_pairs(episodes: sqlite3.Cursor, top: int) -> list[PairSum]:
-    """From the (classes, confusion) BLOBs of episodes: the `top` pairs by Σ confusion / (n + 1)."""
-    parts = list(pair_parts(episodes))
-    if not parts:
-        return []
-    keys, there, back = (np.concatenate(column) for column in zip(*parts, strict=True))
-    pair, place, n = np.unique(keys, return_inverse=True, return_counts=True)
-    there = np.bincount(place, there)
-    back = np.bincount(place, back)
-    order = np.lexsort((pair, -(there + back) / (n + 1)))[:top]
-    columns = (pair[order] >> 32, pair[order] & 0xFFFFFFFF, there[order], back[order], n[order])
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+class PairSums(NamedTuple):
+    """The sums over the episodes that P pairs of classes met in, in the order of the pairs."""
+
+    keys: NDArray[np.int64]  # (P,) low << 32 | high, ascending
+    there: NDArray[np.float64]  # (P,) Σ P(high|low)
+    back: NDArray[np.float64]  # (P,) Σ P(low|high)
+    visits: NDArray[np.int64]  # (P,)
+
+    def most_confused(self, top: int) -> list[PairSum]:
+        """The `top` pairs by Σ confusion / (visits + 1), most confused first; equals in their order."""
+        score = -(self.there + self.back) / (self.visits + 1)
+        rows = np.arange(len(score))
+        if top < len(rows):
+            rows = np.flatnonzero(score <= np.partition(score, top - 1)[top - 1])
+        rows = rows[np.argsort(score[rows], kind="stable")[:top]]
+        low, high = self.keys[rows] >> 32, self.keys[rows] & 0xFFFFFFFF
+        columns = (low, high, self.there[rows], self.back[rows], self.visits[rows])
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def sum_pairs(episodes: sqlite3.Cursor) -> PairSums:
+    """The sums of all pairs, from the (classes, confusion) BLOBs of episodes.
+
+    Millions of pairs are added up in parts that grow with what is there, so that each is sorted a few times.
+    """
+    empty = np.empty(0)
+    sums, parts, waiting = PairSums(empty.astype(int), empty, empty, empty.astype(int)), list[PairSums](), 0
+    for keys, there, back in pair_parts(episodes):
+        parts.append(PairSums(keys, there, back, np.ones(len(keys), np.int64)))
+        waiting += len(keys)
+        if waiting > max(_PAIRS_AT_ONCE, len(sums.keys)):
+            sums, parts, waiting = _added_up([sums, *parts]), [], 0
+    return _added_up([sums, *parts])
+
+
+def _added_up(parts: list[PairSums]) -> PairSums:
+    """One entry for each pair, from parts that have any number.
+
+    Sums are differences of running sums, which are exact: a float16 in [0, 1] is a multiple of 2^-24, so that
+    2^29 of them fit into a float64.
+    """
+    keys, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    ids = np.uint16 if keys.max(initial=0) >> 32 < 2**16 else np.int32  # of 16 bits they are sorted fastest
+    order = np.lexsort(((keys & 0xFFFFFFFF).astype(ids), (keys >> 32).astype(ids)))
+    keys = keys[order]
+    (last,) = np.diff(keys, append=-1).nonzero()
+    return PairSums(keys[last], *(np.diff(c[order].cumsum()[last], prepend=c.dtype.type(0)) for c in columns))
 
 
 def pair_parts(
@@ -217,16 +248,9 @@ def pair_parts(
     """
     for ids, confusion in episode_blobs(episodes, "<f2"):
         tasks, way = ids.shape
-        low, high, there, back = _pair_columns(ids, confusion.astype(np.float64).reshape(tasks, way, way))
-        yield low << 32 | high, there, back
-
-
-def _pair_columns(classes: NDArray[np.int64], confusion: NDArray[Any]) -> list[NDArray[Any]]:
-    """low, high, P(high|low), P(low|high) of all pairs of T tasks; from classes (T, N), confusion (T, N, N).
-
-    A class that fills two ways of one task (`duplicates: adjacent`) makes no pair with itself.
-    """
-    i, j = places(classes.shape[1])
-    columns = (classes[:, i], classes[:, j], confusion[:, i, j], confusion[:, j, i])
-    two = columns[0] != columns[1]
-    return [column[two] for column in columns]
+        i, j = places(way)
+        low, high = ids[:, i], ids[:, j]
+        table = confusion.reshape(tasks, way * way)
+        there, back = (table[:, cells].astype(np.float64) for cells in (i * way + j, j * way + i))
+        two = low != high  # a class that fills two ways of a task (`duplicates: adjacent`) is no pair
+        yield (low << 32 | high)[two], there[two], back[two]

@@ -7,12 +7,12 @@ episodes, and nothing depends on when a commit happens.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from mtl.ledger import tables_schema as schema
 from mtl.ledger.rows import BatchRows, class_key, class_keys, heaviest, neighbourhood_blobs, phase_span
 from mtl.runtime.failures import FILE_NOTE
 
+T = TypeVar("T")
 #: Errors that reading rows can lead to which no stage writes.
 _DAMAGE_ERRORS = (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, OverflowError)
 KEPT_MEMBERS = 5  # classes around another one that are kept: the heaviest or nearest
@@ -58,6 +59,7 @@ class Ledger:
     def __init__(self, path: Path, *, write: bool) -> None:
         self.path = path
         self.writable = write
+        self._remembered: dict[Hashable, Any] = {}
         self.sql = schema.connect_writer(path) if write else schema.connect_reader(path)
         try:
             rows = self.sql.execute("SELECT id, name, split, episodes FROM phase ORDER BY id")
@@ -123,7 +125,6 @@ class Ledger:
         add(schema.ADD_EPISODE, rows.episodes(at.id, at.episodes, round, step))
         add(schema.ADD_CLASS, [(at.id, *row) for row in class_rows])
         add(schema.ADD_CLASS_ROUND, [(at.id, round, *row) for row in class_rows])
-        add(schema.ADD_PAIR, [(at.id, *row) for row in rows.pairs_seen()])
         tasks = [(at.id, key, round, a, a, a, hard) for key, a, hard in rows.tasks_seen()]
         add(schema.ADD_TASK, tasks)  # the accuracy is their first, their last and their sum
         add(schema.ADD_NEIGHBOURHOOD, [(at.id, *row) for row in rows.neighbourhoods_seen()])
@@ -201,6 +202,15 @@ class Ledger:
             phase_span(self._phases[phase].id),
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def remembered(self, what: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` returns; computed once by a ledger that is read, which is of one moment."""
+        if self.writable:
+            return compute()
+        if what not in self._remembered:
+            self._remembered[what] = compute()
+        known: T = self._remembered[what]
+        return known
 
     def token(self) -> str:
         """The token of the last commit; "" before the first."""

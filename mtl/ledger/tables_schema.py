@@ -16,7 +16,8 @@ from pathlib import Path
 from mtl.errors import UserError
 from mtl.runtime.locks import network_kind
 
-VERSION = 5  # in PRAGMA user_version
+VERSION = 6  # in PRAGMA user_version
+_WITH_PAIRS = 5  # the same, and a table of sums over pairs, which the episodes hold as well
 _APPLICATION = 0x4D544C48  # "MTLH", in PRAGMA application_id
 _BUSY_SECONDS = 5.0
 _PATIENCE_MS = 600_000  # how long a commit waits for readers where there is no write-ahead log
@@ -48,10 +49,6 @@ TABLES = {
     "class_round": f"""(
         phase INTEGER NOT NULL, round INTEGER NOT NULL, class INTEGER NOT NULL, {_CLASS_SUMS},
         PRIMARY KEY (phase, round, class)) WITHOUT ROWID""",
-    # low_high: sum over n visits of the probability that queries of class low got for class high
-    "pair_total": """(
-        phase INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, low_high REAL NOT NULL,
-        high_low REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (phase, low, high)) WITHOUT ROWID""",
     # first, last, total: accuracy at the first and the last visit, and the sum over all
     "task_total": """(
         phase INTEGER NOT NULL, classes BLOB NOT NULL, first_round INTEGER NOT NULL, first REAL NOT NULL,
@@ -78,15 +75,10 @@ TABLES = {
     "image_set": "(split TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID",
     "saved": "(only INTEGER PRIMARY KEY CHECK (only = 1), token TEXT NOT NULL)",
 }
-# Few of millions of pairs are confused more than this; a view that these few can fill reads no others.
-HOT_PAIR = "low_high + high_low > 0.2 * (n + 1)"
-_HOT_INDEX = f"CREATE INDEX pair_hot ON pair_total (phase, low_high, high_low, n) WHERE {HOT_PAIR}"
-
 PER_PHASE = {  # tables with a column `phase`, and the rest of their primary keys
     "round_span": "round",
     "class_total": "class",
     "class_round": "round, class",
-    "pair_total": "low, high",
     "task_total": "classes",
     "round": "round",
     "round_weight": "round, rank",
@@ -100,9 +92,6 @@ _ADD_SUMS = """ON CONFLICT DO UPDATE SET
 ADD_EPISODE = "INSERT INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_CLASS = f"INSERT INTO class_total VALUES (?, ?, ?, ?, 1, ?, ?) {_ADD_SUMS}"
 ADD_CLASS_ROUND = f"INSERT INTO class_round VALUES (?, ?, ?, ?, ?, 1, ?, ?) {_ADD_SUMS}"
-ADD_PAIR = """
-    INSERT INTO pair_total VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET
-    low_high = low_high + excluded.low_high, high_low = high_low + excluded.high_low, n = n + 1"""
 ADD_TASK = """
     INSERT INTO task_total VALUES (?, ?, ?, ?, ?, ?, 1, ?, NULL, NULL) ON CONFLICT DO UPDATE SET
     last = excluded.last, total = total + excluded.total, seen = seen + 1, hard = hard + excluded.hard"""
@@ -143,9 +132,13 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         if new:
             for name, columns in TABLES.items():
                 connection.execute(f"CREATE TABLE {name} {columns}")
-            connection.execute(_HOT_INDEX)
             connection.execute("INSERT INTO saved VALUES (1, '')")
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+        elif _pragma(connection, "user_version") == _WITH_PAIRS:
+            connection.execute("DROP TABLE pair_total")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
@@ -240,7 +233,7 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "application_id") != _APPLICATION:
         raise UserError(f"{path}: this SQLite file is not a ledger of hard tasks")
     version = _pragma(connection, "user_version")
-    if version != VERSION:
+    if version not in {VERSION, _WITH_PAIRS}:
         raise UserError(
             f"{path}: the ledger has format {version}, and this program reads format {VERSION}; use the "
             "program that wrote it, or start another run with run=NAME"
@@ -269,7 +262,6 @@ _RULES = (  # table, what is true of each row, the columns to name
     ("episode", "wrong IS NULL OR length(wrong) % 6 = 0", "wrong"),
     ("class_total", "queries > 0 AND correct BETWEEN 0 AND queries", "queries and correct"),
     ("class_round", "queries > 0 AND correct BETWEEN 0 AND queries", "queries and correct"),
-    ("pair_total", "n > 0 AND low_high BETWEEN 0 AND 1.001 * n AND high_low BETWEEN 0 AND 1.001 * n", "sums"),
     ("task_total", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),
     ("task_total", "seen > 0 AND total BETWEEN 0 AND 1.001 * seen", "seen and total"),
     ("neighbourhoods", "length(classes) > 0 AND length(classes) % 4 = 0", "classes"),

@@ -76,7 +76,7 @@ def pair_map(ledger: Ledger, phase: str, most: int = 2000) -> DataMap | None:
     bins = round_bins(measured_rounds(ledger, at), _BINS)
     if is_evaluation(phase) or len(bins) < _FEWEST_ROUNDS:
         return None
-    pairs = sorted((low, high) for low, high, *_ in pair_sums(ledger, at, most, None))
+    pairs = sorted((low, high) for low, high, *_ in pair_sums(ledger, at, None).most_confused(most))
     keys = np.array([low << 32 | high for low, high in pairs])
     total, count = np.zeros((2, len(pairs), len(bins)))
     for number, (first, last) in enumerate(bins):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtl.config.hard_tasks import Boosted
 from mtl.episodes.episode import Round
-from mtl.episodes.pairs import pair_count, pair_index, pair_members
+from mtl.episodes.pairs import pair_count, pair_index, pair_members, symmetric
 from mtl.samplers.boosting import BoostStep, boost
 from mtl.samplers.feature_based import NeighbourhoodSampler
 from mtl.samplers.image_weights import ImageWeights
@@ -140,9 +140,5 @@ def heaviest_partners(weights: Tensor, classes: int, count: int) -> Tensor:
 
     `weights` (C(C-1)/2,) are those of the pairs, in the order of `mtl.episodes.pairs`.
     """
-    table = torch.full(
-        (classes, classes), -torch.inf, dtype=weights.dtype
-    )  # a class is no partner of its own
-    i, j = torch.triu_indices(classes, classes, 1)
-    table[i, j] = table[j, i] = weights
+    table = symmetric(weights, classes, diagonal=-torch.inf)  # a class is no partner of its own
     return torch.cat([rows.topk(count).indices for rows in torch.split(table, _ROWS)])

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtl.episodes.pairs import upper_triangle
+
 _ROWS = 256  # classes that are compared with all others at once
 
 
@@ -46,11 +48,14 @@ def estimated_errors(features: Tensor, shot: int, apart: int | None = None) -> T
     support = 2 * covariance.square().sum()
     parts = []
     for rows in torch.split(torch.arange(len(means)), _ROWS):
-        margin = own[rows, None] - means[rows] @ means.T
-        of_both = variance[rows, None] + variance
-        total = of_both - 2 * spread[rows] @ means.T + (of_both + support) / shot
-        parts.append(torch.special.ndtr(-margin / total.clamp_min(torch.finfo(total.dtype).tiny).sqrt()))
-    return _of_pairs(torch.cat(parts))
+        later = slice(int(rows[0]), None)  # each pair once, where its first class is a row
+        of_both = variance[rows, None] + variance[later]
+        total = of_both - 2 * spread[rows] @ means[later].T + (of_both + support) / shot
+        deviation = total.clamp_min_(torch.finfo(total.dtype).tiny).sqrt_()
+        other = means[rows] @ means[later].T
+        there, back = (torch.special.ndtr((other - to) / deviation) for to in (own[rows, None], own[later]))
+        parts.append(upper_triangle(there.add_(back)) / 2)
+    return torch.cat(parts)
 
 
 def counted_errors(features: Tensor, shot: int) -> Tensor:
@@ -65,7 +70,8 @@ def counted_errors(features: Tensor, shot: int) -> Tensor:
     centres = F.normalize(features[:, :shot].mean(1), dim=-1)
     queries = F.normalize(features[:, shot:], dim=-1)
     rows = torch.split(torch.arange(len(features)), _ROWS)
-    return _of_pairs(torch.cat([_mistaken(centres, queries[part], part) for part in rows]).double())
+    errors = torch.cat([_mistaken(centres, queries[part], part) for part in rows]).double()
+    return upper_triangle(errors + errors.T) / 2
 
 
 def _mistaken(centres: Tensor, queries: Tensor, classes: Tensor) -> Tensor:
@@ -73,12 +79,6 @@ def _mistaken(centres: Tensor, queries: Tensor, classes: Tensor) -> Tensor:
     nearness = queries @ centres.T  # (R, Q, C)
     own = nearness.gather(2, classes[:, None, None].expand(-1, nearness.shape[1], 1))
     return ((nearness > own).float() + (nearness == own).float() / 2).mean(1)
-
-
-def _of_pairs(errors: Tensor) -> Tensor:
-    """The mean of both directions, from errors (C, C) of the queries of each row's class."""
-    i, j = torch.triu_indices(len(errors), len(errors), offset=1)
-    return (errors[i, j] + errors[j, i]) / 2
 
 
 def task_accuracies(features: Tensor, classes: Tensor, shot: int) -> Tensor:

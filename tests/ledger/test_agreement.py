@@ -20,6 +20,7 @@ from mtl.ledger.agreement import (
     reliability,
     spearman,
 )
+from mtl.ledger.queries import pair_sums
 from mtl.ledger.store import Ledger, RoundRow
 
 PHASE = "evaluate test 3-way 1-shot"
@@ -186,7 +187,7 @@ def test_a_ledger_gives_the_sums_that_its_views_show(ledger, random_solved):
         {unit: recall for unit, (recall, _) in of_classes.items()}, abs=1e-5
     )
     assert classes.count.sum(0).tolist() == [of_classes[unit][1] for unit in classes.units.tolist()]
-    rows = ledger.sql.execute("SELECT low, high, low_high, high_low, n FROM pair_total").fetchall()
+    rows = pair_sums(ledger, ledger.phase("meta-train"), None).most_confused(99)
     of_pairs = {(20 - high) << 32 | (20 - low): (a + b) / (2 * n) for low, high, a, b, n in rows}
     assert dict(zip(pairs.units.tolist(), pairs.means(), strict=True)) == pytest.approx(of_pairs, abs=1e-3)
 

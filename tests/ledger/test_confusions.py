@@ -58,7 +58,7 @@ def test_classes_against_a_plain_loop(ledger, random_solved):
     assert len(met) < 9 * 8  # some never met
     found = confusions(ledger, "p", most=9)
     assert _cells(found) == pytest.approx(
-        {(str(a), str(b)): float(np.mean(p)) for (a, b), p in met.items()}, abs=1e-6
+        {(str(a), str(b)): float(np.mean(p)) for (a, b), p in met.items()}, abs=1e-3
     )
     assert sorted(found.names) == [str(c) for c in range(9)]
 
@@ -114,7 +114,7 @@ def test_of_many_classes_those_in_the_most_confused_pairs(ledger, random_solved,
     assert found.left_out == 12 - most
     among = {(str(a), str(b)): float(np.mean(p)) for (a, b), p in _met(batches).items()}
     among = {pair: p for pair, p in among.items() if set(pair) <= set(expected)}
-    assert _cells(found) == pytest.approx(among, abs=1e-6)
+    assert _cells(found) == pytest.approx(among, abs=1e-3)  # float16
 
 
 def _solved_by(table, solved):
