@@ -23,7 +23,7 @@ from mtl.runtime.progress import tell
 Precision = Literal["auto", "float32", "bfloat16"]
 
 _PIXELS = 2**20
-_TRIALS = 3  # of each precision, after one that is not counted
+_TRIALS = 5  # of each precision, after one that is not counted
 _IMAGES, _CHANNELS, _SIDE = 8, 64, 32  # of the timed convolution: a layer of Conv4
 
 
@@ -164,10 +164,11 @@ def fastest_precision(device: torch.device) -> tuple[Precision, str]:
 
 @torch.no_grad()
 def trial() -> float:
-    """Time of a convolution on the processor in bfloat16 over that in float32; takes about 50 ms.
+    """Time of a convolution on one core in bfloat16 over that in float32; takes about 100 ms.
 
-    The precisions take turns, and the shortest time of each counts, so that other work on the machine
-    disturbs both or neither.
+    One thread, whatever training gets: threads that wait for each other on a busy machine measure the
+    scheduler. The precisions take turns, and the shortest time of each counts, so that other work on the
+    machine disturbs both or neither.
     """
     images = torch.ones(_IMAGES, _CHANNELS, _SIDE, _SIDE).contiguous(memory_format=torch.channels_last)
     weight = torch.ones(_CHANNELS, _CHANNELS, 3, 3).contiguous(memory_format=torch.channels_last)
@@ -178,7 +179,12 @@ def trial() -> float:
             F.conv2d(images, weight, padding=1)
             return time.perf_counter() - start
 
-    times = [(seconds(True), seconds(False)) for _ in range(_TRIALS + 1)][1:]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = [(seconds(True), seconds(False)) for _ in range(_TRIALS + 1)][1:]
+    finally:
+        torch.set_num_threads(threads)
     return min(low for low, _ in times) / min(full for _, full in times)
 
 
