@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from mtl.cli import own_images as own_pictures
 from mtl.cli import training, views
 from mtl.errors import RunStopped, UserError
 from mtl.runtime.failures import failure, require_working_folder
-from mtl.runtime.process import lasting_streams, lost_output
+from mtl.runtime.process import GRACE, is_silent, lasting_streams, lost_output
 
 _DESCRIPTION = "Few-shot image classification by meta-transfer learning, with hard-task resampling."
 _START = """
@@ -27,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with lasting_streams():
         args = _parse(arguments)
         code, sentence = _run(args)
-        if sentence:
+        if sentence and is_silent():
+            # The first process has met the same, and says so; torchrun then ends this one.
+            time.sleep(GRACE)
+        if sentence and not (code == 130 and is_silent()):
             print(sentence, file=sys.stderr)
         elif lost := lost_output():
             print(f"stopped: standard output: cannot be written ({lost})", file=sys.stderr)

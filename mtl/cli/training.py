@@ -1,16 +1,20 @@
 """The commands that take a config: they train, evaluate, compare, or show the image set."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
-from mtl.config import Config, load_config
+from mtl.config import Config, Log, load_config
 from mtl.config.loading import find_config
+from mtl.runtime.process import is_silent
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
     from mtl.evaluation.results import Setting
+    from mtl.runtime.world import World
 
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
@@ -82,34 +86,57 @@ def _config(args: argparse.Namespace) -> Config:
     return load_config(find_config(args.config), [*args.overrides, *quiet])
 
 
+@contextmanager
+def _together(args: argparse.Namespace) -> "Iterator[tuple[Config, bool, World]]":
+    """The config, whether to go on where a run stopped, and the processes that torchrun started.
+
+    Processes other than the first show nothing, and what they write goes into a folder that nobody reads.
+    """
+    from mtl.runtime.devices import device_of
+    from mtl.runtime.process import is_restart
+    from mtl.runtime.world import joined_world, scratch_folder
+
+    config, resume = _config(args), args.resume or is_restart()
+    with joined_world(device_of(config.runtime).type) as world:
+        if world.first:
+            yield config, resume, world
+            return
+        with scratch_folder() as folder:
+            yield replace(config, checkpoints=folder, log=Log(quiet=True)), resume, world
+
+
 def _run(args: argparse.Namespace) -> None:
     from mtl.evaluation.evaluate import run
 
-    config = _config(args)
-    _show_results(config, run(config, args.resume))
+    with _together(args) as (config, resume, world):
+        _show_results(config, run(config, resume, world))
 
 
 def _pretrain(args: argparse.Namespace) -> None:
     from mtl.training.pretrain import pretrain
 
-    pretrain(_config(args), args.resume)
+    with _together(args) as (config, resume, world):
+        pretrain(config, resume, world=world)
 
 
 def _meta_train(args: argparse.Namespace) -> None:
     from mtl.training.meta_train import meta_train
 
-    meta_train(_config(args), args.resume)
+    with _together(args) as (config, resume, world):
+        meta_train(config, resume, world=world)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     from mtl.evaluation.evaluate import evaluate
 
-    config = _config(args)
-    _show_results(config, evaluate(config))
+    with _together(args) as (config, _, world):
+        _show_results(config, evaluate(config, world=world))
 
 
 def _show_results(config: Config, settings: "Sequence[Setting]") -> None:
     """Prints the results, after the figures for TensorBoard if the config wants them."""
+    if is_silent():
+        return
     from mtl.evaluation.results import show
     from mtl.runtime.progress import console
 

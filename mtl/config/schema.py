@@ -271,6 +271,10 @@ class Runtime:
     threads: Annotated[int, Field(ge=0, le=512), NUMBER] = 0  # 0: as many as there are cores
     precision: Literal["auto", "float32", "bfloat16"] = "float32"  # of the backbone's convolutions; auto: the
     #   faster one on the machine where the run begins, which its later stages keep
+    ordered_sum: bool = (
+        False  # meta-training: one task after another, gradients added in their order: the same
+    )
+    #   bits with any number of processes, slower
     keep_memory: bool = True  # freed memory stays with the process: faster on Linux (glibc)
     checkpoint_seconds: NonNegative = 60.0
 

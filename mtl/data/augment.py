@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtl.config import Augment
+from mtl.runtime.seeds import Draws
 
 
 @dataclass(frozen=True)
@@ -28,40 +29,50 @@ class Normalise:
         return (images - mean).div_(std)
 
 
-def augment(images: Tensor, cfg: Augment, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    cfg: Augment,
+    generator: torch.Generator,
+    rows: Tensor | None = None,
+    count: int = 0,
+) -> Tensor:
     """Random changes of uint8 images (B, C, H, W), drawn for each image; the result is float in [0, 255].
+
+    Where the images are the `rows` (B,) of a batch of `count`, they change as they would in all of it.
 
     What leaves the frame is replaced by black for the crop and by the border's pixels for the rest.
     """
+    draws = Draws(generator, rows, count)
     out = images  # uint8 as long as possible: a quarter of the bytes to move
     if cfg.rotate or cfg.translate or cfg.scale or cfg.shear:
-        out = _affine(out.float(), cfg, generator)
+        out = _affine(out.float(), cfg, draws)
     if cfg.crop:
-        out = _crop(out, cfg.crop, generator)
+        out = _crop(out, cfg.crop, draws)
     if cfg.flip:
-        mirrored = torch.rand(len(out), generator=generator) < 0.5
+        mirrored = draws.here(draws.uniform(draws.rows_of_all(len(out)))) < 0.5
         out = torch.where(mirrored.to(out.device)[:, None, None, None], out.flip(-1), out)
     if cfg.brightness or cfg.contrast or cfg.saturation:
-        out = _colour(out.float(), cfg, generator)
+        out = _colour(out.float(), cfg, draws)
     return out.float()
 
 
-def _uniform(count: int, width: float, generator: torch.Generator) -> Tensor:
+def _uniform(count: int, width: float, draws: Draws) -> Tensor:
     """(count,) uniform in [-width, width]."""
-    return (torch.rand(count, generator=generator) * 2 - 1) * width
+    return (draws.uniform(count) * 2 - 1) * width
 
 
-def _affine(images: Tensor, cfg: Augment, generator: torch.Generator) -> Tensor:
-    b = len(images)
-    angle = _uniform(b, math.radians(cfg.rotate), generator)
-    shear = torch.tan(_uniform(b, math.radians(cfg.shear), generator))
-    zoom = 1 + _uniform(b, cfg.scale, generator)
-    shift = torch.stack([_uniform(b, 2 * cfg.translate, generator) for _ in range(2)], -1)
+def _affine(images: Tensor, cfg: Augment, draws: Draws) -> Tensor:
+    b = draws.rows_of_all(len(images))  # angles of the whole batch: vector instructions round by the place
+    angle = _uniform(b, math.radians(cfg.rotate), draws)
+    shear = torch.tan(_uniform(b, math.radians(cfg.shear), draws))
+    zoom = 1 + _uniform(b, cfg.scale, draws)
+    shift = torch.stack([_uniform(b, 2 * cfg.translate, draws) for _ in range(2)], -1)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     turn = torch.stack(
         [torch.stack([cos, cos * shear - sin], -1), torch.stack([sin, sin * shear + cos], -1)], 1
     )
-    return moved(images, torch.cat([turn, shift[:, :, None]], -1).to(images.device))
+    theta = draws.here(torch.cat([turn, shift[:, :, None]], -1))
+    return moved(images, theta.to(images.device))
 
 
 def moved(images: Tensor, theta: Tensor) -> Tensor:
@@ -80,18 +91,18 @@ def _centres(side: int, device: torch.device) -> Tensor:
     return (2 * torch.arange(side, device=device) + 1) / side - 1
 
 
-def _crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+def _crop(images: Tensor, padding: int, draws: Draws) -> Tensor:
     b, _, h, w = images.shape
     padded = F.pad(images, (padding,) * 4)
-    top, left = torch.randint(0, 2 * padding + 1, (2, b), generator=generator).to(images.device)
+    places = torch.randint(0, 2 * padding + 1, (2, draws.rows_of_all(b)), generator=draws.random)
+    top, left = (draws.here(place).to(images.device) for place in places)
     windows = padded.unfold(2, h, 1).unfold(3, w, 1)  # (B, C, 2p + 1, 2p + 1, H, W), nothing copied yet
     return windows[torch.arange(b, device=images.device), :, top, left]
 
 
-def _colour(images: Tensor, cfg: Augment, generator: torch.Generator) -> Tensor:
-    factors = [
-        1 + _uniform(len(images), w, generator) for w in (cfg.brightness, cfg.contrast, cfg.saturation)
-    ]
+def _colour(images: Tensor, cfg: Augment, draws: Draws) -> Tensor:
+    b, widths = draws.rows_of_all(len(images)), (cfg.brightness, cfg.contrast, cfg.saturation)
+    factors = [1 + draws.here(_uniform(b, w, draws)) for w in widths]
     brightness, contrast, saturation = (f.to(images.device).view(-1, 1, 1, 1) for f in factors)
     # All three are linear in the image, its grey and its mean, so one pass over the pixels is enough.
     grey = images.mean(1, keepdim=True)

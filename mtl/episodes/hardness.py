@@ -34,7 +34,7 @@ def inverse_fisher_ratio(features: Tensor, way: int, shot: int) -> Tensor:
     """
     tasks, images, width = features.shape
     both = torch.split(features.float(), [way * shot, images - way * shot], 1)
-    parts = [part.reshape(tasks, way, -1, width) for part in both]  # (T, N, K, D), (T, N, Q, D)
+    parts = [part.reshape(tasks, way, part.shape[1] // way, width) for part in both]  # (T, N, K or Q, D)
     n = images // way
     centres = (parts[0].sum(2) + parts[1].sum(2)) / n
     # Not by torch.var, which is several times as slow along this dimension.

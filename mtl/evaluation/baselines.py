@@ -14,6 +14,7 @@ from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.learners.learner import Learner, episode_labels
 from mtl.models.heads import logistic, power_transform
 from mtl.runtime.devices import Device
+from mtl.runtime.world import ALONE, World
 from mtl.training.pretrain import cosine_prototypes
 from mtl.training.restore import (
     fresh_backbone,
@@ -69,12 +70,13 @@ def baselines(
     if meta is None or config.evaluate.baseline:
         table = table_of(pretrained_backbone(pretrained, config, train), run_data, split, device, mirror)
         table = power_transform(table, config.meta.head.power)
-        found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table))
-        found.append(from_table("pretrained, logistic regression", logistic_on_unit_features, table))
+        found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table, device.world))
+        logistic_head = logistic_on_unit_features
+        found.append(from_table("pretrained, logistic regression", logistic_head, table, device.world))
     if config.evaluate.baseline:
         table = table_of(fresh_backbone(config, train), run_data, split, device, mirror)
-        found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table))
-        found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures)))
+        found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table, device.world))
+        found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures), device.world))
     return found
 
 
@@ -115,9 +117,13 @@ def table_of(
     return extract(lambda x: device.forward(backbone, x, mirror), pictures, everything)
 
 
-def from_table(name: str, head: Head, table: Tensor) -> Baseline:
+def from_table(name: str, head: Head, table: Tensor, world: World = ALONE) -> Baseline:
     """Solves episodes from features (M, D) of every image of the split."""
-    return Baseline(name, lambda episodes: solve_table(head, table, episodes.image_indices(), episodes))
+
+    def solve(episodes: EpisodeBatch) -> Outcome:
+        return solve_table(head, table, episodes.image_indices(), episodes, world)
+
+    return Baseline(name, solve)
 
 
 def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: bool = False) -> Baseline:
@@ -126,7 +132,7 @@ def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: boo
         return Baseline(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.eval()
     table = features_of(learner, pictures, torch.arange(len(pictures.images)), mirror)
-    return from_table(name, learner.solve_features, table)
+    return from_table(name, learner.solve_features, table, pictures.world)
 
 
 def logistic_on_unit_features(features: Tensor, way: int, shot: int) -> Tensor:

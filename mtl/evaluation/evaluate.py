@@ -9,6 +9,8 @@ on other images begins.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from mtl.config import Config, SetName
 from mtl.data import ImageSet
@@ -27,6 +29,7 @@ from mtl.runtime.devices import choose_device, recorded_precision, settle_precis
 from mtl.runtime.events import require_tensorboard
 from mtl.runtime.progress import tell
 from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.world import ALONE, World
 from mtl.training.meta_train import meta_train
 from mtl.training.meta_train_state import STAGE as META_TRAIN
 from mtl.training.pretrain import STAGE as PRETRAIN
@@ -36,10 +39,11 @@ from mtl.training.run_data import RunData, load_run_data, require_scored
 from mtl.training.stage import register
 
 
-def run(config: Config, resume: bool = False) -> list[Setting]:
+def run(config: Config, resume: bool = False, world: World = ALONE) -> list[Setting]:
     """All stages of a run: pretrains, meta-trains and evaluates.
 
-    With `resume`, stages that have ended are left alone and one that was begun goes on.
+    With `resume`, stages that have ended are left alone and one that was begun goes on. `world` is of the
+    processes that train together.
 
     Raises:
         UserError: before anything is written, for mistakes of the user.
@@ -48,42 +52,36 @@ def run(config: Config, resume: bool = False) -> list[Setting]:
     with folder.held("run"):
         if not resume:
             for stage in (PRETRAIN, META_TRAIN):
-                folder.refuse_existing(stage)
+                world.from_first(partial(folder.refuse_existing, stage))
         require_tensorboard(config.log)
-        run_data = load_run_data(config)
-        pretrain(config, resume, run_data)
-        meta_train(config, resume, run_data)
-        return evaluate(config, run_data)
+        run_data = load_run_data(config, world)
+        pretrain(config, resume, run_data, world)
+        meta_train(config, resume, run_data, world=world)
+        return evaluate(config, run_data, world)
 
 
-def evaluate(config: Config, run_data: RunData | None = None) -> list[Setting]:
+def evaluate(config: Config, run_data: RunData | None = None, world: World = ALONE) -> list[Setting]:
     """Scores every setting of `evaluate.settings`.
 
     Args:
         config: of the run. Without a meta.pt in its folder the pretrained backbone is scored alone.
         run_data: the image set, where the caller has it already.
+        world: the processes that evaluate together.
 
     Raises:
         UserError: nothing is pretrained, checkpoints do not fit the config, or a split is too small.
     """
     folder = RunFolder.of(config)
     with folder.held("evaluate"):
-        return _evaluate(folder, config, run_data)
+        return _evaluate(folder, config, run_data, world)
 
 
-def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None) -> list[Setting]:
+def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world: World) -> list[Setting]:
     require_tensorboard(config.log)
-    before = read_results(folder.results).get("settings", [])  # a damaged file is found before the work
-    pretrained = read_pretrained(folder, config)
-    folder.require_recorded(pretrained)
-    meta = None
-    if folder.meta.exists():
-        meta = checkpoints.read(folder.meta)
-        checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
-        folder.require_recorded(meta)
+    before, pretrained, meta = world.from_first(partial(_read, folder, config))
     config = settle_precision(config, recorded_precision(meta or pretrained))
-    device = choose_device(config.runtime)
-    run_data = run_data or load_run_data(config)
+    device = choose_device(config.runtime, world)
+    run_data = run_data or load_run_data(config, world)
     settings = []
     with Ledger.open(folder.ledger) as ledger:
         for name, scored in scored_sets(config, run_data):
@@ -103,6 +101,21 @@ def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None) -> li
         tell(f"base classes, {base}")
     write_results(folder.results, config.run, settings, before, base)
     return settings
+
+
+def _read(
+    folder: RunFolder, config: Config
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any] | None]:
+    """The results so far, and what pretraining and meta-training left; all is checked before the work."""
+    before = read_results(folder.results).get("settings", [])
+    pretrained = read_pretrained(folder, config)
+    folder.require_recorded(pretrained)
+    if not folder.meta.exists():
+        return before, pretrained, None
+    meta = checkpoints.read(folder.meta)
+    checkpoints.require_fit(folder.meta, meta, config, ("data", "backbone", "meta"))
+    folder.require_recorded(meta)
+    return before, pretrained, meta
 
 
 def score_setting(

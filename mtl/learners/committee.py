@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mtl.learners.learner import Learner
 from mtl.learners.meta_transfer import MetaTransfer
 from mtl.models.heads import BaseLearner, LinearHead
+from mtl.runtime.seeds import Draws
 
 
 class Committee(MetaTransfer):
@@ -62,7 +63,7 @@ class VotingHeads(BaseLearner):
         votes = torch.tensor(weights, dtype=torch.float32)
         self.register_buffer("votes", votes / votes.sum())
 
-    def transform_features(self, features: Tensor, random: torch.Generator | None = None) -> Tensor:
+    def transform_features(self, features: Tensor, random: Draws | None = None) -> Tensor:
         parts = [features] * len(self.sizes) if self.shared else torch.split(features, self.sizes, -1)
         pairs = zip(self._heads(), parts, strict=True)
         return torch.cat([head.transform_features(part, random) for head, part in pairs], -1)

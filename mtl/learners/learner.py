@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mtl.config import Meta
 from mtl.models.batch_norm import running_statistics_kept, set_training
 from mtl.runtime.devices import Device
+from mtl.runtime.seeds import Draws
 
 
 class Learner(nn.Module, ABC):
@@ -28,8 +29,8 @@ class Learner(nn.Module, ABC):
         self.config, self.device = config, device
         #: While training, the logits of a task do not depend on the other tasks of its meta-batch.
         self.independent_tasks = config.batch_norm != "update"
-        #: While training, the generator of noise on features; None for no noise.
-        self.noise: torch.Generator | None = None
+        #: While training, what noise on features is drawn from; None for no noise.
+        self.noise: Draws | None = None
 
     @abstractmethod
     def meta_parameters(self) -> list[nn.Parameter]:
@@ -54,7 +55,7 @@ class Learner(nn.Module, ABC):
         """Query logits (T, N·Q, N), class by class; differentiable in `meta_parameters`."""
         if self.features_cacheable:
             features = self.features(images.flatten(0, 1))
-            return self.solve_features(features.view(*images.shape[:2], -1), way, shot)
+            return self.solve_features(features.unflatten(0, images.shape[:2]), way, shot)
         # The statistics of an episode's images normalise them, and are not those to keep.
         with running_statistics_kept(self) if self.config.batch_norm == "episode" else nullcontext():
             return self.solve_each(images, way, shot)
@@ -67,10 +68,10 @@ class Learner(nn.Module, ABC):
         """`features` from those of the backbone (..., D). Only where `backbone_frozen`."""
         raise NotImplementedError
 
-    def train(self, mode: bool = True, noise: torch.Generator | None = None) -> Self:
+    def train(self, mode: bool = True, noise: Draws | None = None) -> Self:
         """Meta-training, or meta-test (`eval`); batch norm follows `meta.batch_norm`.
 
-        `noise` generates what training adds to features where the head has noise.
+        `noise` draws what training adds to features where the head has noise.
         """
         self.training = mode
         for part in self.children():

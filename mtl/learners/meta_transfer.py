@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtl.config import Meta
 from mtl.learners.learner import Learner, episode_labels
-from mtl.models.batch_norm import norms
+from mtl.models.batch_norm import norms, share_statistics
 from mtl.models.heads import BaseLearner
 from mtl.models.scale_shift import add_scale_shift, scale_shift_parameters
 from mtl.runtime.devices import Device
@@ -36,6 +36,8 @@ class MetaTransfer(Learner):
         if config.train in {"ss", "ss_affine"}:
             add_scale_shift(self.backbone)
         self.base_learner = BaseLearner(config.head, features, config.way)
+        if config.batch_norm == "update":
+            share_statistics(self.backbone, device.world)
         device.place(self)
 
     def meta_parameters(self) -> list[nn.Parameter]:

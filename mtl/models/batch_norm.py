@@ -1,10 +1,14 @@
-"""Batch norm while meta-training."""
+"""Batch norm while meta-training, and among the processes of one training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from mtl.errors import UserError
+from mtl.runtime.world import World
 
 
 def norms(network: nn.Module) -> list[_BatchNorm]:
@@ -39,3 +43,74 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
             if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)
+
+
+class _Shared(_BatchNorm):
+    """Batch norm whose statistics, while it takes them from a batch, are those of all processes' images.
+
+    PyTorch's SyncBatchNorm runs on GPUs alone. Sums and squares go round in one message, squares about the
+    mean of each process, so that nothing cancels out (Chan, Golub and LeVeque, 1979).
+    """
+
+    world: World
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.momentum == 0.0:  # of the episode: its images are in one process
+            return super().forward(x)
+        others, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
+        number, values = x.numel() // x.shape[1], x.float()
+        total = values.sum(others)
+        squares = (values - (total / max(number, 1)).view(shape)).square().sum(others)
+        counts = torch.zeros(self.world.size, device=x.device)
+        counts[self.world.rank] = number
+        table = torch.zeros(self.world.size, 2, len(total), device=x.device)
+        table[self.world.rank] = torch.stack([total, squares])
+        table, counts = self.world.added(table), self.world.added(counts)
+        mean = table[:, 0].sum(0) / counts.sum()
+        away = table[:, 0] / counts[:, None].clamp_min(1) - mean
+        variance = (table[:, 1] + counts[:, None] * away.square()).sum(0) / counts.sum()
+        self._follow(mean.detach(), variance.detach(), counts.sum())
+        factor = self.weight * (variance + self.eps).rsqrt()
+        return (x * factor.view(shape) + (self.bias - mean * factor).view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """The running statistics, as PyTorch moves them: with the unbiased variance."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        pace = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, pace)
+        self.running_var.lerp_(variance * count / (count - 1), pace)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions."""
+
+
+class _Shared1d(_Shared, nn.BatchNorm1d):
+    pass
+
+
+class _Shared2d(_Shared, nn.BatchNorm2d):
+    pass
+
+
+_SHARED = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
+
+
+def share_statistics(network: nn.Module, world: World) -> nn.Module:
+    """Has every batch norm of `network` take its statistics from the images of all processes, in place.
+
+    Raises:
+        UserError: the network has a kind of batch norm of its own.
+    """
+    for norm in norms(network) if world.size > 1 else ():
+        if type(norm) in _SHARED:
+            norm.__class__ = _SHARED[type(norm)]
+        elif not isinstance(norm, _Shared):
+            raise UserError(
+                f"backbone.name: has a batch norm of its own ({type(norm).__name__}), and several processes "
+                "cannot share its statistics; train it in one process, without torchrun"
+            )
+        norm.world = world  # type: ignore[assignment]
+    return network

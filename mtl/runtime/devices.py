@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mtl.config import Config, Runtime
 from mtl.errors import UserError
 from mtl.runtime.progress import tell
+from mtl.runtime.world import ALONE, World
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -33,6 +34,8 @@ class Device:
 
     torch_device: torch.device
     precision: torch.dtype
+    world: World = ALONE  # the processes that compute together
+    ordered_sum: bool = False  # gradients of meta-training are added in the order of the tasks
 
     def computed_on(self) -> dict[str, str | int]:
         """What rounding depends on; noted in checkpoints."""
@@ -85,8 +88,10 @@ def device_of(config: Runtime) -> torch.device:
     return torch.device(name)
 
 
-def choose_device(config: Runtime) -> Device:
+def choose_device(config: Runtime, world: World = ALONE) -> Device:
     """The device that a config names, with its precision; sets threads and memory as the config says.
+
+    Several processes of one machine take a GPU each.
 
     Raises:
         UserError: this machine lacks the device.
@@ -100,7 +105,10 @@ def choose_device(config: Runtime) -> Device:
     if config.keep_memory:
         keep_freed_memory()
     precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    return Device(torch_device, precision)
+    if torch_device.type == "cuda" and world.size > 1:
+        torch_device = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(torch_device)
+    return Device(torch_device, precision, world, config.ordered_sum)
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h

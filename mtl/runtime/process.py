@@ -11,6 +11,8 @@ from types import FrameType
 from typing import Any, TextIO
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # a terminal or ssh session that ends; Windows has none
+#: Seconds in which torchrun ends the other processes of a training that has failed in one.
+GRACE = 30.0
 _READER_GONE = frozenset({errno.EPIPE, errno.EIO})  # `| head` has had enough; the terminal was closed
 
 
@@ -18,9 +20,25 @@ class Interrupted(KeyboardInterrupt):
     """A stage stopped on request, after writing its checkpoint."""
 
 
+def started_by_torchrun() -> bool:
+    """True in a process that torchrun has started, even if it is the only one."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def is_restart() -> bool:
+    """True if torchrun has started this training again after a failure: it then goes on where it was."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def is_silent() -> bool:
+    """True in all processes but the first."""
+    return started_by_torchrun() and os.environ.get("RANK", "0") != "0"
+
+
 class StopRequest:
     """Within it, SIGINT, SIGTERM and SIGHUP set `wanted`; a second one interrupts at once, as usual.
 
+    torchrun passes a signal on more than once and then waits: under it, a second one changes nothing.
     Under nohup, which ignores SIGHUP, it stays ignored.
     """
 
@@ -44,7 +62,7 @@ class StopRequest:
             raise Interrupted(f"{stage}: stopped after step {step} of {steps}; --resume goes on from there")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
+        if self.wanted and not started_by_torchrun():
             raise KeyboardInterrupt
         self.wanted = True
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from tqdm import tqdm
 
 from mtl.config import Log
+from mtl.runtime.process import is_silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -169,8 +170,11 @@ def duration(seconds: float) -> str:
 
 
 def tell(line: str, log: Log | None = None, stream: TextIO | None = None) -> None:
-    """Writes a line for the person who waits, on standard error by default; nothing if `log.quiet`."""
-    if not (log or Log()).quiet:
+    """Writes a line for the person who waits, on standard error by default; nothing if `log.quiet`.
+
+    Of several processes of one training only the first does.
+    """
+    if not ((log or Log()).quiet or is_silent()):
         print(line, file=stream or sys.stderr, flush=True)
 
 

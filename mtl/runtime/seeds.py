@@ -7,6 +7,7 @@ stopped, and on any number of workers.
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def derive_seed(seed: int, *path: int | str) -> int:
@@ -21,3 +22,40 @@ def derive_seed(seed: int, *path: int | str) -> int:
 def generator(seed: int, *path: int | str) -> torch.Generator:
     """A fresh CPU generator for the stream named by `path`, e.g. `generator(0, "pretrain", epoch)`."""
     return torch.Generator().manual_seed(derive_seed(seed, *path))
+
+
+class Draws:
+    """Random numbers for the rows of a batch.
+
+    Args:
+        random: what they are drawn from.
+        rows: (n,) of the rows that are here, of a batch of `count`; they get what they would get if all were.
+            None: all are here.
+        count: rows of the whole batch.
+    """
+
+    def __init__(self, random: torch.Generator, rows: Tensor | None = None, count: int = 0) -> None:
+        self.random, self.rows, self.count = random, rows, count
+        self._normal, self._taken = torch.empty(0), 0
+
+    def rows_of_all(self, here: int) -> int:
+        """Rows of the whole batch, of which so many are here."""
+        return here if self.rows is None else self.count
+
+    def here(self, numbers: Tensor) -> Tensor:
+        """Those of the rows that are here, of numbers for the whole batch (count, ...)."""
+        return numbers if self.rows is None else numbers[self.rows]
+
+    def uniform(self, rows: int) -> Tensor:
+        """(rows,) in [0, 1)."""
+        return torch.rand(rows, generator=self.random)
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        """Of this shape (..., D), for the rows that follow those of the last call; 0 after the last row."""
+        if self.rows is None:
+            return torch.randn(shape, generator=self.random)
+        if not self._taken:
+            self._normal = torch.randn(self.count, shape[-1], generator=self.random)[self.rows]
+        first, self._taken = self._taken, self._taken + shape[:-1].numel()
+        part = self._normal[first : self._taken]
+        return part.view(shape) if part.shape[0] == shape[:-1].numel() else torch.zeros(shape)

@@ -19,6 +19,7 @@ from mtl.runtime.events import require_tensorboard
 from mtl.runtime.process import StopRequest
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+from mtl.runtime.world import ALONE, World, digest
 from mtl.training.meta_train_state import STAGE, MetaTrainState
 from mtl.training.restore import learner_from_pretrained, voting
 from mtl.training.run_data import RunData
@@ -38,6 +39,7 @@ def meta_train(
     resume: bool = False,
     run_data: RunData | None = None,
     tables: dict[str, Tensor] | None = None,
+    world: World = ALONE,
 ) -> None:
     """Trains what `meta.train` names, episode by episode, and resamples the tasks that fail.
 
@@ -47,6 +49,7 @@ def meta_train(
         run_data: the image set, where the caller has it already.
         tables: features (M, D) by a frozen backbone, by split and levels. Missing ones are added, for the
             next call with the same pretrained backbone.
+        world: the processes that train together.
 
     Raises:
         UserError: before anything is written, for what the user can mend.
@@ -55,12 +58,12 @@ def meta_train(
     """
     folder = RunFolder.of(config)
     with folder.held(STAGE):
-        if has_ended(folder, STAGE, config, resume):
+        if world.from_first(lambda: has_ended(folder, STAGE, config, resume)):
             return
 
         # Whatever can be refused is refused before anything is written.
         require_tensorboard(config.log)
-        state = MetaTrainState(folder, config, run_data, tables)
+        state = MetaTrainState(folder, config, run_data, tables, world)
 
         with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
             state.load_or_begin(folder, ledger)
@@ -87,7 +90,7 @@ def meta_train(
                     # Randomness follows from step and sampler state: a resumed run draws the same.
                     batch = state.sampler.draw(config.meta.tasks)
                     random = generator(config.seed, "episode images", state.step)
-                    state.learner.train(noise=generator(config.seed, "noise", state.step))
+                    state.learner.train(noise=state.noise(batch))
                     set_rate(state.optimizer, config.meta.lr * state.rate_factor())
                     outcome = meta_step(
                         state.learner,
@@ -112,7 +115,9 @@ def meta_train(
                     if state.step % config.meta.validate_every == 0 or state.step % state.steps_each == 0:
                         validate(state, log, **state.means.take())
 
-                    # Checkpoint and ledger are saved as one, so that a kill leaves them at the same step.
+                    # Checkpoint and ledger are saved as one, so that a kill leaves them at the same step. All
+                    # processes stop at the same one, and have drawn the same images so far.
+                    stop.wanted = world.agree(stop.wanted, digest(batch.image_indices()))
                     if stop.wanted or log.clock.due():
                         state.save(folder, log, ledger)
                     stop.here(STAGE, state.step, state.steps)

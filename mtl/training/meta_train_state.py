@@ -6,19 +6,21 @@ import torch
 from torch import Tensor
 
 from mtl.config import Augment, Config, Meta
-from mtl.episodes.episode import EpisodeShape
+from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.learners import Learner, MetaTransfer
 from mtl.ledger.store import Ledger
 from mtl.losses import CrossEntropy
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device, recorded_precision, settle_precision
 from mtl.runtime.run_folder import RunFolder
+from mtl.runtime.seeds import Draws, generator
+from mtl.runtime.world import World
 from mtl.samplers import build_sampler, learner_steps, meta_steps
 from mtl.samplers.objectives import build_objective
 from mtl.training.pretrain_batches import image_level
 from mtl.training.restore import learner_from_pretrained, read_pretrained
 from mtl.training.run_data import RunData, load_run_data
-from mtl.training.solve import with_table
+from mtl.training.solve import tasks_here, with_table
 from mtl.training.stage import (
     StageLog,
     StageState,
@@ -43,11 +45,13 @@ class MetaTrainState(StageState):
         config: Config,
         run_data: RunData | None,
         tables: dict[str, Tensor] | None,
+        world: World,
     ) -> None:
-        pretrained = read_pretrained(folder, config, checkpoints.DECIDING["pretrain"])
+        deciding = checkpoints.DECIDING["pretrain"]
+        pretrained = world.from_first(lambda: read_pretrained(folder, config, deciding))
         config = settle_precision(config, recorded_precision(pretrained))
-        device, meta = choose_device(config.runtime), config.meta
-        run_data = run_data or load_run_data(config)
+        device, meta = choose_device(config.runtime, world), config.meta
+        run_data = run_data or load_run_data(config, world)
         super().__init__(config, STAGE, run_data.splits.train, device)
 
         # What stays as it is.
@@ -121,7 +125,8 @@ class MetaTrainState(StageState):
         Raises:
             UserError: the checkpoint, the ledger or the images do not fit.
         """
-        saved = folder.unfinished(STAGE, ledger, self.config.log.allow_gaps)
+        world, gaps = self.device.world, self.config.log.allow_gaps
+        saved = world.from_first(lambda: folder.unfinished(STAGE, ledger, gaps))
         if saved is None:
             ledger.clear(STAGE)
             register(ledger, "train", self.train)
@@ -141,7 +146,9 @@ class MetaTrainState(StageState):
                 setattr(self, name, saved[name])
 
     def save(self, folder: RunFolder, log: StageLog, ledger: Ledger) -> None:
-        """Writes a checkpoint and commits the ledger, as one."""
+        """Writes a checkpoint and commits the ledger, as one; of several processes the first does."""
+        if not self.device.world.first:
+            return
         payload = {
             **self._payload(log),
             "learner": self.learner.state_dict(),
@@ -162,6 +169,14 @@ class MetaTrainState(StageState):
         done = {"normalise": self.normalise, "seconds": log.clock.elapsed}
         kept = {"snapshots": self.snapshots, "members": self.members}
         return {**self.header, **self.best, **kept, **done}
+
+    def noise(self, batch: EpisodeBatch) -> Draws:
+        """What the noise of a step is drawn from: for each image the same, whichever process has it."""
+        random, world = generator(self.config.seed, "noise", self.step), self.device.world
+        if world.size == 1:
+            return Draws(random)
+        rows = torch.arange(batch.image_indices().numel()).view(len(batch), -1)
+        return Draws(random, rows[tasks_here(world, len(batch))].flatten(), rows.numel())
 
     @property
     def has_task_weights(self) -> bool:

@@ -21,6 +21,7 @@ from mtl.episodes.episode import EpisodeBatch, EpisodeShape
 from mtl.learners.learner import episode_labels
 from mtl.losses import ImageLoss, SelfPacedLoss
 from mtl.models.backbones import load_weights
+from mtl.models.batch_norm import share_statistics
 from mtl.models.classifiers import build_classifier, within_domain
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
@@ -29,6 +30,7 @@ from mtl.runtime.events import require_tensorboard
 from mtl.runtime.process import StopRequest
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+from mtl.runtime.world import ALONE, World, digest
 from mtl.training import curriculum
 from mtl.training.pretrain_batches import Batch, Batches, pretraining_loss
 from mtl.training.restore import fresh_backbone
@@ -48,13 +50,16 @@ from mtl.training.stage import (
 STAGE = "pretrain"
 
 
-def pretrain(config: Config, resume: bool = False, run_data: RunData | None = None) -> None:
+def pretrain(
+    config: Config, resume: bool = False, run_data: RunData | None = None, world: World = ALONE
+) -> None:
     """Trains the backbone and a classifier of all base classes with SGD.
 
     Args:
         config: of the run.
         resume: go on from the last checkpoint of the run; a stage that has ended is left as it is.
         run_data: the image set, where the caller has it already.
+        world: the processes that train together.
 
     Raises:
         UserError: before anything is written, for what the user can mend.
@@ -63,15 +68,16 @@ def pretrain(config: Config, resume: bool = False, run_data: RunData | None = No
     """
     folder = RunFolder.of(config)
     with folder.held(STAGE):
-        if has_ended(folder, STAGE, config, resume):
+        if world.from_first(lambda: has_ended(folder, STAGE, config, resume)):
             return
 
         # Whatever can be refused is refused here, before anything is written.
         require_tensorboard(config.log)
-        saved = folder.unfinished(STAGE, gaps=config.log.allow_gaps)
-        config = settle_precision(config, recorded_precision(saved) if saved else None)
-        device = choose_device(config.runtime)
-        run_data = run_data or load_run_data(config)
+        saved = world.from_first(lambda: folder.unfinished(STAGE, gaps=config.log.allow_gaps))
+        before = recorded_precision(saved) if saved else None
+        config = world.from_first(lambda: settle_precision(config, before))
+        device = choose_device(config.runtime, world)
+        run_data = run_data or load_run_data(config, world)
         state = PretrainState(config, run_data, device)
         state.load_or_begin(folder, saved)
         batches, cfg = Batches(config, run_data, device), config.pretrain
@@ -109,6 +115,7 @@ def pretrain(config: Config, resume: bool = False, run_data: RunData | None = No
                     validate(state, log, epoch + 1, **state.means.take())
 
                 # The checkpoint of a stop comes first: `here` raises Interrupted.
+                stop.wanted = world.agree(stop.wanted, digest(batch.rows))
                 if stop.wanted or log.clock.due():
                     state.save(folder, log)
                 stop.here(STAGE, state.step, batches.steps)
@@ -137,7 +144,7 @@ class PretrainState(StageState):
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = build_classifier(cfg, features, train.num_classes, generator(config.seed, "classifier"))
         self.network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
-        device.place(self.network)
+        share_statistics(device.place(self.network), device.world)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=cfg.lr,
@@ -170,7 +177,9 @@ class PretrainState(StageState):
             self.admitted = saved["admitted"]
 
     def save(self, folder: RunFolder, log: StageLog) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint; of several processes the first does."""
+        if not self.device.world.first:
+            return
         payload = {
             **self._payload(log),
             "fingerprint": self.fingerprint,
@@ -210,16 +219,23 @@ def pretrain_step(
 ) -> tuple[float, float]:
     """Updates backbone and classifier; loss and accuracy of the batch before the update.
 
+    Of several processes each passes its share through the backbone; the loss is of the whole batch in all.
     `domains` (C,) is the image set of each class, if each set has its own head; else None.
     """
-    labels = batch.labels.to(device.torch_device)
-    features = device.forward(network["backbone"], batch.images)
+    labels, world = batch.labels.to(device.torch_device), device.world
+    features = world.joined(device.forward(network["backbone"], batch.images), len(labels))
     logits = network["classifier"](features, labels)
     if domains is not None:
         logits = within_domain(logits, labels, domains)
     loss = criterion(logits, labels, features, batch.rows)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if world.size > 1:
+        # The classifier has seen the whole batch in every process: its mean is its gradient.
+        for parameter in network["classifier"].parameters():
+            if parameter.grad is not None:
+                parameter.grad /= world.size
+        world.add_up([p.grad for p in network.parameters() if p.grad is not None])
     optimizer.step()
     correct = (logits.argmax(-1) == labels).float().mean()
     # read last, and both at once: a GPU is waited for when all of the step is on its way
@@ -236,7 +252,8 @@ def validate(state: PretrainState, log: StageLog, epoch: int, **means: float) ->
     everything = torch.arange(len(state.val_images.images))
     table = extract(lambda x: state.device.forward(backbone, x), state.val_images, everything)
     for setting, episodes in state.val_episodes.items():
-        outcome = solve_table(cosine_prototypes, table, episodes.image_indices(), episodes)
+        place = episodes.image_indices()
+        outcome = solve_table(cosine_prototypes, table, place, episodes, state.device.world)
         scores[setting] = float(outcome.accuracy.mean())
     words = "the backbone as it is: "
     if means:

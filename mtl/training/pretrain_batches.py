@@ -22,10 +22,10 @@ from mtl.training.run_data import RunData
 
 @dataclass(frozen=True)
 class Batch:
-    """B training images."""
+    """B training images; of several processes each has the pixels of its share alone."""
 
     rows: Tensor  # (B,) int64: indices into the train split
-    images: Tensor  # (B, C, H, W) float32, augmented and normalised
+    images: Tensor  # (B, C, H, W) float32, augmented and normalised; or of the share (n, C, H, W)
     labels: Tensor  # (B,) int64: base classes
 
 
@@ -71,7 +71,9 @@ class Batches:
     def at(self, step: int) -> Batch:
         """The batch of a step."""
         rows, random = self.rows(step), generator(self.config.seed, "augment", step)
-        images = augment(self.images.images[rows], self.config.data.augment, random)
+        own = self.images.world.share(len(rows)) if self.images.world.size > 1 else None
+        pixels = self.images.images[rows if own is None else rows[own]]
+        images = augment(pixels, self.config.data.augment, random, own, len(rows))
         return Batch(rows, self.images.normalise(images), self.labels[rows])
 
 

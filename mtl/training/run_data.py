@@ -17,6 +17,7 @@ from mtl.errors import UserError
 from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
+from mtl.runtime.world import ALONE, World
 from mtl.training.solve import SplitImages
 
 
@@ -39,7 +40,8 @@ class RunData:
         pixels = device.hold(images.images)
         if images.channels < len(self.normalise.mean):  # grey images for weights that take colours
             pixels = pixels.expand(-1, len(self.normalise.mean), -1, -1)
-        return SplitImages(pixels, self.normalise, device.images_at_once(images.size))
+        at_once = device.images_at_once(images.size)
+        return SplitImages(pixels, self.normalise, at_once, world=device.world)
 
     def index(self, split: str) -> ClassIndex:
         """The images of each class that episodes may use."""
@@ -59,10 +61,11 @@ class RunData:
         return CategoriesSampler.of(self.index(split), shape, stream).draw(tasks)
 
 
-def load_run_data(config: Config) -> RunData:
+def load_run_data(config: Config, world: World = ALONE) -> RunData:
     """Loads (or downloads, or renders) the image set of a config.
 
-    With `backbone.weights` the images get the size and the normalisation of those weights.
+    Of a machine's processes one does so before the others, which find it in the cache. With
+    `backbone.weights` the images get the size and the normalisation of those weights.
 
     Raises:
         UserError: the set or the network is not available, the network does not take images of this size, or
@@ -73,7 +76,8 @@ def load_run_data(config: Config) -> RunData:
         data = replace(data, image_size=wanted.size)
     if data.image_size is not None:
         require_size(config.backbone, data.image_size)  # before anything is downloaded
-    splits = load_splits(data, data.split_seed)
+    with world.after_first_here():
+        splits = load_splits(data, data.split_seed)
     train = splits.train
     if data.image_size is None:
         require_size(config.backbone, train.size)

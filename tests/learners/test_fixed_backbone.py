@@ -13,7 +13,7 @@ from mtl.learners import MetaTransfer
 from mtl.learners.learner import episode_labels
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
-from mtl.runtime.seeds import derive_seed, generator
+from mtl.runtime.seeds import Draws, derive_seed, generator
 from mtl.training import meta_train_state as stage
 from mtl.training.meta_train import meta_train
 from mtl.training.restore import learner_from_pretrained, read_pretrained
@@ -86,9 +86,9 @@ def test_features_are_what_the_head_makes_of_those_of_the_backbone(learner, epis
     made.eval()
     kept = made.backbone_features(images)
     for training in (False, True):
-        made.train(training, generator(1))
+        made.train(training, Draws(generator(1)))
         found = made.features(images)
-        made.train(training, generator(1))
+        made.train(training, Draws(generator(1)))
         assert torch.equal(made.transform_features(kept), found)
         assert torch.equal(made.backbone_features(images), kept)
 
@@ -141,7 +141,7 @@ def test_kept_features_train_like_a_loop_that_keeps_none(trained, noise):
         batch = sampler.draw(how.tasks)
         images = run_data.normalise(train.images[batch.image_indices().flatten()])
         optimizer.param_groups[0]["lr"] = how.lr * warm_up_cosine(step, how.steps, 0.0)
-        learner.train(noise=generator(config.seed, "noise", step))
+        learner.train(noise=Draws(generator(config.seed, "noise", step)))
         logits = learner.solve(images.view(how.tasks, -1, *images.shape[1:]), how.way, how.shot)
         labels = episode_labels(how.tasks, how.way, how.queries, logits.device)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())

@@ -12,7 +12,7 @@ from mtl.learners.learner import episode_labels
 from mtl.models.backbones import build_backbone
 from mtl.models.heads import BaseLearner
 from mtl.runtime.devices import choose_device
-from mtl.runtime.seeds import generator
+from mtl.runtime.seeds import Draws, generator
 
 T, N, K, Q, D = 2, 3, 2, 4, 12
 LABELS = episode_labels(T, N, K, torch.device("cpu"))
@@ -77,7 +77,7 @@ def test_without_a_generator_there_is_no_noise(head):
 def test_noise_has_the_share_of_the_length_that_the_config_says(noise, features):
     learner = BaseLearner(Head(name="prototype", noise=noise), features, N)
     given = torch.randn(3000, features, generator=generator(1)) * torch.logspace(-2, 2, 3000)[:, None]
-    added = learner.transform_features(given, generator(2)) - given
+    added = learner.transform_features(given, Draws(generator(2))) - given
     shares = added.norm(dim=-1) / given.norm(dim=-1)
     assert float(shares.square().mean().sqrt()) == pytest.approx(noise, rel=0.02)
     assert float(shares[:100].mean()) == pytest.approx(float(shares[-100:].mean()), rel=0.15)
@@ -87,7 +87,7 @@ def test_noise_is_of_one_size_in_every_direction():
     learner = BaseLearner(Head(name="prototype", noise=0.5), D, N)
     given = torch.zeros(20_000, D)
     given[:, 0] = 1.0
-    added = learner.transform_features(given, generator(3)) - given
+    added = learner.transform_features(given, Draws(generator(3))) - given
     covariance = added.T @ added / len(added)
     torch.testing.assert_close(covariance, 0.25 / D * torch.eye(D), rtol=0, atol=0.05 * 0.25 / D)
     assert float(added.mean(0).abs().max()) < 5 * math.sqrt(0.25 / D / len(added))
@@ -103,25 +103,25 @@ def test_noise_comes_behind_the_map_and_before_the_length():
     noise = torch.randn(4, 9, D, generator=generator(5))
     expected = mapped + 0.7 * mapped.norm(dim=-1, keepdim=True) * noise / D**0.5
     expected = F.normalize(expected, dim=-1) * learner.log_scale.exp()
-    torch.testing.assert_close(learner.transform_features(given, generator(5)), expected)
+    torch.testing.assert_close(learner.transform_features(given, Draws(generator(5))), expected)
 
 
 def test_noise_follows_the_generator_alone():
     learner = BaseLearner(Head(noise=0.5), D, N)
     given = torch.randn(6, D, generator=generator(1))
-    one, again, other = (learner.transform_features(given, generator(seed)) for seed in (7, 7, 8))
+    one, again, other = (learner.transform_features(given, Draws(generator(seed))) for seed in (7, 7, 8))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     random = generator(7)
-    assert torch.equal(learner.transform_features(given, random), one)
-    assert not torch.equal(learner.transform_features(given, random), one)  # a generator goes on
+    assert torch.equal(learner.transform_features(given, Draws(random)), one)
+    assert not torch.equal(learner.transform_features(given, Draws(random)), one)  # a generator goes on
 
 
 def test_features_are_drawn_noise_one_by_one_however_they_are_stacked():
     learner = BaseLearner(Head(noise=0.5), D, N)
     given = torch.randn(4, 6, D, generator=generator(1))
-    flat = learner.transform_features(given.flatten(0, 1), generator(2))
-    torch.testing.assert_close(learner.transform_features(given, generator(2)).flatten(0, 1), flat)
+    flat = learner.transform_features(given.flatten(0, 1), Draws(generator(2)))
+    torch.testing.assert_close(learner.transform_features(given, Draws(generator(2))).flatten(0, 1), flat)
 
 
 @pytest.fixture
@@ -139,20 +139,20 @@ def images():
 def test_noise_is_added_in_training_alone_and_with_its_generator(learner, images):
     learner.eval()
     plain = learner.features(images)
-    for training, random in ((False, generator(2)), (True, None)):
+    for training, random in ((False, Draws(generator(2))), (True, None)):
         learner.train(training, random)
         assert torch.equal(learner.features(images), plain)
-    learner.train(noise=generator(2))
+    learner.train(noise=Draws(generator(2)))
     noisy = learner.features(images)
     assert not torch.equal(noisy, plain)
     learner.eval()
     assert torch.equal(learner.features(images), plain)
-    learner.train(noise=generator(2))
+    learner.train(noise=Draws(generator(2)))
     assert torch.equal(learner.features(images), noisy)
 
 
 def test_support_and_queries_of_a_task_in_training_are_blurred_each_by_itself(learner, images):
-    learner.train(noise=generator(2))
+    learner.train(noise=Draws(generator(2)))
     same = images[:1].expand(6, -1, -1, -1)
     found = learner.features(same)
     assert len({tuple(row) for row in found.tolist()}) == 6

@@ -22,7 +22,7 @@ from mtl.own_images.support import Support
 from mtl.runtime import checkpoints, devices
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
-from mtl.runtime.seeds import generator
+from mtl.runtime.seeds import Draws, generator
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import load_run_data
 from mtl.training.solve import features_of, solve_episodes
@@ -77,7 +77,7 @@ def test_nothing_of_training_is_left_in_the_network():
     assert not any(parametrize.is_parametrized(module) for module in made.learner.modules())
     assert not any(parameter.requires_grad for parameter in made.learner.parameters())
     assert all(conv.bias is not None for conv in made.learner.modules() if isinstance(conv, nn.Conv2d))
-    made.learner.train(noise=torch.Generator())
+    made.learner.train(noise=Draws(torch.Generator()))
     first = made(images(4))
     assert torch.equal(made(images(4)[:2]), first[:2])  # not by the statistics of the images at hand
     assert not first.requires_grad

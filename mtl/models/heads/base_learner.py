@@ -11,6 +11,7 @@ from mtl.config import Head
 from mtl.models.heads.gradient_descent import gradient_descent
 from mtl.models.heads.logistic import logistic, ridge
 from mtl.models.heads.prototype import LinearHead, distance_surplus, power_transform, prototypes, shrinkage
+from mtl.runtime.seeds import Draws
 
 
 class BaseLearner(nn.Module):
@@ -45,7 +46,7 @@ class BaseLearner(nn.Module):
         """(T, S, D), (T, S), (T, Q', D) to logits (T, Q', N)."""
         return self.adapt(self.transform_features(support), labels, self.transform_features(query), way)
 
-    def transform_features(self, features: Tensor, random: torch.Generator | None = None) -> Tensor:
+    def transform_features(self, features: Tensor, random: Draws | None = None) -> Tensor:
         """The transformation of each feature (..., D): once per image, however many episodes it is in.
 
         With `random`, noise is added as the config says. Base classes are classified too well by directions
@@ -59,7 +60,7 @@ class BaseLearner(nn.Module):
         if self.config.map == "linear":
             features = self.map(F.normalize(features, dim=-1))
         if random is not None and self.config.noise:
-            noise = torch.randn(features.shape, generator=random).to(features)
+            noise = random.normal(features.shape).to(features)
             length = features.norm(dim=-1, keepdim=True)
             features = features + self.config.noise * length * noise / features.shape[-1] ** 0.5
         if self.config.normalise and self.config.name != "prototype":
