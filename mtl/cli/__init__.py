@@ -28,10 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with lasting_streams():
         args = _parse(arguments)
         code, sentence = _run(args)
-        if sentence and is_silent():
+        if is_silent() and code == 130:
+            return code
+        if is_silent() and sentence:
             # The first process has met the same, and says so; torchrun then ends this one.
             time.sleep(GRACE)
-        if sentence and not (code == 130 and is_silent()):
+        if sentence:
             print(sentence, file=sys.stderr)
         elif lost := lost_output():
             print(f"stopped: standard output: cannot be written ({lost})", file=sys.stderr)

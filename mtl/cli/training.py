@@ -93,10 +93,10 @@ def _together(args: argparse.Namespace) -> "Iterator[tuple[Config, bool, World]]
     Processes other than the first show nothing, and what they write goes into a folder that nobody reads.
     """
     from mtl.runtime.devices import device_of
-    from mtl.runtime.process import is_restart
+    from mtl.runtime.process import restarts
     from mtl.runtime.world import joined_world, scratch_folder
 
-    config, resume = _config(args), args.resume or is_restart()
+    config, resume = _config(args), args.resume or restarts() > 0
     with joined_world(device_of(config.runtime).type) as world:
         if world.first:
             yield config, resume, world

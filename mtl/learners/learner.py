@@ -55,7 +55,7 @@ class Learner(nn.Module, ABC):
         """Query logits (T, N·Q, N), class by class; differentiable in `meta_parameters`."""
         if self.features_cacheable:
             features = self.features(images.flatten(0, 1))
-            return self.solve_features(features.unflatten(0, images.shape[:2]), way, shot)
+            return self.solve_features(features.view(*images.shape[:2], features.shape[-1]), way, shot)
         # The statistics of an episode's images normalise them, and are not those to keep.
         with running_statistics_kept(self) if self.config.batch_norm == "episode" else nullcontext():
             return self.solve_each(images, way, shot)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mtl.errors import UserError, one_line
+from mtl.runtime.process import started_by_torchrun
 
 FILE_NOTE = "file: "  # opens the note that names the file
 
@@ -39,6 +40,7 @@ _OF_MEMORY = (  # of messages by torch, its allocators and the loader of librari
     "bad_alloc",
     "alloc_failed",
 )
+_OF_OTHERS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl", "broken pipe")
 _OF_SYSTEM = (RuntimeError, ImportError, OSError)
 _SQLITE: dict[int, tuple[int | None, str]] = {
     sqlite3.SQLITE_FULL: (errno.ENOSPC, "the disk is full"),
@@ -93,7 +95,8 @@ def failure(error: BaseException, resumable: bool = False) -> str | None:
 
 def _cause(error: BaseException) -> tuple[int | None, str] | None:
     """The system's number for what failed, if it has one, and its description."""
-    text, cause = str(error).lower(), None
+    text = str(error).lower()
+    cause: tuple[int | None, str] | None = None
     of_memory = isinstance(error, _OF_SYSTEM) and any(sign in text for sign in _OF_MEMORY)
     if of_memory or isinstance(error, MemoryError):
         cause = errno.ENOMEM, _MEMORY
@@ -101,6 +104,8 @@ def _cause(error: BaseException) -> tuple[int | None, str] | None:
         return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     elif isinstance(error, OSError) and error.errno is not None:
         cause = error.errno, error.strerror or type(error).__name__
+    elif isinstance(error, RuntimeError) and started_by_torchrun() and any(s in text for s in _OF_OTHERS):
+        cause = None, "another process of this training has ended"
     elif isinstance(error, RuntimeError) and "can't start new thread" in text:
         cause = errno.EAGAIN, "the system lets this program start no further thread (ulimit -u)"
     elif isinstance(error, RuntimeError) and "inline_container" in text:  # torch's writer: a write failed

@@ -36,7 +36,7 @@ class Draws:
 
     def __init__(self, random: torch.Generator, rows: Tensor | None = None, count: int = 0) -> None:
         self.random, self.rows, self.count = random, rows, count
-        self._normal, self._taken = torch.empty(0), 0
+        self._normal, self._taken, self._start = torch.empty(0), 0, random.get_state()
 
     def rows_of_all(self, here: int) -> int:
         """Rows of the whole batch, of which so many are here."""
@@ -49,6 +49,11 @@ class Draws:
     def uniform(self, rows: int) -> Tensor:
         """(rows,) in [0, 1)."""
         return torch.rand(rows, generator=self.random)
+
+    def rewind(self) -> None:
+        """Begins with the first row again: the same numbers follow."""
+        self.random.set_state(self._start)
+        self._taken = 0
 
     def normal(self, shape: torch.Size) -> Tensor:
         """Of this shape (..., D), for the rows that follow those of the last call; 0 after the last row."""

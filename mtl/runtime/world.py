@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from mtl.errors import RunStopped
-from mtl.runtime.process import GRACE, started_by_torchrun
+from mtl.runtime.process import GRACE, restarts, started_by_torchrun
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=7)  # of those that wait while a set is downloaded or decoded
@@ -196,7 +197,10 @@ def joined_world(device: str) -> Iterator[World]:
         yield ALONE
         return
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_TIMEOUT)
+    # What an earlier attempt left in the store would be taken for addresses of processes that live.
+    store, rank, size = next(iter(rendezvous("env://", timeout=_TIMEOUT)))
+    store = dist.PrefixStore(f"attempt {restarts()}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
     try:
         patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
         yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]), patient)

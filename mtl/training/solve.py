@@ -202,6 +202,8 @@ def meta_step(
                 losses_of(world.joined(_solve(learner, part, batch)[0], tasks)) for part, tasks in parts
             ]
             weights = task_weights(torch.cat(before).cpu())
+        if learner.noise is not None:
+            learner.noise.rewind()
     optimizer.zero_grad(set_to_none=True)
     solved, gradients, first = [], [], 0
     for part, tasks in parts:
@@ -253,7 +255,8 @@ def _solve(learner: Learner, images: Tensor, batch: EpisodeBatch) -> tuple[Tenso
     if images.ndim == 3:
         features = learner.transform_features(images)
     else:
-        features = learner.features(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        features = learner.features(images.flatten(0, 1))
+        features = features.view(*images.shape[:2], features.shape[-1])
     fisher = inverse_fisher_ratio(features, batch.way, batch.shot)
     return learner.solve_features(features, batch.way, batch.shot), fisher
 

@@ -2,35 +2,76 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import trained_together
+from ledger_digest import digest
 from sampler_options import nested
+from tiny_run import tiny_config
 
-from mtl.config import to_yaml
+from mtl.config import load_config, to_yaml
 from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
+from mtl.training.meta_train import meta_train
 
 SCRIPT = Path(trained_together.__file__)
 ROOT = SCRIPT.parents[2]
 STEPS = 20
 
 
-def torchrun(world: int, *command: str, **options) -> subprocess.Popen:
-    """Starts a command in `world` processes."""
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-    paths = f"{ROOT}{os.pathsep}{SCRIPT.parent}"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    more = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    return subprocess.Popen(
-        [*run, *more, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+class Launched:
+    """A command that torchrun runs in some processes; to be used as a context, which ends all of them."""
+
+    def __init__(self, world: int, log: Path, *command: str, **options) -> None:
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+        more = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+        paths = f"{ROOT}{os.pathsep}{SCRIPT.parent}"
+        self.log = log
+        with log.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, *launch, *more, *command],
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+                stdout=out,
+                stderr=out,
+            )
+
+    def __enter__(self) -> "Launched":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            for pid in self.children():
+                os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+
+    def children(self) -> list[int]:
+        of = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return [int(pid) for pid in Path(of).read_text().split()]
+
+    def of_rank(self, rank: int) -> int:
+        """The process id of one of them."""
+        ranks = {pid: Path(f"/proc/{pid}/environ").read_text() for pid in self.children()}
+        return next(pid for pid, variables in ranks.items() if f"\0RANK={rank}\0" in f"\0{variables}")
+
+    def wait(self, seconds: float = 120) -> tuple[int, str]:
+        """The exit code, and all that was printed."""
+        return self.process.wait(seconds), self.log.read_text()
+
+    def wait_for(self, path: Path, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not path.exists():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 def meta_cases():
@@ -81,16 +122,20 @@ def pretrain_cases():
 
 
 CASES = dict(itertools.chain(meta_cases(), pretrain_cases()))
+#: With three processes as well: shares of unequal size, and none.
+OF_THREE = [*list(CASES)[::3], "meta-train exact"]
+PAIRS = [(name, world) for world, names in ((2, CASES), (3, OF_THREE)) for name in names]
 
 
 @pytest.fixture(scope="module")
 def trained(image_root, pretrained, tmp_path_factory):
     """The run folder of each case, by the number of processes that trained it."""
-    from tiny_run import tiny_config
 
-    def prepare(below: Path) -> dict[str, RunFolder]:
+    def prepare(world: int, below: Path) -> dict[str, RunFolder]:
         folders = {}
         for name, sections in CASES.items():
+            if world == 3 and name not in OF_THREE:
+                continue
             meta = {"steps": STEPS, "validate_every": STEPS, "queries": 3, **sections.get("meta", {})}
             config = tiny_config(image_root, below, run=name, **{**sections, "meta": meta})
             (below / f"{name}.yaml").write_text(to_yaml(config), encoding="utf-8")
@@ -102,12 +147,13 @@ def trained(image_root, pretrained, tmp_path_factory):
         return folders
 
     homes = {world: tmp_path_factory.mktemp(f"world-{world}") for world in (1, 2, 3)}
-    folders = {world: prepare(home) for world, home in homes.items()}
-    running = {world: torchrun(world, str(SCRIPT), str(homes[world])) for world in (2, 3)}
-    trained_together.train(homes[1])
-    for process in running.values():
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    folders = {world: prepare(world, home) for world, home in homes.items()}
+    scripts = {world: (world, homes[world] / "log", str(SCRIPT), str(homes[world])) for world in (2, 3)}
+    with Launched(*scripts[2]) as two, Launched(*scripts[3]) as three:
+        trained_together.train(homes[1])
+        for launched in (two, three):
+            code, printed = launched.wait()
+            assert code == 0, printed
     return folders
 
 
@@ -122,8 +168,7 @@ def _episodes(folder: RunFolder):
     return drawn, np.array(went, float), np.array(rounds, float)
 
 
-@pytest.mark.parametrize("world", [2, 3])
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("meta")])
+@pytest.mark.parametrize(("name", "world"), [pair for pair in PAIRS if pair[0].startswith("meta")])
 def test_meta_training_is_the_same_with_any_number_of_processes(trained, name, world):
     alone, together = _episodes(trained[1][name]), _episodes(trained[world][name])
     assert len(alone[0]) >= STEPS
@@ -135,11 +180,95 @@ def test_meta_training_is_the_same_with_any_number_of_processes(trained, name, w
     np.testing.assert_allclose(together[2], alone[2], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("world", [2, 3])
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("pretrain")])
+@pytest.mark.parametrize(("name", "world"), [pair for pair in PAIRS if pair[0].startswith("pretrain")])
 def test_pretraining_is_the_same_with_any_number_of_processes(trained, name, world):
     alone, together = (checkpoints.read(trained[w][name].pretrain) for w in (1, world))
     assert together["step"] == alone["step"] > 0
     for part in ("backbone", "classifier"):
         for key, value in alone[part].items():
             torch.testing.assert_close(together[part][key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def disturbed(image_root, pretrained, tmp_path_factory):
+    """Makes a run of which every sum is ordered, at the start of meta-training: its config's file and folder.
+
+    And what becomes of it in one process that nothing disturbs.
+    """
+    home = tmp_path_factory.mktemp("disturbed")
+
+    def make(name: str) -> tuple[Path, RunFolder]:
+        config = tiny_config(
+            image_root,
+            home,
+            run=name,
+            meta={"batch_norm": "frozen", "steps": 150, "validate_every": 50},
+            hard_tasks={"sampler": "boosted", "every": 25},
+            runtime={"ordered_sum": True, "checkpoint_seconds": 0.1},
+        )
+        folder, path = RunFolder.of(config), home / f"meta-train {name}.yaml"
+        folder.path.mkdir(parents=True)
+        checkpoints.write(folder.pretrain, checkpoints.read(pretrained))
+        path.write_text(to_yaml(config), encoding="utf-8")
+        return path, folder
+
+    path, alone = make("alone")
+    meta_train(load_config(path))
+    return make, alone
+
+
+def _start(path: Path, *more: str, **options) -> Launched:
+    command = (str(ROOT / "run_meta.py"), "meta-train", "--config", str(path), *more)
+    return Launched(2, path.with_suffix(".log"), *command, **options)
+
+
+def _same_run(one: RunFolder, other: RunFolder) -> None:
+    with Ledger.read(one.ledger) as a, Ledger.read(other.ledger) as b:
+        assert digest(a) == digest(b)
+    a, b = (checkpoints.read(folder.meta) for folder in (one, other))
+    assert a["step"] == b["step"]
+    for name, value in a["learner"].items():
+        assert torch.equal(value, b["learner"][name]), name
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+
+
+@linux
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_is_started_again_and_the_run_ends_as_if_nothing_had_been(disturbed, rank):
+    make, alone = disturbed
+    path, folder = make(f"killed {rank}")
+    with _start(path, max_restarts=3) as launched:
+        launched.wait_for(folder.last)
+        os.kill(launched.of_rank(rank), signal.SIGKILL)
+        code, printed = launched.wait()
+    assert code == 0, printed
+    _same_run(folder, alone)
+
+
+@linux
+def test_a_stop_saves_and_another_number_of_processes_goes_on(disturbed):
+    make, alone = disturbed
+    path, folder = make("stopped")
+    with _start(path) as launched:
+        launched.wait_for(folder.last)
+        launched.process.send_signal(signal.SIGTERM)
+        code, printed = launched.wait()
+    assert code != 0
+    assert printed.count("--resume goes on from there") == 1
+    assert folder.last.exists()
+    assert not folder.meta.exists()
+    meta_train(load_config(path), resume=True)
+    _same_run(folder, alone)
+
+
+def test_a_mistake_is_told_once_and_nobody_waits(disturbed):
+    make, _ = disturbed
+    path, folder = make("mistaken")
+    with _start(path, "meta.way=77") as launched:
+        _, printed = launched.wait()
+    assert printed.count("error: ") == 1
+    assert "meta.way" in printed
+    assert "exitcode  : 2" in printed
+    assert not folder.last.exists()
