@@ -2,16 +2,19 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
 from mtl.config import Config, load_config
 from mtl.config.loading import find_config
+from mtl.errors import RunStopped
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
     from mtl.evaluation.results import Setting
 
+_MOST_JOBS = 512
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
@@ -58,6 +61,8 @@ def add_to(commands: "Commands") -> None:
     commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
     arms = 'only these arms, e.g. "uniform,boosted"; compare.reference has to be among them'
     commands.choices["compare"].add_argument("--arms", metavar="NAME,NAME", help=arms)
+    jobs = "processes that share the arms and seeds and the cores of this machine (default 1)"
+    commands.choices["compare"].add_argument("--jobs", type=_count, metavar="N", default=1, help=jobs)
     more = "Splits, classes, counts, sizes, and a sheet of samples."
     data = add(commands, "data", _data, "show what an image set holds", more)
     _takes_config(data)
@@ -75,6 +80,13 @@ def _takes_config(sub: argparse.ArgumentParser) -> None:
 
 def _numbers(text: str) -> list[int]:
     return [int(one) for one in text.split(",")]
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= int(text) <= _MOST_JOBS:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be a number from 1 to {_MOST_JOBS}")
 
 
 def _config(args: argparse.Namespace) -> Config:
@@ -121,15 +133,17 @@ def _show_results(config: Config, settings: "Sequence[Setting]") -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from mtl.compare.study import compare, only_arms
+    from mtl.compare.study import compare, failures, only_arms
     from mtl.compare.table import table
     from mtl.runtime.progress import console
 
     config = _config(args) if args.arms is None else only_arms(_config(args), args.arms)
-    study = compare(config, args.resume, args.seeds)
+    study = compare(config, args.resume, args.seeds, processes=args.jobs)
     output = console(140)
     for name in study.settings:
         output.print(table(study, name))
+    if study.missing:
+        raise RunStopped(failures(study.missing))
 
 
 def _data(args: argparse.Namespace) -> None:
