@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from mtl.cli.subcommand import add, path
 from mtl.config import Config, load_config
 from mtl.config.loading import find_config
-from mtl.errors import RunStopped
+from mtl.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
+    from mtl.compare.differences import Study
     from mtl.evaluation.results import Setting
 
 _MOST_JOBS = 512
@@ -62,7 +63,11 @@ def add_to(commands: "Commands") -> None:
     arms = 'only these arms, e.g. "uniform,boosted"; compare.reference has to be among them'
     commands.choices["compare"].add_argument("--arms", metavar="NAME,NAME", help=arms)
     jobs = "processes that share the arms and seeds and the cores of this machine (default 1)"
-    commands.choices["compare"].add_argument("--jobs", type=_count, metavar="N", default=1, help=jobs)
+    commands.choices["compare"].add_argument("--jobs", type=_count, metavar="N", help=jobs)
+    slurm = 'run as jobs of Slurm with these options, e.g. "partition=gpu,time=120,gpus_per_node=1"'
+    commands.choices["compare"].add_argument("--slurm", metavar="KEY=VALUE,...", help=slurm)
+    dry = "with --slurm: only print what would be submitted"
+    commands.choices["compare"].add_argument("--dry-run", action="store_true", help=dry)
     more = "Splits, classes, counts, sizes, and a sheet of samples."
     data = add(commands, "data", _data, "show what an image set holds", more)
     _takes_config(data)
@@ -133,17 +138,34 @@ def _show_results(config: Config, settings: "Sequence[Setting]") -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from mtl.compare.study import compare, failures, only_arms
+    from mtl.compare.study import failures, only_arms
     from mtl.compare.table import table
     from mtl.runtime.progress import console
 
     config = _config(args) if args.arms is None else only_arms(_config(args), args.arms)
-    study = compare(config, args.resume, args.seeds, processes=args.jobs)
+    study = _study(config, args)
+    if study is None:  # others compute it
+        return
     output = console(140)
     for name in study.settings:
         output.print(table(study, name))
     if study.missing:
         raise RunStopped(failures(study.missing))
+
+
+def _study(config: Config, args: argparse.Namespace) -> "Study | None":
+    """What was compared; None where Slurm will do it, or what it would do was only printed."""
+    if args.slurm is None:
+        from mtl.compare.study import compare
+
+        if args.dry_run:
+            raise UserError("--dry-run: is for --slurm, which is missing")
+        return compare(config, args.resume, args.seeds, processes=args.jobs or 1)
+    from mtl.compare.slurm import submit
+
+    if args.jobs is not None:
+        raise UserError("--jobs: does not go with --slurm, where every arm and seed is a job of its own")
+    return submit(config, args.resume, args.seeds, args.slurm, args.dry_run)
 
 
 def _data(args: argparse.Namespace) -> None:

@@ -23,9 +23,8 @@ from mtl.config import Config, Log, to_dict
 from mtl.errors import RunStopped
 from mtl.runtime.process import Interrupted, StopRequest
 from mtl.runtime.progress import duration, tell
-from mtl.runtime.run_folder import RunFolder
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _TRIES = 2  # of a job whose process was killed: it may be the job that fills the memory
 _LOOK = 1.0  # seconds between two looks at the logs
 
@@ -140,7 +139,7 @@ class Workers:
         for job in self.jobs.all:
             if job not in self.told and not self.jobs.done(job) and (reason := self.jobs.own_failure(job)):
                 self.told.add(job)
-                overview.say(f"{job} failed: {reason}; its log: {log_of(self.jobs, job)}; the others go on")
+                overview.say(f"{job} failed: {reason}; its log is {self.jobs.log(job)}, the others go on")
 
     def stop(self) -> None:
         """Asks all workers to save their checkpoints and leave."""
@@ -170,16 +169,15 @@ def threads(config: Config, count: int) -> int:
 def environment(config: Config, number: int, count: int) -> dict[str, str]:
     """Of a worker: its threads are set before any library starts; with several GPUs each has one in turn."""
     each = str(threads(config, count))
-    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    given = {**os.environ, **dict.fromkeys(_THREADS, each), "PYTHONPATH": os.pathsep.join(paths)}
+    given = {**os.environ, **dict.fromkeys(THREADS, each), "PYTHONPATH": python_path()}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = [str(i) for i in range(torch.cuda.device_count())] if visible is None else visible.split(",")
     return {**given, "CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if len(gpus) > 1 else given
 
 
-def log_of(jobs: Jobs, job: Job) -> Path:
-    """The log of a job that a worker did."""
-    return RunFolder.of(jobs.run(job)).path / LOG
+def python_path() -> str:
+    """With which another process finds this package, wherever it is started."""
+    return os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class Overview:
@@ -238,7 +236,7 @@ class Overview:
 
     def _share(self, job: Job) -> float:
         """How much of its training is done: the last "120/300" of its log."""
-        with suppress(OSError, ZeroDivisionError), log_of(self.jobs, job).open("rb") as file:
+        with suppress(OSError, ZeroDivisionError), self.jobs.log(job).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
             found = re.findall(rb": (?:\w+ )?([\d,]+)/([\d,]+)[,:]", file.read())
             if found:

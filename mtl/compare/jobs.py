@@ -158,6 +158,10 @@ class Jobs:
         with suppress(OSError):
             replace_text(RunFolder.of(self.run(job)).path / FAILED, reason)
 
+    def log(self, job: Job) -> Path:
+        """The log of a job that was done in a process for jobs."""
+        return RunFolder.of(self.run(job)).path / LOG
+
     def left(self) -> list[Job]:
         """What is not done yet, and has not failed."""
         return [job for job in self.all if not self.done(job) and self.failure(job) is None]

@@ -68,31 +68,54 @@ def compare(
     return report(jobs, checked)
 
 
-def begin(
-    config: Config, resume: bool, seeds: Sequence[int] | None = None, run_data: RunData | None = None
-) -> tuple[Jobs, RunData]:
-    """Checks a comparison, notes its config in its folder; its jobs and the image set.
+def check(
+    config: Config, resume: bool, seeds: Sequence[int] | None, run_data: RunData | None = None
+) -> tuple[Config, RunData, list[int]]:
+    """The config of a comparison as its image set allows, that set, and the seeds to be compared.
 
     Raises:
-        UserError: before anything is written.
+        UserError: something is wrong; nothing has been written.
     """
-    home, mine = RunFolder.of(config), all_seeds(config) if seeds is None else list(seeds)
-    _check(config, home, resume, mine)
+    mine = all_seeds(config) if seeds is None else list(seeds)
+    _check(config, RunFolder.of(config), resume, mine)
     run_data = run_data or load_run_data(config)
     config = _without_groups(config) if run_data.splits.train.groups is None else config
     for arm in config.compare.arms:
         for one in _variants(config, arm):
             require_served(one, run_data.splits, run_data.episode_images)
+    return config, run_data, mine
+
+
+def begin(
+    config: Config,
+    resume: bool,
+    seeds: Sequence[int] | None = None,
+    run_data: RunData | None = None,
+    computes: bool = True,
+    anew: bool = True,
+) -> tuple[Jobs, RunData]:
+    """Checks a comparison, and notes its config in its folder; its jobs and the image set.
+
+    Args:
+        config, resume, seeds, run_data: as of `compare`.
+        computes: settle the precision, for this machine trains.
+        anew: a person began it, so that what is there is checked, and what failed is tried again.
+
+    Raises:
+        UserError: before anything is written.
+    """
+    home = RunFolder.of(config)
+    config, run_data, mine = check(config, resume, seeds, run_data)
     with home.held(STAGE, _SETUP_WAIT):
         _require_same(config, home, resume)  # another process may have begun one since
         before = load_config(home.config).runtime.precision if home.config.exists() else None
-        config = settle_precision(config, before)
+        config = settle_precision(config, before) if computes else config
         jobs = Jobs(config, len(run_data.pretrain_images), mine)
-        for job in filter(jobs.done, jobs.all):
+        for job in filter(jobs.done, jobs.all) if anew else ():
             jobs.require_fit(job)
         replace_text(home.config, to_yaml(config))
-        for failed in home.path.glob(f"**/{FAILED}"):
-            failed.unlink(missing_ok=True)  # what failed before is tried again
+        for failed in home.path.glob(f"**/{FAILED}") if anew else ():
+            failed.unlink(missing_ok=True)
     return jobs, run_data
 
 
@@ -208,7 +231,7 @@ def report(jobs: Jobs, checked: frozenset[Job] | set[Job] = frozenset()) -> Stud
     for job in jobs.all:
         if jobs.done(job) and job not in checked:
             jobs.require_fit(job)
-    missing = {str(job): jobs.failure(job) or "is not done" for job in jobs.all if not jobs.done(job)}
+    missing = {str(job): _why(jobs, job) for job in jobs.all if not jobs.done(job)}
     cells = _cells(jobs)
     if missing and not any(cell.arm == config.compare.reference for cell in cells):
         raise RunStopped(failures(missing))
@@ -222,6 +245,11 @@ def report(jobs: Jobs, checked: frozenset[Job] | set[Job] = frozenset()) -> Stud
     curves = plots.curves([c for c in cells if c.curve], config.compare.reference)
     save_png(curves, home / "curves.png")
     return study
+
+
+def _why(jobs: Jobs, job: Job) -> str:
+    reason, own = jobs.failure(job) or "is not done", jobs.own_failure(job)
+    return f"{reason}; its log: {log}" if own and (log := jobs.log(job)).exists() else reason
 
 
 def failures(missing: Mapping[str, str]) -> str:

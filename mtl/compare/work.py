@@ -33,17 +33,17 @@ STAGE = "compare"
 POLL = 1.0  # seconds between two looks at jobs that other processes hold
 
 
-def work(jobs: Jobs, do: Callable[[Job], None], log: Log, waits: bool = True) -> None:
-    """Does the jobs that are left, as far as no other process holds them, then waits for those.
+def work(jobs: Jobs, do: Callable[[Job], None], log: Log, only: Job | None = None) -> None:
+    """Does the jobs that are left, or `only` one; those that another process holds it waits for.
 
-    A job that fails is noted, and the others go on. With `waits` false it leaves what others hold to them.
+    A job that fails is noted, and the others go on.
 
     Raises:
         Interrupted: after Ctrl-C, with the checkpoint of the job written.
         Exception: an error of the program.
     """
     seed, said = None, ""
-    while left := jobs.left():
+    while left := [job for job in jobs.left() if only in {None, job}]:
         held: dict[Job, str] = {}
         # Jobs of one seed share features: a process stays with its seed while it can.
         left.sort(key=lambda job: (job.kind != "pretraining", job.seed != seed))
@@ -60,7 +60,7 @@ def work(jobs: Jobs, do: Callable[[Job], None], log: Log, waits: bool = True) ->
             except FolderHeld as other:
                 held[job] = other.holder
         else:
-            if not waits or not held:
+            if not held:  # what this one needs has failed, or was never begun
                 return
             says = f"{STAGE}: waits for " + "; ".join(f"{job} ({by})" for job, by in held.items())
             if says != said:

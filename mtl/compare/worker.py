@@ -13,10 +13,10 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import redirect_stderr
 from dataclasses import replace
 from typing import TextIO
 
-from mtl.compare.fan_out import log_of
 from mtl.compare.jobs import Job, Jobs
 from mtl.compare.work import JobRunner, work
 from mtl.config import Log, read_config
@@ -29,19 +29,20 @@ _LOG_SECONDS = 5.0  # between two lines of a log: the parent shows progress from
 
 
 class Logged:
-    """Does a job with all of its output in the log of its run folder."""
+    """Does a job with all of its output in the log of its run folder; `events` is told its place."""
 
-    def __init__(self, runner: JobRunner, events: TextIO) -> None:
+    def __init__(self, runner: JobRunner, events: TextIO | None = None) -> None:
         self.runner, self.events = runner, events
 
     def __call__(self, job: Job) -> None:
         jobs = self.runner.jobs
         place, before = jobs.all.index(job), os.dup(2)
-        with log_of(jobs, job).open("a", encoding="utf-8", errors="backslashreplace") as log:
+        log = jobs.log(job).open("a", encoding="utf-8", errors="backslashreplace")
+        with log, redirect_stderr(log):
             os.dup2(log.fileno(), 2)  # also of what libraries in C write
             try:
-                self.events.write(f"{place}\n")
-                self.events.flush()
+                if self.events is not None:
+                    print(place, file=self.events, flush=True)
                 started = time.strftime("%Y-%m-%d %H:%M:%S")
                 tell(f"{job}: process {os.getpid()} on {socket.gethostname()}, {started}")
                 self.runner(job)

@@ -1,0 +1,125 @@
+"""Jobs of Slurm through submitit, with its executors that are this machine."""
+
+import os
+import re
+import sys
+import time
+
+import pytest
+import submitit
+from small_comparison import FIRST, SECOND, UNTRIED, timeless
+
+from mtl import cli
+from mtl.compare.jobs import Job, Jobs
+from mtl.compare.slurm import Task, arrays_of, read_options, submit
+from mtl.compare.study import compare
+from mtl.compare.table import to_dict
+from mtl.config import to_yaml
+from mtl.errors import UserError
+from mtl.runtime.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("quick")
+COMPARED = {"arms": UNTRIED, "longer": False, "judged_tasks": 0}
+
+
+@pytest.fixture
+def command(config_of, tmp_path):
+    """The words of a command that submits."""
+    path = tmp_path / "study.yaml"
+    path.write_text(to_yaml(config_of(tmp_path, compare=COMPARED)), encoding="utf-8")
+    return ["compare", "--config", str(path), "--slurm"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit leaves files open
+def test_jobs_that_are_submitted_give_the_numbers_of_one_process(config_of, tmp_path):
+    compared = {**COMPARED, "seeds": 1}
+    study = submit(config_of(tmp_path / "jobs", compare=compared), False, None, "cluster=debug")
+    alone = compare(config_of(tmp_path / "alone", compare=compared))
+    assert timeless(to_dict(study)) == timeless(to_dict(alone))
+    assert "meta-train" in (tmp_path / "jobs" / "study" / f"seed-{FIRST}" / "ohem" / "job.log").read_text()
+
+
+def test_a_job_that_is_preempted_is_queued_again_and_goes_on(config_of, tmp_path):
+    config = config_of(
+        tmp_path, pretrain={"epochs": 100, "validate_every": 100}, runtime={"checkpoint_seconds": 0.05}
+    )
+    job = Job("pretraining", FIRST)
+    folder = RunFolder.of(Jobs(config, 1).run(job))
+    executor = submitit.LocalExecutor(tmp_path / "slurm")
+    executor.update_parameters(timeout_min=2)
+    submitted = executor.submit(Task(config, (FIRST,), job))
+    while not folder.last.exists():
+        time.sleep(0.02)
+    number = re.search(r"process (\d+) on", (folder.path / "job.log").read_text())[1]
+    os.kill(int(number), submitit.JobEnvironment._usr_sig())
+    submitted.result()
+    assert folder.pretrain.exists()
+    told = (folder.path / "job.log").read_text()
+    assert told.count("seed 7, pretraining: process") == 2
+    assert "epoch 100/100" in told
+
+
+def test_what_would_be_submitted_is_printed_and_nothing_is_written(command, tmp_path, capsys):
+    assert cli.main([*command, "partition=gpu,time=60,mem_gb=8", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    arrays = [line for line in lines if line.startswith("sbatch ")]
+    assert ["--array=0-1 " in arrays[0], "--array=0-3 " in arrays[1], "--array=0-0 " in arrays[2]] == [
+        True
+    ] * 3
+    assert all("--partition=gpu --time=60 --mem=8" in array for array in arrays)
+    assert "--dependency=afterany:ARRAY_2" in arrays[2]
+    assert f"  ARRAY_2, 3: seed {SECOND}, ohem" in lines
+    assert {p.name for p in tmp_path.iterdir()} == {"study.yaml"}
+
+
+def test_arrays_hold_what_can_run_at_the_same_time(config_of, tmp_path):
+    arrays = arrays_of(Jobs(config_of(tmp_path), 144, [FIRST]))
+    kinds = [{job.kind if job else "report" for job in array} for array in arrays]
+    assert kinds == [{"pretraining"}, {"trial", "beside"}, {"arm"}, {"report"}]
+    assert [len(array) for array in arrays] == [1 + 2, 2 + 3 * 2 * 2, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("patition=x,time=1", "did you mean partition?"),
+        ("time", "is no key=value"),
+        ("time=soon", "time=soon is not allowed"),
+        ("partition=x", "time is missing"),
+    ],
+)
+def test_options_that_are_wrong_are_refused(options, words):
+    with pytest.raises(UserError, match=r"^--slurm: ") as caught:
+        read_options(options)
+    assert words in str(caught.value)
+
+
+def test_values_may_have_commas():
+    assert read_options("exclude=a,b,time=60,mem_gb=1.5") == {"exclude": "a,b", "time": 60, "mem_gb": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["time=1"], "no sbatch"),
+        (["time=1", "--jobs", "2"], "--jobs: does not go with --slurm"),
+    ],
+)
+def test_what_cannot_be_submitted_is_said_in_a_sentence(command, more, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main([*command, *more]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_dry_run_alone_is_refused(command, capsys):
+    assert cli.main([*command[:-1], "--dry-run"]) == 2
+    assert "--dry-run: is for --slurm" in capsys.readouterr().err
+
+
+def test_without_submitit_a_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UserError, match="pip install submitit"):
+        read_options("time=1")
