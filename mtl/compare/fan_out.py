@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from mtl.runtime.progress import duration, tell
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _TRIES = 2  # of a job whose process was killed: it may be the job that fills the memory
+_SHOWN = 4  # of the jobs under way
 _LOOK = 1.0  # seconds between two looks at the logs
 
 
@@ -196,7 +198,7 @@ class Overview:
             disable=self.log.quiet or not sys.stderr.isatty(),
             dynamic_ncols=True,
             leave=False,
-            bar_format="{desc} |{bar}| {postfix}",
+            bar_format="{desc} |{bar}|",
         )
 
     def __enter__(self) -> "Overview":
@@ -226,13 +228,13 @@ class Overview:
         seconds = (now - self.begun) / new * left if new > 0 else math.nan
         remaining = "time left not known yet" if math.isnan(seconds) else f"{duration(seconds)} left"
         done = f"{sum(map(self.jobs.done, self.jobs.all))}/{len(self.jobs.all)} done"
-        running = ", ".join(f"{job} {100 * share:.0f} %" for job, share in shares.items())
+        running = ", ".join(f"{job} {100 * share:.0f} %" for job, share in islice(shares.items(), _SHOWN))
+        running += f" and {len(doing) - _SHOWN} more" if len(doing) > _SHOWN else ""
         if self.bar.disable:
             tell(f"{STAGE}: {done}, {remaining}; {running}", self.log)
         else:
             self.bar.n = ended
-            self.bar.set_postfix_str(f"{done}, {remaining}; {running}", refresh=False)
-            self.bar.refresh()
+            self.bar.set_description_str(f"{STAGE}: {done}, {remaining}; {running}")
 
     def _share(self, job: Job) -> float:
         """How much of its training is done: the last "120/300" of its log."""

@@ -113,30 +113,37 @@ def test_workers_that_are_stopped_and_killed_give_the_numbers_of_one_process(
     assert "seed 8, diverges" in (home / "comparison.md").read_text()
 
 
-def test_two_terminals_that_are_killed_share_all_jobs_and_agree(config_of, alone, tmp_path):
+def test_two_terminals_that_are_killed_share_all_jobs_and_agree(config_of, alone, tmp_path, capfd):
     config, home = _shared(config_of, tmp_path), tmp_path / "study"
     path = tmp_path / "study.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
     command = [sys.executable, ROOT / "run_meta.py", "compare", "--config", path, "--resume"]
+    capfd.readouterr()
 
     def start():
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    first, second = start(), start()
+    first, later = start(), []
+
+    def kill_and_start_again():
+        time.sleep(random.random())
+        first.kill()
+        later.append(start())
+
     while not list(home.glob("seed-*/*/last.pt")):
         time.sleep(0.02)
-    time.sleep(random.random())
-    first.kill()
+    terminal = threading.Thread(target=kill_and_start_again)
+    terminal.start()
+    study = compare(config, resume=True)
+    terminal.join()
     killed = first.communicate()[1]
-    third = start()
-    shown = {}
-    for process in (second, third):
-        shown[process], told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
-        killed += told
-    assert shown[second].count("ohem") == len(SETTINGS)
+    shown, told = later[0].communicate(timeout=120)
+    assert later[0].returncode == 0, told
+    assert shown.count("ohem") == len(SETTINGS)
+    told += killed + capfd.readouterr().err
+    assert timeless(to_dict(study)) == alone
     assert timeless(json.loads((home / "comparison.json").read_text())) == alone
-    begun = re.findall(r"^compare: (seed .*?) \(", killed, re.M)
+    begun = re.findall(r"^compare: (seed .*?) \(", told, re.M)
     assert len(set(begun)) == 6
     assert len(begun) <= 7  # once each, but for the one that was killed
     for metrics in home.glob("seed-*/*/metrics.jsonl"):
