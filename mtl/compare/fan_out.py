@@ -59,7 +59,7 @@ def run_workers(jobs: Jobs, count: int) -> None:
                 if stop.wanted and not workers.stopping:
                     workers.stop()
                 workers.tell_failures(overview)
-                overview.show([job for job in workers.doing.values() if job in jobs.left()])
+                overview.show([job for job in workers.doing.values() if not jobs.done(job)])
         finally:
             workers.kill()
     if stop.wanted:

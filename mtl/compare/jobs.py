@@ -51,6 +51,7 @@ class Jobs:
         self.all = self._all()
         self.failed: dict[Job, str] = {}  # with the reason; `failure` knows those of other processes
         self._done: set[Job] = set()  # stays done
+        self._fit: set[Job] = set()
         self._runs: dict[tuple[Job, int | None], Config] = {}
 
     def _all(self) -> list[Job]:
@@ -167,10 +168,13 @@ class Jobs:
         return [job for job in self.all if not self.done(job) and self.failure(job) is None]
 
     def require_fit(self, job: Job) -> None:
-        """UserError if a job that is done was done with another config."""
+        """UserError if a job that is done was done with another config; looked at once."""
+        if job in self._fit:
+            return
         one, stage = self.run(job), self._stage(job)
         result = RunFolder.of(one).result_of(stage)
         checkpoints.require_fit(result, checkpoints.read(result), one, checkpoints.DECIDING[stage])
+        self._fit.add(job)
 
     def _stage(self, job: Job) -> str:
         meta_trains = job.kind in {"trial", "arm"} and not self.own_pretraining

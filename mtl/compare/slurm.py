@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TIMEOUTS = 50  # how often a job that takes longer than its time is queued again
 _LAST_SECONDS = 300.0  # that a stopped job waits for Slurm to end it
+_DAY = 24 * 60  # minutes
 _HERE = ("local", "debug")  # clusters that are this machine, to try out
 
 
@@ -122,6 +123,8 @@ def _submitted(
 ) -> Study | None:
     import submitit
 
+    if cluster in _HERE:
+        options = {"timeout_min": _DAY, **options}
     folder, ids = jobs.home.path / "slurm", list[str]()
     executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=_TIMEOUTS)
     general = submitit.AutoExecutor._typed_parameters()

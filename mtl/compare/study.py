@@ -60,12 +60,11 @@ def compare(
         Interrupted: after Ctrl-C; what has ended is kept.
     """
     jobs, run_data = begin(config, resume, seeds, run_data)
-    checked = {job for job in jobs.all if jobs.done(job)}
     if processes > 1:
         run_workers(jobs, processes)
     else:
         work(jobs, JobRunner(jobs, run_data), jobs.config.log)
-    return report(jobs, checked)
+    return report(jobs)
 
 
 def check(
@@ -218,19 +217,16 @@ def _without_groups(config: Config) -> Config:
     return replace(config, compare=replace(config.compare, arms=arms))
 
 
-def report(jobs: Jobs, checked: frozenset[Job] | set[Job] = frozenset()) -> Study:
+def report(jobs: Jobs) -> Study:
     """Compares the answers that are there, and writes tables and plots beside them.
-
-    `checked`: the jobs whose results are known to be of this config.
 
     Raises:
         UserError: another process has trained something with another config.
         RunStopped: all of the reference failed.
     """
     config, home = jobs.config, jobs.home.path
-    for job in jobs.all:
-        if jobs.done(job) and job not in checked:
-            jobs.require_fit(job)
+    for job in filter(jobs.done, jobs.all):
+        jobs.require_fit(job)
     missing = {str(job): _why(jobs, job) for job in jobs.all if not jobs.done(job)}
     cells = _cells(jobs)
     if missing and not any(cell.arm == config.compare.reference for cell in cells):

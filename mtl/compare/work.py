@@ -49,9 +49,8 @@ def work(jobs: Jobs, do: Callable[[Job], None], log: Log, only: Job | None = Non
         left.sort(key=lambda job: (job.kind != "pretraining", job.seed != seed))
         for job in filter(jobs.ready, left):
             try:
-                claim = RunFolder.of(jobs.run(job)).held(STAGE, wait=0)
-                with claim:
-                    if not jobs.ready(job):  # another process has ended it in between
+                with RunFolder.of(jobs.run(job)).held(STAGE, wait=0):
+                    if not jobs.ready(job) or jobs.own_failure(job):  # another process was quicker
                         break
                     tell(f"{STAGE}: {job} ({_count(jobs)})", log)
                     seed = job.seed

@@ -1,13 +1,11 @@
 """Jobs of Slurm through submitit, with its executors that are this machine."""
 
-import os
-import re
+import signal
 import sys
-import time
 
 import pytest
-import submitit
 from small_comparison import FIRST, SECOND, UNTRIED, timeless
+from submitit.helpers import DelayedSubmission
 
 from mtl import cli
 from mtl.compare.jobs import Job, Jobs
@@ -16,6 +14,7 @@ from mtl.compare.study import compare
 from mtl.compare.table import to_dict
 from mtl.config import to_yaml
 from mtl.errors import UserError
+from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -39,24 +38,27 @@ def test_jobs_that_are_submitted_give_the_numbers_of_one_process(config_of, tmp_
     assert "meta-train" in (tmp_path / "jobs" / "study" / f"seed-{FIRST}" / "ohem" / "job.log").read_text()
 
 
-def test_a_job_that_is_preempted_is_queued_again_and_goes_on(config_of, tmp_path):
-    config = config_of(
-        tmp_path, pretrain={"epochs": 100, "validate_every": 100}, runtime={"checkpoint_seconds": 0.05}
-    )
-    job = Job("pretraining", FIRST)
+def test_a_job_that_is_preempted_is_queued_again_and_goes_on(config_of, tmp_path, interrupt_at):
+    """As submitit does it: on a signal it stores what `checkpoint` returns, and leaves; Slurm starts that."""
+    config, job = config_of(tmp_path, runtime={"checkpoint_seconds": 0.0}), Job("pretraining", FIRST)
+    task, stored = Task(config, (FIRST,), job), tmp_path / "job.pkl"
+
+    def preempted(*_):
+        task.checkpoint().dump(stored)
+        sys.exit(-1)
+
+    before = signal.signal(signal.SIGUSR2, preempted)
+    try:
+        interrupt_at({5}, signal.SIGUSR2)
+        with pytest.raises(SystemExit):
+            task()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
     folder = RunFolder.of(Jobs(config, 1).run(job))
-    executor = submitit.LocalExecutor(tmp_path / "slurm")
-    executor.update_parameters(timeout_min=2)
-    submitted = executor.submit(Task(config, (FIRST,), job))
-    while not folder.last.exists():
-        time.sleep(0.02)
-    number = re.search(r"process (\d+) on", (folder.path / "job.log").read_text())[1]
-    os.kill(int(number), submitit.JobEnvironment._usr_sig())
-    submitted.result()
-    assert folder.pretrain.exists()
-    told = (folder.path / "job.log").read_text()
-    assert told.count("seed 7, pretraining: process") == 2
-    assert "epoch 100/100" in told
+    assert checkpoints.read(folder.last)["step"] == 4
+    DelayedSubmission.load(stored).result()
+    assert checkpoints.read(folder.pretrain)["step"] == 6
+    assert (folder.path / "job.log").read_text().count(f"seed {FIRST}, pretraining: process") == 2
 
 
 def test_what_would_be_submitted_is_printed_and_nothing_is_written(command, tmp_path, capsys):

@@ -52,16 +52,16 @@ def same():
 
 @pytest.fixture
 def interrupt_at(monkeypatch):
-    """Ctrl-C while these steps are under way, once in each: the steps that are still to come."""
+    """A signal (Ctrl-C) while these steps are under way, once in each: the steps that are still to come."""
 
-    def patch(steps: set[int]) -> set[int]:
+    def patch(steps: set[int], number: int = signal.SIGINT) -> set[int]:
         coming, plain = set(steps), Progress.step
 
         def step(self, **numbers):
             plain(self, **numbers)
             if self.done in coming:
                 coming.discard(self.done)
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
 
         monkeypatch.setattr(Progress, "step", step)
         return coming
