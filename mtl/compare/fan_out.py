@@ -21,7 +21,7 @@ from tqdm import tqdm
 from mtl.compare.jobs import LOG, Job, Jobs
 from mtl.compare.work import STAGE
 from mtl.config import Config, Log, to_dict
-from mtl.errors import RunStopped
+from mtl.errors import RunStopped, counted
 from mtl.runtime.process import Interrupted, StopRequest
 from mtl.runtime.progress import duration, tell
 
@@ -45,7 +45,8 @@ def run_workers(jobs: Jobs, count: int) -> None:
     if not left:
         return
     each = threads(jobs.config, count)
-    tell(f"{STAGE}: {left} of {len(jobs.all)} jobs are left, {count} at a time with {each} threads each", log)
+    share = counted(each, "thread")
+    tell(f"{STAGE}: {left} of {len(jobs.all)} jobs are left, {count} at a time with {share} each", log)
     tell(f"{STAGE}: each has a log in its folder, {jobs.home.path}/*/*/{LOG}", log)
     if each * count > cores():
         tell(f"{STAGE}: runtime.threads={each} for {count} processes on {cores()} cores slows all down", log)
@@ -125,7 +126,7 @@ class Workers:
                 pipe.close()
         if code == 0 or stopping:
             return
-        if job is None or self.jobs.done(job):
+        if job is None or self.jobs.done(job) or self.jobs.own_failure(job):
             self.lost = True
             return
         self.killed[job] += 1
