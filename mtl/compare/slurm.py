@@ -39,7 +39,7 @@ _HERE = ("local", "debug")  # clusters that are this machine, to try out
 def submit(
     config: Config, resume: bool, seeds: Sequence[int] | None, text: str, dry_run: bool = False
 ) -> Study | None:
-    """Submits the jobs that are left, and one that reports; the study where the cluster is this machine.
+    """Submits the jobs that are left, and one that reports; the study where all are done.
 
     Args:
         config, resume, seeds: as of `compare`.
@@ -66,6 +66,8 @@ def submit(
         for line in listed(arrays, options):
             tell(line, stream=sys.stdout)
         return None
+    if arrays == [[None]]:
+        return report(jobs)
     return _submitted(jobs, arrays, options, cluster)
 
 

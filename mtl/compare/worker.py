@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
 from typing import TextIO
 
@@ -42,7 +42,10 @@ class Logged:
             os.dup2(log.fileno(), 2)  # also of what libraries in C write
             try:
                 if self.events is not None:
-                    print(place, file=self.events, flush=True)
+                    with suppress(
+                        BrokenPipeError
+                    ):  # the parent has ended: this process will be asked to stop
+                        print(place, file=self.events, flush=True)
                 started = time.strftime("%Y-%m-%d %H:%M:%S")
                 tell(f"{job}: process {os.getpid()} on {socket.gethostname()}, {started}")
                 self.runner(job)

@@ -34,6 +34,10 @@ def test_jobs_that_are_submitted_give_the_numbers_of_one_process(config_of, tmp_
     compared = {**COMPARED, "seeds": 1}
     study = submit(config_of(tmp_path / "jobs", compare=compared), False, None, "cluster=debug")
     alone = compare(config_of(tmp_path / "alone", compare=compared))
+    logs = set((tmp_path / "jobs" / "study" / "slurm").iterdir())
+    again = submit(config_of(tmp_path / "jobs", compare=compared), True, None, "cluster=debug")
+    assert to_dict(again) == to_dict(study)
+    assert set((tmp_path / "jobs" / "study" / "slurm").iterdir()) == logs  # nothing was left to submit
     assert timeless(to_dict(study)) == timeless(to_dict(alone))
     assert "meta-train" in (tmp_path / "jobs" / "study" / f"seed-{FIRST}" / "ohem" / "job.log").read_text()
 
