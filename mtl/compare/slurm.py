@@ -34,6 +34,7 @@ _TIMEOUTS = 50  # how often a job that takes longer than its time is queued agai
 _LAST_SECONDS = 300.0  # that a stopped job waits for Slurm to end it
 _DAY = 24 * 60  # minutes
 _HERE = ("local", "debug")  # clusters that are this machine, to try out
+_CLUSTERS = ("slurm", *_HERE)
 
 
 def submit(
@@ -92,8 +93,12 @@ def read_options(text: str) -> dict[str, Any]:
             raise UserError(f"--slurm: {one_line(key)} is no option of a job{did_you_mean(key, known)}")
         number = re.fullmatch(r"\d+(\.\d+)?", value)
         options[key] = (float(value) if "." in value else int(value)) if number else value
-        if {**general, "time": int}.get(key) in {int, float} and not number:
-            raise UserError(f"--slurm: {key}={one_line(value)} is not allowed; it must be a number")
+        kind = {**general, "time": int}.get(key)
+        if (kind is float and not number) or (kind is int and not isinstance(options[key], int)):
+            what = "a number" if kind is float else "a whole number"
+            raise UserError(f"--slurm: {key}={one_line(value)} is not allowed; it must be {what}")
+    if options.get("cluster", "slurm") not in _CLUSTERS:
+        raise UserError(f"--slurm: cluster={options['cluster']} is not allowed; {', '.join(_CLUSTERS)} are")
     if not {"time", "timeout_min", "cluster"} & options.keys():
         raise UserError("--slurm: time is missing: the minutes that one job may take, as in time=120")
     return options

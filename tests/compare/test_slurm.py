@@ -1,5 +1,7 @@
 """Jobs of Slurm through submitit, with its executors that are this machine."""
 
+import os
+import re
 import signal
 import sys
 
@@ -78,6 +80,27 @@ def test_what_would_be_submitted_is_printed_and_nothing_is_written(command, tmp_
     assert {p.name for p in tmp_path.iterdir()} == {"study.yaml"}
 
 
+def test_slurm_is_given_arrays_that_begin_one_after_the_other(command, tmp_path, monkeypatch, capsys):
+    """By stand-ins of its programs, which note what they are given."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sbatch", "srun"):
+        (programs / name).write_text(
+            f"#!/bin/sh\ncat $1 >> {tmp_path}/given\nn=$(grep -c '#!/bin/bash' {tmp_path}/given)\n"
+            'echo "Submitted batch job $((70 + n))"\n'
+        )
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    before = dict(os.environ)
+    assert cli.main([*command, "partition=gpu,time=60,cpus_per_task=2"]) == 0
+    assert dict(os.environ) == before
+    given = (tmp_path / "given").read_text()
+    assert re.findall("--array=(.*)%", given) == ["0-1", "0-3"]
+    assert re.findall("--dependency=(.*)", given) == ["afterany:71", "afterany:72"]
+    assert given.count("--partition=gpu") == given.count("--time=60") == 3
+    assert "submitted 6 jobs and the report, as 71, 72, 73" in capsys.readouterr().err
+
+
 def test_arrays_hold_what_can_run_at_the_same_time(config_of, tmp_path):
     arrays = arrays_of(Jobs(config_of(tmp_path), 144, [FIRST]))
     kinds = [{job.kind if job else "report" for job in array} for array in arrays]
@@ -91,6 +114,8 @@ def test_arrays_hold_what_can_run_at_the_same_time(config_of, tmp_path):
         ("patition=x,time=1", "did you mean partition?"),
         ("time", "is no key=value"),
         ("time=soon", "time=soon is not allowed"),
+        ("time=1,cpus_per_task=1.5", "must be a whole number"),
+        ("cluster=moon", "slurm, local, debug are"),
         ("partition=x", "time is missing"),
     ],
 )
