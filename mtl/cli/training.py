@@ -2,20 +2,23 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
 from mtl.config import Config, Log, load_config
 from mtl.config.loading import find_config
+from mtl.errors import RunStopped, UserError
 from mtl.runtime.process import is_silent
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
+    from mtl.compare.differences import Study
     from mtl.evaluation.results import Setting
     from mtl.runtime.world import World
 
+_MOST_JOBS = 512
 _OVERRIDES = """
 Any value of the config can be given on the command line as key.sub=value, e.g.
   meta.way=5 hard_tasks.sampler=uniform run=my-run evaluate.settings='[[5,1],[20,1]]'
@@ -62,6 +65,12 @@ def add_to(commands: "Commands") -> None:
     commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
     arms = 'only these arms, e.g. "uniform,boosted"; compare.reference has to be among them'
     commands.choices["compare"].add_argument("--arms", metavar="NAME,NAME", help=arms)
+    jobs = "processes that share the arms and seeds and the cores of this machine (default 1)"
+    commands.choices["compare"].add_argument("--jobs", type=_count, metavar="N", help=jobs)
+    slurm = 'run as jobs of Slurm with these options, e.g. "partition=gpu,time=120,gpus_per_node=1"'
+    commands.choices["compare"].add_argument("--slurm", metavar="KEY=VALUE,...", help=slurm)
+    dry = "with --slurm: only print what would be submitted"
+    commands.choices["compare"].add_argument("--dry-run", action="store_true", help=dry)
     more = "Splits, classes, counts, sizes, and a sheet of samples."
     data = add(commands, "data", _data, "show what an image set holds", more)
     _takes_config(data)
@@ -79,6 +88,13 @@ def _takes_config(sub: argparse.ArgumentParser) -> None:
 
 def _numbers(text: str) -> list[int]:
     return [int(one) for one in text.split(",")]
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= int(text) <= _MOST_JOBS:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be a number from 1 to {_MOST_JOBS}")
 
 
 def _config(args: argparse.Namespace) -> Config:
@@ -148,15 +164,34 @@ def _show_results(config: Config, settings: "Sequence[Setting]") -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from mtl.compare.study import compare, only_arms
+    from mtl.compare.study import failures, only_arms
     from mtl.compare.table import table
     from mtl.runtime.progress import console
 
     config = _config(args) if args.arms is None else only_arms(_config(args), args.arms)
-    study = compare(config, args.resume, args.seeds)
+    study = _study(config, args)
+    if study is None:  # others compute it
+        return
     output = console(140)
     for name in study.settings:
         output.print(table(study, name))
+    if study.missing:
+        raise RunStopped(failures(study.missing))
+
+
+def _study(config: Config, args: argparse.Namespace) -> "Study | None":
+    """What was compared; None where Slurm will do it, or what it would do was only printed."""
+    if args.slurm is None:
+        from mtl.compare.study import compare
+
+        if args.dry_run:
+            raise UserError("--dry-run: is for --slurm, which is missing")
+        return compare(config, args.resume, args.seeds, processes=args.jobs or 1)
+    from mtl.compare.slurm import submit
+
+    if args.jobs is not None:
+        raise UserError("--jobs: does not go with --slurm, where every arm and seed is a job of its own")
+    return submit(config, args.resume, args.seeds, args.slurm, args.dry_run)
 
 
 def _data(args: argparse.Namespace) -> None:

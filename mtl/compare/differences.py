@@ -21,7 +21,7 @@ they take t for z.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist, fmean, median, stdev, variance
 
 import torch
@@ -92,6 +92,7 @@ class Study:
     tasks: dict[str, tuple[int, int]]  # by setting: T, and J of the seed that has most
     settings: dict[str, list[ArmResult]]
     costs: dict[str, Cost]
+    missing: Mapping[str, str] = field(default_factory=dict)  # jobs that were not done, and why
 
 
 def compare(

@@ -35,6 +35,7 @@ def to_dict(study: Study) -> dict[str, Any]:
                 }
                 for name, results in study.settings.items()
             ],
+            "missing": study.missing,
         }
     )
     return numbers
@@ -65,10 +66,11 @@ def markdown(study: Study, setting: str) -> str:
 def legend(study: Study) -> str:
     """How to read the figures of a table, in one paragraph."""
     arms = "1 arm" if study.compared == 1 else f"{study.compared} arms"
+    missing = f" Missing, as they failed: {'; '.join(study.missing)}." if study.missing else ""
     return (
         f"In %. {study.reference}: mean over seeds (their deviation). Others: difference to it in points, "
         f"± {100 * LEVEL:g} % over seeds and tasks. * beyond 0 also when corrected for {arms} "
-        f"({100 * _level_corrected(study):.4g} %)."
+        f"({100 * _level_corrected(study):.4g} %).{missing}"
     )
 
 

@@ -12,7 +12,7 @@ from mtl.config import Config, load_config, to_yaml
 from mtl.errors import UserError, one_line
 from mtl.runtime import checkpoints
 from mtl.runtime.failures import about
-from mtl.runtime.locks import Locked, locked
+from mtl.runtime.locks import GRACE, Locked, locked
 from mtl.runtime.outputs import leftovers, remove_empty, replace_text, require_folder, sync_folder
 from mtl.runtime.progress import tell
 
@@ -23,6 +23,14 @@ class Commits(Protocol):
     def commit(self, token: str) -> None: ...
 
     def token(self) -> str: ...
+
+
+class FolderHeld(UserError):
+    """Another process is writing into a folder; `holder` says which, on which host, since when."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class RunFolder:
@@ -60,14 +68,16 @@ class RunFolder:
         return load_config(self.config)
 
     @contextmanager
-    def held(self, command: str) -> Iterator[None]:
+    def held(self, command: str, wait: float = GRACE) -> Iterator[None]:
         """Keeps other processes from writing into the folder; enter it before anything is written.
 
         Makes the folder, and removes it again if it stays empty. What a killed process left half done is
-        tidied up. A thread that holds the folder may enter again; readers never enter.
+        tidied up. A thread that holds the folder may enter again; readers never enter. `wait`: seconds to
+        wait for another process.
 
         Raises:
-            UserError: another process, whose `command` it names, is writing into it, or it cannot be made.
+            FolderHeld: another process, whose `command` it names, is writing into it.
+            UserError: it cannot be made.
         """
         require_folder(self.path)
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -75,11 +85,12 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 when_done.callback(remove_empty, new)
-                first = when_done.enter_context(locked(self.lock, command, keep=False))
+                first = when_done.enter_context(locked(self.lock, command, wait, keep=False))
             except Locked as holder:
-                raise UserError(
+                raise FolderHeld(
                     f"{one_line(self.path)}: {holder} is writing into this folder; wait until it has "
-                    "ended, or stop it"
+                    "ended, or stop it",
+                    str(holder),
                 ) from None
             except OSError as error:
                 raise UserError(f"{one_line(self.path)}: cannot be written ({error.strerror})") from None

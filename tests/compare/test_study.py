@@ -207,12 +207,13 @@ def test_arms_within_groups_are_left_out_where_the_set_has_none(config_of, tmp_p
     assert not (tmp_path / "study" / f"seed-{FIRST}" / "in-a-group").exists()
 
 
-def test_arms_that_are_left_out_do_not_keep_seeds_from_running_apart(config_of, tmp_path):
+def test_any_seed_alone_makes_the_trials_of_the_arms_that_are_not_left_out(config_of, tmp_path):
     in_its_trial = {"name": "in a group", "trials": [["hard_tasks.sampler=within_group"]]}
     arms = [{**UNTRIED[0], "trials": [[]]}, in_its_trial]
     config = config_of(tmp_path, compare={"arms": arms, "longer": False, "judged_tasks": 0})
-    compare(config, seeds=[FIRST])
-    assert compare(config, resume=True, seeds=[SECOND]).seeds == (FIRST, SECOND)
+    assert compare(config, seeds=[SECOND]).seeds == (SECOND,)
+    assert {p.parent.name for p in (tmp_path / "study" / "trials").glob("seed-*/*/0")} == {"uniform"}
+    assert compare(config, resume=True, seeds=[FIRST]).seeds == (FIRST, SECOND)
 
 
 def test_arms_within_groups_take_part_where_the_set_has_groups(config_of, in_groups, tmp_path, capsys):
@@ -283,13 +284,6 @@ def test_no_training_is_made_twice(finished):
     assert {folder: finished.updates.count(folder) for folder in finished.updates} == dict.fromkeys(
         folders, STEPS
     )
-
-
-def test_another_seed_waits_for_the_trials_of_the_first(config_of, tmp_path):
-    message = mistake(config_of(tmp_path), seeds=[SECOND])
-    assert "trials.json: is not there yet" in message
-    assert "seed 7" in message
-    assert not list(tmp_path.iterdir())  # else the first seed, when it comes, was begun there already
 
 
 def test_trials_that_are_added_later_count_for_all_seeds(config_of, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 from small_comparison import answered, mistake, small_comparison
 
-from mtl.compare.study import arm_run, compare
+from mtl.compare.jobs import arm_run
+from mtl.compare.study import compare
 from mtl.compare.table import to_dict
 from mtl.config import read_config
 from mtl.config import to_dict as config_tree
@@ -54,7 +55,7 @@ def test_arms_are_scored_on_novel_and_base_classes_and_a_resumed_comparison_says
     run_data, device = load_run_data(config), choose_device(config.runtime)
     for cell in answered(tmp_path / "study"):
         arm = config.compare.arm(cell.arm)
-        one = arm_run(config, arm, cell.seed, {})
+        one = arm_run(config, arm, cell.seed)
         payload = checkpoints.read(tmp_path / "study" / f"seed-{cell.seed}" / arm.name / "pretrain.pt")
         network = pretrained_network(payload, one, run_data)
         base = base_accuracy(network, run_data, device)

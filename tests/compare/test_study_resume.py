@@ -17,6 +17,7 @@ from small_comparison import (
     mistake,
     run_of,
     spy_on_updates,
+    timeless,
 )
 
 from mtl.compare.study import compare
@@ -25,19 +26,6 @@ from mtl.runtime.process import Interrupted
 from mtl.training import meta_train
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-def _numbers(study):
-    """Everything in a study but how long things took."""
-    return _timeless(to_dict(study))
-
-
-def _timeless(value):
-    if isinstance(value, dict):
-        return {
-            k: _timeless(v) for k, v in value.items() if not k.startswith("seconds_per") and k != "seconds"
-        }
-    return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def test_a_comparison_that_exists_is_not_overwritten(again):
@@ -90,7 +78,7 @@ def test_interruptions_and_seeds_that_run_apart_change_nothing(config_of, finish
     assert kinds == [Interrupted, KeyboardInterrupt, Interrupted, KeyboardInterrupt]
     assert {folder: seen.count(folder) for folder in at_once} == dict.fromkeys(at_once, 4 + STEPS)
     assert {folder: seen.count(folder) for folder in gently} == dict.fromkeys(gently, STEPS)
-    assert _numbers(study) == _numbers(finished.study)
+    assert timeless(to_dict(study)) == timeless(to_dict(finished.study))
     for one, other in zip(answered(home), answered(finished.home), strict=True):
         assert (one.arm, one.seed, one.curve) == (other.arm, other.seed, other.curve)
         for name in SETTINGS:
@@ -150,3 +138,8 @@ def test_an_arm_that_is_added_later_is_trained_alone(again, finished, monkeypatc
     assert results["added"].absolute == results["ohem"].absolute
     before = {r.arm: r for r in finished.study.settings[SETTINGS[0]]}
     assert results["uniform"].absolute == before["uniform"].absolute
+
+
+def test_an_arm_that_is_no_longer_what_was_trained_is_refused(again):
+    arms = [{**arm, "change": [*arm.get("change", []), "meta.head.scale=9"]} for arm in ARMS]
+    assert "meta.head.scale" in mistake(again(compare={"arms": [*ARMS[:2], arms[2]]}), resume=True)

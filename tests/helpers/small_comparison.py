@@ -76,6 +76,15 @@ def run_of(home, name, seed):
     return home / f"seed-{seed}" / name.replace(" ", "-") / str(number)
 
 
+def timeless(value):
+    """The numbers of a study without how long things took."""
+    if isinstance(value, dict):
+        return {
+            k: timeless(v) for k, v in value.items() if not k.startswith("seconds_per") and k != "seconds"
+        }
+    return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
 def trial_runs(home, name):
     """The folders of an arm's trials, those of one trial together."""
     return [

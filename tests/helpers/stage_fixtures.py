@@ -13,6 +13,7 @@ from small_comparison import small_comparison, spy_on_updates
 
 from mtl.compare import runs as cells
 from mtl.compare import study as stage
+from mtl.compare import work
 from mtl.compare.study import compare
 from mtl.data.augment import Normalise
 from mtl.episodes.episode import Outcome
@@ -51,16 +52,16 @@ def same():
 
 @pytest.fixture
 def interrupt_at(monkeypatch):
-    """Ctrl-C while these steps are under way, once in each: the steps that are still to come."""
+    """A signal (Ctrl-C) while these steps are under way, once in each: the steps that are still to come."""
 
-    def patch(steps: set[int]) -> set[int]:
+    def patch(steps: set[int], number: int = signal.SIGINT) -> set[int]:
         coming, plain = set(steps), Progress.step
 
         def step(self, **numbers):
             plain(self, **numbers)
             if self.done in coming:
                 coming.discard(self.done)
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
 
         monkeypatch.setattr(Progress, "step", step)
         return coming
@@ -166,7 +167,7 @@ def finished(config_of, tmp_path_factory):
         patch.setattr(cells, "VALIDATION_TASKS", 30)
         spy_on_updates(patch, seen.updates)
         for name in ("arm_cells", "pretrained_cell"):
-            patch.setattr(stage, name, _spied(getattr(stage, name), seen.judged))
+            patch.setattr(work, name, _spied(getattr(work, name), seen.judged))
         seen.study = compare(config)
     return seen
 

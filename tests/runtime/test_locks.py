@@ -13,12 +13,14 @@ from pathlib import Path
 import filelock
 import pytest
 
+from mtl.runtime import locks
 from mtl.runtime.locks import Locked, holder, locked, network_kind
 
 ROOT = Path(__file__).parents[2]
 _HOLD = """
 import sys, time
 from pathlib import Path
+from mtl.runtime import locks
 from mtl.runtime.locks import locked
 with locked(Path(sys.argv[1]), "pretrain"):
     print("held", flush=True)
@@ -128,6 +130,55 @@ def test_without_flock_a_file_is_the_lock_and_one_of_a_dead_process_is_taken_ove
     assert not lock.with_name(".lock.file").exists()
 
 
+_ELSEWHERE = """
+import os, sys, time
+from pathlib import Path
+import filelock._identity, filelock._soft._exclusive._marker as marker
+from mtl.runtime import locks
+marker.host_name = lambda: "another-host"
+locks._flock_is_local = lambda path: True
+locks.LEASE = float(sys.argv[2])
+with locks.locked(Path(sys.argv[1]), "pretrain"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def elsewhere(lock, monkeypatch):
+    """A process that holds the lock as one of another host does, where `flock` does not reach."""
+    monkeypatch.setattr(locks, "_flock_is_local", lambda path: True)
+    monkeypatch.setattr(locks, "LEASE", 0.6)
+    arguments = [sys.executable, "-c", _ELSEWHERE, str(lock), "0.6"]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_lock_file_of_another_host_holds_while_it_is_renewed_and_is_taken_over_after(
+    lock, elsewhere, capsys
+):
+    time.sleep(1.0)
+    assert f"process {elsewhere.pid}" in _refusal(lock)
+    elsewhere.kill()
+    elsewhere.wait()
+    assert _refusal(lock) is not None  # this host cannot know yet
+    time.sleep(0.8)
+    with locked(lock, "run"):
+        assert f"taken over from process {elsewhere.pid} on" in capsys.readouterr().err
+    assert [path.name for path in lock.parent.iterdir()] == []
+
+
+def test_a_process_whose_lock_file_was_taken_over_ends_before_it_writes(lock, elsewhere):
+    lock.with_name(".lock.file").unlink()
+    with locked(lock, "run"):
+        assert elsewhere.wait(10) == 1
+    assert "another process took over" in elsewhere.stderr.read()
+
+
 def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), locked(tmp_path / "file" / ".lock", "run"):
@@ -158,6 +209,16 @@ def test_the_mount_that_is_nearest_counts(tmp_path, path, kind):
     table = tmp_path / "mountinfo"
     table.write_text(_TABLE)
     assert network_kind(path, table) == kind
+
+
+@pytest.mark.parametrize(
+    ("options", "local"),
+    [("rw,localflock", True), ("rw,local_lock=none", False), ("rw,local_lock=all", True)],
+)
+def test_a_mount_can_keep_flock_from_other_hosts(tmp_path, options, local):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"22 1 254:0 / /mnt/a rw shared:1 - lustre host:/x {options}\n")
+    assert locks._flock_is_local(Path("/mnt/a/run/.lock"), table) == local
 
 
 def test_without_a_table_nothing_is_known(tmp_path):
