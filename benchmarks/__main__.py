@@ -26,6 +26,7 @@ NAMES = (
     "hard_tasks",
     "rounds",
     "pretraining",
+    "distributed",
     "memory",
     "start_up",
     "predict",

@@ -18,6 +18,7 @@ from benchmarks.workload import (
 from mtl.config import Pretrain, Runtime
 from mtl.data.augment import augment
 from mtl.losses import CrossEntropy
+from mtl.models.batch_norm import share_statistics
 from mtl.models.classifiers import build_classifier
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
@@ -47,7 +48,8 @@ def real_step(case: Case, device: Device) -> Callable[[], object]:
 
     def one() -> object:
         rows = torch.randint(0, len(images), (BATCH,), generator=random)
-        changed = augment(images[rows], case.augment, generator(0, "augment", next(step)))
+        own = device.world.share(BATCH)
+        changed = augment(images[rows[own]], case.augment, generator(0, "augment", next(step)), own, BATCH)
         batch = Batch(rows, to_floats(changed), labels[rows])
         return pretrain_step(network, device, optimizer, CrossEntropy(), batch, domains=None)
 
@@ -77,7 +79,7 @@ def fresh(case: Case, device: Device) -> tuple[nn.ModuleDict, torch.optim.Optimi
     features = int(backbone.out_features)  # type: ignore[arg-type]
     classifier = build_classifier(Pretrain(), features, CLASSES, generator(0, "classifier"))
     network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
-    device.place(network).train()
+    share_statistics(device.place(network), device.world).train()
     return network, torch.optim.SGD(
         network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True
     )

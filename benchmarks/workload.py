@@ -16,6 +16,7 @@ from mtl.learners.learner import Learner
 from mtl.models.backbones import build_backbone
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
+from mtl.runtime.world import ALONE, World
 from mtl.samplers import build_sampler
 from mtl.training.solve import SplitImages, episode_images, meta_step
 
@@ -90,7 +91,21 @@ def workload(
     sampler: Sampler = "boosted_pool",
 ) -> Workload:
     """5-way, 15 queries, 4 tasks, INNER_STEPS inner steps; hard tasks by the sampler's defaults."""
-    config = Config(
+    config = config_of(case, shot, precision, device, algorithm, order, sampler)
+    return of_config(config, case, *random_images(case, classes=64, per_class=40))
+
+
+def config_of(
+    case: Case,
+    shot: int,
+    precision: Precision,
+    device: str = "cpu",
+    algorithm: Literal["mtl", "anil"] = "mtl",
+    order: Literal["first", "second"] = "second",
+    sampler: Sampler = "boosted_pool",
+) -> Config:
+    """That of `workload`."""
+    return Config(
         hard_tasks=HardTasks(sampler=sampler),
         data=Data(augment=case.augment),
         backbone=Backbone(name=case.backbone),
@@ -103,18 +118,17 @@ def workload(
         ),
         runtime=Runtime(device=device, precision=precision),  # type: ignore[arg-type]
     )
-    return of_config(config, case, *random_images(case, classes=64, per_class=40))
 
 
-def of_config(config: Config, case: Case, images: Tensor, labels: Tensor) -> Workload:
+def of_config(config: Config, case: Case, images: Tensor, labels: Tensor, world: World = ALONE) -> Workload:
     """What meta-training by a config works with, on these images (M, C, size, size) of classes (M,)."""
-    placed = choose_device(config.runtime)
+    placed = choose_device(config.runtime, world)
     index = ClassIndex.of(labels)
     learner = build_learner(config, backbone_of(case), placed, generator(0, "learner"))
     return Workload(
         config,
         placed,
-        SplitImages(placed.hold(images), normalise(case), placed.images_at_once(case.size)),
+        SplitImages(placed.hold(images), normalise(case), placed.images_at_once(case.size), world=world),
         index,
         build_sampler(config, index),
         learner,

@@ -9,7 +9,7 @@ from mtl.cli import own_images as own_pictures
 from mtl.cli import training, views
 from mtl.errors import RunStopped, UserError
 from mtl.runtime.failures import failure, require_working_folder
-from mtl.runtime.process import GRACE, is_silent, lasting_streams, lost_output
+from mtl.runtime.process import GRACE, is_silent, lasting_streams, lost_output, processes
 
 _DESCRIPTION = "Few-shot image classification by meta-transfer learning, with hard-task resampling."
 _START = """
@@ -46,6 +46,11 @@ def _run(args: argparse.Namespace) -> tuple[int, str]:
     command: Callable[[argparse.Namespace], None] = args.command
     try:
         require_working_folder()
+        if processes() > 1 and not getattr(args, "together", False):
+            raise UserError(
+                "torchrun: run, pretrain, meta-train and evaluate are for several processes; start this "
+                "command without torchrun (compare has --jobs and --slurm)"
+            )
         command(args)
     except UserError as error:
         return 2, f"error: {error}"

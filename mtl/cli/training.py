@@ -57,6 +57,7 @@ def add_to(commands: "Commands") -> None:
     for name, command, summary, more in stages:
         sub = add(commands, name, command, summary, more)
         _takes_config(sub)
+        sub.set_defaults(together=name != "compare")
         resume = "continue where the run stopped; starts a new one if there is nothing to continue"
         sub.add_argument("--resume", action="store_true", help=resume)
         quiet = "no progress, only results and errors; the same as log.quiet=true"

@@ -98,6 +98,12 @@ def _of_meta_training(config: Sections) -> list[str]:
             "meta.batch_norm = episode and the algorithms maml and meta_sgd do not have; boosted_pool does "
             "without, for one"
         )
+    if config.runtime.ordered_sum and (meta.batch_norm == "update" or meta.examples.by != "all"):
+        wrong.append(
+            "runtime.ordered_sum: solves one task after another, and meta.batch_norm = update and "
+            "meta.examples are of a whole meta-batch; leave it out, or take batch_norm = frozen and "
+            "examples.by = all"
+        )
     allowed = {"all", "focal", "hardest"}
     if meta.examples.by not in allowed or meta.examples.scope != "batch" or meta.examples.start:
         wrong.append(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.config import Meta
+from mtl.errors import UserError
 from mtl.learners.learner import Learner, episode_labels
 from mtl.runtime.devices import Device
 from mtl.runtime.learn2learn_package import import_learn2learn
@@ -22,6 +23,11 @@ class GradientMethod(Learner):
 
     def __init__(self, backbone: nn.Module, config: Meta, device: Device, generator: torch.Generator) -> None:
         super().__init__(config, device)
+        if config.batch_norm == "update" and device.world.size > 1:
+            raise UserError(
+                f"meta.algorithm: {config.algorithm} adapts to one task after another, and several processes "
+                "cannot share statistics of them; take meta.batch_norm = frozen or episode, or one process"
+            )
         self.features_cacheable = config.algorithm == "anil" and config.batch_norm != "episode"
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = nn.Linear(features, config.way)

@@ -61,14 +61,12 @@ class _Shared(_BatchNorm):
         number, values = x.numel() // x.shape[1], x.float()
         total = values.sum(others)
         squares = (values - (total / max(number, 1)).view(shape)).square().sum(others)
-        counts = torch.zeros(self.world.size, device=x.device)
-        counts[self.world.rank] = number
-        table = torch.zeros(self.world.size, 2, len(total), device=x.device)
-        table[self.world.rank] = torch.stack([total, squares])
-        table, counts = self.world.added(table), self.world.added(counts)
-        mean = table[:, 0].sum(0) / counts.sum()
-        away = table[:, 0] / counts[:, None].clamp_min(1) - mean
-        variance = (table[:, 1] + counts[:, None] * away.square()).sum(0) / counts.sum()
+        rows = torch.zeros(self.world.size, 1 + 2 * len(total), device=x.device)  # one of each process
+        rows[self.world.rank] = torch.cat([total.new_tensor([number]), total, squares])
+        counts, totals, squares = torch.split(self.world.added(rows), [1, len(total), len(total)], 1)
+        mean = totals.sum(0) / counts.sum()
+        away = totals / counts.clamp_min(1) - mean
+        variance = (squares + counts * away.square()).sum(0) / counts.sum()
         self._follow(mean.detach(), variance.detach(), counts.sum())
         factor = self.weight * (variance + self.eps).rsqrt()
         return (x * factor.view(shape) + (self.bias - mean * factor).view(shape)).to(x.dtype)

@@ -25,6 +25,11 @@ def started_by_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def processes() -> int:
+    """How many processes torchrun has started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if started_by_torchrun() else 1
+
+
 def restarts() -> int:
     """How often torchrun has started this training again after a failure; it then goes on where it was."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from mtl.errors import RunStopped
-from mtl.runtime.process import GRACE, restarts, started_by_torchrun
+from mtl.runtime.process import GRACE, processes, restarts
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=7)  # of those that wait while a set is downloaded or decoded
@@ -193,7 +193,7 @@ def joined_world(device: str) -> Iterator[World]:
     Args:
         device: type of the device that computes: NCCL connects GPUs, gloo everything else.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not started_by_torchrun():
+    if processes() == 1:
         yield ALONE
         return
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
