@@ -246,7 +246,7 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
 )
 def test_a_command_hands_config_and_resume_to_its_stage(command, stage, config, monkeypatch):
     seen = []
-    monkeypatch.setattr(stage, lambda config, resume: seen.append((config, resume)))
+    monkeypatch.setattr(stage, lambda config, resume, world: seen.append((config, resume)))
     assert cli.main([command, "--config", str(config), "--resume", "seed=4"]) == 0
     assert cli.main([command, "seed=5", "--config", str(config)]) == 0
     assert [(c.seed, c.run, resume) for c, resume in seen] == [(4, "mine", True), (5, "mine", False)]
