@@ -22,7 +22,8 @@ from benchmarks.pretraining import real_step
 from benchmarks.workload import CASES, TINY, Case, Precision, config_of, of_config, random_images
 from mtl.config import Runtime
 from mtl.runtime.devices import choose_device
-from mtl.runtime.world import World, joined_world
+from mtl.runtime.torchrun import joined_world
+from mtl.runtime.world import World
 
 FASTER = 1.7  # two processes of one thread than one of one
 #: Processes and threads of each: what two are held against first.

@@ -2,14 +2,15 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 
 from mtl.cli import own_images as own_pictures
 from mtl.cli import training, views
 from mtl.errors import RunStopped, UserError
 from mtl.runtime.failures import failure, require_working_folder
-from mtl.runtime.process import GRACE, is_silent, lasting_streams, lost_output, processes
+from mtl.runtime.process import is_silent, lasting_streams, lost_output, processes, wait_for_first
 
 _DESCRIPTION = "Few-shot image classification by meta-transfer learning, with hard-task resampling."
 _START = """
@@ -26,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A command does all its work even if nobody reads standard output any more.
     """
     with lasting_streams():
-        args = _parse(arguments)
+        try:
+            with redirect_stderr(StringIO()) if is_silent() else nullcontext():
+                args = _parse(arguments)
+        except SystemExit:
+            wait_for_first()
+            raise
         code, sentence = _run(args)
-        if is_silent() and code == 130:
-            return code
-        if is_silent() and sentence:
-            # The first process has met the same, and says so; torchrun then ends this one.
-            time.sleep(GRACE)
-        if sentence:
+        if sentence and not (is_silent() and code == 130):
             print(sentence, file=sys.stderr)
         elif lost := lost_output():
             print(f"stopped: standard output: cannot be written ({lost})", file=sys.stderr)

@@ -10,7 +10,7 @@ from mtl.cli.subcommand import add, path
 from mtl.config import Config, Log, load_config
 from mtl.config.loading import find_config
 from mtl.errors import RunStopped, UserError
-from mtl.runtime.process import is_silent
+from mtl.runtime.process import is_silent, wait_for_first
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
@@ -110,11 +110,17 @@ def _together(args: argparse.Namespace) -> "Iterator[tuple[Config, bool, World]]
     Processes other than the first show nothing, and what they write goes into a folder that nobody reads.
     """
     from mtl.runtime.devices import device_of
-    from mtl.runtime.process import restarts
-    from mtl.runtime.world import joined_world, scratch_folder
+    from mtl.runtime.torchrun import joined_world
+    from mtl.runtime.world import scratch_folder
 
-    config, resume = _config(args), args.resume or restarts() > 0
-    with joined_world(device_of(config.runtime).type) as world:
+    try:
+        config = _config(args)
+        device = device_of(config.runtime).type
+    except UserError:
+        wait_for_first()
+        raise
+    with joined_world(device) as world:
+        resume = args.resume or world.begun
         if world.first:
             yield config, resume, world
             return

@@ -36,7 +36,7 @@ from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import pretrain
 from mtl.training.restore import read_pretrained
 from mtl.training.run_data import RunData, load_run_data, require_scored
-from mtl.training.stage import register
+from mtl.training.stage import open_ledger, register
 
 
 def run(config: Config, resume: bool = False, world: World = ALONE) -> list[Setting]:
@@ -83,8 +83,8 @@ def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world
     device = choose_device(config.runtime, world)
     run_data = run_data or load_run_data(config, world)
     settings = []
-    with Ledger.open(folder.ledger) as ledger:
-        for name, scored in scored_sets(config, run_data):
+    with open_ledger(folder, world) as ledger:
+        for name, scored in scored_sets(config, run_data, world):
             solvers = baselines(config, scored, device, pretrained, meta)
             register(ledger, split_name(config.evaluate.split, name), scored.split(config.evaluate.split))
             settings += [
@@ -152,7 +152,7 @@ def score_setting(
     return Setting(cfg.split, way, shot, cfg.queries, cfg.tasks, scores, resampled, name)
 
 
-def scored_sets(config: Config, run_data: RunData) -> list[tuple[str | None, RunData]]:
+def scored_sets(config: Config, run_data: RunData, world: World = ALONE) -> list[tuple[str | None, RunData]]:
     """The image sets to score: the run's own, each of several, or others (across domains).
 
     Each by its name (None for the run's own), with the run_data whose scored split is that set's alone.
@@ -163,16 +163,17 @@ def scored_sets(config: Config, run_data: RunData) -> list[tuple[str | None, Run
     """
     split = config.evaluate.split
     if config.evaluate.sets:
-        return [(name, _other(config, run_data, name)) for name in config.evaluate.sets]
+        return [(name, _other(config, run_data, name, world)) for name in config.evaluate.sets]
     parts = run_data.split(split).by_domain()
     return [(name, _with(run_data, split, part)) for name, part in parts.items()] or [(None, run_data)]
 
 
-def _other(config: Config, run_data: RunData, name: SetName) -> RunData:
+def _other(config: Config, run_data: RunData, name: SetName, world: World) -> RunData:
     splits, data, split = run_data.splits, config.data, config.evaluate.split
     train = splits.train
     like = replace(data, image_size=train.size, grayscale=train.channels == 1)
-    found = load_matching(like, name, data.split_seed)
+    with world.after_first_here():
+        found = load_matching(like, name, data.split_seed)
     scored = found.test if split == "test" else found.val
     rest = (train, splits.val if split == "test" else splits.test)
     twice = sorted(set(scored.class_names) & {name for part in rest for name in _bare_names(part)})

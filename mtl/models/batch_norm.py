@@ -68,8 +68,10 @@ class _Shared(_BatchNorm):
         away = totals / counts.clamp_min(1) - mean
         variance = (squares + counts * away.square()).sum(0) / counts.sum()
         self._follow(mean.detach(), variance.detach(), counts.sum())
-        factor = self.weight * (variance + self.eps).rsqrt()
-        return (x * factor.view(shape) + (self.bias - mean * factor).view(shape)).to(x.dtype)
+        factor = (variance + self.eps).rsqrt()
+        factor = factor if self.weight is None else self.weight * factor
+        offset = -mean * factor if self.bias is None else self.bias - mean * factor
+        return (x * factor.view(shape) + offset.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -93,7 +95,14 @@ class _Shared2d(_Shared, nn.BatchNorm2d):
     pass
 
 
-_SHARED = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
+class _SharedWithAct(_Shared2d):
+    """timm's batch norm, which has the activation that follows it as a part."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(x)))  # type: ignore[no-any-return, operator]
+
+
+_SHARED = {"BatchNorm1d": _Shared1d, "BatchNorm2d": _Shared2d, "BatchNormAct2d": _SharedWithAct}
 
 
 def share_statistics(network: nn.Module, world: World) -> nn.Module:
@@ -103,8 +112,8 @@ def share_statistics(network: nn.Module, world: World) -> nn.Module:
         UserError: the network has a kind of batch norm of its own.
     """
     for norm in norms(network) if world.size > 1 else ():
-        if type(norm) in _SHARED:
-            norm.__class__ = _SHARED[type(norm)]
+        if type(norm).__name__ in _SHARED:
+            norm.__class__ = _SHARED[type(norm).__name__]
         elif not isinstance(norm, _Shared):
             raise UserError(
                 f"backbone.name: has a batch norm of its own ({type(norm).__name__}), and several processes "

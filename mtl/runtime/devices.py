@@ -43,6 +43,7 @@ class Device:
             "device": self.torch_device.type,
             "precision": str(self.precision).removeprefix("torch."),
             "threads": torch.get_num_threads(),
+            "processes": self.world.size,
             "torch": str(torch.__version__),
         }
 
@@ -105,6 +106,15 @@ def choose_device(config: Runtime, world: World = ALONE) -> Device:
     if config.keep_memory:
         keep_freed_memory()
     precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    if torch_device.type == "mps" and world.size > 1:
+        raise UserError(
+            "runtime.device: several processes cannot share this GPU (mps); take runtime.device=cpu"
+        )
+    if torch_device.type == "cuda" and world.local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"torchrun: more processes than the {torch.cuda.device_count()} GPUs of this machine; lower "
+            "--nproc-per-node, or take runtime.device=cpu"
+        )
     if torch_device.type == "cuda" and world.size > 1:
         torch_device = torch.device("cuda", world.local_rank)
         torch.cuda.set_device(torch_device)

@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,9 +31,13 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if started_by_torchrun() else 1
 
 
-def restarts() -> int:
-    """How often torchrun has started this training again after a failure; it then goes on where it was."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+def wait_for_first() -> None:
+    """To be called before all processes of a training are connected, in one that has met a mistake.
+
+    The first process has met the same, and says so; torchrun then ends this one.
+    """
+    if is_silent():
+        time.sleep(GRACE)
 
 
 def is_silent() -> bool:
@@ -61,9 +66,9 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def here(self, stage: str, step: int, steps: int) -> None:
-        """Raises Interrupted if a stop is wanted; call it after writing a checkpoint."""
-        if self.wanted:
+    def here(self, stopping: bool, stage: str, step: int, steps: int) -> None:
+        """Raises Interrupted if a stop was wanted when a checkpoint was written, as the caller knows."""
+        if stopping:
             raise Interrupted(f"{stage}: stopped after step {step} of {steps}; --resume goes on from there")
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -31,7 +31,7 @@ class Draws:
         random: what they are drawn from.
         rows: (n,) of the rows that are here, of a batch of `count`; they get what they would get if all were.
             None: all are here.
-        count: rows of the whole batch.
+        count: rows of the whole batch; 0 if all are here, in one piece.
     """
 
     def __init__(self, random: torch.Generator, rows: Tensor | None = None, count: int = 0) -> None:
@@ -57,10 +57,10 @@ class Draws:
 
     def normal(self, shape: torch.Size) -> Tensor:
         """Of this shape (..., D), for the rows that follow those of the last call; 0 after the last row."""
-        if self.rows is None:
+        if not self.count:
             return torch.randn(shape, generator=self.random)
         if not self._taken:
-            self._normal = torch.randn(self.count, shape[-1], generator=self.random)[self.rows]
+            self._normal = self.here(torch.randn(self.count, shape[-1], generator=self.random))
         first, self._taken = self._taken, self._taken + shape[:-1].numel()
         part = self._normal[first : self._taken]
         return part.view(shape) if part.shape[0] == shape[:-1].numel() else torch.zeros(shape)

@@ -7,26 +7,22 @@ learner wants (pytorch issues 47562 and 63812), and one sum of all gradients a s
 """
 
 import hashlib
-import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.rendezvous import rendezvous
 
 from mtl.errors import RunStopped
-from mtl.runtime.process import GRACE, processes, restarts
+from mtl.runtime.process import GRACE
 
 T = TypeVar("T")
-_PATIENCE = timedelta(days=7)  # of those that wait while a set is downloaded or decoded
-_TIMEOUT = timedelta(minutes=10)  # of a sum, after which a silent process counts as lost
 
 
 class Left(SystemExit):
@@ -41,11 +37,18 @@ class World:
     size: int = 1
     local_rank: int = 0  # among those of this machine
     patient: Any = None  # the group of processes that waits long; None where there is but one
+    store: Any = None  # of torchrun, which outlives them
+    begun: bool = False  # torchrun has started this training before, and it had got as far as a checkpoint
 
     @property
     def first(self) -> bool:
         """True for the one process that writes files and shows progress."""
         return self.rank == 0
+
+    def note_begun(self) -> None:
+        """To be called with a checkpoint: a training that torchrun starts again goes on from there."""
+        if self.store is not None and self.first:
+            self.store.set("begun", "")
 
     def share(self, count: int, block: int = 1) -> Tensor:
         """(n,) int64: this process's items of `count`, in blocks that are dealt out in turn."""
@@ -182,30 +185,9 @@ def leave() -> None:
 
     torchrun ends all processes as soon as one has ended.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     time.sleep(GRACE)
     raise Left(2)
-
-
-@contextmanager
-def joined_world(device: str) -> Iterator[World]:
-    """The processes that torchrun started, connected; ALONE where it started none.
-
-    Args:
-        device: type of the device that computes: NCCL connects GPUs, gloo everything else.
-    """
-    if processes() == 1:
-        yield ALONE
-        return
-    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    # What an earlier attempt left in the store would be taken for addresses of processes that live.
-    store, rank, size = next(iter(rendezvous("env://", timeout=_TIMEOUT)))
-    store = dist.PrefixStore(f"attempt {restarts()}", store)  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
-    try:
-        patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
-        yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]), patient)
-    finally:
-        dist.destroy_process_group()
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from mtl.training.solve import episode_images, measure, meta_step, solve_episode
 from mtl.training.stage import (
     StageLog,
     has_ended,
+    open_ledger,
     record_round,
     require_finite,
     set_rate,
@@ -65,10 +66,10 @@ def meta_train(
         require_tensorboard(config.log)
         state = MetaTrainState(folder, config, run_data, tables, world)
 
-        with Ledger.open(folder.ledger) as ledger, StopRequest() as stop:
+        with open_ledger(folder, world) as ledger:
             state.load_or_begin(folder, ledger)
             folder.write_config(state.config)
-            with StageLog.opened(folder, STAGE, state.steps, state) as log:
+            with StageLog.opened(folder, STAGE, state.steps, state) as log, StopRequest() as stop:
                 # The start is a candidate as well: training has to beat it.
                 if state.best is None:
                     validate(state, log)
@@ -117,10 +118,10 @@ def meta_train(
 
                     # Checkpoint and ledger are saved as one, so that a kill leaves them at the same step. All
                     # processes stop at the same one, and have drawn the same images so far.
-                    stop.wanted = world.agree(stop.wanted, digest(batch.image_indices()))
-                    if stop.wanted or log.clock.due():
+                    stopping = world.agree(stop.wanted, digest(batch.image_indices()))
+                    if stopping or log.clock.due():
                         state.save(folder, log, ledger)
-                    stop.here(STAGE, state.step, state.steps)
+                    stop.here(stopping, STAGE, state.step, state.steps)
                 if state.members:
                     validate_vote(state, log)
             state.save(folder, log, ledger)

@@ -149,6 +149,7 @@ class MetaTrainState(StageState):
         """Writes a checkpoint and commits the ledger, as one; of several processes the first does."""
         if not self.device.world.first:
             return
+        self.device.world.note_begun()
         payload = {
             **self._payload(log),
             "learner": self.learner.state_dict(),
@@ -173,9 +174,9 @@ class MetaTrainState(StageState):
     def noise(self, batch: EpisodeBatch) -> Draws:
         """What the noise of a step is drawn from: for each image the same, whichever process has it."""
         random, world = generator(self.config.seed, "noise", self.step), self.device.world
-        if world.size == 1:
-            return Draws(random)
         rows = torch.arange(batch.image_indices().numel()).view(len(batch), -1)
+        if world.size == 1:
+            return Draws(random, count=rows.numel())
         return Draws(random, rows[tasks_here(world, len(batch))].flatten(), rows.numel())
 
     @property

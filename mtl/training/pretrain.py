@@ -7,6 +7,7 @@ With `pretrain.epochs: 0` it is the backbone as it is, with the weights of `back
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,7 +76,8 @@ def pretrain(
         require_tensorboard(config.log)
         saved = world.from_first(lambda: folder.unfinished(STAGE, gaps=config.log.allow_gaps))
         before = recorded_precision(saved) if saved else None
-        config = world.from_first(lambda: settle_precision(config, before))
+        precision = world.from_first(lambda: settle_precision(config, before).runtime.precision)
+        config = replace(config, runtime=replace(config.runtime, precision=precision))
         device = choose_device(config.runtime, world)
         run_data = run_data or load_run_data(config, world)
         state = PretrainState(config, run_data, device)
@@ -115,10 +117,10 @@ def pretrain(
                     validate(state, log, epoch + 1, **state.means.take())
 
                 # The checkpoint of a stop comes first: `here` raises Interrupted.
-                stop.wanted = world.agree(stop.wanted, digest(batch.rows))
-                if stop.wanted or log.clock.due():
+                stopping = world.agree(stop.wanted, digest(batch.rows))
+                if stopping or log.clock.due():
                     state.save(folder, log)
-                stop.here(STAGE, state.step, batches.steps)
+                stop.here(stopping, STAGE, state.step, batches.steps)
         state.save(folder, log)
         if state.admitted:
             curriculum.write(folder.curriculum, state.header, run_data, state.admitted)
@@ -144,7 +146,9 @@ class PretrainState(StageState):
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = build_classifier(cfg, features, train.num_classes, generator(config.seed, "classifier"))
         self.network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
-        share_statistics(device.place(self.network), device.world)
+        device.place(self.network)
+        if cfg.epochs:
+            share_statistics(self.network, device.world)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=cfg.lr,
@@ -164,7 +168,8 @@ class PretrainState(StageState):
             UserError: the checkpoint or the images do not fit, or the weights are not available.
         """
         if saved is None:
-            load_weights(self.network["backbone"], self.config.backbone)
+            with self.device.world.after_first_here():
+                load_weights(self.network["backbone"], self.config.backbone)
             return
         checkpoints.require_fit(folder.last, saved, self.config, checkpoints.DECIDING[STAGE])
         require_same_images(folder.last, saved["fingerprint"], "train", self.run_data.splits.train)
@@ -180,6 +185,7 @@ class PretrainState(StageState):
         """Writes a checkpoint; of several processes the first does."""
         if not self.device.world.first:
             return
+        self.device.world.note_begun()
         payload = {
             **self._payload(log),
             "fingerprint": self.fingerprint,

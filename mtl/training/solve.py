@@ -97,7 +97,7 @@ def solve_table(
 ) -> Outcome:
     """Outcomes from cached features (n, D); `place` (T, N·(K+Q)) holds the row of each image."""
     way, shot, parts = episodes.way, episodes.shot, []
-    chunk = _chunk(place, table)
+    chunk = _chunk(place, table, world)
     own = world.share(len(place), chunk)
     for rows in torch.split((place[own] if len(own) else place[:1]).to(table.device), chunk):
         features = table[rows]
@@ -111,8 +111,9 @@ def chunks(place: Tensor, table: Tensor) -> tuple[Tensor, ...]:
     return torch.split(place.to(table.device), _chunk(place, table))
 
 
-def _chunk(place: Tensor, table: Tensor) -> int:
-    floats = _FLOATS_ON_CPU if table.device.type == "cpu" else _FLOATS_ELSEWHERE
+def _chunk(place: Tensor, table: Tensor, world: World = ALONE) -> int:
+    """Episodes; of several processes the same in all, wherever each has its table."""
+    floats = _FLOATS_ON_CPU if table.device.type == "cpu" or world.size > 1 else _FLOATS_ELSEWHERE
     return max(1, floats // (place.shape[1] * table.shape[1]))
 
 
@@ -191,9 +192,8 @@ def meta_step(
     parts = [(part if len(world.share(tasks)) else spare, tasks) for part, tasks in parts]
 
     def losses_of(logits: Tensor) -> Tensor:
-        """(T',): in order, each by itself, since vector instructions round by the place."""
-        at_a_time = 1 if ordered else len(logits)
-        return torch.cat([_losses(some, batch, query_loss) for some in torch.split(logits, at_a_time)])
+        """(T',): of as many tasks at once as one process solves at once, however many there are."""
+        return torch.cat([_losses(some, batch, query_loss) for some in torch.split(logits, each)])
 
     weights = None
     if task_weights is not None and len(parts) > 1:

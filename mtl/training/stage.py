@@ -22,6 +22,7 @@ from mtl.runtime.devices import Device
 from mtl.runtime.events import Events
 from mtl.runtime.progress import Means, Progress, tell
 from mtl.runtime.run_folder import Clock, Metrics, RunFolder
+from mtl.runtime.world import World
 
 
 def has_ended(folder: RunFolder, stage: str, config: Config, resume: bool) -> bool:
@@ -95,6 +96,11 @@ class StageLog:
         self.metrics.write(step=step, **numbers)
         self.events.write(step, numbers)
         self.progress.say(sentence)
+
+
+def open_ledger(folder: RunFolder, world: World) -> ledgers.Ledger:
+    """The ledger of the run; of several processes all but the first write into one that is not kept."""
+    return (ledgers.Ledger if world.first else ledgers.Unwritten).open(folder.ledger)
 
 
 def require_same_images(where: Path, recorded: str | None, split: str, images: ImageSet) -> None:

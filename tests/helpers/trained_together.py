@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtl.config import load_config
-from mtl.runtime.world import ALONE, World, joined_world, scratch_folder
+from mtl.runtime.torchrun import joined_world
+from mtl.runtime.world import ALONE, World, scratch_folder
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import pretrain
 from mtl.training.run_data import load_run_data
