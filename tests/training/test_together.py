@@ -1,6 +1,7 @@
 """One training in several processes, started by torchrun, is the training of one process."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -108,7 +109,10 @@ def meta_cases():
         },
     )
     hardest = {"by": "hardest", "part": 0.5}
-    yield "meta-train by one", {"meta": {"train": "all", "batch_norm": "frozen", "examples": hardest}}
+    by_query = {"train": "all", "batch_norm": "frozen", "examples": hardest, "tasks": 4}
+    yield "meta-train by query", {"meta": by_query}
+    yield "meta-train by query in parts", {"meta": by_query}
+    yield "meta-train in parts", {"meta": {**by_query, "examples": {"by": "all"}, "head": {"noise": 0.5}}}
     yield (
         "meta-train learners",
         {"meta": {"train": "all", "learners": 2}, "hard_tasks": {"sampler": "boosted"}},
@@ -121,9 +125,15 @@ def pretrain_cases():
         yield f"pretrain {by}", {"pretrain": {"examples": {"by": by, **more}}}
 
 
-CASES = dict(itertools.chain(meta_cases(), pretrain_cases()))
+WHOLE = {
+    "meta": {"learners": 2, "steps": 8},
+    "hard_tasks": {"sampler": "boosted", "every": 4},
+    "data": {"probe_fraction": 0.3},
+    "evaluate": {"mirror": True},
+}
+CASES = {**dict(itertools.chain(meta_cases(), pretrain_cases())), "run whole": WHOLE}
 #: With three processes as well: shares of unequal size, and none.
-OF_THREE = [*list(CASES)[::3], "meta-train exact"]
+OF_THREE = {*list(CASES)[::3], "meta-train exact", "meta-train by query in parts"}
 PAIRS = [(name, world) for world, names in ((2, CASES), (3, OF_THREE)) for name in names]
 
 
@@ -178,6 +188,14 @@ def test_meta_training_is_the_same_with_any_number_of_processes(trained, name, w
         np.testing.assert_array_equal(together[2], alone[2])
     np.testing.assert_allclose(together[1], alone[1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(together[2], alone[2], rtol=1e-4, atol=1e-5)
+    ends = [checkpoints.read(trained[w][name].path / "end.pt") for w in (1, world)]
+    before, after = (end["learner"] for end in ends)
+    assert ends[0]["step"] == ends[1]["step"] >= STEPS
+    # Where batch norm takes off again what a weight adds, Adam makes steps of what rounding leaves of
+    # its gradient.
+    if CASES[name]["meta"].get("batch_norm") == "frozen":
+        for key, value in before.items():
+            torch.testing.assert_close(after[key], value, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "world"), [pair for pair in PAIRS if pair[0].startswith("pretrain")])
@@ -187,6 +205,23 @@ def test_pretraining_is_the_same_with_any_number_of_processes(trained, name, wor
     for part in ("backbone", "classifier"):
         for key, value in alone[part].items():
             torch.testing.assert_close(together[part][key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_run_in_two_processes_gives_the_results_of_one(trained):
+    alone, together = trained[1]["run whole"], trained[2]["run whole"]
+    for name in ("results", "calibration"):
+        one, other = (json.loads(getattr(folder, name).read_text()) for folder in (alone, together))
+        assert _rounded(one) == _rounded(other)
+    files = [sorted(p.name for p in folder.path.iterdir()) for folder in (alone, together)]
+    assert files[0] == files[1]
+
+
+def _rounded(tree):
+    if isinstance(tree, dict):
+        return {key: _rounded(value) for key, value in tree.items() if key not in {"seconds", "time"}}
+    if isinstance(tree, list):
+        return [_rounded(value) for value in tree]
+    return round(tree, 3) if isinstance(tree, float) else tree
 
 
 @pytest.fixture(scope="module")
@@ -263,10 +298,10 @@ def test_a_stop_saves_and_another_number_of_processes_goes_on(disturbed):
     _same_run(folder, alone)
 
 
-def test_a_mistake_is_told_once_and_nobody_waits(disturbed):
+def test_a_mistake_is_told_once_and_nobody_waits_nor_tries_again(disturbed):
     make, _ = disturbed
     path, folder = make("mistaken")
-    with _start(path, "meta.way=77") as launched:
+    with _start(path, "meta.way=77", max_restarts=1) as launched:
         _, printed = launched.wait()
     assert printed.count("error: ") == 1
     assert "meta.way" in printed
