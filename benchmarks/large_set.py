@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
+from typing import Self
 
 import numpy as np
 import torch
@@ -144,8 +145,9 @@ class Peak:
         self._ended = Event()
         self._thread = Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()

@@ -81,9 +81,8 @@ class BoostedSampler(NeighbourhoodSampler):
             self.pair_weights = weights
             self.nearest = heaviest_partners(weights, classes, self.size)
         if self.image_weights is not None:
-            around = torch.cat([rows[:, None], self.nearest[rows]], 1)
-            needed, place = torch.unique(around, return_inverse=True)
-            errors = image_errors(features[needed], place[:, 1:], self.shape.shot, place[:, 0])
+            parts = torch.split(rows, PART) if self.survey.turns else (rows,)
+            errors = torch.cat([self._image_errors(features, part) for part in parts])
             self.image_weights.update(self.looked_at, errors, self.options, rows)
         found = self.meta_test(features, rows)
         self.rounds += 1
@@ -136,6 +135,12 @@ class BoostedSampler(NeighbourhoodSampler):
         if self.options.errors == "counted":
             return counted_errors(features, shot)
         return estimated_errors(features, shot, self._apart(features))
+
+    def _image_errors(self, features: Tensor, rows: Tensor) -> Tensor:
+        """(R, images) of the classes `rows`, against the partners of each."""
+        around = torch.cat([rows[:, None], self.nearest[rows]], 1)
+        needed, place = torch.unique(around, return_inverse=True)
+        return image_errors(features[needed], place[:, 1:], self.shape.shot, place[:, 0])
 
     def _apart(self, features: Tensor) -> int | None:
         """How many of a class's images are of other groups than the rest; None without groups."""

@@ -34,7 +34,7 @@ def estimated_errors(features: Tensor, shot: int, apart: int | None = None) -> T
         apart: the first so many images of a class come from other groups (bursts) than the rest: its images
             are then compared across the two alone. None: all with each other.
     """
-    x = F.normalize(features.double(), dim=-1)
+    x = _units(features)
     means = x.mean(1)  # (C, D)
     moments = PairMoments(means, _own(x, means, apart), _covariance(x, means), shot)
     # each pair once, where its first class is a row
@@ -47,14 +47,20 @@ def pair_moments(features: Tensor, among: Tensor, shot: int, apart: int | None =
 
     The covariance within classes is that of the classes `among`.
     """
-    x = F.normalize(features[among].double(), dim=-1)
+    x = _units(features[among])
     covariance = _covariance(x, x.mean(1))
     means, own = [], []
     for part in torch.split(features, 1024):
-        x = F.normalize(part.double(), dim=-1)
+        x = _units(part)
         means.append(x.mean(1))
         own.append(_own(x, means[-1], apart))
     return PairMoments(torch.cat(means), torch.cat(own), covariance, shot)
+
+
+def _units(features: Tensor) -> Tensor:
+    """Unit vectors: float64, or float32 of features that are kept in float16, since there are many."""
+    wider = features.float() if features.dtype == torch.float16 else features.double()
+    return F.normalize(wider, dim=-1)
 
 
 def _own(x: Tensor, means: Tensor, apart: int | None) -> Tensor:
@@ -81,7 +87,7 @@ class PairMoments:
         self.support = 2 * covariance.square().sum()
 
     def errors(self, rows: Tensor, columns: slice = slice(None)) -> Tensor:
-        """(R, n) float64: the mean of both directions, between classes `rows` and `columns`."""
+        """(R, n): the mean of both directions, between classes `rows` and `columns`."""
         of_both = self.variance[rows, None] + self.variance[columns]
         products = self.spread[rows] @ self.means[columns].T
         total = of_both - 2 * products + (of_both + self.support) / self.shot
@@ -148,12 +154,11 @@ def image_errors(features: Tensor, partners: Tensor, shot: int, rows: Tensor | N
         shot: K.
         rows: (R,) the classes of these images; all of them if None.
     """
-    x = F.normalize(features.double(), dim=-1)
+    x = _units(features)
     images = x.shape[1]
     rows = torch.arange(len(x)) if rows is None else rows
     means = x.mean(1)
-    within = (x - means[:, None]).flatten(0, 1)
-    covariance = within.T @ within / (len(means) * (images - 1))
+    covariance = _covariance(x[rows], means[rows])
     errors = []
     for part, against in zip(torch.split(rows, _ROWS), torch.split(partners, _ROWS), strict=True):
         query = x[part]  # (R, L, D)
@@ -162,4 +167,4 @@ def image_errors(features: Tensor, partners: Tensor, shot: int, rows: Tensor | N
         variance = 2 * (query @ covariance * query).sum(-1, keepdim=True) / shot
         deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
         errors.append(torch.special.ndtr(-margin / deviation).mean(-1))
-    return torch.cat(errors)
+    return torch.cat(errors).double()
