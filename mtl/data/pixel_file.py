@@ -28,6 +28,7 @@ from mtl.runtime.tensor_files import Damaged
 
 Shape = tuple[int, int, int]  # channels, height, width
 _BLOCK = 2**20  # bytes: what a kill can lose for each thread that decodes, and what is checked at once
+_SERIAL = 2**15  # values that torch counts on one thread: more threads would wait for those that decode
 _NORESERVE = 0x4000 if os.name == "posix" and os.uname().sysname == "Linux" else 0
 
 
@@ -63,8 +64,10 @@ class _Pixels:
 
     def _add(self, block: Block, pixels: NDArray[np.uint8]) -> None:
         self.blocks.append(block)
-        for c, channel in enumerate(torch.from_numpy(pixels).unbind(1)):
-            self.counts[c] += torch.bincount(channel.flatten(), minlength=256)
+        few = max(1, _SERIAL // int(np.prod(self.shape[1:])))
+        for some in torch.split(torch.from_numpy(pixels), few):
+            for c, channel in enumerate(some.unbind(1)):
+                self.counts[c] += torch.bincount(channel.flatten(), minlength=256)
 
     def __enter__(self) -> Self:
         return self
