@@ -28,6 +28,7 @@ NAMES = (
     "pretraining",
     "distributed",
     "memory",
+    "large_set",
     "start_up",
     "predict",
 )

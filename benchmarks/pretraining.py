@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.harness import Row, paired
 from benchmarks.workload import (
@@ -39,10 +39,11 @@ def rows(quick: bool) -> Iterator[Row]:
             yield Row(f"{case}, {precision}", found.ratio, "×", LEAST, False, speed)
 
 
-def real_step(case: Case, device: Device) -> Callable[[], object]:
-    """A step as pretraining takes it, on another batch each time."""
+def real_step(case: Case, device: Device, images: Tensor | None = None) -> Callable[[], object]:
+    """A step as pretraining takes it, on another batch each time; of random images, unless some are given."""
     network, optimizer = fresh(case, device)
-    images, labels = random_images(case, CLASSES, per_class=40)
+    images = random_images(case, CLASSES, per_class=40)[0] if images is None else images
+    labels = torch.arange(len(images)) % CLASSES
     images, to_floats = device.hold(images), normalise(case)
     random, step = generator(0, "order"), iter(range(10**9))
 

@@ -3,24 +3,36 @@
 A round is a meta-test of a pool, and what is learned of it; or a look at the classes.
 """
 
+import io
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Row, median_seconds, told
+import torch
+
+from benchmarks.harness import Row, median_seconds, seconds, told
+from benchmarks.large_set import Peak
 from benchmarks.workload import CASES, TINY, Sampler, Workload, of_config, random_images, workload
-from mtl.config import load_config
+from mtl.config import Config, HardTasks, load_config
 from mtl.episodes.categories import CategoriesSampler
+from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.ledger.store import Ledger
 from mtl.runtime.devices import settle_precision
+from mtl.runtime.seeds import generator
+from mtl.samplers import build_sampler
 from mtl.samplers.mixed import MixedSampler
 from mtl.training.solve import measure
 from mtl.training.stage import record_round
 
 MOST = 5.0
-CONFIGS = Path(__file__).parents[1] / "configs"
-SHIPPED = {"quickstart": 1000, "omniglot": 4112}  # classes
+PROJECT = Path(__file__).parents[1]
+CONFIGS = PROJECT / "configs"
+SHIPPED = (("quickstart", 1000), ("omniglot", 4112), ("omniglot", 21_000))  # and how many classes
+CLASSES = (1000, 4112, 21_000)  # of rounds whose features are there
 SAMPLERS: tuple[Sampler, ...] = ("neighbours", "boosted", "boosted_pool")
 
 
@@ -31,9 +43,14 @@ def rows(quick: bool) -> Iterator[Row]:
             for name in SAMPLERS:
                 what, work = f"{case}, {precision}", workload(case, 1, precision, sampler=name)
                 yield share(f"{what}: hard tasks' share, {name}", work, runs=max(1, case.pairs // 3))
-    for config, classes in ({"quickstart": 70} if quick else SHIPPED).items():
+    for config, classes in (("quickstart", 70),) if quick else SHIPPED:
         what = f"configs/{config}.yaml, {classes:,} classes: hard tasks' share"
         yield share(what, shipped(config, classes), runs=1 if quick else 5)
+    for classes in (50, 60) if quick else CLASSES:
+        command = [sys.executable, "-m", "benchmarks.rounds", str(classes)]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+        for what, (value, unit) in json.loads(done.stdout).items():
+            yield Row(f"boosted, {classes:,} classes, features given: {what}", value, unit, None)
 
 
 def shipped(name: str, classes: int) -> Workload:
@@ -79,3 +96,32 @@ def one_round(work: Workload, sampler: MixedSampler, ledger: Ledger) -> None:
     if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):
         ledger.append("meta-train", ended.number, 0, request, measured, "train")
     record_round(ledger, "meta-train", "train", 0, ended)
+
+
+def with_features(classes: int) -> dict[str, tuple[float, str]]:
+    """The first round and later ones from features of 10 images, D = 640; what a checkpoint holds of them."""
+    index = ClassIndex.of(torch.arange(classes).repeat_interleave(20))
+    config = Config(hard_tasks=HardTasks(sampler="boosted"))
+    sampler = build_sampler(config, index)
+    features = torch.rand(10 * classes, 640, generator=generator(0, "features"))
+
+    def one() -> None:
+        request = sampler.request(0)
+        assert isinstance(request, torch.Tensor)
+        sampler.receive(request, features[: len(request)])
+
+    with Peak() as peak:
+        first = seconds(one)
+        later = median_seconds(one, 3, warm_up=0)
+    file = io.BytesIO()
+    torch.save(sampler.state_dict(), file)
+    return {
+        "the first round": (first, "s"),
+        "later rounds": (later, "s"),
+        "the sampler's part of a checkpoint": (file.tell() / 1e9, "GB"),
+        "anonymous memory of the process": (peak.most["RssAnon"], "GB"),
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(with_features(int(sys.argv[1]))))

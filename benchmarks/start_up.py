@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -19,7 +19,10 @@ import torch
 
 from benchmarks.harness import Row, median_seconds, seconds, told
 from mtl.config import Data, to_dict
-from mtl.data import ImageSet, load_splits
+from mtl.data import load_splits
+from mtl.data.decode import DecodedFiles
+from mtl.data.pixel_file import Shape
+from mtl.runtime.seeds import generator
 
 PROJECT = Path(__file__).parents[1]
 CLASSES = {"train": 64, "val": 16, "test": 20}
@@ -51,7 +54,7 @@ def rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         data = Data(name="image_folder", root=folder, image_size=16 if quick else 32, duplicates="keep")
         count = write_files(Path(folder), per_class=6 if quick else 600)
-        with patch("mtl.data.sources.image_folder.decode_readable", drawn):
+        with patch("mtl.data.decoded_set.decode_files", drawn):
             stored = seconds(lambda: load_splits(data, 0))
         yield opening(
             data, f"{count:,} images of {data.image_size}×{data.image_size}, stored in {told(stored)}"
@@ -110,18 +113,7 @@ def write_files(root: Path, per_class: int) -> int:
     return sum(CLASSES.values()) * per_class
 
 
-def drawn(
-    classes: Mapping[str, Sequence[Path]], size: int, grayscale: bool, relative_to: Path, *_: object
-) -> tuple[ImageSet, dict[str, str]]:
-    """Noise in the place of what `decode_readable` would read; each class has the same images."""
-    names = sorted(classes)
-    counts = [len(classes[name]) for name in names]
-    random = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (max(counts), 3, size, size), dtype=torch.uint8, generator=random)
-    images = ImageSet(
-        torch.cat([noise[:count] for count in counts]),
-        torch.arange(len(names)).repeat_interleave(torch.tensor(counts)),
-        tuple(names),
-        files=tuple(str(file.relative_to(relative_to)) for name in names for file in classes[name]),
-    )
-    return images, {}
+def drawn(files: Sequence[Path], shape: Shape, *_: object) -> DecodedFiles:
+    """Noise in the place of what `decode_files` would read; many images are the same."""
+    noise = torch.randint(0, 256, (600, *shape), dtype=torch.uint8, generator=generator(0, "noise"))
+    return DecodedFiles(noise[torch.arange(len(files)) % 600], {}, ([0.5] * 3, [0.25] * 3))

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from mtl.config import Data
+from mtl.config import Data, Log
 from mtl.data.batch_schedule import BatchScheduleSampler
 from mtl.data.catalogue import SOURCES
 from mtl.data.image_set import ImageSet, Splits, hold_out, require_episodes, require_group
@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 
-def load_splits(config: Data, seed: int) -> Splits:
-    """The image set that a config names.
+def load_splits(config: Data, seed: int, log: Log | None = None) -> Splits:
+    """The image set that a config names; `log` says how progress is shown.
 
     Raises:
         UserError: it is not available, or part of it cannot be read.
     """
-    splits: Splits = import_module(f"mtl.data.sources.{SOURCES[config.name].module}").load(config, seed)
+    splits: Splits = import_module(f"mtl.data.sources.{SOURCES[config.name].module}").load(config, seed, log)
     return splits

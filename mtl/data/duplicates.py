@@ -13,7 +13,6 @@ only exact copies are found. Mirror images are not searched for.
 """
 
 import hashlib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -21,9 +20,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
+from mtl.config import Log
 from mtl.data.image_set import ImageSet
+from mtl.runtime.progress import Count
 
 #: Chosen by looking at pairs of CIFAR-100, whose near duplicates Barz and Denzler collected ("Do we train
 #: on test data?", 2020): between classes those from 0.94 on are one picture, those up to 0.90 share a
@@ -41,7 +41,6 @@ _CELLS, _COLOUR_CELLS = 16, 4  # a side
 _LISTED = 10  # pairs of a kind and place that are listed
 _BLOCK = 1024  # images whose signatures are multiplied at once
 _AT_ONCE = 65_536  # pairs whose cells are compared at once
-_SLOW = 2.0  # seconds after which progress is shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ class Copies:
     pairs: tuple[Pair, ...]  # the first of each kind and place, those in two splits foremost
 
 
-def find_copies(parts: Sequence[ImageSet], near: bool = True) -> Copies:
+def find_copies(parts: Sequence[ImageSet], near: bool = True, log: Log | None = None) -> Copies:
     """The same pictures among the images of all splits, as one list; without `near`, only exact copies.
 
     n images with the same pixels make n - 1 pairs, each with the first. The time grows with the square of the
@@ -82,8 +81,9 @@ def find_copies(parts: Sequence[ImageSet], near: bool = True) -> Copies:
     image, does not grow with it.
     """
     classes, splits = _places(parts)
-    first = exact_copies([part.images for part in parts])
-    by_part = [signatures(part.images if near else part.images[:0]) for part in parts]
+    with Count("reading images for duplicates", (1 + near) * len(splits), log) as count:
+        first = exact_copies([part.images for part in parts], count)
+        by_part = [signatures(part.images if near else part.images[:0], count) for part in parts]
     joined = Signatures(*(torch.cat([getattr(s, f.name) for s in by_part]) for f in fields(Signatures)))
     pairs = _Pairs(classes, splits)
     copies = (first != torch.arange(len(first))).nonzero().flatten()
@@ -91,7 +91,7 @@ def find_copies(parts: Sequence[ImageSet], near: bool = True) -> Copies:
     mixed = torch.zeros(len(first), dtype=torch.bool)  # images with exact copies in other classes
     mixed[first[copies][classes[first[copies]] != classes[copies]]] = True
     crossing = mixed.clone()
-    for earlier, later in near_pairs(joined, _firsts(first)) if near else ():
+    for earlier, later in near_pairs(joined, _firsts(first), log=log) if near else ():
         pairs.add(earlier, later, False)
         shared = (classes[earlier] != classes[later]) | mixed[earlier] | mixed[later]
         crossing[earlier[shared]] = True
@@ -113,18 +113,22 @@ def surplus(copies: Copies) -> Tensor:
     return out
 
 
-def exact_copies(images: Sequence[Tensor]) -> Tensor:
+def exact_copies(images: Sequence[Tensor], count: Count | None = None) -> Tensor:
     """(M,) int64: for each image the first one with the same pixels; itself if there is none before."""
+    count = count or Count("duplicates", 0, Log(quiet=True))
     seen: dict[bytes, int] = {}
     first: list[int] = []
-    for image in (image for part in images for image in part):
-        digest = hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).digest()
-        first.append(seen.setdefault(digest, len(first)))
+    for batch in (batch for part in images for batch in torch.split(part, _BLOCK)):
+        for image in batch.contiguous().numpy():
+            digest = hashlib.blake2b(image.data, digest_size=16).digest()
+            first.append(seen.setdefault(digest, len(first)))
+        count.add(len(batch))
     return torch.tensor(first, dtype=torch.int64)
 
 
-def signatures(images: Tensor) -> Signatures:
+def signatures(images: Tensor, count: Count | None = None) -> Signatures:
     """Of images (M, 1 or 3, size, size) uint8."""
+    count = count or Count("duplicates", 0, Log(quiet=True))
     details, greys, colours = [], [], []
     for batch in torch.split(images, _BLOCK):
         cells = F.interpolate(batch.float(), (_CELLS, _CELLS), mode="bilinear", antialias=True)
@@ -140,10 +144,13 @@ def signatures(images: Tensor) -> Signatures:
         few = F.adaptive_avg_pool2d(cells, _COLOUR_CELLS)
         red, green, blue = few.expand(-1, 3, -1, -1).unbind(1)
         colours.append(torch.stack([red - green, blue - green], 1).flatten(1))
+        count.add(len(batch))
     return Signatures(torch.cat(details), torch.cat(greys), torch.cat(colours))
 
 
-def near_pairs(images: Signatures, among: Tensor, block: int = _BLOCK) -> Iterator[tuple[Tensor, Tensor]]:
+def near_pairs(
+    images: Signatures, among: Tensor, block: int = _BLOCK, log: Log | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """All pairs of near images, some at a time: (earlier, later) images, each (P,) int64.
 
     Every pair with an image comes before any pair in which that image is the earlier one.
@@ -152,22 +159,24 @@ def near_pairs(images: Signatures, among: Tensor, block: int = _BLOCK) -> Iterat
         images: M of them.
         among: (N,) int64 ascending: which of them are compared.
         block: images that are compared at once; changes nothing but time and memory.
+        log: how progress is shown.
     """
     among = among[images.detail[among].any(1)]
     detail = images.detail[among]
-    starts = range(0, len(among), block)
-    quiet = not sys.stderr.isatty()
-    for start in tqdm(starts, desc="looking for duplicates", delay=_SLOW, disable=quiet):
-        for before in range(0, start + 1, block):
-            similar = detail[start : start + block] @ detail[before : before + block].T >= ALIKE
-            if before == start:
-                similar = similar.tril(-1)
-            if not similar.any():
-                continue
-            later, earlier = similar.nonzero(as_tuple=True)
-            later, earlier = among[later + start], among[earlier + before]
-            near = _locally_similar(images, earlier, later)
-            yield earlier[near], later[near]
+    with Count("looking for duplicates", len(among) ** 2, log) as count:
+        for start in range(0, len(among), block):
+            for before in range(0, start + 1, block):
+                similar = detail[start : start + block] @ detail[before : before + block].T >= ALIKE
+                if before == start:
+                    similar = similar.tril(-1)
+                if not similar.any():
+                    continue
+                later, earlier = similar.nonzero(as_tuple=True)
+                later, earlier = among[later + start], among[earlier + before]
+                near = _locally_similar(images, earlier, later)
+                yield earlier[near], later[near]
+            end = min(start + block, len(among))
+            count.add(end**2 - start**2)
 
 
 def _locally_similar(images: Signatures, one: Tensor, other: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -75,8 +75,13 @@ class Survey:
 def with_names(copies: Copies, parts: Sequence[ImageSet], left_out: int) -> Duplicates:
     """What was found among the images of some splits, by files and with pictures."""
     files = [file for part in parts for file in part.files]
-    images = [image for part in parts for image in part.images]
-    pictures = [torch.stack([images[p.one], images[p.other]]) for p in copies.pairs]
+    starts = torch.tensor([0, *map(len, parts)]).cumsum(0)
+
+    def image(number: int) -> Tensor:
+        part = int(torch.searchsorted(starts, number, right=True)) - 1
+        return parts[part].images[number - int(starts[part])]
+
+    pictures = [torch.stack([image(p.one), image(p.other)]) for p in copies.pairs]
     empty = torch.empty(0, 2, *parts[0].images.shape[1:], dtype=torch.uint8)
     return Duplicates(
         copies.counts,
@@ -86,17 +91,11 @@ def with_names(copies: Copies, parts: Sequence[ImageSet], left_out: int) -> Dupl
     )
 
 
-def to_notes(report: FolderReport) -> Notes:
-    """A report in plain containers, as it is kept beside a decoded set."""
-    return asdict(report)
-
-
-def from_notes(notes: Notes) -> FolderReport:
-    """What `to_notes` took."""
-    if (twice := notes["duplicates"]) is None:
-        return FolderReport(**notes)
-    pairs = tuple(NamedPair(**pair) for pair in twice["pairs"])
-    return FolderReport(**{**notes, "duplicates": Duplicates(**{**twice, "pairs": pairs})})
+def found_twice(notes: Notes) -> tuple[Duplicates, Tensor]:
+    """What a search found, and (M,) bool: the images that are left out, from its notes."""
+    pairs = tuple(NamedPair(**pair) for pair in notes["pairs"])
+    found = {key: value for key, value in notes.items() if key != "out"}
+    return Duplicates(**{**found, "pairs": pairs}), notes["out"]
 
 
 def what_to_do(duplicates: Duplicates) -> str:

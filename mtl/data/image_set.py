@@ -92,27 +92,29 @@ class ImageSet:
         object.__setattr__(self, "_mean_std", known)  # not part of the set: `replace` leaves it behind
 
     def _computed_mean_std(self, rows: Tensor) -> tuple[list[float], list[float]]:
-        values = torch.arange(256, dtype=torch.float64) / 255
-        means, deviations = [], []
-        for channel in self.images.unbind(1):
-            counts = torch.zeros(256, dtype=torch.int64)
-            for some in torch.split(rows, 4096):  # counting widens the pixels: a part at a time
-                counts += torch.bincount(channel[some].flatten(), minlength=256)
-            share = counts.double() / counts.sum()
-            mean = (share * values).sum()
-            means.append(mean.item())
-            deviations.append((share * (values - mean) ** 2).sum().sqrt().item())
-        return means, deviations
+        counts = torch.zeros(self.channels, 256, dtype=torch.int64)
+        for some in torch.split(rows, 4096):  # counting widens the pixels: a part at a time
+            for c, channel in enumerate(self.images.unbind(1)):
+                counts[c] += torch.bincount(channel[some].flatten(), minlength=256)
+        return mean_std_of(counts)
 
-    def select(self, classes: Sequence[int]) -> "ImageSet":
-        """Only the images of these classes, relabelled in sorted order; images keep their order."""
+    def select(
+        self, classes: Sequence[int], among: Tensor | None = None, pixels: Tensor | None = None
+    ) -> "ImageSet":
+        """Only the images of these classes, relabelled in sorted order; images keep their order.
+
+        Args:
+            classes: that stay.
+            among: (n,) int64 ascending: the images of these classes that stay; all if None.
+            pixels: (n, channels, size, size) of those, if they were gathered already.
+        """
         chosen = sorted(set(classes), key=lambda c: self.class_names[c])
         relabel = torch.full((self.num_classes,), -1, dtype=torch.int64)
         relabel[chosen] = torch.arange(len(chosen))
         labels = relabel[self.labels]
-        rows = (labels >= 0).nonzero().flatten()
+        rows = (labels >= 0).nonzero().flatten() if among is None else among
         return ImageSet(
-            self.images[rows],
+            self.images[rows] if pixels is None else pixels,
             labels[rows],
             tuple(self.class_names[c] for c in chosen),
             None if self.groups is None else tuple(self.groups[c] for c in chosen),
@@ -139,6 +141,18 @@ class ImageSet:
             name: replace(self.select([c for c, d in enumerate(domains) if d == name]), domains=None)
             for name in sorted(set(domains))
         }
+
+
+def mean_std_of(counts: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each channel, from how often it has each value (channels, 256)."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for of_channel in counts:
+        share = of_channel.double() / of_channel.sum()
+        mean = (share * values).sum()
+        means.append(mean.item())
+        deviations.append((share * (values - mean) ** 2).sum().sqrt().item())
+    return means, deviations
 
 
 @dataclass(frozen=True, eq=False)

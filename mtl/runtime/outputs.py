@@ -145,13 +145,14 @@ def require_not_read(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 
 @contextmanager
-def claimed(path: Path, command: str, wait: bool = False) -> Iterator[None]:
+def claimed(path: Path, command: str, wait: bool = False, patience: float = _LOCK_WAIT) -> Iterator[None]:
     """Keeps other processes that claim the same file from it, from before the work until it is written.
 
     Args:
         path: of the file; if its folder is not writable nothing is claimed, and `require_free` says why.
         command: that writes it, for the message to others.
         wait: until another process is done; otherwise it is refused.
+        patience: seconds to wait at most.
 
     Raises:
         UserError: another process has claimed it.
@@ -171,7 +172,7 @@ def claimed(path: Path, command: str, wait: bool = False) -> Iterator[None]:
                 if not wait:
                     raise
                 tell(f"{one_line(path)}: waits for {holder(lock)}")
-                until_done.enter_context(locked(lock, command, _LOCK_WAIT, keep=False))
+                until_done.enter_context(locked(lock, command, patience, keep=False))
         except Locked as other:
             raise UserError(f"{one_line(path)}: {other} is writing it; wait until it has ended") from None
         except OSError:

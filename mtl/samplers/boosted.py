@@ -14,10 +14,13 @@ from torch import Tensor
 from mtl.config.hard_tasks import Boosted
 from mtl.episodes.episode import Round
 from mtl.episodes.pairs import pair_count, pair_index, pair_members, symmetric
+from mtl.errors import UserError
 from mtl.samplers.boosting import BoostStep, boost
+from mtl.samplers.class_survey import LARGE, PART
 from mtl.samplers.feature_based import NeighbourhoodSampler
 from mtl.samplers.image_weights import ImageWeights
-from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors
+from mtl.samplers.pair_errors import counted_errors, estimated_errors, image_errors, pair_moments
+from mtl.samplers.partner_weights import KEPT, PartnerWeights
 from mtl.samplers.weighted_draw import UnitDraw
 
 _ROWS = 256  # classes whose pairs are looked through at once
@@ -43,8 +46,16 @@ class BoostedSampler(NeighbourhoodSampler):
     def prepare(self) -> None:
         super().prepare()
         classes = len(self.index)
-        pairs = pair_count(classes)
-        self.pair_weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
+        self.pair_weights: Tensor | PartnerWeights
+        if self.survey.turns:
+            self.pair_weights = PartnerWeights(classes, max(KEPT, self.size))
+            if self.options.errors == "counted":
+                raise UserError(
+                    f"hard_tasks.boosted.errors: counted is for up to {LARGE:,} classes, not {classes:,}"
+                )
+        else:
+            pairs = pair_count(classes)
+            self.pair_weights = torch.full((pairs,), 1 / pairs, dtype=torch.float64)
         weighted = self.options.queries == "boosted" and self.index.group_sizes is None
         self.image_weights = ImageWeights(self.index) if weighted else None
         self.looked_at = torch.empty(0, dtype=torch.int64)  # images whose features were requested
@@ -56,34 +67,44 @@ class BoostedSampler(NeighbourhoodSampler):
         self.looked_at = super().images(per_class, random)
         return self.looked_at
 
-    def take_features(self, features: Tensor) -> Round:
+    def take_features(self, features: Tensor, rows: Tensor) -> Round:
         """One round: the meta-test of all pairs, of the images, and of a task of each neighbourhood."""
-        classes = len(self.index)
-        step = self._boost(self.pair_weights, self._pair_errors(features), way=2)
-        self.pair_weights = step.weights
-        self.nearest = heaviest_partners(self.pair_weights, classes, self.size)
+        classes, pairs = len(self.index), self.pair_weights
+        if isinstance(pairs, PartnerWeights):
+            moments = pair_moments(features, rows[:LARGE], self.shape.shot, self._apart(features))
+            epsilon, alpha = pairs.update(rows, moments.errors, self.options, PART)
+            self.nearest = pairs.partners[:, : self.size]
+            weights, kept = pairs.heaviest(rows)
+        else:
+            step = self._boost(pairs, self._pair_errors(features), way=2)
+            weights, epsilon, alpha, kept = step.weights, step.epsilon, step.alpha, None
+            self.pair_weights = weights
+            self.nearest = heaviest_partners(weights, classes, self.size)
         if self.image_weights is not None:
-            errors = image_errors(features, self.nearest, self.shape.shot)
-            self.image_weights.update(self.looked_at, errors, self.options)
-        found = self.meta_test(features)
+            parts = torch.split(rows, PART) if self.survey.turns else (rows,)
+            errors = torch.cat([self._image_errors(features, part) for part in parts])
+            self.image_weights.update(self.looked_at, errors, self.options, rows)
+        found = self.meta_test(features, rows)
         self.rounds += 1
         ended = Round(
             self.rounds - 1,
             "pair",
-            classes,
+            len(rows),
             float(found.accuracy.mean()),
             self.schedule.share_at(self.drawn),
-            step.epsilon,
-            step.alpha,
-            self.pair_weights,
-            lambda units: pair_members(units, classes),
-            replace(found, weight=self._weight_of_partners()),
+            epsilon,
+            alpha,
+            weights,
+            lambda units: pair_members(units, classes) if kept is None else kept[units],
+            replace(found, weight=self._weight_of_partners(rows)),
         )
         if self.options.first == "uniform":
             return ended
 
         # Tasks are drawn around classes by these weights: they are what the round is about.
-        step = self._boost(self.weights, 1 - found.accuracy.double(), self.shape.way)
+        visited = torch.zeros(classes, dtype=torch.bool).index_fill_(0, rows, True)
+        failed = torch.zeros(classes, dtype=torch.float64).index_copy_(0, rows, 1 - found.accuracy.double())
+        step = boost(self.weights, failed, visited, self.options, self.shape.way)
         self.weights = step.weights
         return replace(
             ended,
@@ -92,14 +113,16 @@ class BoostedSampler(NeighbourhoodSampler):
             alpha=step.alpha,
             weights=self.weights,
             members=lambda units: units[:, None],
-            neighbourhoods=replace(found, weight=self.weights * classes),
+            neighbourhoods=replace(found, weight=self.weights[rows] * classes),
         )
 
-    def _weight_of_partners(self) -> Tensor:
-        """(C,) the weight of each class's pairs with its M partners, 1 on average."""
-        classes = len(self.index)
-        pairs = pair_index(torch.arange(classes)[:, None], self.nearest, classes)
-        weight = self.pair_weights[pairs].sum(1)
+    def _weight_of_partners(self, rows: Tensor) -> Tensor:
+        """(R,) the weight of each class's pairs with its M partners, 1 on average."""
+        if isinstance(self.pair_weights, PartnerWeights):
+            weight = self.pair_weights.weights[rows, : self.size].sum(1)
+        else:
+            pairs = pair_index(rows[:, None], self.nearest, len(self.index))
+            weight = self.pair_weights[pairs].sum(1)
         return weight / weight.mean()
 
     def _boost(self, weights: Tensor, errors: Tensor, way: int) -> BoostStep:
@@ -111,8 +134,17 @@ class BoostedSampler(NeighbourhoodSampler):
         shot = self.shape.shot
         if self.options.errors == "counted":
             return counted_errors(features, shot)
-        apart = None if self.index.group_sizes is None else min(shot, features.shape[1] - 1)
-        return estimated_errors(features, shot, apart)
+        return estimated_errors(features, shot, self._apart(features))
+
+    def _image_errors(self, features: Tensor, rows: Tensor) -> Tensor:
+        """(R, images) of the classes `rows`, against the partners of each."""
+        around = torch.cat([rows[:, None], self.nearest[rows]], 1)
+        needed, place = torch.unique(around, return_inverse=True)
+        return image_errors(features[needed], place[:, 1:], self.shape.shot, place[:, 0])
+
+    def _apart(self, features: Tensor) -> int | None:
+        """How many of a class's images are of other groups than the rest; None without groups."""
+        return None if self.index.group_sizes is None else min(self.shape.shot, features.shape[1] - 1)
 
     def first(self, random: torch.Generator) -> Tensor:
         if self.options.first == "boosted":
@@ -124,7 +156,10 @@ class BoostedSampler(NeighbourhoodSampler):
             return super().choose(number, random)
         first, classes = self.first(random), len(self.index)
         others = torch.cat([torch.arange(int(first)), torch.arange(int(first) + 1, classes)])
-        weights = self.pair_weights[pair_index(first, others, classes)]
+        if isinstance(self.pair_weights, PartnerWeights):
+            weights = self.pair_weights.table(first)[0, others]
+        else:
+            weights = self.pair_weights[pair_index(first, others, classes)]
         weights = weights.clamp_min(torch.finfo(weights.dtype).tiny)  # 0: only where nothing else is left
         return torch.cat([first, others[UnitDraw(weights).draw(self.shape.way - 1, random)]])
 

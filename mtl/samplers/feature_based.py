@@ -7,38 +7,49 @@ from torch import Tensor
 from mtl.config.hard_tasks import Boosted, Features, Fisher, Neighbours
 from mtl.episodes.episode import EpisodeBatch, Neighbourhoods, Outcome, Round
 from mtl.runtime.seeds import generator
+from mtl.samplers.class_survey import ClassSurvey
 from mtl.samplers.mixed import MixedSampler
 from mtl.samplers.pair_errors import task_accuracies
 from mtl.samplers.weighted_draw import draw_candidates, draw_ranked
 
 
 class FeatureSampler(MixedSampler):
-    """Requests the features of `look` images of each class every `every` steps, other images each time."""
+    """Requests the features of `look` images of each class every `every` steps, other images each time.
+
+    Thousands of classes take turns, see `mtl.samplers.class_survey`.
+    """
 
     options: Features
     state = (*MixedSampler.state, "measured")
 
     def prepare(self) -> None:
         self.measured = 0  # times that features were received
+        self.survey = ClassSurvey(len(self.index), self.seed)
+        if self.survey.turns:
+            self.state = (*self.state, "survey")
 
     def request(self, step: int) -> Tensor | None:
-        """(C · images,): those of class 0 first. A class with fewer images than `look` limits them all."""
+        """(R · images,): those of the first class first. A class with fewer than `look` limits them all."""
         if step % self.schedule.every:
             return None
         per_class = min(self.options.look, int(self.index.counts.min()))
         return self.images(per_class, generator(self.seed, "survey", self.measured)).flatten()
 
     def images(self, per_class: int, random: torch.Generator) -> Tensor:
-        """(C, images) of every class, `per_class` or fewer."""
-        return self.index.draw_images(torch.arange(len(self.index)), per_class, random)
+        """(R, images) of every class that is looked at, `per_class` or fewer."""
+        return self.index.draw_images(self.survey.next(), per_class, random)
 
     def receive(self, request: EpisodeBatch | Tensor, measured: Outcome | Tensor) -> Round | None:
         assert isinstance(measured, Tensor)
         self.measured += 1
-        return self.take_features(measured.float().cpu().view(len(self.index), -1, measured.shape[-1]))
+        rows = self.survey.next()
+        new = measured.float().cpu().view(len(rows), -1, measured.shape[-1])
+        return self.take_features(self.survey.take(new), rows)
 
-    def take_features(self, features: Tensor) -> Round | None:
-        """Learns from the features (C, images, D); a Round if that is one."""
+    def take_features(self, features: Tensor, rows: Tensor) -> Round | None:
+        """Learns from the features (C, images, D), of which those of classes (R,) are new; a Round if that is
+        one.
+        """
         raise NotImplementedError
 
     def ready(self) -> bool:
@@ -70,16 +81,17 @@ class NeighbourhoodSampler(FeatureSampler):
         """The images of a class that make its centre first; the others, from other groups, are queries."""
         shot = min(self.shape.shot, per_class - 1)
         queries = min(per_class - shot, int(self.index.most_queries(shot).min()))
-        return self.index.draw_episode(torch.arange(len(self.index)), shot, queries, random)
+        return self.index.draw_episode(self.survey.next(), shot, queries, random)
 
-    def meta_test(self, features: Tensor) -> Neighbourhoods:
-        """A task of every neighbourhood, solved by its nearest centres, from the features (C, images, D)."""
+    def meta_test(self, features: Tensor, rows: Tensor) -> Neighbourhoods:
+        """A task around each class (R,), solved by its nearest centres, from the features (C, images, D)."""
         random = generator(self.seed, "neighbourhoods", self.rounds)
-        others = torch.rand(self.nearest.shape, generator=random).argsort(1)[:, : self.shape.way - 1]
-        classes = torch.arange(len(self.index))
-        tasks = torch.cat([classes[:, None], self.nearest.gather(1, others)], 1)
-        accuracy = task_accuracies(features, tasks, self.shape.shot)
-        return Neighbourhoods(classes, accuracy, None, self.nearest[:, : self.shape.way - 1])
+        nearest = self.nearest[rows]
+        others = torch.rand(nearest.shape, generator=random).argsort(1)[:, : self.shape.way - 1]
+        tasks = torch.cat([rows[:, None], nearest.gather(1, others)], 1)
+        classes, places = torch.unique(tasks, return_inverse=True)
+        accuracy = task_accuracies(features[classes].float(), places, self.shape.shot)
+        return Neighbourhoods(rows, accuracy, None, nearest[:, : self.shape.way - 1])
 
     def update(self, batch: EpisodeBatch, outcome: Outcome) -> None:
         """Training episodes change nothing."""
@@ -101,14 +113,15 @@ class NeighboursSampler(NeighbourhoodSampler):
 
     options: Neighbours
 
-    def take_features(self, features: Tensor) -> Round:
-        centres = F.normalize(features.mean(1), dim=-1)
-        rows = torch.split(torch.arange(len(centres)), 1024)  # thousands of classes: a part at a time
-        self.nearest = torch.cat([_nearest(centres, part, self.size) for part in rows])
-        found = self.meta_test(features)
+    def take_features(self, features: Tensor, rows: Tensor) -> Round:
+        centres = F.normalize(class_means(features), dim=-1)
+        parts = torch.split(rows, 1024)  # thousands of classes: a part at a time
+        nearest = torch.cat([_nearest(centres, part, self.size) for part in parts])
+        self.nearest = nearest if len(rows) == len(centres) else self.nearest.index_copy(0, rows, nearest)
+        found = self.meta_test(features, rows)
         self.rounds += 1
         accuracy, share = float(found.accuracy.mean()), self.schedule.share_at(self.drawn)
-        return Round(self.rounds - 1, "class", len(centres), accuracy, share, neighbourhoods=found)
+        return Round(self.rounds - 1, "class", len(rows), accuracy, share, neighbourhoods=found)
 
 
 class FisherSampler(FeatureSampler):
@@ -125,9 +138,10 @@ class FisherSampler(FeatureSampler):
         super().prepare()
         self.centres, self.scatter = torch.empty(0), torch.empty(0)  # (C, D), (C,)
 
-    def take_features(self, features: Tensor) -> None:
-        self.centres = features.mean(1)
-        self.scatter = features.var(1).sum(-1)
+    def take_features(self, features: Tensor, rows: Tensor) -> None:
+        self.centres = class_means(features)
+        parts = torch.split(features, 1024)
+        self.scatter = torch.cat([part.float().var(1).sum(-1) for part in parts])
 
     def choose(self, number: int, random: torch.Generator) -> Tensor:
         candidates = draw_candidates(self.index, self.options.candidates, self.shape.way, random)
@@ -138,6 +152,11 @@ class FisherSampler(FeatureSampler):
         between = torch.cdist(self.centres[tasks], self.centres[tasks]).square().sum((1, 2))
         pairs = tasks.shape[1] * (tasks.shape[1] - 1)
         return self.scatter[tasks].mean(1) / (between / pairs).clamp_min(torch.finfo(between.dtype).tiny)
+
+
+def class_means(features: Tensor) -> Tensor:
+    """(C, D) float32, from features (C, images, D) of any precision."""
+    return torch.cat([part.float().mean(1) for part in torch.split(features, 1024)])
 
 
 def _nearest(centres: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -25,11 +25,12 @@ class ImageWeights:
         rows, columns = self.valid.nonzero(as_tuple=True)
         self.place[index.members[rows, columns]] = columns
 
-    def update(self, images: Tensor, errors: Tensor, rule: Boosting) -> None:
-        """One round of boosting by the errors (C, L) of L images (C, L) of every class."""
+    def update(self, images: Tensor, errors: Tensor, rule: Boosting, rows: Tensor) -> None:
+        """One round of boosting by the errors (R, L) of L images (R, L) of each of the classes (R,)."""
         place = self.place[images]
-        visited = torch.zeros_like(self.valid).scatter_(1, place, True)
-        measured = torch.zeros_like(self.weights).scatter_(1, place, errors)
+        visited, measured = torch.zeros_like(self.valid), torch.zeros_like(self.weights)
+        visited[rows] = visited[rows].scatter_(1, place, True)
+        measured[rows] = measured[rows].scatter_(1, place, errors)
         step = boost(self.weights[self.valid], measured[self.valid], visited[self.valid], rule, way=2)
         self.weights = torch.zeros_like(self.weights).masked_scatter_(self.valid, step.weights)
 

@@ -34,28 +34,68 @@ def estimated_errors(features: Tensor, shot: int, apart: int | None = None) -> T
         apart: the first so many images of a class come from other groups (bursts) than the rest: its images
             are then compared across the two alone. None: all with each other.
     """
-    x = F.normalize(features.double(), dim=-1)
-    images = x.shape[1]
+    x = _units(features)
     means = x.mean(1)  # (C, D)
-    within = (x - means[:, None]).flatten(0, 1)
-    covariance = within.T @ within / (len(means) * (images - 1))
+    moments = PairMoments(means, _own(x, means, apart), _covariance(x, means), shot)
+    # each pair once, where its first class is a row
+    every = torch.split(torch.arange(len(means)), _ROWS)
+    return torch.cat([upper_triangle(moments.errors(rows, slice(int(rows[0]), None))) for rows in every])
+
+
+def pair_moments(features: Tensor, among: Tensor, shot: int, apart: int | None = None) -> "PairMoments":
+    """As `estimated_errors` takes them, from features (C, L, D) of any precision, a part at a time.
+
+    The covariance within classes is that of the classes `among`.
+    """
+    x = _units(features[among])
+    covariance = _covariance(x, x.mean(1))
+    means, own = [], []
+    for part in torch.split(features, 1024):
+        x = _units(part)
+        means.append(x.mean(1))
+        own.append(_own(x, means[-1], apart))
+    return PairMoments(torch.cat(means), torch.cat(own), covariance, shot)
+
+
+def _units(features: Tensor) -> Tensor:
+    """Unit vectors: float64, or float32 of features that are kept in float16, since there are many."""
+    wider = features.float() if features.dtype == torch.float16 else features.double()
+    return F.normalize(wider, dim=-1)
+
+
+def _own(x: Tensor, means: Tensor, apart: int | None) -> Tensor:
+    """(C,) mean of x·x' over different images of a class, from unit vectors (C, L, D)."""
+    images = x.shape[1]
     if apart is None:
-        own = (images * means.square().sum(1) - 1) / (images - 1)  # (C,) mean of x·x' over different images
-    else:
-        own = (x[:, :apart].mean(1) * x[:, apart:].mean(1)).sum(1)
-    spread = means @ covariance  # (C, D)
-    variance = (spread * means).sum(1)  # (C,) of x·m_i
-    support = 2 * covariance.square().sum()
-    parts = []
-    for rows in torch.split(torch.arange(len(means)), _ROWS):
-        later = slice(int(rows[0]), None)  # each pair once, where its first class is a row
-        of_both = variance[rows, None] + variance[later]
-        total = of_both - 2 * spread[rows] @ means[later].T + (of_both + support) / shot
+        return (images * means.square().sum(1) - 1) / (images - 1)
+    return (x[:, :apart].mean(1) * x[:, apart:].mean(1)).sum(1)
+
+
+def _covariance(x: Tensor, means: Tensor) -> Tensor:
+    """(D, D) within classes, from unit vectors (C, L, D)."""
+    within = (x - means[:, None]).flatten(0, 1)
+    return within.T @ within / (len(means) * (x.shape[1] - 1))
+
+
+class PairMoments:
+    """What `estimated_errors` knows of C classes: their means (C, D), x·x' (C,), and S (D, D)."""
+
+    def __init__(self, means: Tensor, own: Tensor, covariance: Tensor, shot: int) -> None:
+        self.means, self.own, self.shot = means, own, shot
+        self.spread = means @ covariance  # (C, D)
+        self.variance = (self.spread * means).sum(1)  # (C,) of x·m_i
+        self.support = 2 * covariance.square().sum()
+
+    def errors(self, rows: Tensor, columns: slice = slice(None)) -> Tensor:
+        """(R, n): the mean of both directions, between classes `rows` and `columns`."""
+        of_both = self.variance[rows, None] + self.variance[columns]
+        products = self.spread[rows] @ self.means[columns].T
+        total = of_both - 2 * products + (of_both + self.support) / self.shot
         deviation = total.clamp_min_(torch.finfo(total.dtype).tiny).sqrt_()
-        other = means[rows] @ means[later].T
-        there, back = (torch.special.ndtr((other - to) / deviation) for to in (own[rows, None], own[later]))
-        parts.append(upper_triangle(there.add_(back)) / 2)
-    return torch.cat(parts)
+        other, own = self.means[rows] @ self.means[columns].T, self.own
+        there, back = (torch.special.ndtr((other - to) / deviation) for to in (own[rows, None], own[columns]))
+        both: Tensor = there.add_(back).div_(2)
+        return both
 
 
 def counted_errors(features: Tensor, shot: int) -> Tensor:
@@ -101,8 +141,8 @@ def task_accuracies(features: Tensor, classes: Tensor, shot: int) -> Tensor:
     return torch.cat(right)
 
 
-def image_errors(features: Tensor, partners: Tensor, shot: int) -> Tensor:
-    """How often an image is taken for another class (C, L) float64, on average over two-way tasks.
+def image_errors(features: Tensor, partners: Tensor, shot: int, rows: Tensor | None = None) -> Tensor:
+    """How often an image is taken for another class (R, L) float64, on average over two-way tasks.
 
     A query x of class i goes to class j where its cosine with the centre of K images of j is larger. By the
     moments of `estimated_errors`, with m_i the mean of the other images of its class, this has the
@@ -110,20 +150,21 @@ def image_errors(features: Tensor, partners: Tensor, shot: int) -> Tensor:
 
     Args:
         features: (C, L, D), L at least 2.
-        partners: (C, M) the classes j that an image of each class is held against.
+        partners: (R, M) the classes j that an image of each class is held against.
         shot: K.
+        rows: (R,) the classes of these images; all of them if None.
     """
-    x = F.normalize(features.double(), dim=-1)
+    x = _units(features)
     images = x.shape[1]
+    rows = torch.arange(len(x)) if rows is None else rows
     means = x.mean(1)
-    within = (x - means[:, None]).flatten(0, 1)
-    covariance = within.T @ within / (len(means) * (images - 1))
+    covariance = _covariance(x[rows], means[rows])
     errors = []
-    for rows in torch.split(torch.arange(len(means)), _ROWS):
-        query = x[rows]  # (R, L, D)
-        others = (images * means[rows, None] - query) / (images - 1)
-        margin = (query * others).sum(-1, keepdim=True) - query @ means[partners[rows]].mT  # (R, L, M)
+    for part, against in zip(torch.split(rows, _ROWS), torch.split(partners, _ROWS), strict=True):
+        query = x[part]  # (R, L, D)
+        others = (images * means[part, None] - query) / (images - 1)
+        margin = (query * others).sum(-1, keepdim=True) - query @ means[against].mT  # (R, L, M)
         variance = 2 * (query @ covariance * query).sum(-1, keepdim=True) / shot
         deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
         errors.append(torch.special.ndtr(-margin / deviation).mean(-1))
-    return torch.cat(errors)
+    return torch.cat(errors).double()

@@ -77,7 +77,7 @@ def load_run_data(config: Config, world: World = ALONE) -> RunData:
     if data.image_size is not None:
         require_size(config.backbone, data.image_size)  # before anything is downloaded
     with world.after_first_here():
-        splits = load_splits(data, data.split_seed)
+        splits = load_splits(data, data.split_seed, config.log)
     train = splits.train
     if data.image_size is None:
         require_size(config.backbone, train.size)

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mtl.data import ImageSet, Splits
+from mtl.data.decode import DecodedFiles
 
 WriteImages = Callable[..., list[Path]]
 
@@ -43,35 +43,14 @@ def real_set() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def count_only() -> Callable[[pytest.MonkeyPatch, object], None]:
-    """Makes a source list its files without reading them, and without a cache: images are single pixels."""
+def count_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are listed and not read: images are single pixels."""
 
-    def blank(
-        classes: Mapping[str, Sequence[Path]],
-        size: int,
-        grayscale: bool,
-        relative_to: Path,
-        groups: Mapping[str, str] | None = None,
-    ) -> ImageSet:
-        names = sorted(classes)
-        counts = torch.tensor([len(classes[name]) for name in names])
-        return ImageSet(
-            torch.zeros(int(counts.sum()), 1, 1, 1, dtype=torch.uint8),
-            torch.arange(len(names)).repeat_interleave(counts),
-            tuple(names),
-            None if groups is None else tuple(groups[name] for name in names),
-        )
+    def blank(files: Sequence[Path], *_: object) -> DecodedFiles:
+        return DecodedFiles(torch.zeros(len(files), 1, 1, 1, dtype=torch.uint8), {}, ([0.0], [1.0]))
 
-    def uncached(
-        root: Path, name: str, key: object, build: Callable[[], Splits], keep: bool = True
-    ) -> Splits:
-        return build()
-
-    def patch(monkeypatch: pytest.MonkeyPatch, source: object) -> None:
-        monkeypatch.setattr(source, "decode_classes", blank)
-        monkeypatch.setattr(source, "cached", uncached)
-
-    return patch
+    monkeypatch.setattr("mtl.data.decode.decode_files", blank)
+    monkeypatch.setattr("mtl.data.decoded_set.decode_files", blank)
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mtl.data import ImageSet, Splits
-from mtl.data.cache import cached, cached_with_notes, fingerprint_of_folders
+from mtl.data.cache import cached, cached_with_notes, fingerprint_of_folders, pixels_of, place
 
 
 def splits():
@@ -42,58 +45,93 @@ def test_another_key_is_another_set(tmp_path):
         cached(tmp_path, "set", (32,), never)
 
 
-@pytest.mark.parametrize("keep", [0, 100, -1])
-def test_a_damaged_file_is_made_anew(tmp_path, keep):
+def stored(root):
+    """The files of the set that is stored."""
+    return sorted((root / ".cache").iterdir())
+
+
+@pytest.mark.parametrize("keep", [0, 30, -1])
+@pytest.mark.parametrize("number", range(4))
+def test_a_set_with_a_damaged_file_is_made_anew(tmp_path, number, keep):
     cached(tmp_path, "set", (28,), splits)
-    (file,) = (tmp_path / ".cache").iterdir()
+    names = [file.suffixes[-1] for file in stored(tmp_path)]
+    assert names == [".pt", ".pixels", ".pixels", ".pixels"]
+    file = stored(tmp_path)[number]
     file.write_bytes(file.read_bytes()[:keep])
     assert_same(cached(tmp_path, "set", (28,), splits), splits())
     assert_same(cached(tmp_path, "set", (28,), never), splits())
 
 
 def test_a_flipped_pixel_is_noticed_and_the_set_is_made_anew(tmp_path, caplog):
-    cached(tmp_path, "set", (28,), splits)
-    (file,) = (tmp_path / ".cache").iterdir()
+    before = cached(tmp_path, "set", (28,), splits) and cached(tmp_path, "set", (28,), never)
+    file = pixels_of(place(tmp_path, "set", (28,)), "val")
     content = bytearray(file.read_bytes())
-    content[content.index(splits().train.images.numpy().tobytes()) + 5] ^= 1
+    content[5] ^= 1
+    file.unlink()  # a copy, so that images that are mapped stay as they are
     file.write_bytes(content)
     assert_same(cached(tmp_path, "set", (28,), splits), splits())
-    assert "is damaged (record " in caplog.text
+    assert "val.pixels has another checksum" in caplog.text
     assert_same(cached(tmp_path, "set", (28,), never), splits())
+    assert_same(before, splits())
 
 
 def test_a_file_with_other_content_is_made_anew(tmp_path):
     cached(tmp_path, "set", (28,), splits)
-    (file,) = (tmp_path / ".cache").iterdir()
-    torch.save({"train": {}}, file)
+    torch.save({"train": {}}, place(tmp_path, "set", (28,)))
     assert_same(cached(tmp_path, "set", (28,), splits), splits())
+
+
+def test_a_set_of_an_earlier_version_is_never_opened_and_makes_room(tmp_path, caplog):
+    """Up to format 4 a set was a single file."""
+    old, other = (tmp_path / ".cache" / f"{name}-0123456789abcdef.pt" for name in ("set", "others"))
+    old.parent.mkdir()
+    for file in (old, other):
+        torch.save({"train": {"images": torch.zeros(2)}, "notes": {}}, file)
+    assert_same(cached(tmp_path, "set", (28,), splits), splits())
+    assert not old.exists()
+    assert other.exists()
+    assert f"{old} is of an earlier version" in caplog.text
 
 
 def test_a_build_or_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, caplog):
     with pytest.raises(AssertionError, match="built again"):
         cached(tmp_path, "set", (28,), never)
-    assert list(tmp_path.iterdir()) == []
+    assert stored(tmp_path) == []
 
     def full(*_):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     assert_same(cached(tmp_path, "set", (28,), splits), splits())
-    assert list((tmp_path / ".cache").iterdir()) == []
+    assert stored(tmp_path) == []
     assert "no space left" in caplog.text
 
 
-def test_the_file_is_whole_before_it_gets_its_name(tmp_path, monkeypatch):
-    seen = []
-    rename = os.replace
+def test_a_set_for_which_there_is_no_room_is_built_in_memory(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
+    paths = []
+    path = place(tmp_path, "set", ())
+    for size in (2 * 10**9, 10**8):
+        cached_with_notes(path, "set", lambda p: (paths.append(p) or splits(), {}), size=size)
+    assert paths == [None, path]
+    assert "it takes 2.0 GB, and 1.0 GB are free" in caplog.text
 
-    def look(source, target):
-        seen.append((Path(target).exists(), sorted(torch.load(source, weights_only=True))))
-        rename(source, target)
 
-    monkeypatch.setattr(os, "replace", look)
-    cached(tmp_path, "set", (28,), splits)
-    assert seen == [(False, ["notes", "test", "train", "val"])]
+def test_a_second_process_waits_and_takes_what_the_first_has_made(tmp_path):
+    begun, allowed = Event(), Event()
+
+    def slowly():
+        begun.set()
+        allowed.wait(10)
+        return splits()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cached, tmp_path, "set", (28,), slowly)
+        assert begun.wait(10)
+        second = pool.submit(cached, tmp_path, "set", (28,), never)
+        allowed.set()
+        assert_same(first.result(), splits())
+        assert_same(second.result(), splits())
 
 
 def test_mean_and_deviation_are_stored_to_the_bit(tmp_path, monkeypatch):
@@ -110,7 +148,7 @@ def test_mean_and_deviation_are_stored_to_the_bit(tmp_path, monkeypatch):
 def test_what_a_build_found_out_is_kept_beside_the_set_while_it_holds(tmp_path):
     built = []
 
-    def build():
+    def build(_):
         built.append(1)
         return splits(), {
             "n": len(built),
@@ -118,12 +156,13 @@ def test_what_a_build_found_out_is_kept_beside_the_set_while_it_holds(tmp_path):
             "pictures": torch.zeros(0, 2, dtype=torch.uint8),
         }
 
-    assert cached_with_notes(tmp_path, "set", (28,), build)[1]["n"] == 1
-    opened, notes = cached_with_notes(tmp_path, "set", (28,), build)
+    path = place(tmp_path, "set", (28,))
+    assert cached_with_notes(path, "set", build)[1]["n"] == 1
+    opened, notes = cached_with_notes(path, "set", build)
     assert_same(opened, splits())
     assert (notes["n"], notes["names"], notes["pictures"].shape) == (1, ["é", "a\nb"], (0, 2))
-    assert cached_with_notes(tmp_path, "set", (28,), build, lambda notes: notes["n"] > 1)[1]["n"] == 2
-    assert cached_with_notes(tmp_path, "set", (28,), build, lambda notes: notes["n"] > 1)[1]["n"] == 2
+    assert cached_with_notes(path, "set", build, lambda notes: notes["n"] > 1)[1]["n"] == 2
+    assert cached_with_notes(path, "set", build, lambda notes: notes["n"] > 1)[1]["n"] == 2
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What is wrong with a folder comes back out of the cache, and is said in lines."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from PIL import Image
 
 from mtl.config import Data
 from mtl.data import ImageSet, Splits
-from mtl.data.cache import cached_with_notes
+from mtl.data.cache import cached_notes
 from mtl.data.decode import to_tensor
 from mtl.data.duplicates import Place, find_copies
 from mtl.data.folder_report import (
@@ -18,9 +18,8 @@ from mtl.data.folder_report import (
     FolderReport,
     NamedPair,
     findings,
-    from_notes,
+    found_twice,
     group_lines,
-    to_notes,
     with_names,
 )
 
@@ -31,29 +30,19 @@ def part(photograph: Callable[..., Image.Image], prefix: str, numbers: list[int]
     return ImageSet(images, torch.zeros(len(numbers), dtype=torch.int64), (prefix,), files=files)
 
 
-@pytest.mark.parametrize("searched", [True, False])
-def test_a_report_comes_back_out_of_the_cache(
-    tmp_path: Path, photograph: Callable[..., Image.Image], searched: bool
+def test_what_is_there_twice_comes_back_out_of_the_cache(
+    tmp_path: Path, photograph: Callable[..., Image.Image]
 ) -> None:
     parts = [part(photograph, name, [n, n + 1, 9]) for n, name in ((0, "a"), (3, "b"), (6, "c"))]
-    report = FolderReport(
-        scarce={"d": 1},
-        passed_over={"a/sheet.png": "is a drawing"},
-        unreadable={"a/é.png": "the file is empty"},
-        duplicates=with_names(find_copies(parts), parts, 2) if searched else None,
-        levels=4095,
-        deep=3,
-    )
-    splits = Splits(parts[0], parts[1], parts[2], "some")
+    was, out = with_names(find_copies(parts), parts, 2), torch.arange(9) > 6
     for _ in range(2):  # the second time out of the file
-        _, notes = cached_with_notes(tmp_path, "some", (), lambda: (splits, to_notes(report)))
-    back = from_notes(notes)
-    assert replace(back, duplicates=None) == replace(report, duplicates=None)
-    assert (back.duplicates is None) is not searched
-    if report.duplicates is not None and back.duplicates is not None:
-        was, twice = report.duplicates, back.duplicates
-        assert (twice.counts, twice.pairs, twice.left_out) == (was.counts, was.pairs, 2)
-        assert torch.equal(twice.pictures, was.pictures)
+        notes = cached_notes(tmp_path, "some", (), lambda: {**asdict(was), "out": out})
+    twice, left_out = found_twice(notes)
+    assert (twice.counts, twice.pairs, twice.left_out) == (was.counts, was.pairs, 2)
+    assert torch.equal(twice.pictures, was.pictures)
+    assert torch.equal(left_out, out)
+    with pytest.raises(ZeroDivisionError):
+        cached_notes(tmp_path, "some", ("other",), lambda: {"n": 1 // 0})
 
 
 def test_pairs_are_named_and_shown(photograph: Callable[..., Image.Image]) -> None:

@@ -15,6 +15,7 @@ from mtl.config import Data, read_config
 from mtl.data import Splits, load_splits
 from mtl.data.decode import decode
 from mtl.data.folder_classes import choose
+from mtl.data.formats import opened
 from mtl.data.image_set import fingerprint
 from mtl.data.sources.image_folder import survey
 from mtl.errors import UserError
@@ -66,7 +67,7 @@ def test_only_what_has_changed_is_decoded_anew(
     given_tree(tmp_path, write_images)
     first = load_splits(data(tmp_path), 0).train
     with monkeypatch.context() as patch:
-        patch.setattr("mtl.data.sources.image_folder.decode_readable", None)
+        patch.setattr("mtl.data.decoded_set.decode_files", None)
         assert torch.equal(load_splits(data(tmp_path), 0).train.images, first.images)
     file = tmp_path / first.files[4]
     write_images(tmp_path / "elsewhere", 1)[0].rename(file)
@@ -208,7 +209,6 @@ def test_what_cannot_be_read_is_skipped_where_that_is_set(
     (tmp_path / "val" / "c" / "01.png").write_bytes(b"")
     (tmp_path / "test" / "d" / "02.png").write_text("no")
     assert "val/c/01.png: is not a readable image" in refusal(data(tmp_path))
-    assert not (tmp_path / ".cache").exists()
     config = data(tmp_path, unreadable="skip")
     for _ in range(2):  # decoded, then out of the cache
         found = survey(config, 0)
@@ -278,20 +278,59 @@ def test_the_report_says_what_was_left_out_and_is_the_same_out_of_the_cache(
 @pytest.mark.parametrize(
     "change",
     [
-        {"max_images": 2},
         {"duplicates": "drop"},
         {"duplicates": "keep"},
+        {"unreadable": "skip"},
+        {"max_images": 2},
         {"min_images": 2},
-        {"levels": "full"},
+        {"classes": {"val": ["e"]}},
+        {"split_seed": 3},
     ],
 )
-def test_another_choice_is_another_set_in_the_cache(
-    tmp_path: Path, photograph: Photograph, change: dict[str, object]
+def test_another_choice_of_the_same_pictures_decodes_none_of_them_again(
+    tmp_path: Path, photograph: Photograph, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
-    photos(tmp_path, photograph)
+    for name in "abcde":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            photograph(100 * ord(name) + i).save(tmp_path / name / f"{i}.png")
+    photograph(100 * ord("a")).save(tmp_path / "a" / "again.png")
     load_splits(data(tmp_path), 0)
-    load_splits(data(tmp_path, **change), 0)
-    assert len(list((tmp_path / ".cache").iterdir())) == 2
+    other = read_config({"data": {"name": "image_folder", "root": str(tmp_path), **change}}, "test").data
+    (tmp_path / "a" / "new.png").write_bytes((tmp_path / "a" / "0.png").read_bytes())
+    decoded: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("mtl.data.decode.opened", lambda f, side: decoded.append(f) or opened(f, side))
+        splits = load_splits(other, other.split_seed)
+    assert [file.name for file in decoded] in ([], ["new.png"])
+    for part in (splits.train, splits.val, splits.test):
+        for image, file in zip(part.images, part.files, strict=True):
+            assert torch.equal(image, decode(tmp_path / file, 84, False))
+    with monkeypatch.context() as patch:
+        patch.setattr("mtl.data.decoded_set.decode_files", None)
+        patch.setattr("mtl.data.sources.image_folder.find_copies", None)
+        assert_equal_sets(load_splits(other, other.split_seed), splits)
+
+
+def assert_equal_sets(one: Splits, other: Splits) -> None:
+    for a, b in ((one.train, other.train), (one.val, other.val), (one.test, other.test)):
+        assert (a.class_names, a.files, a.labels.tolist()) == (b.class_names, b.files, b.labels.tolist())
+        assert a.mean_std() == b.mean_std()
+        assert torch.equal(a.images, b.images)
+
+
+def test_a_picture_of_another_class_in_a_list_is_another_set(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    flat_tree(tmp_path / "photos", write_images, 4)
+    names = sorted(f"photos/{f.parent.name}/{f.name}" for f in (tmp_path / "photos").rglob("*.png"))
+    for border in (4, 3):  # the same files in the same order
+        lines = [f"{name},{'ab'[i >= border] if i < 6 else f'c{i}'}" for i, name in enumerate(names)]
+        (tmp_path / "set.csv").write_text("\n".join(lines))
+        splits = load_splits(data(tmp_path / "set.csv", image_size=16), 0)
+        parts = (splits.train, splits.val, splits.test)
+        counts = {c: int(n) for p in parts for c, n in zip(p.class_names, p.class_counts(), strict=True)}
+        assert (counts["a"], counts["b"]) == (border, 6 - border)
 
 
 def test_folders_and_files_of_any_name_are_kept_and_restored(tmp_path: Path, photograph: Photograph) -> None:

@@ -118,7 +118,7 @@ def test_each_set_is_asked_for_its_images_alike(asked, channels, monkeypatch):
     """Sets that have no colours are asked for none: that is three times as much to decode."""
     seen = []
 
-    def loaded(config, seed):
+    def loaded(config, seed, log=None):
         seen.append((config.name, config.sets, config.image_size, config.grayscale, seed))
         grey = config.grayscale is not False
         return Splits(*(part(1 if grey else 3, (n,)) for n in "abc"), config.name)
@@ -156,11 +156,11 @@ def _split_of(splits, name):
 
 
 def test_a_class_in_the_same_split_of_two_sets_is_two_classes(monkeypatch):
-    def loaded(config, seed):
+    def loaded(config, seed, log=None):
         return Splits(*(part(3, (n,)) for n in "abc"), config.name)
 
     monkeypatch.setattr(
-        "mtl.data.sources.multi_dataset.load_matching", lambda config, name, seed: loaded(config, seed)
+        "mtl.data.sources.multi_dataset.load_matching", lambda config, name, seed, log: loaded(config, seed)
     )
     whole = load_splits(Data(name="several", sets=("omniglot", "fc100")), 0)
     assert whole.val.class_names == ("fc100/b", "omniglot/b")

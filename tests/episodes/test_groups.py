@@ -130,7 +130,7 @@ def in_groups(tiny, monkeypatch):
     """The tiny image set with groups, wherever it is loaded."""
     plain = stage_material.load_splits
 
-    def load(config, seed):
+    def load(config, seed, log=None):
         splits = plain(config, seed)
         val, test = (
             dataclasses.replace(images, groups=groups)

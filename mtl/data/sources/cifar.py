@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from mtl.config import Data
-from mtl.data.cache import cached, fingerprint_of_folders
-from mtl.data.decode import decode_classes, to_tensor
+from mtl.config import Data, Log
+from mtl.data.cache import cached
+from mtl.data.decode import require_readable, to_tensor
+from mtl.data.decoded_set import Form, decoded_set
 from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.sources import class_lists, require_complete, superclass_of
@@ -17,7 +18,7 @@ from mtl.errors import UserError
 _PARTS = ("train", "test")
 
 
-def load(config: Data, seed: int) -> Splits:
+def load(config: Data, seed: int, log: Log | None = None) -> Splits:
     """All 600 images of each class, 32×32 unless the config says otherwise; groups are the superclasses.
 
     Raises:
@@ -36,22 +37,12 @@ def load(config: Data, seed: int) -> Splits:
         for c in class_folders(folder / part):
             classes.setdefault(c.name, []).append(c)
     require_complete(folder, lists, classes, _wanted(folder))
-    key = (
-        size,
-        grayscale,
-        lists,
-        fingerprint_of_folders((f for both in classes.values() for f in both), folder),
-    )
-
-    def build() -> Splits:
-        files = {n: [file for c in both for file in image_files(c)] for n, both in classes.items()}
-        train, val, test = (
-            decode_classes({n: files[n] for n in lists[part]}, size, grayscale, folder, superclass_of())
-            for part in ("train", "val", "test")
-        )
-        return Splits(train, val, test, config.name)
-
-    return cached(root, config.name, key, build, config.cache)
+    files = {n: [file for c in both for file in image_files(c)] for n, both in classes.items()}
+    parts = [{n: files[n] for n in lists[part]} for part in ("train", "val", "test")]
+    kept_in = root if config.cache else None
+    decoded = decoded_set(folder, config.name, parts, Form(size, grayscale), superclass_of(), kept_in, log)
+    require_readable(decoded.failed, folder)
+    return decoded.splits
 
 
 def _from_torchvision(config: Data, size: int, grayscale: bool) -> Splits:

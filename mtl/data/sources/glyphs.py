@@ -19,7 +19,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from mtl.config import Data
+from mtl.config import Data, Log
 from mtl.data.cache import cached
 from mtl.data.image_set import ImageSet, Splits
 from mtl.errors import UserError
@@ -66,7 +66,7 @@ class Letter:
     faces: tuple[Face, ...]  # those that hold it
 
 
-def load(config: Data, seed: int) -> Splits:
+def load(config: Data, seed: int, log: Log | None = None) -> Splits:
     """Renders the set, or opens it from its cache; ink is 255 on 0, 28×28 unless the config says otherwise.
 
     Raises:

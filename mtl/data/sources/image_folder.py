@@ -1,49 +1,42 @@
 """A person's own images: `<root>/<class>/*`, `<root>/{train,val,test}/<class>/*`, or a CSV list of files."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from mtl.config import Data
-from mtl.data.cache import Notes, cached_with_notes, fingerprint_of_files, fingerprint_of_folders
+from mtl.config import Data, Log
+from mtl.data.cache import Notes, cached_notes, cached_with_notes, pixels_of, place
 from mtl.data.class_tree import PARTS
-from mtl.data.decode import decode_readable, require_readable, source_name
+from mtl.data.decode import DRAWN, require_readable
+from mtl.data.decoded_set import DecodedSet, Form, decoded_set
 from mtl.data.duplicates import ALIKE, COLOUR, DETAIL, LOCAL, find_copies, surplus
-from mtl.data.folder_classes import Choice, choose
-from mtl.data.folder_report import (
-    Duplicates,
-    FolderReport,
-    Survey,
-    from_notes,
-    to_notes,
-    what_to_do,
-    with_names,
-)
-from mtl.data.formats import FULL, largest_values, levels_messages, top_of
+from mtl.data.folder_classes import choose
+from mtl.data.folder_report import Duplicates, Survey, found_twice, what_to_do, with_names
+from mtl.data.formats import levels_messages
 from mtl.data.image_groups import group_name
-from mtl.data.image_set import ImageSet, Splits
+from mtl.data.image_set import ImageSet, Splits, mean_std_of
+from mtl.data.pixel_file import PixelWriter, images_a_block, mapped
 from mtl.errors import UserError, counted, one_line
-from mtl.runtime.figure_files import drawn_here
 
 _log = logging.getLogger(__name__)
 _ADVICE = "; the command data lists what cannot be read, and data.unreadable = skip leaves it out"
 
 
-def load(config: Data, seed: int) -> Splits:
+def load(config: Data, seed: int, log: Log | None = None) -> Splits:
     """Splits as the folders or `data.classes` give them, or drawn by `seed`; 84×84 is the default size.
 
     Raises:
         UserError: no folder or too few classes; an image that cannot be read, or one that is in two classes,
             unless `data.unreadable` or `data.duplicates` say what to do with them.
     """
-    surveyed = survey(config, seed, sound=True)
+    surveyed = survey(config, seed, sound=True, log=log)
     report, twice = surveyed.report, surveyed.report.duplicates
-    if config.unreadable == "refuse":
-        require_readable(report.unreadable, _base(config), _ADVICE)
     if twice is not None and config.duplicates in {"refuse", "exact"}:
         _require_apart(twice, _base(config))
     counts = {"unreadable": len(report.unreadable), "there twice": twice.left_out if twice else 0}
@@ -54,92 +47,47 @@ def load(config: Data, seed: int) -> Splits:
     return surveyed.splits
 
 
-def survey(config: Data, seed: int, sound: bool = False) -> Survey:
+def survey(config: Data, seed: int, sound: bool = False, log: Log | None = None) -> Survey:
     """The set of a folder, whatever is wrong with single files, and a report on that.
 
     Args:
         config: `data` of a config.
         seed: of all that is drawn.
-        sound: ends with the first mistake that `load` would end with, before more is searched or stored.
+        sound: ends with the first file that cannot be read, if `load` would, before more is searched.
+        log: how progress is shown.
 
     Raises:
         UserError: no folder, or too few classes.
     """
     choice = choose(Path(config.root), config, seed)
     root = _base(config)
-
-    def still_unreadable(notes: Notes) -> bool:
-        """A file may become readable by permissions or by a package, and look the same from outside."""
-        if not notes["unreadable"]:
-            return True
-        files = [file for file in choice.files() if source_name(file, root) in notes["unreadable"]]
-        _, failed = decode_readable({"": files}, *_form(config), root)
-        return len(failed) == len(notes["unreadable"])
-
-    def build() -> tuple[Splits, Notes]:
-        splits, report = _decoded(choice, config, sound)
-        return splits, to_notes(report)
-
-    if choice.folders:
-        files_print = fingerprint_of_folders(choice.folders, root)
-    else:
-        of_classes = (item for part in choice.parts for item in part.items())
-        names = {f"{name}\0{source_name(f, root)}": f for name, files in of_classes for f in files}
-        files_print = fingerprint_of_files(names)
-    key = (
-        *(files_print, [sorted(part) for part in choice.parts], choice.groups),
-        *(_form(config), config.min_images, config.levels),
-        *((config.max_images, seed, config.group_by) if choice.report.capped else ()),
-        *(config.duplicates, ALIKE, DETAIL, LOCAL, COLOUR),
-    )
-    splits, notes = cached_with_notes(root, config.name, key, build, still_unreadable, config.cache)
-    if config.group_by is not None:
-        splits = _in_groups(splits, config.group_by)
-    decoded, listed = from_notes(notes), choice.report
-    report = replace(
-        decoded,
-        unnamed=listed.unnamed,
-        scarce={**listed.scarce, **decoded.scarce},
-        capped=listed.capped,
-        passed_over={**listed.passed_over, **decoded.passed_over},
-        similar_names=listed.similar_names,
-    )
-    return Survey(replace(splits, levels=report.levels), report)
-
-
-def _decoded(choice: Choice, config: Data, sound: bool) -> tuple[Splits, FolderReport]:
-    """The splits of the files that are chosen, and what only decoding tells of them."""
-    root = _base(config)
-    drawn = {file for file in choice.files() if drawn_here(file)}
-    deep = largest_values(file for file in choice.files() if file not in drawn)
-    top = top_of(deep, config.levels) if deep else None
-    parts, unreadable = [], dict[str, str]()
-    for classes in choice.parts:
-        pictures = {name: [f for f in files if f not in drawn] for name, files in classes.items()}
-        part, failed = decode_readable(pictures, *_form(config), root, choice.groups, top or FULL)
-        parts.append(part)
-        unreadable |= failed
+    kept_in = root if config.cache else None
+    form = Form(config.image_size or 84, bool(config.grayscale), config.levels)
+    decoded = decoded_set(root, config.name, choice.parts, form, choice.groups, kept_in, log)
+    unreadable = {file: why for file, why in decoded.failed.items() if why != DRAWN}
     if sound and config.unreadable == "refuse":
         require_readable(unreadable, root, _ADVICE)
-    duplicates = None
+    parts = (decoded.splits.train, decoded.splits.val, decoded.splits.test)
+    duplicates, out = None, torch.zeros(sum(map(len, parts)), dtype=torch.bool)
     if config.duplicates != "keep":
-        parts, duplicates = _searched(parts, config)
-    parts, scarce = _large_enough(parts, config, root)
-    why = "is a drawing of this program, not a picture"
-    report = FolderReport(
-        scarce=scarce,
-        passed_over={source_name(file, root): why for file in sorted(drawn)},
+        key = (*decoded.key, config.duplicates, ALIKE, DETAIL, LOCAL, COLOUR)
+        duplicates, out = found_twice(
+            cached_notes(root, config.name, key, lambda: _searched(parts, config, log), config.cache)
+        )
+    splits, scarce = _without(decoded, out, config)
+    if config.group_by is not None:
+        splits = _in_groups(splits, config.group_by)
+    drawn = dict.fromkeys(sorted(file for file, why in decoded.failed.items() if why == DRAWN), DRAWN)
+    report = replace(
+        choice.report,
+        scarce={**choice.report.scarce, **scarce},
+        passed_over={**choice.report.passed_over, **drawn},
         unreadable=unreadable,
         duplicates=duplicates,
-        levels=top,
-        deep=len(deep),
+        levels=decoded.top,
+        deep=decoded.deep,
     )
-    return Splits(parts[0], parts[1], parts[2], config.name), report
-
-
-def _form(config: Data) -> tuple[int, bool]:
-    """Pixels a side, and True for grey images."""
-    return config.image_size or 84, bool(config.grayscale)
+    return Survey(replace(splits, levels=decoded.top), report)
 
 
 def _base(config: Data) -> Path:
@@ -177,35 +125,60 @@ def _in_groups(splits: Splits, pattern: str) -> Splits:
     return Splits(grouped(splits.train), grouped(splits.val), grouped(splits.test), splits.name)
 
 
-def _searched(parts: Sequence[ImageSet], config: Data) -> tuple[list[ImageSet], Duplicates]:
-    """The splits without the copies that `data.duplicates` drops, and what is there twice."""
-    copies = find_copies(parts, near=config.duplicates != "exact")
-    drop = config.duplicates == "drop"
-    out = surplus(copies) if drop else torch.zeros(len(copies.first), dtype=torch.bool)
-    duplicates = with_names(copies, parts, int(out.sum()))
-    if not out.any():
-        return list(parts), duplicates
-    remaining = []
-    for part, rows in zip(parts, torch.split(~out, [len(part) for part in parts]), strict=True):
-        files = tuple(file for file, stays in zip(part.files, rows.tolist(), strict=True) if stays)
-        remaining.append(ImageSet(part.images[rows], part.labels[rows], part.class_names, part.groups, files))
-    return remaining, duplicates
+def _searched(parts: Sequence[ImageSet], config: Data, log: Log | None) -> Notes:
+    """What is there twice, and which images `data.duplicates` leaves out."""
+    copies = find_copies(parts, config.duplicates != "exact", log)
+    out = surplus(copies) if config.duplicates == "drop" else torch.zeros(len(copies.first), dtype=torch.bool)
+    return {**asdict(with_names(copies, parts, int(out.sum()))), "out": out}
 
 
-def _large_enough(
-    parts: Sequence[ImageSet], config: Data, root: Path
-) -> tuple[list[ImageSet], dict[str, int]]:
-    """The splits without classes that have lost too many images, and those classes with what they have."""
-    scarce: dict[str, int] = {}
-    large = []
-    for name, part in zip(PARTS, parts, strict=True):
-        counts = part.class_counts()
+def _without(decoded: DecodedSet, out: Tensor, config: Data) -> tuple[Splits, dict[str, int]]:
+    """The set without images (M,) and classes that are left with too few; and these, with what they have."""
+    root, scarce = _base(config), dict[str, int]()
+    parts = (decoded.splits.train, decoded.splits.val, decoded.splits.test)
+    chosen: list[tuple[list[int], Tensor]] = []  # classes and rows that stay, of each part
+    outs = torch.split(out, [len(part) for part in parts])
+    for name, part, of_part in zip(PARTS, parts, outs, strict=True):
+        counts = torch.bincount(part.labels[~of_part], minlength=part.num_classes)
         few = counts < config.min_images
         scarce |= {part.class_names[c]: int(counts[c]) for c in few.nonzero().flatten().tolist()}
         if few.all():
             raise UserError(
-                f"{one_line(root)}: {name} is left without a class; none has data.min_images = "
+                f"{one_line(config.root)}: {name} is left without a class; none has data.min_images = "
                 f"{config.min_images} images that can be read and are not copies of others"
             )
-        large.append(part.select((~few).nonzero().flatten().tolist()) if few.any() else part)
-    return large, scarce
+        stay = ~of_part & ~few[part.labels]
+        chosen.append(((~few).nonzero().flatten().tolist(), stay.nonzero().flatten()))
+
+    def selected(path: Path | None) -> tuple[Splits, Notes]:
+        train, val, test = (
+            _selected(part, classes, rows, path and pixels_of(path, name))
+            for name, part, (classes, rows) in zip(PARTS, parts, chosen, strict=True)
+        )
+        return Splits(train, val, test, config.name), {}
+
+    if all(len(rows) == len(part) for part, (_, rows) in zip(parts, chosen, strict=True)):
+        return selected(None)[0], scarce  # the same pixels
+    digest = hashlib.blake2b(digest_size=16)
+    for classes, rows in chosen:
+        digest.update(repr(classes).encode() + rows.numpy().tobytes())
+    path = place(root, config.name, (*decoded.key, "without", digest.hexdigest()))
+    size = sum(len(rows) * parts[0].images[:1].nbytes for _, rows in chosen)
+    return cached_with_notes(path, config.name, selected, keep=config.cache, size=size)[0], scarce
+
+
+def _selected(images: ImageSet, classes: Sequence[int], rows: Tensor, keep: Path | None) -> ImageSet:
+    """Some images of some classes; their pixels are copied to a file if there is one, piece by piece."""
+    if len(rows) == len(images):
+        selected = images.select(classes, rows, images.images)
+        selected.recall_mean_std(images.mean_std())
+        return selected
+    if keep is None:
+        return images.select(classes, rows)
+    shape = (images.channels, images.size, images.size)
+    with PixelWriter(keep, shape, resume=False) as copy:
+        for some in torch.split(rows, images_a_block(shape)):
+            copy.append(images.images[some])
+    selected = images.select(classes, rows, mapped(keep, shape))
+    selected.recall_mean_std(mean_std_of(copy.counts))
+    return selected

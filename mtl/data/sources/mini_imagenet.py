@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mtl.config import Data
-from mtl.data.cache import cached, fingerprint_of_folders
+from mtl.config import Data, Log
+from mtl.data.cache import cached
 from mtl.data.class_tree import PARTS, Classes, divided
-from mtl.data.decode import decode_classes, to_tensor
+from mtl.data.decode import require_readable, to_tensor
+from mtl.data.decoded_set import Form, decoded_set
 from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.sources import class_lists, require_complete
@@ -22,7 +23,7 @@ from mtl.runtime.learn2learn_package import import_learn2learn
 _SETS = {"mini_imagenet": "MiniImagenet", "tiered_imagenet": "TieredImagenet"}
 
 
-def load(config: Data, seed: int) -> Splits:
+def load(config: Data, seed: int, log: Log | None = None) -> Splits:
     """From `<root>/<name>/{train,val,test}/<class>/*`, or for miniImageNet `<root>/<name>/<class>/*`; 84×84.
 
     Raises:
@@ -35,32 +36,22 @@ def load(config: Data, seed: int) -> Splits:
             raise UserError(f"data.root: {folder} is missing, and data.download is off; {_wanted(folder)}")
         return _download(config, _wanted(folder))
     if (parts := divided(folder)) is not None:
-        return _decoded(folder, root, config, parts)
+        return _decoded(folder, config, parts, log)
     if config.name == "mini_imagenet":
         lists = class_lists("mini_imagenet")
         folders = {c.name: c for c in class_folders(folder)}
         require_complete(folder, lists, folders, _wanted(folder))
-        return _decoded(folder, root, config, [{n: folders[n] for n in lists[part]} for part in PARTS])
+        return _decoded(folder, config, [{n: folders[n] for n in lists[part]} for part in PARTS], log)
     raise UserError(f"{folder}: has no train, val and test; {_wanted(folder)}")  # a drawn split is not Ren's
 
 
-def _decoded(folder: Path, root: Path, config: Data, parts: Sequence[Classes]) -> Splits:
-    """Three splits of classes, from the cache below `root` if it has them."""
-    size, grayscale = config.image_size or 84, bool(config.grayscale)
-    names = [sorted(part) for part in parts]
-    key = (
-        size,
-        grayscale,
-        names,
-        fingerprint_of_folders((f for part in parts for f in part.values()), folder),
-    )
-
-    def build() -> Splits:
-        files = [{name: image_files(f) for name, f in part.items()} for part in parts]
-        train, val, test = (decode_classes(part, size, grayscale, folder) for part in files)
-        return Splits(train, val, test, config.name)
-
-    return cached(root, config.name, key, build, config.cache)
+def _decoded(folder: Path, config: Data, parts: Sequence[Classes], log: Log | None) -> Splits:
+    """Three splits of classes, from the cache below `data.root` if it has them."""
+    files = [{name: image_files(f) for name, f in part.items()} for part in parts]
+    form, kept_in = Form(config.image_size or 84, bool(config.grayscale)), Path(config.root)
+    decoded = decoded_set(folder, config.name, files, form, None, kept_in if config.cache else None, log)
+    require_readable(decoded.failed, folder)
+    return decoded.splits
 
 
 def _download(config: Data, otherwise: str) -> Splits:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mtl.config import Data, SetName
+from mtl.config import Data, Log, SetName
 from mtl.data.catalogue import SOURCES
 from mtl.data.image_set import ImageSet, Splits
 from mtl.errors import UserError
@@ -14,7 +14,7 @@ from mtl.errors import UserError
 _SIZE = 32  # pixels a side, unless the config says otherwise
 
 
-def load(config: Data, seed: int) -> Splits:
+def load(config: Data, seed: int, log: Log | None = None) -> Splits:
     """The sets of `data.sets`, split by split; a class is called `<set>/<class>`.
 
     In colour, unless `data.grayscale` is true: grey images then have three equal channels.
@@ -22,7 +22,7 @@ def load(config: Data, seed: int) -> Splits:
     Raises:
         UserError: one of them is not available, or a class is in different splits of two of them.
     """
-    sets = {name: load_matching(config, name, seed) for name in sorted(config.sets)}
+    sets = {name: load_matching(config, name, seed, log=log) for name in sorted(config.sets)}
     _require_disjoint(sets)
     return Splits(
         join({name: splits.train for name, splits in sets.items()}),
@@ -32,7 +32,9 @@ def load(config: Data, seed: int) -> Splits:
     )
 
 
-def load_matching(config: Data, name: SetName, seed: int, size: int = _SIZE) -> Splits:
+def load_matching(
+    config: Data, name: SetName, seed: int, size: int = _SIZE, log: Log | None = None
+) -> Splits:
     """The image set `name` with images of the size and the channels of `config`.
 
     Args:
@@ -40,6 +42,7 @@ def load_matching(config: Data, name: SetName, seed: int, size: int = _SIZE) -> 
         name: as in `data.name`.
         seed: of what the set draws.
         size: if the config has none.
+        log: how progress is shown.
     """
     from mtl.data import load_splits  # which lists this source
 
@@ -50,7 +53,7 @@ def load_matching(config: Data, name: SetName, seed: int, size: int = _SIZE) -> 
         image_size=config.image_size or size,
         grayscale=None if SOURCES[name].grey else bool(config.grayscale),
     )
-    splits = load_splits(one, seed)
+    splits = load_splits(one, seed, log)
     if config.grayscale:
         return splits
     train, val, test = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mtl.config import Data
+from mtl.config import Data, Log
 from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes
 from mtl.data.folders import class_folders, image_files
@@ -18,7 +18,7 @@ _PARTS = ("images_background", "images_evaluation")
 _VAL_EVERY = 6  # Lake's split: every sixth background alphabet validates, 5 of 30
 
 
-def load(config: Data, seed: int) -> Splits:
+def load(config: Data, seed: int, log: Log | None = None) -> Splits:
     """Splits of whole characters; ink is 255 on 0, 28×28 unless the config says otherwise.
 
     Raises:
@@ -50,7 +50,8 @@ def load(config: Data, seed: int) -> Splits:
 
         def split(part: str) -> ImageSet:
             chosen = {n: files[n] for n in lists[part]}
-            images = decode_classes(chosen, size, grayscale, folder, {n: n.split("/")[0] for n in chosen})
+            alphabets = {n: n.split("/")[0] for n in chosen}
+            images = decode_classes(chosen, size, grayscale, folder, alphabets, log)
             images = replace(images, images=255 - images.images)
             return rotated(images) if part in turned else images
 
