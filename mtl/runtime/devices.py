@@ -106,19 +106,24 @@ def choose_device(config: Runtime, world: World = ALONE) -> Device:
     if config.keep_memory:
         keep_freed_memory()
     precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    if torch_device.type == "mps" and world.size > 1:
-        raise UserError(
-            "runtime.device: several processes cannot share this GPU (mps); take runtime.device=cpu"
-        )
-    if torch_device.type == "cuda" and world.local_rank >= torch.cuda.device_count():
-        raise UserError(
-            f"torchrun: more processes than the {torch.cuda.device_count()} GPUs of this machine; lower "
-            "--nproc-per-node, or take runtime.device=cpu"
-        )
-    if torch_device.type == "cuda" and world.size > 1:
-        torch_device = torch.device("cuda", world.local_rank)
-        torch.cuda.set_device(torch_device)
+    if world.size > 1:
+        torch_device = _of_process(torch_device, world)
     return Device(torch_device, precision, world, config.ordered_sum)
+
+
+def _of_process(device: torch.device, world: World) -> torch.device:
+    """The GPU of one of several processes of a machine; the processor, where that is what they share."""
+    if device.type == "mps":
+        raise UserError("runtime.device: processes cannot share this GPU (mps); take runtime.device=cpu")
+    if device.type != "cuda":
+        return device
+    if world.local_rank >= (count := torch.cuda.device_count()):
+        raise UserError(
+            f"torchrun: more processes than the {count} GPUs of this machine; lower --nproc-per-node, or "
+            "take runtime.device=cpu"
+        )
+    torch.cuda.set_device(world.local_rank)
+    return torch.device("cuda", world.local_rank)
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h

@@ -133,7 +133,7 @@ WHOLE = {
 }
 CASES = {**dict(itertools.chain(meta_cases(), pretrain_cases())), "run whole": WHOLE}
 #: With three processes as well: shares of unequal size, and none.
-OF_THREE = {*list(CASES)[::3], "meta-train exact", "meta-train by query in parts"}
+OF_THREE = [*dict.fromkeys([*list(CASES)[::3], "meta-train exact", "meta-train by query in parts"])]
 PAIRS = [(name, world) for world, names in ((2, CASES), (3, OF_THREE)) for name in names]
 
 
