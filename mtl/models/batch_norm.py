@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtl.errors import UserError
@@ -48,8 +51,7 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
 class _Shared(_BatchNorm):
     """Batch norm whose statistics, while it takes them from a batch, are those of all processes' images.
 
-    PyTorch's SyncBatchNorm runs on GPUs alone. Sums and squares go round in one message, squares about the
-    mean of each process, so that nothing cancels out (Chan, Golub and LeVeque, 1979).
+    PyTorch's SyncBatchNorm runs on GPUs alone.
     """
 
     world: World
@@ -57,21 +59,10 @@ class _Shared(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.momentum == 0.0:  # of the episode: its images are in one process
             return super().forward(x)
-        others, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
-        number, values = x.numel() // x.shape[1], x.float()
-        total = values.sum(others)
-        squares = (values - (total / max(number, 1)).view(shape)).square().sum(others)
-        rows = torch.zeros(self.world.size, 1 + 2 * len(total), device=x.device)  # one of each process
-        rows[self.world.rank] = torch.cat([total.new_tensor([number]), total, squares])
-        counts, totals, squares = torch.split(self.world.added(rows), [1, len(total), len(total)], 1)
-        mean = totals.sum(0) / counts.sum()
-        away = totals / counts.clamp_min(1) - mean
-        variance = (squares + counts * away.square()).sum(0) / counts.sum()
-        self._follow(mean.detach(), variance.detach(), counts.sum())
-        factor = (variance + self.eps).rsqrt()
-        factor = factor if self.weight is None else self.weight * factor
-        offset = -mean * factor if self.bias is None else self.bias - mean * factor
-        return (x * factor.view(shape) + offset.view(shape)).to(x.dtype)
+        out, mean, variance, count = _NormedTogether.apply(x, self.weight, self.bias, self.eps, self.world)
+        self._follow(mean, variance, count)
+        normed: Tensor = out
+        return normed
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -85,6 +76,67 @@ class _Shared(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions."""
+
+
+class _NormedTogether(torch.autograd.Function):
+    """PyTorch's own passes over the images of this process, with sums over all processes in between.
+
+    Squares are added up about the mean of each process, so that nothing cancels out (Chan, Golub and LeVeque,
+    1979). Backwards, with g the gradient of the output, x̂ the normalised input, w the weight and σ the
+    deviation, the gradient of the input is w/σ (g − mean g − x̂ · mean g x̂), means over all images (Ioffe and
+    Szegedy, ICML 2015).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, world: World
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        channels, number = x.shape[1], x.numel() // x.shape[1]
+        rows = torch.zeros(world.size, 1 + 2 * channels, device=x.device)  # one of each process
+        if number:
+            one, zero = (
+                x.new_ones(channels).float(),
+                x.new_zeros(channels).float(),
+            )  # in whose precision it adds
+            mean, inverse = torch.native_batch_norm(x, one, zero, None, None, True, 0.0, eps)[1:]
+            squares = number * (inverse.float() ** -2 - eps).clamp_min(0)
+            rows[world.rank] = torch.cat([mean.new_tensor([number]), number * mean, squares]).float()
+        world.add_up([rows])
+        counts, totals, squares = torch.split(rows, [1, channels, channels], 1)
+        count = counts.sum()
+        mean = totals.sum(0) / count
+        away = totals / counts.clamp_min(1) - mean
+        variance = (squares + counts * away.square()).sum(0) / count
+        ctx.save_for_backward(x, weight, mean, variance, count)
+        ctx.eps, ctx.world = eps, world
+        ctx.mark_non_differentiable(mean, variance, count)
+        out = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps) if number else x.clone()
+        return out, mean, variance, count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, variance, count = ctx.saved_tensors
+        inverse = (variance + ctx.eps).rsqrt()
+        if x.numel():
+            ones = torch.ones_like(mean) if weight is None else weight
+            fixed, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
+                gradient,
+                x, ones, mean, variance, mean, inverse, False, ctx.eps, [True, True, True],
+            )  # fmt: skip
+        else:
+            fixed, by_weight, by_bias = torch.zeros_like(x), torch.zeros_like(mean), torch.zeros_like(mean)
+        own = by_weight.clone(), by_bias.clone()
+        sums = torch.stack([by_bias, by_weight]).float()
+        ctx.world.add_up([sums])
+        factor = inverse if weight is None else weight * inverse
+        slope = factor * inverse * sums[1] / count
+        offset = factor * sums[0] / count - slope * mean
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        fixed = fixed - (x * slope.to(x.dtype).view(shape) + offset.to(x.dtype).view(shape))
+        if weight is None:
+            return fixed, None, None, None, None
+        return fixed, own[0], own[1], None, None
 
 
 class _Shared1d(_Shared, nn.BatchNorm1d):
