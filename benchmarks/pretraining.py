@@ -24,6 +24,7 @@ from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
 from mtl.training.pretrain import pretrain_step
 from mtl.training.pretrain_batches import Batch
+from mtl.training.pretrain_objective import Objective
 
 CLASSES, BATCH = 64, 128
 LEAST = 0.95
@@ -52,7 +53,7 @@ def real_step(case: Case, device: Device, images: Tensor | None = None) -> Calla
         own = device.world.share(BATCH)
         changed = augment(images[rows[own]], case.augment, generator(0, "augment", next(step)), own, BATCH)
         batch = Batch(rows, to_floats(changed), labels[rows])
-        return pretrain_step(network, device, optimizer, CrossEntropy(), batch, domains=None)
+        return pretrain_step(network, device, optimizer, Objective(CrossEntropy()), batch)
 
     return one
 

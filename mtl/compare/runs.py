@@ -17,7 +17,7 @@ from mtl.config import Augment, Config, with_overrides
 from mtl.config.comparison import Arm
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape, Outcome
 from mtl.errors import UserError
-from mtl.evaluation.base_classes import base_answers, pretrained_network
+from mtl.evaluation.base_classes import base_answers
 from mtl.evaluation.baselines import (
     from_learner,
     from_table,
@@ -41,6 +41,7 @@ from mtl.training.restore import (
     learner_from_pretrained,
     meta_trained_learner,
     pretrained_backbone,
+    pretrained_network,
     read_pretrained,
 )
 from mtl.training.run_data import RunData
@@ -213,7 +214,7 @@ def pretraining_cell(config: Config, arm: str, run_data: RunData, device: Device
     payload = read_pretrained(folder, config)
     answers = dict(cell.answers)
     if len(run_data.held_out) and "classifier" in payload:  # which no training leaves out
-        network = pretrained_network(payload, config, run_data)
+        network = pretrained_network(payload, config, run_data.splits.train)
         device.place(network)
         answers |= base_answers(network, run_data, device)
     curve = _curve(folder.metrics, PRETRAIN)

@@ -170,6 +170,23 @@ class Sets:
 
 
 @dataclass(frozen=True, config=STRICT)
+class RotationPrediction:
+    """Beside the class, pretraining predicts by which right angle an image is turned."""
+
+    share: Share = 0.0  # images of a batch that are turned by 90, 180 or 270 degrees; 0: no prediction
+    weight: Rate = 1.0  # of its loss, beside that of the classes
+
+
+@dataclass(frozen=True, config=STRICT)
+class Distillation:
+    """Pretraining also learns the answers of a network that is trained already, on the same classes."""
+
+    teacher: PathText | None = None  # folder of a run, or its pretrain.pt; None: no distillation
+    weight: PositiveShare = 0.5  # of the distance to its answers; the labels have the rest
+    temperature: Rate = 4.0  # by which both logits are divided
+
+
+@dataclass(frozen=True, config=STRICT)
 class Pretrain:
     """Ordinary classification of the base classes."""
 
@@ -185,6 +202,8 @@ class Pretrain:
     margin: BelowOne = 0.0  # cosine classifier: taken off the own class's cosine
     validate_every: Positive = 1  # epochs
     validate_tasks: Tasks = 400
+    rotation: RotationPrediction = field(default_factory=RotationPrediction)
+    distillation: Distillation = field(default_factory=Distillation)
     balance: Balance = field(default_factory=Balance)
     examples: Examples = field(default_factory=Examples)
     sets: Sets = field(default_factory=Sets)

@@ -56,6 +56,24 @@ def augment(
     return out.float()
 
 
+def turned(
+    images: Tensor, share: float, generator: torch.Generator, rows: Tensor | None = None, count: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Square images (B, C, S, S), of which a share is turned; and how many right angles each is (B,) int64.
+
+    Which and by how much is drawn for each image. `rows` and `count` as of `augment`; the angles are those of
+    the whole batch.
+    """
+    draws = Draws(generator, rows, count)
+    b = draws.rows_of_all(len(images))
+    angles = torch.randint(1, 4, (b,), generator=generator).where(draws.uniform(b) < share, torch.tensor(0))
+    here = draws.here(angles).to(images.device)
+    out = images.clone()
+    for angle in (1, 2, 3):
+        out[here == angle] = torch.rot90(images[here == angle], angle, (2, 3))
+    return out, angles
+
+
 def _uniform(count: int, width: float, draws: Draws) -> Tensor:
     """(count,) uniform in [-width, width]."""
     return (draws.uniform(count) * 2 - 1) * width

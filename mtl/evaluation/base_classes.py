@@ -1,19 +1,14 @@
 """Accuracy of the classifier of pretraining on held-out images of the base classes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mtl.config import Config
 from mtl.data import class_imbalance as long_tail
 from mtl.evaluation.task_answers import Answers
-from mtl.models.classifiers import build_classifier, within_domain
+from mtl.models.classifiers import within_domain
 from mtl.runtime.devices import Device
-from mtl.runtime.seeds import generator
-from mtl.training.restore import pretrained_backbone
 from mtl.training.run_data import RunData
 
 
@@ -28,16 +23,6 @@ class BaseAccuracy:
     def __str__(self) -> str:
         groups = "".join(f", {name} {100 * value:.1f}" for name, value in self.groups.items())
         return f"{self.images:,} held-out images: {100 * self.balanced:.1f} balanced{groups}"
-
-
-def pretrained_network(payload: Mapping[str, Any], config: Config, run_data: RunData) -> nn.ModuleDict:
-    """Backbone and classifier as pretraining chose them."""
-    train = run_data.splits.train
-    backbone = pretrained_backbone(payload, config, train)
-    features = int(backbone.out_features)  # type: ignore[arg-type]
-    classifier = build_classifier(config.pretrain, features, train.num_classes, generator(0))
-    classifier.load_state_dict(payload["classifier"])
-    return nn.ModuleDict({"backbone": backbone, "classifier": classifier})
 
 
 def base_accuracy(network: nn.ModuleDict, run_data: RunData, device: Device) -> BaseAccuracy:

@@ -17,7 +17,7 @@ from mtl.data import ImageSet
 from mtl.data.sources.multi_dataset import load_matching
 from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
-from mtl.evaluation.base_classes import base_accuracy, pretrained_network
+from mtl.evaluation.base_classes import base_accuracy
 from mtl.evaluation.baselines import Baseline, baselines
 from mtl.evaluation.calibrate import calibrate
 from mtl.evaluation.resample import Scored, resample_worst
@@ -34,7 +34,7 @@ from mtl.training.meta_train import meta_train
 from mtl.training.meta_train_state import STAGE as META_TRAIN
 from mtl.training.pretrain import STAGE as PRETRAIN
 from mtl.training.pretrain import pretrain
-from mtl.training.restore import read_pretrained
+from mtl.training.restore import pretrained_network, read_pretrained
 from mtl.training.run_data import RunData, load_run_data, require_scored
 from mtl.training.stage import open_ledger, register
 
@@ -95,7 +95,7 @@ def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world
     calibrate(config, run_data, device, pretrained, meta)
     base = None
     if len(run_data.held_out) and "classifier" in pretrained:  # there is none without pretraining
-        network = pretrained_network(pretrained, config, run_data)
+        network = pretrained_network(pretrained, config, run_data.splits.train)
         device.place(network)
         base = base_accuracy(network, run_data, device)
         tell(f"base classes, {base}")

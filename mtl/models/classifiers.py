@@ -50,6 +50,17 @@ def build_classifier(config: Pretrain, features: int, classes: int, generator: t
         return LinearClassifier(features, classes)
 
 
+def angle_classifier(features: int, generator: torch.Generator) -> nn.Linear:
+    """Predicts by how many right angles, 0 to 3, an image is turned, from its feature (B, D).
+
+    The task is that of Gidaris et al. (ICLR 2018); beside classification it helps few-shot learning (Gidaris
+    et al., "Boosting Few-Shot Visual Learning with Self-Supervision", ICCV 2019).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        return nn.Linear(features, 4)
+
+
 def within_domain(logits: Tensor, labels: Tensor, domains: Tensor) -> Tensor:
     """(B, C) logits, -inf for classes of other image sets than that of the label: one head for each set.
 

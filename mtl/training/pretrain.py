@@ -19,11 +19,12 @@ from mtl.data.image_set import fingerprint
 from mtl.data.ink import as_plain, file_sides, ink_of_set
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
+from mtl.errors import UserError
 from mtl.learners.learner import episode_labels
-from mtl.losses import ImageLoss, SelfPacedLoss
+from mtl.losses import SelfPacedLoss
 from mtl.models.backbones import load_weights
 from mtl.models.batch_norm import share_statistics
-from mtl.models.classifiers import build_classifier, within_domain
+from mtl.models.classifiers import angle_classifier, build_classifier
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device, recorded_precision, settle_precision
@@ -34,6 +35,7 @@ from mtl.runtime.seeds import generator
 from mtl.runtime.world import ALONE, World, digest
 from mtl.training import curriculum
 from mtl.training.pretrain_batches import Batch, Batches, pretraining_loss
+from mtl.training.pretrain_objective import Objective, load_teacher
 from mtl.training.restore import fresh_backbone
 from mtl.training.run_data import RunData, load_run_data
 from mtl.training.solve import extract, solve_table
@@ -97,9 +99,7 @@ def pretrain(
                 set_rate(state.optimizer, cfg.lr * warm_up_cosine(state.step, batches.steps, cfg.warm_up))
                 state.criterion.begin_epoch(epoch)
                 state.network.train()
-                loss, accuracy = pretrain_step(
-                    state.network, device, state.optimizer, state.criterion, batch, state.domains
-                )
+                loss, accuracy = pretrain_step(state.network, device, state.optimizer, state.objective, batch)
 
                 # A diverged step must not reach a checkpoint.
                 require_finite(loss, STAGE, state.step, "pretrain.lr", state.optimizer)
@@ -137,7 +137,6 @@ class PretrainState(StageState):
 
         # What stays as it is.
         self.run_data, self.fingerprint = run_data, fingerprint(train)
-        self.domains = train.domain_ids() if cfg.sets.heads == "per_set" and train.domains else None
         self.val_images = run_data.split_images("val", device)
         self.val_episodes = validation_episodes(config, run_data)
 
@@ -146,6 +145,8 @@ class PretrainState(StageState):
         features = int(backbone.out_features)  # type: ignore[arg-type]
         classifier = build_classifier(cfg, features, train.num_classes, generator(config.seed, "classifier"))
         self.network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
+        if cfg.rotation.share:
+            self.network["angles"] = angle_classifier(features, generator(config.seed, "angles"))
         device.place(self.network)
         if cfg.epochs:
             share_statistics(self.network, device.world)
@@ -159,6 +160,12 @@ class PretrainState(StageState):
         )
         counts = torch.bincount(train.labels[run_data.pretrain_images], minlength=train.num_classes)
         self.criterion = pretraining_loss(cfg, counts, len(train)).to(device.torch_device)
+        self.objective = Objective(
+            self.criterion,
+            train.domain_ids() if cfg.sets.heads == "per_set" and train.domains else None,
+            cfg.rotation.weight,
+            load_teacher(config, run_data, device),
+        )
         self.admitted: list[Tensor] = []  # self-paced learning: what each image weighed in each epoch
 
     def load_or_begin(self, folder: RunFolder, saved: Mapping[str, Any] | None) -> None:
@@ -173,6 +180,12 @@ class PretrainState(StageState):
             return
         checkpoints.require_fit(folder.last, saved, self.config, checkpoints.DECIDING[STAGE])
         require_same_images(folder.last, saved["fingerprint"], "train", self.run_data.splits.train)
+        teacher = self.objective.teacher
+        if teacher is not None and saved.get("teacher") != teacher.digest:
+            raise UserError(
+                f"{folder.last}: pretrain.distillation.teacher has changed since the stage began; put the "
+                "teacher's checkpoint back, or train another run with run=NAME"
+            )
         checkpoints.tell_other_rounding(saved, self.device.computed_on())
         with checkpoints.restoring(folder.last):
             self._load(saved)
@@ -193,6 +206,7 @@ class PretrainState(StageState):
             "optimizer": self.optimizer.state_dict(),
             "loss": self.criterion.state_dict(),
             "admitted": self.admitted,
+            "teacher": self.objective.teacher and self.objective.teacher.digest,
         }
         folder.save(payload)
 
@@ -216,34 +230,30 @@ class PretrainState(StageState):
 
 
 def pretrain_step(
-    network: nn.ModuleDict,
-    device: Device,
-    optimizer: Optimizer,
-    criterion: ImageLoss,
-    batch: Batch,
-    domains: Tensor | None,
+    network: nn.ModuleDict, device: Device, optimizer: Optimizer, objective: Objective, batch: Batch
 ) -> tuple[float, float]:
     """Updates backbone and classifier; loss and accuracy of the batch before the update.
 
     Of several processes each passes its share through the backbone; the loss is of the whole batch in all.
-    `domains` (C,) is the image set of each class, if each set has its own head; else None.
     """
-    labels, world = batch.labels.to(device.torch_device), device.world
-    features = world.joined(device.forward(network["backbone"], batch.images), len(labels))
-    logits = network["classifier"](features, labels)
-    if domains is not None:
-        logits = within_domain(logits, labels, domains)
-    loss = criterion(logits, labels, features, batch.rows)
+    world, count = device.world, len(batch.labels)
+    batch = batch.labelled_on(device.torch_device)
+    features = world.joined(device.forward(network["backbone"], batch.images), count)
+    taught = None
+    if objective.teacher is not None:
+        taught = world.joined(objective.teacher.answers(device, batch.images), count)
+    loss, logits = objective(network, features, batch, taught)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     if world.size > 1:
-        # The classifier has seen the whole batch in every process: its mean is its gradient.
-        for parameter in network["classifier"].parameters():
-            if parameter.grad is not None:
-                parameter.grad /= world.size
+        # Classifiers have seen the whole batch in every process: the mean is their gradient.
+        for name, part in network.items():
+            for parameter in part.parameters() if name != "backbone" else ():
+                if parameter.grad is not None:
+                    parameter.grad /= world.size
         world.add_up([p.grad for p in network.parameters() if p.grad is not None])
     optimizer.step()
-    correct = (logits.argmax(-1) == labels).float().mean()
+    correct = (logits.argmax(-1) == batch.labels).float().mean()
     # read last, and both at once: a GPU is waited for when all of the step is on its way
     value, accuracy = torch.stack([loss.detach(), correct]).tolist()
     return value, accuracy
@@ -272,8 +282,8 @@ def validate(state: PretrainState, log: StageLog, epoch: int, **means: float) ->
     if state.best is not None and mean < state.best["mean"]:
         return
     # A classifier that has learned nothing is left out.
-    parts = state.network.items() if state.step else [("backbone", state.network["backbone"])]
-    weights = {name: weights_of(part) for name, part in parts}
+    parts = ("backbone", "classifier") if state.step else ("backbone",)
+    weights = {name: weights_of(state.network[name]) for name in parts}
     state.best = {"mean": mean, "step": state.step, "scores": scores, **weights}
 
 

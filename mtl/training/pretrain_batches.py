@@ -1,7 +1,7 @@
 """The batches and the loss of pretraining, by the sections `balance`, `examples` and `sets` of its config."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from mtl import losses
 from mtl.config import Balance, Config, Examples, Pretrain
 from mtl.data import ImageSet
-from mtl.data.augment import augment
+from mtl.data.augment import augment, turned
 from mtl.data.batch_schedule import BatchScheduleSampler
 from mtl.data.class_imbalance import inverse_frequency
 from mtl.data.index_orders import BalancedOrder, Order, ShuffledOrder
@@ -27,6 +27,12 @@ class Batch:
     rows: Tensor  # (B,) int64: indices into the train split
     images: Tensor  # (B, C, H, W) float32, augmented and normalised; or of the share (n, C, H, W)
     labels: Tensor  # (B,) int64: base classes
+    angles: Tensor | None = None  # (B,) int64: right angles that the images are turned by, to be predicted
+
+    def labelled_on(self, device: torch.device) -> "Batch":
+        """The same, with what is to be predicted on a device."""
+        angles = None if self.angles is None else self.angles.to(device)
+        return replace(self, labels=self.labels.to(device), angles=angles)
 
 
 class Batches:
@@ -73,8 +79,10 @@ class Batches:
         rows, random = self.rows(step), generator(self.config.seed, "augment", step)
         own = self.images.world.share(len(rows)) if self.images.world.size > 1 else None
         pixels = self.images.images[rows if own is None else rows[own]]
-        images = augment(pixels, self.config.data.augment, random, own, len(rows))
-        return Batch(rows, self.images.normalise(images), self.labels[rows])
+        images, angles = augment(pixels, self.config.data.augment, random, own, len(rows)), None
+        if share := self.config.pretrain.rotation.share:
+            images, angles = turned(images, share, random, own, len(rows))
+        return Batch(rows, self.images.normalise(images), self.labels[rows], angles)
 
 
 def _require_samples(train: ImageSet, of_sets: Sequence[Tensor], samples: Sequence[int]) -> None:

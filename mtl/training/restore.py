@@ -12,6 +12,7 @@ from mtl.errors import UserError
 from mtl.learners import Committee, MetaTransfer, build_learner
 from mtl.learners.learner import Learner
 from mtl.models.backbones import build_backbone
+from mtl.models.classifiers import build_classifier
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
@@ -50,6 +51,15 @@ def pretrained_backbone(payload: Payload, config: Config, train: ImageSet) -> nn
     backbone = fresh_backbone(config, train)
     backbone.load_state_dict(payload["backbone"])
     return backbone
+
+
+def pretrained_network(payload: Payload, config: Config, train: ImageSet) -> nn.ModuleDict:
+    """Backbone and classifier as pretraining chose them."""
+    backbone = pretrained_backbone(payload, config, train)
+    features = int(backbone.out_features)  # type: ignore[arg-type]
+    classifier = build_classifier(config.pretrain, features, train.num_classes, generator(0))
+    classifier.load_state_dict(payload["classifier"])
+    return nn.ModuleDict({"backbone": backbone, "classifier": classifier})
 
 
 def learner_from_pretrained(payload: Payload, config: Config, train: ImageSet, device: Device) -> Learner:

@@ -9,9 +9,10 @@ from mtl.compare.table import to_dict
 from mtl.config import read_config
 from mtl.config import to_dict as config_tree
 from mtl.errors import UserError
-from mtl.evaluation.base_classes import base_accuracy, pretrained_network
+from mtl.evaluation.base_classes import base_accuracy
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
+from mtl.training.restore import pretrained_network
 from mtl.training.run_data import load_run_data
 
 GROUPS = [f"base classes, {size} images" for size in ("many", "medium", "few")]
@@ -57,7 +58,7 @@ def test_arms_are_scored_on_novel_and_base_classes_and_a_resumed_comparison_says
         arm = config.compare.arm(cell.arm)
         one = arm_run(config, arm, cell.seed)
         payload = checkpoints.read(tmp_path / "study" / f"seed-{cell.seed}" / arm.name / "pretrain.pt")
-        network = pretrained_network(payload, one, run_data)
+        network = pretrained_network(payload, one, run_data.splits.train)
         base = base_accuracy(network, run_data, device)
         assert float(cell.answers["base classes"].accuracy.mean()) == pytest.approx(base.balanced)
         for name, accuracy in base.groups.items():

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl.config import Augment
-from mtl.data.augment import Normalise, augment, moved
+from mtl.data.augment import Normalise, augment, moved, turned
 
 EACH = {
     "crop": 3,
@@ -179,3 +179,29 @@ def test_normalise_is_exact_for_each_channel():
     torch.testing.assert_close(
         Normalise((0.1,) * 3, (0.2,) * 3)(images.float()), Normalise((0.1,) * 3, (0.2,) * 3)(images)
     )
+
+
+@given(share=st.floats(0, 1), seed=st.integers(0, 2**31))
+@settings(max_examples=20)
+def test_turned_images_are_turned_by_the_angles_given(share, seed):
+    images = noise(40)
+    out, angles = turned(images, share, seeded(seed))
+    assert all(
+        torch.equal(a, torch.rot90(b, int(k), (1, 2))) for a, b, k in zip(out, images, angles, strict=True)
+    )
+    assert share > 0 or not angles.any()
+    assert share < 1 or angles.all()
+
+
+def test_the_share_of_turned_images_is_the_one_given_and_angles_are_equally_likely():
+    _, angles = turned(torch.zeros(40_000, 1, 2, 2), 0.6, seeded())
+    found = torch.bincount(angles, minlength=4) / len(angles)
+    assert torch.allclose(found, torch.tensor([0.4, 0.2, 0.2, 0.2]), atol=0.01)
+
+
+def test_a_part_of_a_batch_is_turned_as_in_the_whole():
+    images, rows = noise(), torch.tensor([3, 4, 20])
+    whole, angles = turned(images, 0.7, seeded())
+    part, all_angles = turned(images[rows], 0.7, seeded(), rows, len(images))
+    assert torch.equal(part, whole[rows])
+    assert torch.equal(angles, all_angles)

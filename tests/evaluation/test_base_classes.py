@@ -11,7 +11,6 @@ from mtl.evaluation.base_classes import (
     base_accuracy,
     base_answers,
     held_out_right,
-    pretrained_network,
     size_groups,
     within_domain,
 )
@@ -22,7 +21,7 @@ from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.pretrain import pretrain
-from mtl.training.restore import fresh_backbone
+from mtl.training.restore import fresh_backbone, pretrained_network
 from mtl.training.run_data import load_run_data
 
 UNEVEN = {"probe_fraction": 0.5, "imbalance": {"type": "exponential", "factor": 6}}
@@ -54,7 +53,7 @@ def made(tiny):
             "backbone": backbone.state_dict(),
             "classifier": head.state_dict(),
         }
-        return run_data, pretrained_network(payload, config, run_data)
+        return run_data, pretrained_network(payload, config, run_data.splits.train)
 
     return make
 
@@ -201,7 +200,7 @@ def test_evaluation_tells_it_beside_the_novel_classes(tiny, device):
     told = json.loads(folder.results.read_text(), parse_constant=pytest.fail)["base"]  # no NaN
     run_data = load_run_data(config)
     payload = torch.load(folder.pretrain, weights_only=True)
-    network = pretrained_network(payload, config, run_data)
+    network = pretrained_network(payload, config, run_data.splits.train)
     answers = one_by_one(network, run_data)
     assert told["balanced"] == pytest.approx(mean_recall(answers, range(12)))
     assert told["images"] == 72

@@ -69,8 +69,8 @@ def test_pretraining_writes_what_its_loss_weighed(self_paced, monkeypatch):
     run_data = load_run_data(config)
     seen, plain = [], stage.pretrain_step
 
-    def spy(network, device, optimizer, criterion, batch, domains):
-        done = plain(network, device, optimizer, criterion, batch, domains)
+    def spy(network, device, optimizer, objective, batch):
+        done, criterion = plain(network, device, optimizer, objective, batch), objective.criterion
         seen.append((criterion.epoch, batch.rows.tolist(), criterion.weights_now[batch.rows].tolist()))
         return done
 

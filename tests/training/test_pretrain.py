@@ -15,6 +15,7 @@ from mtl.cli import main
 from mtl.compare.runs import pretraining_cell
 from mtl.config import Runtime
 from mtl.data.augment import Normalise
+from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate, scored_sets
 from mtl.losses import CrossEntropy
@@ -24,8 +25,9 @@ from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
 from mtl.training.meta_train import meta_train
-from mtl.training.pretrain import pretrain, pretrain_step
+from mtl.training.pretrain import PretrainState, pretrain, pretrain_step
 from mtl.training.pretrain_batches import Batch
+from mtl.training.pretrain_objective import Objective
 from mtl.training.restore import fresh_backbone
 from mtl.training.run_data import load_run_data
 
@@ -36,6 +38,7 @@ WAYS = {
     "influence": {"examples": {"by": "influence", "start": 0.5}},
     "hardest": {"examples": {"by": "hardest", "scope": "memory", "part": 0.6, "cap": 0.1}},
     "self_paced": {"examples": {"by": "self_paced", "part": 0.4, "growth": 0.2}},
+    "rotation": {"rotation": {"share": 0.5}},
 }
 UNEVEN = {"imbalance": {"type": "exponential", "factor": 2}, "label_noise": 0.1}
 
@@ -60,7 +63,7 @@ def test_one_head_for_each_set_leaves_the_classes_of_others_alone():
     logits = network["classifier"](images.flatten(1))[:, :2]
     expected = float(F.cross_entropy(logits, labels).detach())
     batch = Batch(torch.arange(6), images, labels)
-    loss, _ = pretrain_step(network, device, optimizer, CrossEntropy(), batch, domains)
+    loss, _ = pretrain_step(network, device, optimizer, Objective(CrossEntropy(), domains), batch)
     assert loss == pytest.approx(expected, rel=1e-5)
     moved = (network["classifier"].weight - before).abs().sum(1) > 0
     assert moved.tolist() == [True, True, False, False, False]
@@ -288,3 +291,50 @@ def test_what_cannot_be_had_is_told_before_anything_is_written(mobile, keys, sen
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path(config.checkpoints).exists()
+
+
+def test_a_student_learns_its_teachers_answers(tiny, same):
+    teacher = tiny(run="teacher", pretrain={"epochs": 4, "batch_size": 24})
+    pretrain(teacher)
+    folder = RunFolder.of(teacher)
+    taught = {"teacher": str(folder.path), "weight": 0.9}
+    backbones = []
+    for run, how in (("alone", {}), ("student", {"distillation": taught})):
+        config = tiny(run=run, seed=1, pretrain={"epochs": 4, "batch_size": 24, **how})
+        pretrain(config)
+        backbones.append(checkpoints.read(RunFolder.of(config).pretrain)["backbone"])
+    assert not same(*backbones)
+
+    # Another teacher in the same place is no way to go on.
+    student = RunFolder.of(config)
+    payload = checkpoints.read(folder.pretrain)
+    checkpoints.write(folder.pretrain, {**payload, "seconds": 0.0})
+    state = {"teacher": "another"}
+    with pytest.raises(UserError, match="teacher has changed"):
+        PretrainState(config, load_run_data(config), choose_device(config.runtime)).load_or_begin(
+            student, {**checkpoints.read(student.pretrain), "fingerprint": _fingerprint(config), **state}
+        )
+
+
+def _fingerprint(config):
+    return fingerprint(load_run_data(config).splits.train)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda payload: payload.pop("classifier"), "has no classifier"),
+        (lambda payload: payload["images"].update(size=99), "size 99"),
+        (lambda payload: payload["classes"].append("another"), "classes"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_written(tiny, tmp_path, change, said):
+    teacher = tiny(run="teacher", pretrain={"epochs": 1, "batch_size": 24})
+    pretrain(teacher)
+    payload = checkpoints.read(RunFolder.of(teacher).pretrain)
+    change(payload)
+    checkpoints.write(tmp_path / "teacher.pt", payload)
+    config = tiny(run="student", pretrain={"distillation": {"teacher": str(tmp_path / "teacher.pt")}})
+    with pytest.raises(UserError, match=said):
+        pretrain(config)
+    assert not RunFolder.of(config).config.exists()

@@ -122,7 +122,8 @@ def meta_cases():
 def pretrain_cases():
     for by in ("all", "focal", "hardest", "self_paced", "influence"):
         more = {"alpha": 1.0} if by == "influence" else {}
-        yield f"pretrain {by}", {"pretrain": {"examples": {"by": by, **more}}}
+        beside = {"rotation": {"share": 0.5}} if by == "focal" else {}
+        yield f"pretrain {by}", {"pretrain": {"examples": {"by": by, **more}, **beside}}
 
 
 WHOLE = {
