@@ -92,12 +92,15 @@ def _of_meta_training(config: Sections) -> list[str]:
             f"hard_tasks.snapshots: {hard.snapshots}, but with meta.learners = {meta.learners} those that "
             "vote are whole learners; leave one of the two out"
         )
-    if hard.needs_features and (meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}):
-        wrong.append(
-            f"hard_tasks.sampler: {hard.sampler} needs features that are the same in every episode, which "
-            "meta.batch_norm = episode and the algorithms maml and meta_sgd do not have; boosted_pool does "
-            "without, for one"
-        )
+    lacking = (
+        "needs features that are the same in every episode, which meta.batch_norm = episode and the "
+        "algorithms maml and meta_sgd do not have"
+    )
+    if meta.batch_norm == "episode" or meta.algorithm in {"maml", "meta_sgd"}:
+        if hard.needs_features:
+            wrong.append(f"hard_tasks.sampler: {hard.sampler} {lacking}; boosted_pool does not need them")
+        if config.evaluate.transductive:
+            wrong.append(f"evaluate.transductive: {lacking}; leave it out")
     if config.runtime.ordered_sum and (meta.batch_norm == "update" or meta.examples.by != "all"):
         wrong.append(
             "runtime.ordered_sum: solves one task after another, and meta.batch_norm = update and "

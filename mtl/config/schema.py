@@ -278,6 +278,10 @@ class Evaluate:
     sets: tuple[SetName, ...] = ()  # novel classes of these image sets, instead of the run's own
     within_group: bool = False  # all classes of a task from one alphabet, script or superclass
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
+    transductive: tuple[
+        Literal["bd_cspn", "laplacian"], ...
+    ] = ()  # solvers that see all queries of a task at
+    #   once, on the features of the learner; in tables of their own
     baseline: bool = True  # logistic regression on the pretrained features, and nearest pixels, beside it
     resample: Resample = field(default_factory=Resample)
 

@@ -1,7 +1,7 @@
 """What solves the novel tasks: the meta-trained learner, and the baselines it has to beat."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mtl.config import Config
 from mtl.episodes.episode import EpisodeBatch, Outcome
+from mtl.evaluation.transductive import TRANSDUCTIVE
 from mtl.learners.learner import Learner, episode_labels
 from mtl.models.heads import logistic, power_transform
 from mtl.runtime.devices import Device
@@ -43,6 +44,10 @@ class Baseline:
 
     name: str
     solve: Callable[[EpisodeBatch], Outcome]
+    table: Tensor | None = (
+        None  # (M, D) features of every image of the split, where tasks are solved from them
+    )
+    transductive: bool = False  # sees all queries of a task at once
 
 
 def baselines(
@@ -77,6 +82,10 @@ def baselines(
         table = table_of(fresh_backbone(config, train), run_data, split, device, mirror)
         found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table, device.world))
         found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures), device.world))
+    if (learned := found[0].table) is not None:
+        for key in config.evaluate.transductive:
+            name, head = TRANSDUCTIVE[key]
+            found.append(replace(from_table(name, head, learned, device.world), transductive=True))
     return found
 
 
@@ -123,7 +132,7 @@ def from_table(name: str, head: Head, table: Tensor, world: World = ALONE) -> Ba
     def solve(episodes: EpisodeBatch) -> Outcome:
         return solve_table(head, table, episodes.image_indices(), episodes, world)
 
-    return Baseline(name, solve)
+    return Baseline(name, solve, table)
 
 
 def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: bool = False) -> Baseline:

@@ -140,7 +140,10 @@ def score_setting(
     outcomes = [solver.solve(episodes) for solver in solvers]
     first, class_names = outcomes[0], run_data.split(cfg.split).class_names
     scores = [
-        score(solver.name, episodes, outcome, None if outcome is first else first, class_names)
+        replace(
+            score(solver.name, episodes, outcome, None if outcome is first else first, class_names),
+            transductive=solver.transductive,
+        )
         for solver, outcome in zip(solvers, outcomes, strict=True)
     ]
     split = split_name(cfg.split, name)

@@ -20,6 +20,8 @@ from mtl.runtime.outputs import replace_text
 from mtl.runtime.tensor_files import read_json
 from mtl.stats import BY_TASK, fifth_percentile, mean_interval, recall_intervals
 
+TRANSDUCTIVE_NOTE = "transductive: all queries of a task seen at once"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -33,6 +35,7 @@ class Score:
     difference_interval: float | None
     class_recall: dict[str, tuple[float, float, float]]  # recall and its interval over tasks
     task_accuracy: list[float]
+    transductive: bool = False  # all queries of a task were seen at once: not comparable with the others
 
 
 @dataclass(frozen=True)
@@ -102,23 +105,9 @@ def show(settings: Sequence[Setting], console: Console) -> None:
     for s in settings:
         of = f" of {s.set}" if s.set else ""
         title = f"{s.way}-way {s.shot}-shot, {s.tasks} {s.split} tasks{of}, {s.queries} queries a class"
-        table = Table(title=title, title_justify="left")
-        for column in ("", "accuracy", "5th percentile", "worst class", "to the first"):
-            table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-        for one in s.scores:
-            difference = (
-                ""
-                if one.difference is None or one.difference_interval is None
-                else f"{100 * one.difference:+.2f} ± {100 * one.difference_interval:.2f}"
-            )
-            table.add_row(
-                one.name,
-                f"{100 * one.accuracy:.2f} ± {100 * one.interval:.2f}",
-                f"{100 * one.percentile_5:.1f}",
-                f"{100 * min(r[0] for r in one.class_recall.values()):.1f}",
-                difference,
-            )
-        console.print(table)
+        console.print(_scores(title, [one for one in s.scores if not one.transductive]))
+        if transductive := [one for one in s.scores if one.transductive]:
+            console.print(_scores(f"{title}; {TRANSDUCTIVE_NOTE}", transductive))
         if s.resampled is not None:
             r = s.resampled
             verdicts = ", ".join(f"{n} {word}" for word, n in r.verdicts.items())
@@ -136,6 +125,27 @@ def show(settings: Sequence[Setting], console: Console) -> None:
             )
     if len({s.set for s in settings}) > 1:
         console.print(_across_sets(settings))
+
+
+def _scores(title: str, scores: Sequence[Score]) -> Table:
+    """A row for each baseline."""
+    table = Table(title=title, title_justify="left")
+    for column in ("", "accuracy", "5th percentile", "worst class", "to the first"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for one in scores:
+        difference = (
+            ""
+            if one.difference is None or one.difference_interval is None
+            else f"{100 * one.difference:+.2f} ± {100 * one.difference_interval:.2f}"
+        )
+        table.add_row(
+            one.name,
+            f"{100 * one.accuracy:.2f} ± {100 * one.interval:.2f}",
+            f"{100 * one.percentile_5:.1f}",
+            f"{100 * min(r[0] for r in one.class_recall.values()):.1f}",
+            difference,
+        )
+    return table
 
 
 def _across_sets(settings: Sequence[Setting]) -> Table:

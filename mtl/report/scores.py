@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from mtl.evaluation.results import TRANSDUCTIVE_NOTE
 from mtl.ledger.queries import split_name
 from mtl.report.contents import ClassChange, Comparison, RunDifference, SettingResults
 from mtl.report.drawings import Drawings
@@ -18,7 +19,17 @@ Settings = Sequence[Mapping[str, Any]]  # as results.json has them
 
 def setting_results(settings: Settings) -> list[SettingResults]:
     """The settings of results.json as tables."""
-    return [SettingResults(_title(s), s, _resampled(s["resampled"])) for s in settings]
+    found = []
+    for s in settings:
+        # Solvers that see all queries at once have a table of their own.
+        alone, together = (
+            [one for one in s["scores"] if one.get("transductive", False) == t] for t in (0, 1)
+        )
+        found.append(SettingResults(_title(s), {**s, "scores": alone}, _resampled(s["resampled"])))
+        if together:
+            title = f"{_title(s)}; {TRANSDUCTIVE_NOTE}"
+            found.append(SettingResults(title, {**s, "scores": together}, None))
+    return found
 
 
 def _title(s: Mapping[str, Any]) -> str:
