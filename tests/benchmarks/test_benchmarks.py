@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, peers, time_to_accuracy
 from benchmarks.__main__ import NAMES, main
 from benchmarks.harness import Row, paired
 
@@ -57,3 +57,16 @@ def test_a_ratio_is_of_times_taken_in_turn(monkeypatch):
 
 def test_that_of_gpus_runs_on_the_processor():
     assert [row.what for row in gpu.rows(quick=True, name="cpu")][-1] == "100 episodes"
+
+
+def test_ours_and_others_train_to_an_accuracy(tiny, monkeypatch):
+    pytest.importorskip("learn2learn", reason="learn2learn is not installed on Python 3.13")
+    monkeypatch.setattr(time_to_accuracy, "PEERS", peers.PEERS[:2])
+    easy = time_to_accuracy.Goal("quickstart", 3, 0.1, ())
+    ours, *others, ratio = time_to_accuracy.rows(easy, tiny(), minutes=1, turn=0.01)
+    assert [row.what for row in others] == [peer.name for peer in peers.PEERS[:2]]
+    assert ratio.value == pytest.approx(min(row.value for row in others) / ours.value)
+    impossible = time_to_accuracy.Goal("quickstart", 3, 1.1, ())
+    *_, other, ratio = time_to_accuracy.rows(impossible, tiny(run="again"), minutes=0.001, turn=0.01)
+    assert "missed" in other.note
+    assert ratio.note.startswith("at least")
