@@ -48,6 +48,11 @@ class RunFiles:
         """The measurements of one stage."""
         return [line for line in self.metrics if line["stage"] == stage]
 
+    def config_here(self) -> Config:
+        """The config with its image set found, wherever the working folder is (`at_home`)."""
+        made_in = [str(payload.get("made_in", "")) for payload in self.ended.values()]
+        return at_home(self.config, self.folder.path, made_in)
+
 
 def read_run(path: Path) -> RunFiles:
     """Reads the folder of a run, however far it got.

@@ -27,7 +27,6 @@ from mtl.report.phase_section import phase_report
 from mtl.report.run_files import (
     STAGES,
     RunFiles,
-    at_home,
     config_text,
     environment,
     facts,
@@ -200,8 +199,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
 
 def find_images(run: RunFiles) -> Images:
     """The image sets of a run, nothing downloaded; those that are not available are left out, with a note."""
-    made_in = [str(payload.get("made_in", "")) for payload in run.ended.values()]
-    config = at_home(run.config, run.folder.path, made_in)
+    config = run.config_here()
     config = replace(config, data=replace(config.data, download=False, cache=False))
     try:
         run_data = load_run_data(config)
