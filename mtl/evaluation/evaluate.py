@@ -78,7 +78,7 @@ def evaluate(config: Config, run_data: RunData | None = None, world: World = ALO
 
 def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world: World) -> list[Setting]:
     require_tensorboard(config.log)
-    before, pretrained, meta = world.from_first(partial(_read, folder, config))
+    before, pretrained, meta = world.from_first(partial(read_checkpoints, folder, config))
     config = settle_precision(config, recorded_precision(meta or pretrained))
     device = choose_device(config.runtime, world)
     run_data = run_data or load_run_data(config, world)
@@ -103,11 +103,11 @@ def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world
     return settings
 
 
-def _read(
+def read_checkpoints(
     folder: RunFolder, config: Config
-) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any] | None]:
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
     """The results so far, and what pretraining and meta-training left; all is checked before the work."""
-    before = read_results(folder.results).get("settings", [])
+    before = read_results(folder.results)
     pretrained = read_pretrained(folder, config)
     folder.require_recorded(pretrained)
     if not folder.meta.exists():

@@ -35,6 +35,7 @@ class RunFiles:
     metrics: list[dict[str, Any]]  # lines of metrics.jsonl
     results: list[dict[str, Any]]  # settings of results.json
     base: dict[str, Any] | None  # accuracy on held-out images of the base classes
+    trials: dict[str, Any] | None  # errors in one-shot trials that others were scored on
     ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
     unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
     images: Mapping[str, str]  # the fingerprint of each split that the ledger speaks of
@@ -79,6 +80,7 @@ def read_run(path: Path) -> RunFiles:
         _lines(folder.metrics) if folder.metrics.exists() else [],
         list(results.get("settings", [])),
         results.get("base"),
+        results.get("trials"),
         ended,
         None if unfinished is None or unfinished[0] in ended else unfinished,  # a kill left its checkpoint
         fingerprints,

@@ -16,6 +16,7 @@ from mtl.config import Config
 from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import scored_sets
+from mtl.evaluation.results import trials_text
 from mtl.ledger.queries import confused_pairs, split_name
 from mtl.ledger.store import Ledger
 from mtl.report.cards import Gallery, Limits
@@ -188,6 +189,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
         facts=facts(run),
         settings=setting_results(run.results),
         base=base or None,
+        trials=trials_text(run.trials) if run.trials else None,
         curves=[drawn for stage in STAGES if (drawn := _curves(run, stage, drawings)) is not None],
         phases=phases,
         space=feature_space,
