@@ -68,7 +68,8 @@ def fiftyone_labels(
         UserError: an image comes from no file, or its file is gone.
     """
     root = Path(config.data.root).absolute()
-    homes = [*(root / folder for folder in _FOLDERS), root.parent]  # the latter of a CSV list
+    others = [Path(other.root).absolute() for other in config.evaluate.sets if other.root is not None]
+    homes = [*(root / folder for folder in _FOLDERS), root.parent, *others]  # the parent: of a CSV list
     labels: dict[str, object] = {}
     for row in rows:
         name = files[row.image] if files else f"image {row.image}"
