@@ -401,6 +401,8 @@ def test_the_command_that_an_episode_ends_with_shows_it_again(logged, capsys):
         ("--format jsonl --follow", ("--follow", "jsonl")),
         ("--out x.jsonl", ("--out", "jsonl", "parquet")),
         ("--format csv --out x.csv", ("--out", "jsonl", "parquet")),
+        ("--format fiftyone --round 0 --out x.json", ("--round", "fiftyone")),
+        ("--phase p", ("--phase", "fiftyone")),
         ("--follow --task 1-0", ("--task", "--follow")),
         ("--follow --images", ("--images", "--follow")),
         ("--task 1-0 --format csv", ("csv", "--task")),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_trials import made_trials, zipped
 from torch.utils.data import TensorDataset
 
 from mtl.cli import main
@@ -139,6 +140,7 @@ def test_every_command_in_the_texts_runs(
     command: str,
     small: list[str],
     at_home: Callable[[str], None],
+    image_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -173,7 +175,12 @@ def test_every_command_in_the_texts_runs(
     if words[0] == "data":
         extra = [*extra, "--sheet", str(tmp_path / "sheet.png")]
     if words[0] in {"meta-train", "evaluate"}:
-        before = ["pretrain", *words[1 : words.index("--config") + 2]]
+        if "--trials" in words:
+            words[words.index("--trials") + 1] = str(zipped(tmp_path / "all_runs.zip", made_trials()))
+        shutil.copytree(image_root / "test", tmp_path / "birds")  # another folder of novel classes
+        words = [word.replace("root: birds", f"root: {tmp_path / 'birds'}") for word in words]
+        given = [word for word in words if word.startswith("data.")]
+        before = ["pretrain", *words[1 : words.index("--config") + 2], *given]
         assert main([*before, *extra]) == 0
     assert main([*words, *extra]) == 0
 

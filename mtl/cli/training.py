@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
@@ -13,6 +13,8 @@ from mtl.errors import RunStopped, UserError
 from mtl.runtime.process import is_silent, wait_for_first
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mtl.cli.subcommand import Commands
     from mtl.compare.differences import Study
     from mtl.evaluation.results import Setting
@@ -62,6 +64,8 @@ def add_to(commands: "Commands") -> None:
         sub.add_argument("--resume", action="store_true", help=resume)
         quiet = "no progress, only results and errors; the same as log.quiet=true"
         sub.add_argument("-q", "--quiet", action="store_true", help=quiet)
+    trials = "only score the one-shot trials of Lake et al. (2015): all_runs.zip, or its folder"
+    commands.choices["evaluate"].add_argument("--trials", type=path, metavar="ZIP", help=trials)
     seeds = "only these seeds, e.g. 0,2; other processes can run the others"
     commands.choices["compare"].add_argument("--seeds", type=_numbers, metavar="N,N", help=seeds)
     arms = 'only these arms, e.g. "uniform,boosted"; compare.reference has to be among them'
@@ -153,7 +157,17 @@ def _evaluate(args: argparse.Namespace) -> None:
     from mtl.evaluation.evaluate import evaluate
 
     with _together(args) as (config, _, world):
-        _show_results(config, evaluate(config, world=world))
+        if args.trials is None:
+            _show_results(config, evaluate(config, world=world))
+        elif world.first:
+            _trials(config, args.trials)
+
+
+def _trials(config: Config, place: "Path") -> None:
+    from mtl.evaluation.results import trials_text
+    from mtl.own_images.score_trials import score_trials
+
+    print(trials_text(asdict(score_trials(config, place))))
 
 
 def _show_results(config: Config, settings: "Sequence[Setting]") -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DAY = 86400  # seconds
 _RUN = "folder of the run, e.g. checkpoints/omniglot"
 _EXPORTS = "jsonl", "parquet"  # formats of every episode, not of the views
+_FIFTYONE = "fiftyone"  # ... of every image
 
 
 def add_to(commands: "Commands") -> None:
@@ -28,9 +29,15 @@ def add_to(commands: "Commands") -> None:
     hard.add_argument(
         "--task", metavar="ID", help="show one episode, e.g. 1-1042; json and csv name the worst"
     )
-    log = "of the views: table, json or csv; of every episode (docs/log.md): jsonl or parquet"
-    hard.add_argument("--format", choices=("table", "json", "csv", *_EXPORTS), default="table", help=log)
-    out = "where jsonl or parquet is written (default: jsonl to standard output)"
+    log = (
+        "of the views: table, json or csv; of every episode (docs/log.md): jsonl or parquet; of every image: "
+        "fiftyone"
+    )
+    formats = ("table", "json", "csv", *_EXPORTS, _FIFTYONE)
+    hard.add_argument("--format", choices=formats, default="table", help=log)
+    phase = "with --format fiftyone: the phase that counts (default: the first, of most runs meta-train)"
+    hard.add_argument("--phase", metavar="NAME", help=phase)
+    out = "where jsonl, parquet or fiftyone is written (default: jsonl to standard output)"
     hard.add_argument("--out", type=path, metavar="FILE", help=out)
     follow = "show all tables again at each change, until Ctrl-C"
     hard.add_argument("--follow", action="store_true", help=follow)
@@ -73,6 +80,11 @@ def _hard_tasks(args: argparse.Namespace) -> None:
     if args.follow:
         follow(ledger_path, top, args.format, args.every)
         return
+    if args.format == _FIFTYONE:
+        from mtl.report.fiftyone_labels import write_fiftyone_labels
+
+        print(write_fiftyone_labels(args.folder, args.out, args.phase, args.top))
+        return
     width = _width()
     with Ledger.read(ledger_path) as ledger:
         if args.format in _EXPORTS:
@@ -91,7 +103,7 @@ def _width() -> int:
 
 def _require_matching(args: argparse.Namespace) -> None:
     """Raises UserError for options of `hard-tasks` that exclude each other."""
-    given = {name for name in ("top", "round", "task", "out") if getattr(args, name) is not None}
+    given = {name for name in ("top", "round", "task", "out", "phase") if getattr(args, name) is not None}
     given |= {name for name in ("images", "follow") if getattr(args, name)}
     if args.every is not None and not args.follow:
         raise UserError("--every: is for --follow, which is missing")
@@ -101,8 +113,14 @@ def _require_matching(args: argparse.Namespace) -> None:
         raise UserError("--round: does not go with --follow, which shows the run as it is now")
     if args.format in _EXPORTS:
         shows, allowed = f"--format {args.format}, which writes every episode", {"out"}
+    elif args.format == _FIFTYONE:
+        shows, allowed = f"--format {_FIFTYONE}, which writes images of one phase", {"out", "phase", "top"}
+    elif args.phase is not None:
+        raise UserError(f"--phase: is for --format {_FIFTYONE}; the others have all phases")
     elif args.out is not None:
-        raise UserError(f"--out: is for --format {' or '.join(_EXPORTS)}; the others go to standard output")
+        raise UserError(
+            f"--out: is for --format {', '.join(_EXPORTS)} or {_FIFTYONE}; the others go to standard output"
+        )
     elif args.follow:
         shows, allowed = "--follow", {"top", "follow"}
     elif args.task is not None:

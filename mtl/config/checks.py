@@ -141,8 +141,9 @@ def _of_weighting(config: Sections) -> list[str]:
 
 def _of_several_sets(config: Sections) -> list[str]:
     wrong, data, sets = [], config.data, config.pretrain.sets
-    if len(set(config.evaluate.sets)) < len(config.evaluate.sets):
-        wrong.append("evaluate.sets: names an image set twice")
+    labels = [scored.label for scored in config.evaluate.sets]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        wrong.append(f"evaluate.sets: names an image set or folder twice, {twice[0]}")
     if data.name != "several":
         given = {"data.sets": data.sets, "pretrain.sets.samples": sets.samples}
         return wrong + [
@@ -172,7 +173,7 @@ def _of_several_sets(config: Sections) -> list[str]:
 
 def _of_own_images(config: Sections) -> list[str]:
     data, wrong = config.data, list[str]()
-    if "image_folder" not in {data.name, *data.sets, *config.evaluate.sets}:
+    if "image_folder" not in {data.name, *data.sets, *(scored.name for scored in config.evaluate.sets)}:
         usual = type(data)()
         wrong += [
             f"data.{key}: is for data.name = image_folder, not {data.name}"

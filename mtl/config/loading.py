@@ -225,7 +225,7 @@ def _section(path: Sequence[str]) -> Any:
     section: Any = Config
     for name in path:
         in_a_list = name.isdigit()
-        section = get_args(section)[0] if in_a_list else _plain(_types(section)[name])
+        section = _plain(get_args(section)[0]) if in_a_list else _plain(_types(section)[name])
     return section
 
 

@@ -1,9 +1,10 @@
 """Every key that a config may have, its default and what is allowed. Imports no torch: `--help` is fast."""
 
+import os
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from mtl.config.comparison import Compare
@@ -267,6 +268,24 @@ class Resample:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ScoredSet:
+    """An image set to score a run on; its name alone is enough where it is below data.root."""
+
+    name: SetName
+    root: PathText | None = None  # None: data.root
+    layout: Layout = "auto"  # image_folder with a root: as data.layout, which is of the run's own folder
+
+    @property
+    def label(self) -> str:
+        """What results call it: a set by its name, a folder by its own."""
+        return self.name if self.root is None else os.path.basename(os.path.abspath(self.root))
+
+
+def _as_section(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, config=STRICT)
 class Evaluate:
     """N-way K-shot accuracy on the novel classes."""
 
@@ -275,7 +294,8 @@ class Evaluate:
     queries: Size = 15
     tasks: Annotated[int, Field(ge=2, le=10**6), NUMBER] = 2000
     split: Literal["test", "val"] = "test"
-    sets: tuple[SetName, ...] = ()  # novel classes of these image sets, instead of the run's own
+    # novel classes of these image sets, instead of the run's own: names, or {name: image_folder, root: birds}
+    sets: tuple[Annotated[ScoredSet, BeforeValidator(_as_section)], ...] = ()
     within_group: bool = False  # all classes of a task from one alphabet, script or superclass
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
     transductive: tuple[

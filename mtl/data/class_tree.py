@@ -79,6 +79,11 @@ def find_classes(root: Path, layout: Layout) -> ClassTree:
     return ClassTree(files, parts, homes, _passed_over(root, tops, opened), groups if nested else None)
 
 
+def is_undivided(root: Path, layout: Layout) -> bool:
+    """True if a folder or list of classes has no splits of its own."""
+    return find_classes(root, layout).parts is None
+
+
 def divided(root: Path, may_merge: bool = False) -> list[Classes] | None:
     """The classes below the folders of train, val and test; None where there is none of these.
 

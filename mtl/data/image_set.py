@@ -178,6 +178,23 @@ class Splits:
         if len({part.images.shape[1:] for part in parts}) > 1:
             raise ValueError("the images of all splits must have one shape")
 
+    def joined(self) -> ImageSet:
+        """All classes as one set; their domains are left out."""
+        parts = (self.train, self.val, self.test)
+        names = [name for part in parts for name in part.class_names]
+        rank = {name: place for place, name in enumerate(sorted(names))}
+        order = torch.tensor([rank[name] for name in names])
+        firsts = (0, self.train.num_classes, self.train.num_classes + self.val.num_classes)
+        labels = torch.cat([part.labels + first for part, first in zip(parts, firsts, strict=True)])
+        groups = {n: g for part in parts for n, g in zip(part.class_names, part.groups or (), strict=False)}
+        return ImageSet(
+            torch.cat([part.images for part in parts]),
+            order[labels],
+            tuple(sorted(names)),
+            tuple(groups[name] for name in sorted(names)) if len(groups) == len(names) else None,
+            tuple(file for part in parts for file in part.files),
+        )
+
 
 def fingerprint(images: ImageSet) -> str:
     """16 hex digits; the same for the same classes, labels, groups, shape and pixels, wherever the files are.

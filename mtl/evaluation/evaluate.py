@@ -10,13 +10,16 @@ on other images begins.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from mtl.config import Config, SetName
+from mtl.config import Config
+from mtl.config.schema import ClassNames, ScoredSet
 from mtl.data import ImageSet
+from mtl.data.class_tree import is_undivided
 from mtl.data.sources.multi_dataset import load_matching
 from mtl.episodes.episode import EpisodeShape
-from mtl.errors import UserError
+from mtl.errors import UserError, one_line
 from mtl.evaluation.base_classes import base_accuracy
 from mtl.evaluation.baselines import Baseline, baselines
 from mtl.evaluation.calibrate import calibrate
@@ -78,7 +81,7 @@ def evaluate(config: Config, run_data: RunData | None = None, world: World = ALO
 
 def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world: World) -> list[Setting]:
     require_tensorboard(config.log)
-    before, pretrained, meta = world.from_first(partial(_read, folder, config))
+    before, pretrained, meta = world.from_first(partial(read_checkpoints, folder, config))
     config = settle_precision(config, recorded_precision(meta or pretrained))
     device = choose_device(config.runtime, world)
     run_data = run_data or load_run_data(config, world)
@@ -103,11 +106,11 @@ def _evaluate(folder: RunFolder, config: Config, run_data: RunData | None, world
     return settings
 
 
-def _read(
+def read_checkpoints(
     folder: RunFolder, config: Config
-) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any] | None]:
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
     """The results so far, and what pretraining and meta-training left; all is checked before the work."""
-    before = read_results(folder.results).get("settings", [])
+    before = read_results(folder.results)
     pretrained = read_pretrained(folder, config)
     folder.require_recorded(pretrained)
     if not folder.meta.exists():
@@ -166,31 +169,41 @@ def scored_sets(config: Config, run_data: RunData, world: World = ALONE) -> list
     """
     split = config.evaluate.split
     if config.evaluate.sets:
-        return [(name, _other(config, run_data, name, world)) for name in config.evaluate.sets]
+        return [(scored.label, _other(config, run_data, scored, world)) for scored in config.evaluate.sets]
     parts = run_data.split(split).by_domain()
     return [(name, _with(run_data, split, part)) for name, part in parts.items()] or [(None, run_data)]
 
 
-def _other(config: Config, run_data: RunData, name: SetName, world: World) -> RunData:
-    splits, data, split = run_data.splits, config.data, config.evaluate.split
-    train = splits.train
-    like = replace(data, image_size=train.size, grayscale=train.channels == 1)
-    with world.after_first_here():
-        found = load_matching(like, name, data.split_seed)
-    scored = found.test if split == "test" else found.val
-    rest = (train, splits.val if split == "test" else splits.test)
-    twice = sorted(set(scored.class_names) & {name for part in rest for name in _bare_names(part)})
-    if twice:
-        raise UserError(
-            f"evaluate.sets: {len(twice)} {split} classes of {name}, {twice[0]} for one, are in other splits "
-            "of the run's own images; its figures would not be those of novel classes"
-        )
-    other = _with(run_data, split, scored)
+def _other(config: Config, run_data: RunData, wanted: ScoredSet, world: World) -> RunData:
+    splits, split = run_data.splits, config.evaluate.split
     try:
+        with world.after_first_here():
+            scored = _scored_split(config, splits.train, wanted)
+        rest = (splits.train, splits.val if split == "test" else splits.test)
+        twice = sorted(set(scored.class_names) & {name for part in rest for name in _bare_names(part)})
+        if twice:
+            more = f" (and {len(twice) - 1} more)" if len(twice) > 1 else ""
+            raise UserError(
+                f"class {one_line(twice[0])}{more} is in another split of the run's own images, so figures "
+                "would not be those of novel classes; leave it out, or rename it if it is something else"
+            )
+        other = _with(run_data, split, scored)
         require_scored(config, other.splits)
     except UserError as error:
-        raise UserError(f"evaluate.sets: {name}: {error}") from None
+        raise UserError(f"evaluate.sets: {wanted.label}: {error}") from None
     return other
+
+
+def _scored_split(config: Config, train: ImageSet, wanted: ScoredSet) -> ImageSet:
+    """The novel classes of a set, like the training images; all classes of a folder that has no splits."""
+    data, test = config.data, config.evaluate.split == "test"
+    data = replace(data, image_size=train.size, grayscale=train.channels == 1)
+    undivided = False
+    if wanted.root is not None:
+        data = replace(data, root=wanted.root, layout=wanted.layout, classes=ClassNames(), group_by=None)
+        undivided = wanted.name == "image_folder" and is_undivided(Path(wanted.root), wanted.layout)
+    found = load_matching(data, wanted.name, data.split_seed, log=config.log)
+    return found.joined() if undivided else found.test if test else found.val
 
 
 def _bare_names(images: ImageSet) -> set[str]:

@@ -53,6 +53,30 @@ class Setting:
     recall_intervals: str = BY_TASK  # what the intervals of `class_recall` are over
 
 
+@dataclass(frozen=True)
+class TrialScore:
+    """Errors in one-shot trials that others were scored on, in [0, 1]; the interval is over runs, 95 %."""
+
+    error: float  # mean over runs
+    interval: float  # half width, Student t over runs
+    trials: int
+    way: int
+    runs: dict[str, float]  # error in each
+
+
+#: Errors in the 400 trials of Lake et al. (Science 2015): 20 runs, 20 characters of one alphabet each.
+PEOPLE, PROGRAM_LEARNING = 0.045, 0.033
+
+
+def trials_text(s: Mapping[str, Any]) -> str:
+    """A `TrialScore`, as a dict, in a sentence."""
+    return (
+        f"One-shot trials ({s['trials']} in {len(s['runs'])} runs, {s['way']}-way): "
+        f"{100 * s['error']:.1f} ± {100 * s['interval']:.1f} % errors; people {100 * PEOPLE:.1f} %, "
+        f"Bayesian program learning {100 * PROGRAM_LEARNING:.1f} % (Lake et al., 2015)."
+    )
+
+
 def score(
     name: str, episodes: EpisodeBatch, outcome: Outcome, first: Outcome | None, class_names: Sequence[str]
 ) -> Score:
@@ -80,13 +104,13 @@ def write_results(
     path: Path,
     run: str,
     settings: Sequence[Setting],
-    before: Sequence[Mapping[str, Any]],
+    before: Mapping[str, Any],
     base: BaseAccuracy | None = None,
 ) -> None:
     """results.json: settings scored now replace earlier ones of the same set, split, way and shot.
 
     Args:
-        before: the settings that the file has now, as `read_results` gives them.
+        before: what the file holds now, as `read_results` gives it.
         base: the accuracy on held-out images of the base classes, where there are any.
     """
 
@@ -94,9 +118,9 @@ def write_results(
         return setting.get("set"), setting["split"], setting["way"], setting["shot"]
 
     new: list[Mapping[str, Any]] = [dataclasses.asdict(s) for s in settings]
-    unchanged = [s for s in before if key(s) not in {key(n) for n in new}]
+    unchanged = [s for s in before.get("settings", []) if key(s) not in {key(n) for n in new}]
     of_base = None if base is None else dataclasses.asdict(base)
-    tree = {"run": run, "settings": [*unchanged, *new], "base": of_base}
+    tree = {**before, "run": run, "settings": [*unchanged, *new], "base": of_base}
     replace_text(path, json.dumps(tree, indent=1))
 
 
@@ -204,11 +228,20 @@ class _Base(BaseModel):
     images: _Count
 
 
+class _Trials(BaseModel):
+    error: float
+    interval: float
+    trials: _Count
+    way: _Count
+    runs: dict[str, float]
+
+
 class _Results(BaseModel):
     """What must be in results.json; further keys are left to newer versions."""
 
     settings: list[_Setting] = []
     base: _Base | None = None
+    trials: _Trials | None = None
 
 
 def read_results(path: Path) -> dict[str, Any]:

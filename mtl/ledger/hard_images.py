@@ -27,7 +27,7 @@ class HardImage:
     name: str  # of its class
     asked: int  # times it was a query whose answer is known
     wrong: int  # ... and answered wrong
-    taken_for: str  # the class that it was taken for most often
+    taken_for: str  # the class that it was taken for most often; "" where it was never wrong
     supports: int  # times it was a support image
     unlucky: int  # ... in an episode in which its class was among the quarter recalled worst
 
@@ -45,12 +45,15 @@ class _Episodes:
     episode: Ints  # (w,) the episode of each
 
 
-def hardest_images(ledger: Ledger, phase: str, top: int = 20, round: int | None = None) -> list[HardImage]:
-    """Images by wrong answers / (times asked + 1), the hardest first; none without a wrong answer.
+def hardest_images(
+    ledger: Ledger, phase: str, top: int = 20, round: int | None = None, all_drawn: bool = False
+) -> list[HardImage]:
+    """Images by wrong answers / (times asked + 1), the hardest first.
 
-    Of an evaluation the first round counts, as for classes. A support is unlucky where the recall of its
-    class in that episode is below 1 and at most the lower quartile of the recalls of all classes of all these
-    episodes. Two passes over the episodes; memory grows with the number of images, not of episodes.
+    Those without a wrong answer are left out, unless `all_drawn`. Of an evaluation the first round counts, as
+    for classes. A support is unlucky where the recall of its class in that episode is below 1 and at most the
+    lower quartile of the recalls of all classes of all these episodes. Two passes over the episodes; memory
+    grows with the number of images, not of episodes.
     """
     at = checked_phase(ledger, phase, top, round)
     round = even_round(at) if round is None else round
@@ -59,7 +62,7 @@ def hardest_images(ledger: Ledger, phase: str, top: int = 20, round: int | None 
     asked, wrong, supports, unlucky, own = np.zeros((5, count), np.int64)
     taken = [np.zeros((2, 0), np.int64)]  # (2, n): image << 32 | class that it was taken for, and how often
     for part in _episodes(ledger.sql, span):
-        own[part.query] = part.classes[..., None]
+        own[part.query] = own[part.support] = part.classes[..., None]
         asked += np.bincount(part.query[part.known].ravel(), minlength=count)
         supports += np.bincount(part.support.ravel(), minlength=count)
         bad = (part.recall <= quartile) & (part.recall < 1)
@@ -70,12 +73,12 @@ def hardest_images(ledger: Ledger, phase: str, top: int = 20, round: int | None 
         taken.append(np.stack([answers, np.ones_like(answers)]))
         if sum(pairs.shape[1] for pairs in taken[1:]) > max(_PENDING, taken[0].shape[1]):
             taken = [_added_up(taken)]
-    worst = np.flatnonzero(wrong)
+    worst = np.flatnonzero(asked + supports if all_drawn else wrong)
     worst = worst[np.lexsort((worst, -wrong[worst] / (asked[worst] + 1)))[:top]]
     names, most = class_names(ledger, at), _most_often(_added_up(taken), worst)
     columns = (column[worst].tolist() for column in (own, asked, wrong, supports, unlucky))
     return [
-        HardImage(image, names[c], queries, errors, names[other], drawn, bad_luck)
+        HardImage(image, names[c], queries, errors, "" if other is None else names[other], drawn, bad_luck)
         for image, other, c, queries, errors, drawn, bad_luck in zip(
             worst.tolist(), most, *columns, strict=True
         )
@@ -105,10 +108,13 @@ def _added_up(taken: list[Ints]) -> Ints:
     return np.stack([pairs, np.bincount(place, times, len(pairs)).astype(np.int64)])
 
 
-def _most_often(taken: Ints, images: Ints) -> list[int]:
-    """The class that each image was taken for most often, of equals the lowest."""
+def _most_often(taken: Ints, images: Ints) -> list[int | None]:
+    """The class that each image was taken for most often, of equals the lowest; None: it never was."""
     first, last = (np.searchsorted(taken[0], (images + more) << 32) for more in (0, 1))
-    return [int(taken[0, a + taken[1, a:b].argmax()] & 0xFFFFFFFF) for a, b in zip(first, last, strict=True)]
+    return [
+        int(taken[0, a + taken[1, a:b].argmax()] & 0xFFFFFFFF) if a < b else None
+        for a, b in zip(first, last, strict=True)
+    ]
 
 
 def _episodes(sql: sqlite3.Connection, span: tuple[int, int]) -> Iterator[_Episodes]:

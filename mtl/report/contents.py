@@ -138,6 +138,7 @@ class RunReport:
     config: str  # YAML
     environment: Sequence[tuple[str, str]]
     missing: Sequence[str]  # what had to be left out and why, a sentence each
+    trials: str | None = None  # errors in one-shot trials that others were scored on, in a sentence
 
 
 @dataclass(frozen=True)

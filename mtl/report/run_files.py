@@ -35,6 +35,7 @@ class RunFiles:
     metrics: list[dict[str, Any]]  # lines of metrics.jsonl
     results: list[dict[str, Any]]  # settings of results.json
     base: dict[str, Any] | None  # accuracy on held-out images of the base classes
+    trials: dict[str, Any] | None  # errors in one-shot trials that others were scored on
     ended: Mapping[str, dict[str, Any]]  # checkpoints of the stages that have ended
     unfinished: tuple[str, int] | None  # a stage that was interrupted, or is going on, and its step
     images: Mapping[str, str]  # the fingerprint of each split that the ledger speaks of
@@ -47,6 +48,11 @@ class RunFiles:
     def lines(self, stage: str) -> list[dict[str, Any]]:
         """The measurements of one stage."""
         return [line for line in self.metrics if line["stage"] == stage]
+
+    def config_here(self) -> Config:
+        """The config with its image set found, wherever the working folder is (`at_home`)."""
+        made_in = [str(payload.get("made_in", "")) for payload in self.ended.values()]
+        return at_home(self.config, self.folder.path, made_in)
 
 
 def read_run(path: Path) -> RunFiles:
@@ -74,6 +80,7 @@ def read_run(path: Path) -> RunFiles:
         _lines(folder.metrics) if folder.metrics.exists() else [],
         list(results.get("settings", [])),
         results.get("base"),
+        results.get("trials"),
         ended,
         None if unfinished is None or unfinished[0] in ended else unfinished,  # a kill left its checkpoint
         fingerprints,

@@ -16,6 +16,7 @@ from mtl.config import Config
 from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import scored_sets
+from mtl.evaluation.results import trials_text
 from mtl.ledger.queries import confused_pairs, split_name
 from mtl.ledger.store import Ledger
 from mtl.report.cards import Gallery, Limits
@@ -27,7 +28,6 @@ from mtl.report.phase_section import phase_report
 from mtl.report.run_files import (
     STAGES,
     RunFiles,
-    at_home,
     config_text,
     environment,
     facts,
@@ -189,6 +189,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
         facts=facts(run),
         settings=setting_results(run.results),
         base=base or None,
+        trials=trials_text(run.trials) if run.trials else None,
         curves=[drawn for stage in STAGES if (drawn := _curves(run, stage, drawings)) is not None],
         phases=phases,
         space=feature_space,
@@ -200,8 +201,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
 
 def find_images(run: RunFiles) -> Images:
     """The image sets of a run, nothing downloaded; those that are not available are left out, with a note."""
-    made_in = [str(payload.get("made_in", "")) for payload in run.ended.values()]
-    config = at_home(run.config, run.folder.path, made_in)
+    config = run.config_here()
     config = replace(config, data=replace(config.data, download=False, cache=False))
     try:
         run_data = load_run_data(config)

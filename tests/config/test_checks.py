@@ -47,6 +47,18 @@ def test_networks_of_this_project_have_no_published_weights(name):
         ),
         ({"evaluate": {"sets": ["glyphs", "glyphs"]}}, ("evaluate.sets: ", "twice")),
         (
+            {"evaluate": {"sets": [{"name": "image_folder", "root": f"{a}/birds"} for a in "ab"]}},
+            ("evaluate.sets: ", "twice, birds"),
+        ),
+        ({"evaluate": {"sets": ["birds"]}}, ("evaluate.sets[0].name: 'birds'", "image_folder")),
+        ({"evaluate": {"sets": [{"root": "birds"}]}}, ("evaluate.sets[0].name: is missing",)),
+        (
+            {"evaluate": {"sets": [{"name": "glyphs", "rot": "x"}]}},
+            ("evaluate.sets.0.rot", "did you mean", "root"),
+        ),
+        ({"evaluate": {"sets": [{"name": "glyphs", "root": ""}]}}, ("evaluate.sets[0].root: ''", "empty")),
+        ({"evaluate": {"sets": [7]}}, ("evaluate.sets[0]: 7",)),
+        (
             {
                 "data": TWO,
                 "pretrain": {"sets": {"schedule": "proportional", "samples": [8, 24]}, "batch_size": 32},

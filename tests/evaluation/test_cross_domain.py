@@ -12,6 +12,7 @@ from rich.console import Console
 from sampler_options import nested
 
 from mtl.data import ImageSet, Splits
+from mtl.data.decode import decode
 from mtl.data.sources import glyphs
 from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
@@ -46,7 +47,7 @@ def other_set(monkeypatch):
 
     def patch(val, test):
         found = Splits(_images(["q"]), _images(val), _images(test), "omniglot")
-        monkeypatch.setattr("mtl.evaluation.evaluate.load_matching", lambda *_: found)
+        monkeypatch.setattr("mtl.evaluation.evaluate.load_matching", lambda *_, **__: found)
 
     return patch
 
@@ -130,10 +131,76 @@ def test_classes_that_the_run_has_seen_are_no_novel_ones(tiny, other_set, split,
         return
     with pytest.raises(UserError) as caught:
         scored_sets(config, run_data)
-    assert str(caught.value) == (
-        f"evaluate.sets: {refused} {split} classes of omniglot, {classes[0]} for one, are in other splits of "
-        "the run's own images; its figures would not be those of novel classes"
-    )
+    more = " (and 1 more)" if refused == 2 else ""
+    told = f"evaluate.sets: omniglot: class {classes[0]}{more} is in another split of the run's own images"
+    assert str(caught.value).startswith(told)
+
+
+@pytest.fixture
+def birds(image_root, tmp_path):
+    """A plain folder of six classes that no run was trained on."""
+    for number, folder in enumerate(sorted((image_root / "test").iterdir())):
+        shutil.copytree(folder, tmp_path / "birds" / f"bird {number}")
+    return tmp_path / "birds"
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_all_classes_of_another_folder_are_scored(tiny, birds, split):
+    entry = {"name": "image_folder", "root": str(birds)}
+    data = {
+        "classes": {"val": ["v*"], "test": ["te*"]},
+        "layout": "merge",
+        "group_by": "^.",
+    }  # of the own folder
+    config = tiny(data=data, evaluate={**QUICK, "sets": [entry, "glyphs"], "split": split})
+    pretrain(config)
+    run_data = load_run_data(config)
+    (name, one), _ = scored_sets(config, run_data)
+    scored = one.split(split)
+    assert (name, scored.class_names) == ("birds", tuple(f"bird {i}" for i in range(6)))
+    for i in range(0, len(scored), 7):  # each image has kept its class and file
+        own = one.splits.train.images.shape[1:]
+        assert scored.files[i].split("/")[0] == scored.class_names[scored.labels[i]]
+        assert torch.equal(scored.images[i], decode(birds / scored.files[i], own[-1], grayscale=True))
+    assert (one.normalise, one.splits.train) == (run_data.normalise, run_data.splits.train)
+    found = evaluate(config)
+    assert [setting.set for setting in found] == ["birds", "glyphs"]
+    assert found[0].scores[0].class_recall.keys() == set(scored.class_names)
+    with Ledger.read(RunFolder.of(config).ledger) as ledger:
+        assert f"evaluate {split} birds 3-way 1-shot" in [phase.name for phase in ledger.phases()]
+
+
+def test_of_a_folder_with_splits_those_classes_are_scored(tiny, birds, tmp_path):
+    for part, which in {"train": "012", "val": "3", "test": "45"}.items():
+        for number in which:
+            shutil.copytree(birds / f"bird {number}", tmp_path / "split" / part / f"bird {number}")
+    entry = {"name": "image_folder", "root": str(tmp_path / "split")}
+    config = tiny(evaluate={"sets": [entry], "settings": [[2, 1]]})
+    ((_, one),) = scored_sets(config, load_run_data(config))
+    assert one.splits.test.class_names == ("bird 4", "bird 5")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (shutil.rmtree, "evaluate.sets: birds: .*birds"),
+        (lambda birds: (birds / "bird 3").rename(birds / "train 03"), "birds: class train 03 is in another"),
+        (
+            lambda birds: [shutil.rmtree(birds / f"bird {i}") for i in (1, 2, 3, 4)],
+            "birds: .*holds 2 classes",
+        ),
+        (
+            lambda birds: [f.unlink() for f in sorted((birds / "bird 3").iterdir())[2:]],
+            "birds: class bird 3 .* 2",
+        ),
+    ],
+)
+def test_what_is_wrong_with_another_folder_is_told_with_its_name(tiny, birds, change, words):
+    change(birds)
+    config = tiny(evaluate={**QUICK, "sets": [{"name": "image_folder", "root": str(birds)}]})
+    run_data = load_run_data(config)
+    with pytest.raises(UserError, match=words):
+        scored_sets(config, run_data)
 
 
 def test_a_scored_set_that_is_too_small_is_told_by_name(tiny, other_set):
