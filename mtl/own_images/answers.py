@@ -17,6 +17,7 @@ from mtl.own_images.classifier import Answers
 SupportMatch = Literal["", "same", "near"]
 
 NONE = "none of these"  # the class of a picture that is more likely of none than of one
+UNSURE = 0.8  # an answer of a lower probability is worth a look: of such, more than one in five is wrong
 _NAMED = 12  # classes that a sentence names
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes text that begins with one of these
 

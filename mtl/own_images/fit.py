@@ -189,11 +189,9 @@ def _save_and_say(fit: Fit, out: Path) -> None:
 
 
 def _require_known(fix: Path, classes: Sequence[str]) -> None:
-    """Refuses corrections with a label that is none of the classes: a slip of the pen would become a class."""
+    """Refuses corrections with a label that is none of the classes: a slip would make a class."""
     if not fix.is_file():
-        raise UserError(
-            f"--fix: {one_line(fix)}: there is no such file; it is a CSV file with a row path,label"
-        )
+        raise UserError(f"--fix: {one_line(fix)}: there is no such file; a CSV file of path,label is needed")
     known = {composed(name) for name in classes}
     for row in read_list(fix, "--fix "):
         if composed(row.label) not in known:

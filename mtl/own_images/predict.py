@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from mtl.config import Log
+from mtl.data.folders import shell_quoted
 from mtl.data.near_copies import Prints, SeenBefore
 from mtl.data.picture_files import PictureFiles, query_files, support_files
 from mtl.errors import UserError, one_line
@@ -80,7 +81,7 @@ def _predict(request: PredictRequest) -> None:
     if request.open_set:
         _require_open_set(classifier)
     say_left_out([*fit.left_out, *pictures.left_out])
-    assessment = say_self_assessment(classifier)
+    assessment, sentences = say_self_assessment(classifier)
 
     answered: list[Row] = []
     total = len(pictures.files)
@@ -116,7 +117,9 @@ def _predict(request: PredictRequest) -> None:
             rows=least_sure(answered),
             summary=summary,
             open_set=request.open_set,
-            assessment=assessment,
+            assessment=sentences,
+            confused=assessment.data_advice,
+            learns_by=_learns_by(request.source),
             not_learned=fit.left_out,
             not_answered=[*pictures.left_out, *unread],
         )
@@ -127,6 +130,17 @@ def _predict(request: PredictRequest) -> None:
         raise Interrupted(
             f"predict: stopped after {total - left:,} of {total:,} pictures, whose answers are written"
         )
+
+
+def _learns_by(source: ClassifierSource) -> list[str]:
+    """The commands that fit the classifier to corrections of its answers."""
+    found, commands = source.classifier, []
+    if source.run is not None and source.support is not None:
+        found = Path(f"{source.support.stem}.fewshot")
+        of = f"--run {shell_quoted(source.run)} --support {shell_quoted(source.support)}"
+        commands = [f"python run_meta.py fit {of} --out {shell_quoted(found)}"]
+    assert found is not None
+    return [*commands, f"python run_meta.py fit --classifier {shell_quoted(found)} --fix corrections.csv"]
 
 
 def _query_pictures(request: PredictRequest) -> PictureFiles:
