@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
@@ -39,6 +40,7 @@ from mtl.runtime.outputs import claimed, require_free, require_not_read, write_w
 from mtl.runtime.process import Interrupted, StopRequest
 
 _SHOWN = 10  # rows of the table on the terminal
+_BESIDE = 60  # columns for all else beside the path of a picture
 _ENDINGS = (".csv", ".json")
 
 
@@ -185,15 +187,16 @@ def _show(answered: Sequence[Row], total: int) -> None:
         f"The {len(shown)} least certain of {len(new):,}" if len(shown) < len(new) else "Least certain first"
     )
     table = Table(title=title, title_justify="left")
-    table.add_column("picture", overflow="fold")
     for name in ("class", "runner-up"):
         table.add_column(name, overflow="fold")
         table.add_column("", justify="right", no_wrap=True)
     if shown[0].none is not None:
         table.add_column("none", justify="right", no_wrap=True)
+    table.add_column("picture", no_wrap=True)
     for row in shown:
-        cells = [row.file, row.answer, percent(row.probability)]
-        cells += [row.runner_up, percent(row.runner_up_probability)]
+        cells = [row.answer, percent(row.probability), row.runner_up, percent(row.runner_up_probability)]
         cells += [percent(row.none)] if row.none is not None else []
-        table.add_row(*(escape(one_line(cell)) for cell in cells))
-    console().print(table)
+        table.add_row(*(escape(one_line(cell)) for cell in [*cells, row.file]))
+    out = console()  # as wide as it takes: a path in two pieces cannot be copied
+    out.width = max(out.width, _BESIDE + max(cell_len(one_line(row.file)) for row in shown))
+    out.print(table)
