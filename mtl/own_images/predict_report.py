@@ -81,8 +81,6 @@ def render(page: AnswersPage) -> str:
     """The page, to be written as UTF-8."""
     shown = Counter(card.row.answer for card in page.cards)
     helpers = {
-        "limit": UNSURE,
-        "display": without_numbers([one.name for one in page.classes if one.learned_from]),
         "shown_of": lambda name: shown[name],
         "class_place": _numbers(one.name for one in page.classes),
         "file_place": _numbers(sorted(card.row.file for card in page.cards)),
@@ -94,6 +92,8 @@ def render(page: AnswersPage) -> str:
         styles=("style.css", "answers.css"),
         scripts=("script.js", "answers.js"),
         page=page,
+        limit=UNSURE,
+        display=without_numbers([one.name for one in page.classes if one.learned_from]),
     )
 
 

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mtl.ledger.queries import is_evaluation
-from mtl.report.contents import PhaseReport, Report, ShownClass, TaskCard, WrongQuery
+from mtl.report.contents import PhaseReport, Report, RunReport, ShownClass, TaskCard, WrongQuery
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _UNKNOWN = "–"
@@ -41,7 +41,7 @@ def render(report: Report) -> str:
         explained.add(measure)
         return True
 
-    helpers = (known, sparkline, scale, by_class, heading, first_time)
+    helpers = (known, sparkline, scale, by_class, heading, first_time, glanced)
     return lay_out(
         "page.html",
         helpers={helper.__name__: helper for helper in helpers},
@@ -218,3 +218,12 @@ def heading(card: TaskCard) -> tuple[list[str], list[str]]:
 def in_order(phases: Sequence[PhaseReport]) -> list[PhaseReport]:
     """Training first, evaluations after it."""
     return sorted(phases, key=lambda phase: is_evaluation(phase.title))
+
+
+def glanced(run: RunReport) -> list[tuple[int, PhaseReport]]:
+    """The first evaluation and the first training with something hard in it, numbered as on the page."""
+    found: dict[bool, tuple[int, PhaseReport]] = {}
+    for number, phase in enumerate(in_order(run.phases), 1):
+        if phase.neighbourhoods or phase.tasks or phase.classes or phase.pairs:
+            found.setdefault(is_evaluation(phase.title), (number, phase))
+    return [found[evaluated] for evaluated in (True, False) if evaluated in found]
