@@ -21,6 +21,8 @@ from mtl.runtime.world import ALONE, World
 # Features gathered for a chunk of episodes: 16 MB stay in a processor's cache, a GPU wants larger pieces.
 _FLOATS_ON_CPU, _FLOATS_ELSEWHERE = 4_000_000, 64_000_000
 
+_QUIET = Log(quiet=True)
+
 Head = Callable[[Tensor, int, int], Tensor]
 
 
@@ -33,7 +35,7 @@ class SplitImages:
     at_once: int  # images that may pass the backbone together
     table: Tensor | None = None  # (M, D) features of the images, where no training changes the backbone
     world: World = ALONE  # the processes that compute features and solve episodes together
-    log: Log = Log(quiet=True)  # how the progress of computing features is shown
+    log: Log = _QUIET  # how the progress of computing features is shown
 
     def __call__(self, indices: Tensor) -> Tensor:
         """(..., C, H, W) float32, normalised."""

@@ -109,17 +109,18 @@ def test_a_narrow_terminal_gets_what_matters_most(now, monkeypatch, columns, num
         assert len(str(progress.bar)) <= columns
 
 
-def _counted(stream, now, log=None, steps=4):
+def _counted(stream, now, log=None, steps=4, seconds=15.0):
     with Count("pictures", 4000, log, stream) as count:
         for _ in range(steps):
-            now[0] += 15
+            now[0] += seconds
             count.add(1000)
 
 
-def test_a_count_shows_lines_in_a_log_file_if_it_takes_long(now):
-    for every, lines in ((20, "pictures: 2,000/4,000, 0:30 left\n"), (61, "")):
+def test_a_count_shows_lines_in_a_log_file_if_it_takes_over_a_second(now):
+    first, later = "pictures: 1,000/4,000, 0:45 left\n", "pictures: 3,000/4,000, 0:15 left\n"
+    for every, seconds, lines in ((20, 15.0, first + later), (61, 15.0, first), (20, 0.2, "")):
         log = io.StringIO()
-        _counted(log, now, Log(every_seconds=every))
+        _counted(log, now, Log(every_seconds=every), seconds=seconds)
         assert log.getvalue() == lines
 
 
