@@ -354,12 +354,8 @@ def test_accuracy_comes_first_and_the_glance_shows_evaluation_before_training(fu
     run = full_report.runs[0]
     root = tree(render(Report("one", [run])))
     shown = root.named("accuracy")[0]
-    assert [e.text for e in shown.all("b")] == [
-        f"{100 * result.setting['scores'][0].accuracy:.1f} %"
-        if hasattr(result.setting["scores"][0], "accuracy")
-        else f"{100 * result.setting['scores'][0]['accuracy']:.1f} %"
-        for result in run.settings
-    ]
+    own = [result.setting["scores"][0]["accuracy"] for result in run.settings]
+    assert [e.text for e in shown.all("b")] == [f"{100 * accuracy:.1f} %" for accuracy in own]
     first = [glance.all("a")[0].attributes["href"] for glance in root.named("glance")]
     assert [link.startswith(place) for link, place in zip(first, ("#r1-p2", "#r1-p1"), strict=True)] == [
         True
