@@ -321,7 +321,7 @@ def test_export_hands_on_what_is_asked(monkeypatch):
         (("fit", *OF_THINGS), ("--out: is missing",)),
         (
             ("fit", *OF_THINGS, "--out", "c", "--remove", "ash"),
-            ("--add and --remove: ", "--classifier", "--run"),
+            ("--add, --remove and --fix: ", "--classifier", "--run"),
         ),
         (
             ("fit", "--run", "runs/mine", "--out", "c"),

@@ -45,9 +45,12 @@ _QUIET = "no progress, only results and errors"
 _FIT = """
   run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
   run_meta.py fit --classifier things.fewshot --add more_things --remove 'ash,elm'
+  run_meta.py fit --classifier things.fewshot --fix corrections.csv
 
---add adds pictures to the classifier's classes, or new classes; --remove removes classes first. Without --out
-the file of --classifier is replaced; another existing file is replaced only with --overwrite.
+--add adds pictures to the classifier's classes, or new classes; --remove removes classes first. --fix takes a
+CSV file with a row path,label, as the page of predict saves it: a picture that the classifier was fitted to
+gets this label, another is added to the class. Without --out the file of --classifier is replaced; another
+existing file is replaced only with --overwrite.
 """
 
 
@@ -98,6 +101,7 @@ def add_to(commands: "Commands") -> None:
     fit.add_argument("--out", type=path, metavar="FILE", help="the classifier, e.g. things.fewshot")
     fit.add_argument("--add", type=path, metavar="DIR", help="a support folder whose pictures are added")
     fit.add_argument("--remove", metavar="CLASSES", help="classes to remove, separated by commas")
+    fit.add_argument("--fix", type=path, metavar="FILE", help="pictures with their right labels, as CSV")
     _takes_common(fit, "another existing file")
 
     summary = "write a classifier for other programs"
@@ -162,9 +166,9 @@ def _score(given: argparse.Namespace) -> None:
 def _fit(given: argparse.Namespace) -> None:
     source = _source(given)
     if source.run is not None:
-        if given.add is not None or given.remove is not None:
+        if any(change is not None for change in (given.add, given.remove, given.fix)):
             raise UserError(
-                "--add and --remove: change a classifier and go with --classifier, not with --run"
+                "--add, --remove and --fix: change a classifier and go with --classifier, not with --run"
             )
         if given.out is None:
             raise UserError(
@@ -175,7 +179,7 @@ def _fit(given: argparse.Namespace) -> None:
 
     log, out = Log(quiet=given.quiet), given.out
     if given.classifier is not None:
-        fit_again(given.classifier, given.add, given.remove, out, given.overwrite, log)
+        fit_again(given.classifier, given.add, given.remove, out, given.overwrite, log, given.fix)
     else:
         fit_new(given.run, given.support, out, given.overwrite, log)
 

@@ -247,7 +247,7 @@ def judge(config: Config, run_data: RunData, device: Device) -> dict[str, Episod
     payload = read_pretrained(RunFolder.of(config), config)
     backbone = pretrained_backbone(payload, config, run_data.splits.train)
     images = run_data.split(cfg.split)
-    table = table_of(backbone, run_data, cfg.split, device).cpu()
+    table = table_of(backbone, run_data.split_images(cfg.split, device), device).cpu()
     confusions = pair_confusions(
         power_transform(table, config.meta.head.power), images.labels, images.num_classes
     )
@@ -273,10 +273,10 @@ def heads_of(
     learner as meta-training starts with it.
     """
     train = run_data.splits.train
-    table = table_of(pretrained_backbone(payload, config, train), run_data, split, device)
+    pictures = run_data.split_images(split, device)
+    table = table_of(pretrained_backbone(payload, config, train), pictures, device)
     bent = power_transform(table, config.meta.head.power)
     learner = learner_from_pretrained(payload, config, train, device)
-    pictures = run_data.split_images(split, device)
     return {
         "prototypes": from_table("", cosine_prototypes, table).solve,
         "prototypes, power": from_table("", cosine_prototypes, bent).solve,

@@ -166,8 +166,8 @@ def _divide(
         return [lists[part] for part in PARTS], rest
     if len(rest) < len(free) < len(PARTS):
         raise UserError(
-            f"{one_line(root)}: {len(rest)} classes are left for {' and '.join(free)}, which data.classes "
-            f"does not name; each needs one at least{left_out}"
+            f"{one_line(root)}: {counted(len(rest), 'class')} left for {' and '.join(free)}, which "
+            f"data.classes does not name; each needs one at least{left_out}"
         )
     if len(rest) < len(free):
         raise UserError(

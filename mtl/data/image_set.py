@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtl.data.image_groups import group_ids, most_queries, whole_groups
-from mtl.errors import UserError
+from mtl.errors import UserError, counted
 from mtl.runtime.seeds import generator
 
 _NAMED = 5  # groups that a message lists
@@ -244,8 +244,8 @@ def require_episodes(
     """
     if images.num_classes < way:
         raise UserError(
-            f"the {split} split has {images.num_classes} classes, fewer than the {way} ways of an episode; "
-            "lower meta.way or evaluate.settings, or give the split more classes"
+            f"the {split} split has {counted(images.num_classes, 'class')}, fewer than the {way} ways of an "
+            "episode; lower meta.way or evaluate.settings, or give the split more classes"
         )
     rows = torch.arange(len(images)) if among is None else among
     usable = "" if len(rows) == len(images) else " that episodes may use"
@@ -253,8 +253,9 @@ def require_episodes(
     scarce = (counts < shot + queries).nonzero().flatten().tolist()
     if scarce:
         raise UserError(
-            f"class {images.class_names[scarce[0]]} of the {split} split has {int(counts[scarce[0]])} images"
-            f"{usable}, fewer than shot + queries = {shot} + {queries}{_further(scarce)}"
+            f"class {images.class_names[scarce[0]]} of the {split} split has "
+            f"{counted(int(counts[scarce[0]]), 'image')}{usable}, fewer than shot + queries = "
+            f"{shot} + {queries}{_further(scarce)}"
         )
     groups = images.group_ids()
     if groups is None:
@@ -269,12 +270,12 @@ def require_episodes(
     names = {group: images.image_groups[row] for row, group in enumerate(groups.tolist())}
     largest = [f"{names[g] or 'one by itself'} {count}" for g, count in of_class.most_common(_NAMED)]
     rest = f" and {len(of_class) - _NAMED} more" if len(of_class) > _NAMED else ""
-    count = "1 group" if len(of_class) == 1 else f"{len(of_class)} groups"
     most = most_queries(of_class.values(), shot)
     raise UserError(
         f"class {images.class_names[wrong[0]]} of the {split} split has {of_class.total()} images{usable} in "
-        f"{count} of data.group_by ({', '.join(largest)}{rest}); support set and queries come from different "
-        f"groups, which leaves {most} queries at most beside {shot} for support, not {queries}"
+        f"{counted(len(of_class), 'group')} of data.group_by ({', '.join(largest)}{rest}); "
+        f"support set and queries come from different groups, which leaves {most} queries at most beside "
+        f"{shot} for support, not {queries}"
         f"{_further(wrong)}; add pictures of other groups, lower shot or queries, leave the class out, or "
         "leave data.group_by out"
     )
@@ -300,5 +301,6 @@ def require_group(images: ImageSet, split: str, way: int, key: str) -> None:
     name, most = Counter(images.groups).most_common(1)[0]
     if most < way:
         raise UserError(
-            f"{key}: {way} ways, but the largest group of the {split} split, {name}, has {most} classes"
+            f"{key}: {way} ways, but the largest group of the {split} split, {name}, has "
+            f"{counted(most, 'class')}"
         )

@@ -118,11 +118,13 @@ def change_messages(
         "inverted": sum(change.inverted for change in changes),
         "evened in ground and contrast": sum(change.evened for change in changes),
         "cut or padded around the ink": sum(change.framed for change in changes),
-        "left as they are, since no ink on a plain ground was found": sum(
+        "left alone, since no ink on a plain ground was found": sum(
             change.no_ink and not change.inverted for change in changes
         ),
     }
-    done = ", ".join(f"{count:,} were {text}" for text, count in counts.items() if count)
+    done = ", ".join(
+        f"{count:,} {'was' if count == 1 else 'were'} {text}" for text, count in counts.items() if count
+    )
     if ink is not None and done:
         wanted = "light ink on a dark ground" if ink.light else "dark ink on a light ground"
         total = counted(len(changes), what)

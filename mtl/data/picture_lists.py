@@ -181,7 +181,8 @@ def _missing(missing: Sequence[ListRow], path: Path) -> str:
     what = "is a folder, not a picture" if os.path.isdir(first.file) else "is not there"
     near = [] if first.file.suffix else sorted(first.file.parent.glob(f"{glob.escape(first.file.name)}.*"))
     hint = f" (there is {one_line(near[0].name)}: write the whole name)" if near else ""
-    more = f"; {len(missing) - 1:,} more rows have no file" if len(missing) > 1 else ""
+    rest = len(missing) - 1
+    more = f"; {counted(rest, 'more row')} {'has' if rest == 1 else 'have'} no file" if rest else ""
     return (
         f"{one_line(path)}: line {first.line}: {one_line(first.file)} {what}{hint}; paths are relative to "
         f"the folder of the list, and a first row that names columns has path and label{more}"

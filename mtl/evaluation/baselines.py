@@ -62,7 +62,7 @@ def baselines(
     Features of the whole split are computed once for each network and used at every setting.
     """
     train, split, mirror = run_data.splits.train, config.evaluate.split, config.evaluate.mirror
-    pictures = run_data.split_images(split, device)
+    pictures = replace(run_data.split_images(split, device), log=config.log)
     found = []
     if meta is not None:
         learner = meta_trained_learner(meta, pretrained, config, train, device)
@@ -73,13 +73,13 @@ def baselines(
         start = partial(learner_from_pretrained, pretrained, config, train, device)
         found += votes(meta, start, pictures, mirror)
     if meta is None or config.evaluate.baseline:
-        table = table_of(pretrained_backbone(pretrained, config, train), run_data, split, device, mirror)
+        table = table_of(pretrained_backbone(pretrained, config, train), pictures, device, mirror)
         table = power_transform(table, config.meta.head.power)
         found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table, device.world))
         logistic_head = logistic_on_unit_features
         found.append(from_table("pretrained, logistic regression", logistic_head, table, device.world))
     if config.evaluate.baseline:
-        table = table_of(fresh_backbone(config, train), run_data, split, device, mirror)
+        table = table_of(fresh_backbone(config, train), pictures, device, mirror)
         found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table, device.world))
         found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures), device.world))
     if (learned := found[0].table) is not None:
@@ -116,12 +116,9 @@ def votes(
     return found
 
 
-def table_of(
-    backbone: nn.Module, run_data: RunData, split: str, device: Device, mirror: bool = False
-) -> Tensor:
+def table_of(backbone: nn.Module, pictures: SplitImages, device: Device, mirror: bool = False) -> Tensor:
     """Features (M, D) of every image of a split."""
     device.place(backbone).eval()
-    pictures = run_data.split_images(split, device)
     everything = torch.arange(len(pictures.images))
     return extract(lambda x: device.forward(backbone, x, mirror), pictures, everything)
 

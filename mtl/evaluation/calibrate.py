@@ -6,6 +6,7 @@ Classifiers of a person's own images begin with them (mtl/own_images/leave_one_o
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,7 +66,8 @@ def temperatures(config: Config, run_data: RunData, device: Device, learner: Lea
     images, head = run_data.splits.val, config.meta.head
     rows = some_of_each(images.labels, _IMAGES, generator(config.seed, "calibrate images"))
     learner.eval()
-    table = features_of(learner, run_data.split_images("val", device), rows, config.evaluate.mirror)
+    pictures = replace(run_data.split_images("val", device), log=config.log)
+    table = features_of(learner, pictures, rows, config.evaluate.mirror)
     learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
     way = config.meta.way if learned else min(_WAY, config.meta.way)
     groups, found = images.group_ids(), {}

@@ -30,7 +30,7 @@ from mtl.ledger.store import Ledger
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device, recorded_precision, settle_precision
 from mtl.runtime.events import require_tensorboard
-from mtl.runtime.progress import tell
+from mtl.runtime.progress import Count, tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.world import ALONE, World
 from mtl.training.meta_train import meta_train
@@ -59,6 +59,9 @@ def run(config: Config, resume: bool = False, world: World = ALONE) -> list[Sett
         require_tensorboard(config.log)
         run_data = load_run_data(config, world)
         pretrain(config, resume, run_data, world)
+        # What pretraining has chosen, and said, holds for all stages.
+        chosen = world.from_first(lambda: recorded_precision(checkpoints.read(folder.pretrain)))
+        config = replace(config, runtime=replace(config.runtime, precision=chosen))
         meta_train(config, resume, run_data, world=world)
         return evaluate(config, run_data, world)
 
@@ -140,7 +143,11 @@ def score_setting(
     episodes = run_data.fixed_episodes(
         cfg.split, EpisodeShape(way, shot, cfg.queries), cfg.tasks, config.seed, "evaluate", cfg.within_group
     )
-    outcomes = [solver.solve(episodes) for solver in solvers]
+    outcomes = []
+    with Count(f"tasks, {way}-way {shot}-shot", cfg.tasks * len(solvers), config.log) as count:
+        for solver in solvers:
+            outcomes.append(solver.solve(episodes))
+            count.add(cfg.tasks)
     first, class_names = outcomes[0], run_data.split(cfg.split).class_names
     scores = [
         replace(

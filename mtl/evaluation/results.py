@@ -142,7 +142,7 @@ def show(settings: Sequence[Setting], console: Console) -> None:
                     f"then {100 * r.control_fresh:.1f}."
                 )
             console.print(
-                f"The {r.tasks} worst tasks: {100 * r.accuracy_picked:.1f} when picked, "
+                f"The {counted(r.tasks, 'worst task')}: {100 * r.accuracy_picked:.1f} when picked, "
                 f"{100 * r.accuracy_fresh:.1f} with fresh images in {counted(r.rounds, 'round')} "
                 f"(all tasks: {100 * r.accuracy_all:.1f}).{control} Verdicts: {verdicts}.\n",
                 highlight=False,

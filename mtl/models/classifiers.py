@@ -61,6 +61,13 @@ def angle_classifier(features: int, generator: torch.Generator) -> nn.Linear:
         return nn.Linear(features, 4)
 
 
+def without_margin(classifier: nn.Module, logits: Tensor, labels: Tensor) -> Tensor:
+    """(B, C) logits as they are without the margin, by which training accuracy would be far too low."""
+    if not isinstance(classifier, CosineClassifier) or not classifier.margin:
+        return logits
+    return logits + classifier.scale * classifier.margin * F.one_hot(labels, logits.shape[-1])
+
+
 def within_domain(logits: Tensor, labels: Tensor, domains: Tensor) -> Tensor:
     """(B, C) logits, -inf for classes of other image sets than that of the label: one head for each set.
 

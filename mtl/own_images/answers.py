@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mtl.data.prefetch import Unread
-from mtl.errors import one_line
+from mtl.errors import counted, one_line
 from mtl.own_images.classifier import Answers
 
 #: Whether a classified picture is a support picture, to the pixel ("same") or nearly ("near").
 SupportMatch = Literal["", "same", "near"]
 
 NONE = "none of these"  # the class of a picture that is more likely of none than of one
+UNSURE = 0.8  # an answer of a lower probability is worth a look: of such, more than one in five is wrong
 _NAMED = 12  # classes that a sentence names
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes text that begins with one of these
 
@@ -92,7 +93,7 @@ def answers_sentence(answered: Sequence[Row], total: int) -> str:
     new = new_ones(answered)
     by_answer = Counter(row.answer for row in new).most_common()
     named = ", ".join(f"{one_line(name)} {count:,}" for name, count in by_answer[:_NAMED])
-    more = f" and {len(by_answer) - _NAMED:,} more classes" if len(by_answer) > _NAMED else ""
+    more = f" and {counted(len(by_answer) - _NAMED, 'more class')}" if len(by_answer) > _NAMED else ""
     of = "" if len(answered) == total else f" of {total:,}"
     plural = "picture" if total == 1 else "pictures"
     counts = f": {named}{more}" if new else ""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mtl.own_images.classifier import FittedClassifier
-from mtl.own_images.self_assessment import in_sentences, self_assessment
+from mtl.own_images.self_assessment import SelfAssessment, in_sentences, self_assessment
 from mtl.runtime.progress import tell
 
 _MOST = 20  # sentences about single files
@@ -33,13 +33,14 @@ def say_left_out(sentences: Sequence[str]) -> None:
         tell(f"left out: and {len(sentences) - _MOST:,} more")
 
 
-def say_self_assessment(classifier: FittedClassifier) -> list[str]:
+def say_self_assessment(classifier: FittedClassifier) -> tuple[SelfAssessment, list[str]]:
     """Prints a classifier's expected accuracy, estimated from its support pictures; returns the sentences."""
-    sentences = in_sentences(self_assessment(classifier))
+    assessment = self_assessment(classifier)
+    sentences = in_sentences(assessment)
     if not classifier.embedder.temperatures:
         rests_on = "rests only on the support pictures" if len(classifier.held_out) else "is not known"
         sentences.append(
             f"The calibration {rests_on}: the run has no calibration.json, which evaluate writes."
         )
     say(sentences)
-    return sentences
+    return assessment, sentences

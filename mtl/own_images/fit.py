@@ -2,6 +2,7 @@
 
 python run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
 python run_meta.py fit --classifier things.fewshot --add more_things --remove elm
+python run_meta.py fit --classifier things.fewshot --fix corrections.csv
 """
 
 import difflib
@@ -12,6 +13,7 @@ from pathlib import Path
 from mtl.config import Log, Runtime
 from mtl.data.class_tree import composed
 from mtl.data.picture_files import support_files
+from mtl.data.picture_lists import read_list
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.classifier import FittedClassifier, fit_classifier
@@ -95,8 +97,9 @@ def fit_again(
     out: Path | None = None,
     overwrite: bool = False,
     log: Log | None = None,
+    fix: Path | None = None,
 ) -> None:
-    """Removes classes from a classifier, adds pictures of new classes or known ones, and writes it.
+    """Removes classes from a classifier, adds pictures, corrects labels, in this order, and writes it.
 
     Args:
         classifier: a file of `fit`.
@@ -106,26 +109,35 @@ def fit_again(
             addition is lost.
         overwrite: True if another `out` may exist.
         log: how progress is shown, if at all.
+        fix: a list of pictures with their right labels: a support picture gets this label, another becomes
+            a support picture.
 
     Raises:
         UserError: there is no such class, fewer than two would be left, a known class would be lost to
-            another that is added, nothing would change, or files cannot be read or written.
+            others, nothing would change, or files cannot be read or written.
     """
-    if add is None and remove is None:
-        raise UserError(f"{one_line(classifier)}: nothing is to be changed; --add or --remove says what")
+    if add is None and remove is None and fix is None:
+        raise UserError(
+            f"{one_line(classifier)}: nothing is to be changed; --add, --remove or --fix says what"
+        )
     path = out or classifier
     if out is not None:
         _refuse_other_endings(out)
     with claimed(path, "fit", wait=out is None):
         before = classifier_file.load(classifier)
         require_free(path, overwrite=overwrite or out is None)
-        _save_and_say(_changed(before, classifier, add, remove, log), path)
+        _save_and_say(_changed(before, classifier, add, remove, fix, log), path)
 
 
 def _changed(
-    before: FittedClassifier, shown: Path, add: Path | None, remove: str | None, log: Log | None
+    before: FittedClassifier,
+    shown: Path,
+    add: Path | None,
+    remove: str | None,
+    fix: Path | None,
+    log: Log | None,
 ) -> Fit:
-    """Fitted again, to the pictures of a classifier without some classes and with those of a folder."""
+    """Fitted again: without some classes, with the pictures of a folder, with corrected labels."""
     embedder, left_out, added = before.embedder, list[str](), set[str]()
     support: Support | None = before.support
     if remove is not None:
@@ -143,6 +155,14 @@ def _changed(
             f"{one_line(shown)}: a classifier needs two classes or more; of {before.support.way} there would "
             f"be left {left}"
         )
+    if fix is not None:
+        _require_known(fix, support.classes)
+        read = read_support(fix, embedder, log, least=1, option="--fix ")
+        embedder, support = (
+            read.embedder,
+            _corrected(support, _spelled_as(read.support, support.classes), fix),
+        )
+        left_out += read.left_out
     embedder.require_way(support.way)
     tell_nearly_same(support.classes, added)
     return Fit(fit_classifier(embedder, support), tuple(left_out))
@@ -168,6 +188,46 @@ def _save_and_say(fit: Fit, out: Path) -> None:
     say([f"Classifier: {one_line(out)}"])
 
 
+def _require_known(fix: Path, classes: Sequence[str]) -> None:
+    """Refuses corrections with a label that is none of the classes: a slip would make a class."""
+    if not fix.is_file():
+        raise UserError(f"--fix: {one_line(fix)}: there is no such file; a CSV file of path,label is needed")
+    known = {composed(name) for name in classes}
+    for row in read_list(fix, "--fix "):
+        if composed(row.label) not in known:
+            where = f"{one_line(fix)}: line {row.line}"
+            raise UserError(f"{where}: {_unknown(row.label, classes)}; --add adds classes")
+
+
+def _corrected(support: Support, right: Support, fix: Path) -> Support:
+    """With the labels of `right`: its pictures that are in the support set are relabelled, others added.
+
+    The order is that of a support folder: by class, then by file.
+
+    Raises:
+        UserError: no label differs and no picture is new, or a class would be left without a picture.
+    """
+    names, added = support.names(), list[int]()
+    for row, (label, same) in enumerate(zip(right.names(), support.same_as(right.features), strict=True)):
+        copies = same.nonzero().flatten().tolist()
+        for copy in copies:
+            names[copy] = label
+        added += [] if copies else [row]
+    if names == support.names() and not added:
+        raise UserError(f"{one_line(fix)}: changes nothing: its pictures have these labels already")
+    whole = Support.of(support.features, names, support.files, support.prints)
+    if added:
+        whole = whole.joined(right.some(added))
+    for name in support.classes:
+        if name not in whole.classes:
+            raise UserError(
+                f"{one_line(fix)}: all pictures of {_shown(name)} get another label and the class would be "
+                f"lost; leave it one, or take the class out with --remove {_shown(name)}"
+            )
+    of = whole.names()
+    return whole.some(sorted(range(len(whole)), key=lambda i: (of[i], Path(whole.files[i]))))
+
+
 def _classes_named(text: str, classes: Sequence[str], classifier: Path) -> list[str]:
     """The classes in a comma-separated list; a class with a comma in its name can be named alone."""
     if text in classes:
@@ -178,13 +238,15 @@ def _classes_named(text: str, classes: Sequence[str], classifier: Path) -> list[
         raise UserError(f"--remove: {text!r} names no class")
     for name in names:
         if name not in classes:
-            near = difflib.get_close_matches(name, classes, 1, 0.5)
-            known = ", ".join(_quoted(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
-            hint = f"; did you mean {_quoted(near[0])}?" if near else ""
-            raise UserError(
-                f"--remove: {_quoted(name)} is not a class of {one_line(classifier)}{hint} (it has: {known})"
-            )
+            raise UserError(f"--remove: {_unknown(name, classes, f' of {one_line(classifier)}')}")
     return names
+
+
+def _unknown(name: str, classes: Sequence[str], of: str = " of the classifier") -> str:
+    near = difflib.get_close_matches(name, classes, 1, 0.5)
+    known = ", ".join(_quoted(c) for c in classes[:20]) + (", ..." if len(classes) > 20 else "")
+    hint = f"; did you mean {_quoted(near[0])}?" if near else ""
+    return f"{_quoted(name)} is not a class{of}{hint} (it has: {known})"
 
 
 def _quoted(name: str) -> str:

@@ -25,8 +25,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl.config import Log
+from mtl.errors import counted
 from mtl.models.heads import BaseLearner
 from mtl.own_images.support import Support
+from mtl.runtime.progress import Count
 from mtl.runtime.seeds import generator
 from mtl.stats import wilson
 
@@ -125,7 +128,7 @@ def shots_up_to(most: int) -> tuple[int, ...]:
 
 @torch.no_grad()
 def measure_curve(
-    base_learner: BaseLearner, support: Support, seed: int = 0, draws: int = DRAWS
+    base_learner: BaseLearner, support: Support, seed: int = 0, draws: int = DRAWS, log: Log | None = None
 ) -> LearningCurve:
     """Answers the images of a support set, each by k of each class that it is not among.
 
@@ -136,6 +139,7 @@ def measure_curve(
         support: the features are embedded.
         seed: of the draws.
         draws: of each k, fewer where support sets are large.
+        log: how progress is shown, if at all.
 
     Raises:
         ValueError: fewer than two classes have two images, or a learned start serves another number of
@@ -151,10 +155,13 @@ def measure_curve(
     most = min(smallest - max(1, smallest // 20), max(1, _IMAGES // used.way))
     shots = shots_up_to(most)
     right, spread = [], []
-    for shot in shots:
-        share, accuracies = _answer(base_learner, used, shot, draws, generator(seed, "learning curve", shot))
-        right.append(share)
-        spread.append(float(accuracies.std(correction=1)) if len(accuracies) > 1 else 0.0)
+    with Count("learning curve", len(shots), log or Log(quiet=True)) as count:
+        for shot in shots:
+            random = generator(seed, "learning curve", shot)
+            share, accuracies = _answer(base_learner, used, shot, draws, random)
+            right.append(share)
+            spread.append(float(accuracies.std(correction=1)) if len(accuracies) > 1 else 0.0)
+            count.add(1)
     return LearningCurve(used.classes, used.labels, shots, torch.stack(right), tuple(spread), too_few)
 
 
@@ -272,7 +279,7 @@ def forecast_sentence(curve: LearningCurve, expected: Forecast | None) -> str:
     now, more = expected.at(curve.most), expected.at(2 * curve.most)
     share = _percent(now.accuracy, now.low, now.high)
     then = f"with {more.shot} about {100 * more.accuracy:.0f} %."
-    return f"With {now.shot} pictures of each class about {share}; {then}"
+    return f"With {counted(now.shot, 'picture')} of each class about {share}; {then}"
 
 
 def _percent(share: float, low: float, high: float) -> str:

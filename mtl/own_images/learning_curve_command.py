@@ -69,7 +69,7 @@ def learning_curve(
     views, copies = support.by_view(), near_copy_sentences(support)
     _require_enough(views, source.classifier or source.support, copies)
     embedder.require_way(int(enough_images(views.counts()).sum()))
-    curve = measure_curve(embedder.base_learner, views, _SEED)
+    curve = measure_curve(embedder.base_learner, views, _SEED, log=log or Log())
     expected = forecast(curve)
     save_png(draw_curve(curve, expected), out)
     say_left_out([*left_out, *_too_few(curve)])

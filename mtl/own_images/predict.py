@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
 from mtl.config import Log
+from mtl.data.folders import shell_quoted
 from mtl.data.near_copies import Prints, SeenBefore
 from mtl.data.picture_files import PictureFiles, query_files, support_files
 from mtl.errors import UserError, one_line
@@ -38,6 +40,7 @@ from mtl.runtime.outputs import claimed, require_free, require_not_read, write_w
 from mtl.runtime.process import Interrupted, StopRequest
 
 _SHOWN = 10  # rows of the table on the terminal
+_BESIDE = 60  # columns for all else beside the path of a picture
 _ENDINGS = (".csv", ".json")
 
 
@@ -80,7 +83,7 @@ def _predict(request: PredictRequest) -> None:
     if request.open_set:
         _require_open_set(classifier)
     say_left_out([*fit.left_out, *pictures.left_out])
-    assessment = say_self_assessment(classifier)
+    assessment, sentences = say_self_assessment(classifier)
 
     answered: list[Row] = []
     total = len(pictures.files)
@@ -116,7 +119,9 @@ def _predict(request: PredictRequest) -> None:
             rows=least_sure(answered),
             summary=summary,
             open_set=request.open_set,
-            assessment=assessment,
+            assessment=sentences,
+            confused=assessment.data_advice,
+            learns_by=_learns_by(request.source),
             not_learned=fit.left_out,
             not_answered=[*pictures.left_out, *unread],
         )
@@ -127,6 +132,17 @@ def _predict(request: PredictRequest) -> None:
         raise Interrupted(
             f"predict: stopped after {total - left:,} of {total:,} pictures, whose answers are written"
         )
+
+
+def _learns_by(source: ClassifierSource) -> list[str]:
+    """The commands that fit the classifier to corrections of its answers."""
+    found, commands = source.classifier, []
+    if source.run is not None and source.support is not None:
+        found = Path(f"{source.support.stem}.fewshot")
+        of = f"--run {shell_quoted(source.run)} --support {shell_quoted(source.support)}"
+        commands = [f"python run_meta.py fit {of} --out {shell_quoted(found)}"]
+    assert found is not None
+    return [*commands, f"python run_meta.py fit --classifier {shell_quoted(found)} --fix corrections.csv"]
 
 
 def _query_pictures(request: PredictRequest) -> PictureFiles:
@@ -171,15 +187,16 @@ def _show(answered: Sequence[Row], total: int) -> None:
         f"The {len(shown)} least certain of {len(new):,}" if len(shown) < len(new) else "Least certain first"
     )
     table = Table(title=title, title_justify="left")
-    table.add_column("picture", overflow="fold")
     for name in ("class", "runner-up"):
         table.add_column(name, overflow="fold")
         table.add_column("", justify="right", no_wrap=True)
     if shown[0].none is not None:
         table.add_column("none", justify="right", no_wrap=True)
+    table.add_column("picture", no_wrap=True)
     for row in shown:
-        cells = [row.file, row.answer, percent(row.probability)]
-        cells += [row.runner_up, percent(row.runner_up_probability)]
+        cells = [row.answer, percent(row.probability), row.runner_up, percent(row.runner_up_probability)]
         cells += [percent(row.none)] if row.none is not None else []
-        table.add_row(*(escape(one_line(cell)) for cell in cells))
-    console().print(table)
+        table.add_row(*(escape(one_line(cell)) for cell in [*cells, row.file]))
+    out = console()  # as wide as it takes: a path in two pieces cannot be copied
+    out.width = max(out.width, _BESIDE + max(cell_len(one_line(row.file)) for row in shown))
+    out.print(table)

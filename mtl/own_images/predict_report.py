@@ -1,5 +1,6 @@
 """The page of answers: the least certain ones with their pictures, and what each class was learned from."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,18 +11,20 @@ from torch import Tensor
 from mtl.config import Log
 from mtl.data.prefetch import decode_ahead
 from mtl.errors import one_line
-from mtl.own_images.answers import NONE, Row, new_ones, percent
+from mtl.own_images.answers import NONE, UNSURE, Row, new_ones, percent
 from mtl.own_images.classifier import FittedClassifier
 from mtl.own_images.read_support import PictureReader
+from mtl.own_images.self_assessment import DataAdvice
 from mtl.report.cards import thumbnail
 from mtl.report.contents import Thumbnail
-from mtl.report.layout import lay_out
+from mtl.report.layout import lay_out, printable, without_numbers
 from mtl.runtime.outputs import write_whole
 
 MOST_BYTES = 3_000_000
 _CARDS = 200
-_SIDE, _ON_PAGE, _OF_SUPPORT = 160, 96, 48  # pixels: as read; on the page
+_SIDE, _OF_SUPPORT = 160, 72  # pixels: of an answer, of a support picture
 _PICTURES, _OF_A_CLASS = 120, 6  # support pictures: in all, and of a class
+_PAIRS = 8  # confused pairs
 _SAME = 0.02  # features of an unchanged file differ by less, as a share of their length
 
 
@@ -31,6 +34,7 @@ class AnswerCard:
 
     row: Row
     picture: Thumbnail | None  # None: it can no longer be read
+    path: str = ""  # absolute, for the list of corrections; empty: it cannot be corrected
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,16 @@ class ClassCard:
     learned_from: int  # support pictures; 0: it is none of the classes
     pictures: Sequence[Thumbnail]  # some of them
     answered: int  # pictures that were taken for it
+    is_label: bool = True  # a list of corrections can name it
+
+
+@dataclass(frozen=True)
+class ConfusedClasses:
+    """Two classes whose support pictures were taken for each other."""
+
+    first: ClassCard
+    second: ClassCard
+    confusion: float  # mean probability that pictures of either got for the other
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,17 @@ class AnswersPage:
     """What the template shows."""
 
     title: str
+    unsure: int  # new pictures whose answer is less probable than UNSURE
     summary: str  # how many pictures got which answer, in a sentence or two
     facts: Sequence[tuple[str, str]]  # a word and its value
     outlook: Sequence[str]  # how well it will do, a sentence each
+    confused: Sequence[ConfusedClasses]  # the most confused first
     calibration: str  # how far probabilities can be trusted, in a sentence; may be empty
     cards: Sequence[AnswerCard]  # least certain first
     answered: int  # of which the cards show the first
     table: str  # the file that has them all
     classes: Sequence[ClassCard]
+    learns_by: Sequence[str]  # commands that fit the classifier to the saved corrections
     not_learned: Sequence[str]  # what was no part of the support set and why, a sentence each
     not_answered: Sequence[str]  # files that got no answer and why, a sentence each
 
@@ -75,6 +92,8 @@ def render(page: AnswersPage) -> str:
         styles=("style.css", "answers.css"),
         scripts=("script.js", "answers.js"),
         page=page,
+        limit=UNSURE,
+        display=without_numbers([one.name for one in page.classes if one.learned_from]),
     )
 
 
@@ -93,6 +112,8 @@ class AnswersToShow:
     summary: str  # how many there are of which class
     open_set: bool
     assessment: Sequence[str]  # how well the classifier will do, a sentence each
+    confused: Sequence[DataAdvice]  # the most confused classes first
+    learns_by: Sequence[str]  # commands
     not_learned: Sequence[str]
     not_answered: Sequence[str]
 
@@ -101,7 +122,7 @@ def write_page(answers: AnswersToShow, table: Path, path: Path) -> None:
     """Writes the page with as many answers, the least certain first, as 3 MB have room for."""
     shown = answers.rows[:_CARDS]
     pictures = _read([Path(row.file) for row in shown])
-    support = _support_pictures(answers.classifier)
+    support = _support_pictures(answers)
     cards = [_card(row, pictures.get(Path(row.file))) for row in shown]
     while True:
         page = render(_page(answers, table, cards, support)).encode()
@@ -117,13 +138,19 @@ def _read(files: Sequence[Path]) -> dict[Path, Tensor]:
     return {file: image for batch in batches for file, image in zip(batch.files, batch.images, strict=True)}
 
 
-def _support_pictures(classifier: FittedClassifier) -> dict[str, list[Thumbnail]]:
-    """Some pictures of each class, from the files that it was fitted to if these are unchanged."""
-    support = classifier.support
+def _support_pictures(answers: AnswersToShow) -> dict[str, list[Thumbnail]]:
+    """Some pictures of each class, confused ones first, from the files it was fitted to if unchanged."""
+    classifier, support = answers.classifier, answers.classifier.support
     most = max(1, min(_OF_A_CLASS, _PICTURES // support.way))
-    of_class = [(support.labels == k).nonzero().flatten().tolist()[:most] for k in range(support.way)]
-    rows = [row for rows in of_class for row in rows][:_PICTURES]
-    row_of = {Path(support.files[row]): row for row in rows if support.files[row]}
+    confused = dict.fromkeys(k for pair in answers.confused[:_PAIRS] for k in (pair.first, pair.second))
+    order = [*confused, *(k for k in range(support.way) if k not in confused)]
+    of_class = [(support.labels == k).nonzero().flatten().tolist() for k in order]
+    rows = [
+        row
+        for k, found in zip(order, of_class, strict=True)
+        for row in found[: _OF_A_CLASS if k in confused else most]
+    ]
+    row_of = {Path(support.files[row]): row for row in rows[:_PICTURES] if support.files[row]}
     unchanged = []
     for batch in PictureReader(classifier.embedder, list(row_of), Log(quiet=True)):
         before = support.features[[row_of[file] for file in batch.files]]
@@ -138,7 +165,10 @@ def _support_pictures(classifier: FittedClassifier) -> dict[str, list[Thumbnail]
 
 def _card(row: Row, picture: Tensor | None) -> AnswerCard:
     alt = f"{one_line(row.file)}, taken for {row.answer}"
-    return AnswerCard(row, None if picture is None else thumbnail(picture, alt, _ON_PAGE))
+    path = os.path.abspath(row.file)
+    if picture is None:
+        return AnswerCard(row, None)
+    return AnswerCard(row, thumbnail(picture, alt, _SIDE), path if printable(path) == path else "")
 
 
 def _page(
@@ -147,25 +177,35 @@ def _page(
     classifier, answered = answers.classifier, len(answers.rows)
     by_class = Counter(row.answer for row in new_ones(answers.rows))
     counts = zip(classifier.classes, classifier.support.counts().tolist(), strict=True)
-    classes = [ClassCard(name, count, support[name], by_class[name]) for name, count in counts]
+    classes = [
+        ClassCard(name, count, support[name], by_class[name], printable(name).strip() == name)
+        for name, count in counts
+    ]
+    confused = [
+        ConfusedClasses(classes[pair.first], classes[pair.second], pair.confusion)
+        for pair in answers.confused[:_PAIRS]
+    ]
     if answers.open_set:
         classes.append(ClassCard(NONE, 0, [], by_class[NONE]))
     return AnswersPage(
         title="What 1 picture shows" if answered == 1 else f"What {answered:,} pictures show",
+        unsure=sum(row.probability < UNSURE for row in new_ones(answers.rows)),
         summary=answers.summary,
         facts=[
             ("Classifier", one_line(answers.source)),
-            ("Network of", classifier.embedder.origin.run),
+            ("Network from run", classifier.embedder.origin.run),
             ("Classes", f"{classifier.support.way:,}"),
             ("Support pictures", f"{len(classifier.support):,}"),
             ("Table", one_line(table)),
         ],
         outlook=answers.assessment,
+        confused=confused,
         calibration=_calibration(classifier),
         cards=cards,
         answered=answered,
         table=table.name,
         classes=classes,
+        learns_by=answers.learns_by,
         not_learned=answers.not_learned,
         not_answered=answers.not_answered,
     )

@@ -17,7 +17,7 @@ from mtl.config import Log
 from mtl.data.class_tree import composed
 from mtl.data.folders import PICTURES_OPTION
 from mtl.data.picture_files import support_files
-from mtl.errors import UserError, one_line
+from mtl.errors import UserError, counted, one_line
 from mtl.own_images.classifier import FittedClassifier
 from mtl.own_images.console import console, say, say_left_out
 from mtl.own_images.fit import ClassifierSource, load_or_fit
@@ -187,4 +187,4 @@ def _confusions(scores: Scores) -> list[str]:
         for name, other, count in shown
     ]
     more = len(scores.confusions) - len(shown)
-    return [*lines, f"and {more:,} pairs more"] if more else lines
+    return [*lines, f"and {counted(more, 'more pair')}"] if more else lines

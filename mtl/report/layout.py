@@ -19,12 +19,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mtl.ledger.queries import is_evaluation
-from mtl.report.contents import PhaseReport, Report, ShownClass, TaskCard, WrongQuery
+from mtl.report.contents import PhaseReport, Report, RunReport, ShownClass, TaskCard, WrongQuery
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _UNKNOWN = "–"
 # What HTML forbids or no UTF-8 can hold: control characters and halves of surrogate pairs.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NUMBER = re.compile(r"\d+[._ -]+(?=[^\W\d_])")  # and what parts it from a name that begins with a letter
 _NAMED = 10  # classes of a task that its heading names; of larger tasks those that are shown
 _POINTS = 48  # of a sparkline, more are averaged
 
@@ -40,7 +41,7 @@ def render(report: Report) -> str:
         explained.add(measure)
         return True
 
-    helpers = (known, sparkline, scale, by_class, heading, first_time)
+    helpers = (known, sparkline, scale, by_class, heading, first_time, glanced)
     return lay_out(
         "page.html",
         helpers={helper.__name__: helper for helper in helpers},
@@ -108,6 +109,16 @@ def breakable(name: str) -> Markup:
     """A name that may go on in another line after each / and _, rather than anywhere."""
     parts = re.split("(?<=[/_])", str(printable(name)))
     return Markup("<wbr>").join(parts)  # which escapes them
+
+
+def without_numbers(names: Sequence[str]) -> dict[str, str]:
+    """Each class name as people read it: "078.Gray_Kingbird" as "Gray_Kingbird".
+
+    Names stay whole unless all begin with a number and their rests are distinct.
+    """
+    rests = [_NUMBER.sub("", name) for name in names]
+    shorter = all(map(_NUMBER.match, names)) and len(set(rests)) == len(rests)
+    return dict(zip(names, rests if shorter else names, strict=True))
 
 
 def percent(share: float | None, digits: int = 1, signed: bool = False) -> str:
@@ -207,3 +218,12 @@ def heading(card: TaskCard) -> tuple[list[str], list[str]]:
 def in_order(phases: Sequence[PhaseReport]) -> list[PhaseReport]:
     """Training first, evaluations after it."""
     return sorted(phases, key=lambda phase: is_evaluation(phase.title))
+
+
+def glanced(run: RunReport) -> list[tuple[int, PhaseReport]]:
+    """The first evaluation and the first training with something hard in it, numbered as on the page."""
+    found: dict[bool, tuple[int, PhaseReport]] = {}
+    for number, phase in enumerate(in_order(run.phases), 1):
+        if phase.neighbourhoods or phase.tasks or phase.classes or phase.pairs:
+            found.setdefault(is_evaluation(phase.title), (number, phase))
+    return [found[evaluated] for evaluated in (True, False) if evaluated in found]

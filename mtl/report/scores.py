@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from mtl.errors import counted
 from mtl.evaluation.results import TRANSDUCTIVE_NOTE
 from mtl.ledger.queries import split_name
 from mtl.report.contents import ClassChange, Comparison, RunDifference, SettingResults
@@ -43,10 +44,10 @@ def _resampled(r: Mapping[str, Any] | None) -> str | None:
     if r is None:
         return None
     verdicts = ", ".join(f"{n} {word}" for word, n in r["verdicts"].items())
-    rounds = "1 round" if r["rounds"] == 1 else f"{r['rounds']} rounds"
     text = (
-        f"The {r['tasks']} worst tasks: {100 * r['accuracy_picked']:.1f} % when picked, "
-        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {rounds} ({verdicts})."
+        f"The {counted(r['tasks'], 'worst task')}: {100 * r['accuracy_picked']:.1f} % when picked, "
+        f"{100 * r['accuracy_fresh']:.1f} % with fresh images in {counted(r['rounds'], 'round')} "
+        f"({verdicts})."
     )
     if r["control_fresh"] is not None:
         text += (

@@ -38,7 +38,7 @@ from mtl.report.scores import compare_runs, setting_results
 from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.events import write_figures
 from mtl.runtime.outputs import replace_text
-from mtl.runtime.progress import tell
+from mtl.runtime.progress import Count, tell
 from mtl.runtime.run_folder import RunFolder
 from mtl.training.run_data import RunData, load_run_data
 
@@ -166,7 +166,10 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
     phases: list[PhaseReport] = []
     missing, feature_space = list(images.missing), None
     if run.folder.ledger.exists():
-        with Ledger.read(run.folder.ledger) as ledger:
+        with (
+            Ledger.read(run.folder.ledger) as ledger,
+            Count(f"report of {run.name}", len(ledger.phases()) + 1, run.config.log) as count,
+        ):
             for phase in ledger.phases():
                 split, gallery = phase.split, images.galleries.get(phase.split, Gallery(None))
                 if gallery.images is not None and run.images.get(split) != images.fingerprints[split]:
@@ -176,6 +179,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
                     gallery = Gallery(None)
                 of_phase = limits if phase.name == _FIRST else limits.smaller()
                 phases.append(phase_report(ledger, phase, gallery, drawings, run.name, of_phase))
+                count.add(1)
             feature_space = _space(run, images, ledger, drawings)
     else:
         missing.append("There is no log of hard tasks: no stage that solves episodes has begun.")

@@ -161,6 +161,8 @@ def settle_precision(config: Config, recorded: Precision | None = None) -> Confi
     if chosen == "auto":
         chosen, reason = fastest_precision(device)
         tell(f"precision: {chosen}, as {reason}", log)
+    elif recorded == config.runtime.precision:
+        pass  # the stage before has said it
     elif chosen == "bfloat16" and device.type == "cpu" and (ratio := trial()) > 1:
         slow = f"precision: bfloat16 is slow on this processor, as {_compared(ratio)}"
         tell(f"{slow}; runtime.precision=float32 only changes rounding", log)

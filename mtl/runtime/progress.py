@@ -15,6 +15,7 @@ from mtl.runtime.process import is_silent
 if TYPE_CHECKING:
     from rich.console import Console
 
+_FIRST_LINE = 1.0  # seconds after which the first line is due: whoever waits knows that it works
 _SMOOTHING = 0.98  # of a number at each step: it speaks of the last 50 steps or so
 
 
@@ -58,7 +59,7 @@ class Means:
 
 
 class Count:
-    """Counts what is done: a bar in a terminal, elsewhere a line every `log.every_seconds`."""
+    """Counts what is done: a bar in a terminal, elsewhere lines: after a second, then by `every_seconds`."""
 
     _bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}, {remaining} left"
     _bar_stays = False
@@ -78,7 +79,8 @@ class Count:
             leave=self._bar_stays,
             bar_format=self._bar_format,
         )
-        self.begun = self.last_line = time.monotonic()
+        self.begun = time.monotonic()
+        self.next_line = self.begun + min(_FIRST_LINE, self.log.every_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -102,9 +104,9 @@ class Count:
             self.bar.write(f"{self.what}: {line}", file=self.stream)
 
     def _line_due(self) -> bool:
-        if time.monotonic() - self.last_line < self.log.every_seconds and self.done < self.total:
+        if (now := time.monotonic()) < self.next_line and self.done < self.total:
             return False
-        self.last_line = time.monotonic()
+        self.next_line = now + self.log.every_seconds
         return True
 
     def _left(self) -> str:

@@ -6,11 +6,12 @@ Starts from checkpoints/<run>/pretrain.pt. Writes meta.pt, the learner that did 
 validation classes, and hard_tasks.sqlite, the record of every episode and round.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
-from mtl.config import Config
+from mtl.config import Config, Log
 from mtl.episodes.episode import EpisodeBatch, Outcome, Round
 from mtl.learners import Learner
 from mtl.ledger.rows import HARD_ORIGINS
@@ -133,7 +134,9 @@ def meta_test(state: MetaTrainState, ledger: Ledger, log: StageLog) -> None:
     request = state.sampler.request(state.step)
     if request is None:
         return
-    measured = measure(state.learner, state.train_images, request)
+    # The first round may look at all images, before any step shows that training goes on.
+    log_of = Log(quiet=True) if state.round else state.config.log
+    measured = measure(state.learner, replace(state.train_images, log=log_of), request)
     ended = state.sampler.receive(request, measured)
     if ended is not None:
         if isinstance(request, EpisodeBatch) and isinstance(measured, Outcome):

@@ -24,7 +24,7 @@ from mtl.learners.learner import episode_labels
 from mtl.losses import SelfPacedLoss
 from mtl.models.backbones import load_weights
 from mtl.models.batch_norm import share_statistics
-from mtl.models.classifiers import angle_classifier, build_classifier
+from mtl.models.classifiers import angle_classifier, build_classifier, without_margin
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device, recorded_precision, settle_precision
@@ -253,7 +253,8 @@ def pretrain_step(
                     parameter.grad /= world.size
         world.add_up([p.grad for p in network.parameters() if p.grad is not None])
     optimizer.step()
-    correct = (logits.argmax(-1) == batch.labels).float().mean()
+    answers = without_margin(network["classifier"], logits.detach(), batch.labels)
+    correct = (answers.argmax(-1) == batch.labels).float().mean()
     # read last, and both at once: a GPU is waited for when all of the step is on its way
     value, accuracy = torch.stack([loss.detach(), correct]).tolist()
     return value, accuracy

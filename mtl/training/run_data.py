@@ -13,7 +13,7 @@ from mtl.data.class_imbalance import share_out
 from mtl.episodes.categories import CategoriesSampler, grouped_episodes
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
-from mtl.errors import UserError
+from mtl.errors import UserError, counted
 from mtl.models.backbones import input_format, require_size
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import derive_seed
@@ -99,9 +99,9 @@ def _require_large_enough(config: Config, labels: Tensor, class_names: Sequence[
     if int(counts.min()) < wanted:
         name = class_names[int(counts.argmin())]
         raise UserError(
-            f"data.imbalance: leaves {int(counts.min())} images of class {name}, fewer than meta.shot + "
-            f"meta.queries = {wanted}; with data.probe_fraction episodes are drawn from held-out images, "
-            "equally many of each class"
+            f"data.imbalance: leaves {counted(int(counts.min()), 'image')} of class {name}, fewer than "
+            f"meta.shot + meta.queries = {wanted}; with data.probe_fraction episodes are drawn from held-out "
+            "images, equally many of each class"
         )
 
 
@@ -144,8 +144,8 @@ def require_each_set(images: ImageSet, split: str, way: int, key: str, within_gr
     for name, part in classes.by_domain().items():
         if part.num_classes < way:
             raise UserError(
-                f"{key}: {way} ways, but {name} has {part.num_classes} classes in its {split} split, and a "
-                "task is of one image set"
+                f"{key}: {way} ways, but {name} has {counted(part.num_classes, 'class')} in its {split} "
+                "split, and a task is of one image set"
             )
         if within_group:
             require_group(part, f"{name} {split}", way, "evaluate.within_group")

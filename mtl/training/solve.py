@@ -9,16 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mtl.config import Augment
+from mtl.config import Augment, Log
 from mtl.data.augment import Normalise, augment
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.hardness import inverse_fisher_ratio
 from mtl.learners.learner import Learner, episode_labels
 from mtl.losses import ImageLoss
+from mtl.runtime.progress import Count
 from mtl.runtime.world import ALONE, World
 
 # Features gathered for a chunk of episodes: 16 MB stay in a processor's cache, a GPU wants larger pieces.
 _FLOATS_ON_CPU, _FLOATS_ELSEWHERE = 4_000_000, 64_000_000
+
+_QUIET = Log(quiet=True)
 
 Head = Callable[[Tensor, int, int], Tensor]
 
@@ -32,6 +35,7 @@ class SplitImages:
     at_once: int  # images that may pass the backbone together
     table: Tensor | None = None  # (M, D) features of the images, where no training changes the backbone
     world: World = ALONE  # the processes that compute features and solve episodes together
+    log: Log = _QUIET  # how the progress of computing features is shown
 
     def __call__(self, indices: Tensor) -> Tensor:
         """(..., C, H, W) float32, normalised."""
@@ -46,8 +50,12 @@ def extract(features: Callable[[Tensor], Tensor], images: SplitImages, indices: 
     """
     world, batch = images.world, max(1, images.at_once // 4)
     own = indices[world.share(len(indices), batch)]
-    parts = torch.split(own, batch) if len(own) else [indices[:1]]  # one for its shape
-    return world.whole(torch.cat([features(images(part)) for part in parts])[: len(own)], len(indices), batch)
+    parts, found = torch.split(own, batch) if len(own) else [indices[:1]], []  # one for its shape
+    with Count("features of images", len(own), images.log) as count:
+        for part in parts:
+            found.append(features(images(part)))
+            count.add(len(part))
+    return world.whole(torch.cat(found)[: len(own)], len(indices), batch)
 
 
 def with_table(learner: Learner, images: SplitImages, tables: dict[str, Tensor], key: str) -> SplitImages:

@@ -77,8 +77,7 @@ def test_names_that_do_not_do_are_refusal(folder: Path) -> None:
         "one split only"
     )
     assert refusal(folder, classes={"train": ["*"]}) == (
-        "photos: 0 classes are left for val and test, which data.classes does not name; each needs one at "
-        "least"
+        "photos: 0 classes left for val and test, which data.classes does not name; each needs one at least"
     )
     for part in PARTS:
         (folder / part / part[:2]).mkdir(parents=True)

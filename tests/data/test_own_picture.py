@@ -196,7 +196,7 @@ def test_one_sentence_says_how_many_were_changed_and_why() -> None:
     assert "light ink on a dark ground" in sentence
     assert "6 pictures" in sentence
     assert "4 were inverted" in sentence
-    assert "1 were cut or padded" in sentence
+    assert "1 was cut or padded" in sentence
     assert change_messages([Change()] * 3, LIGHT) == []
     assert change_messages(changes, None) == []
 

@@ -124,7 +124,7 @@ class Maker:
             low=recall - 0.04,
             high=recall + 0.031,
             queries=99,
-            draws=int(self.random.integers(1000, 99_999)),
+            draws=int(self.random.integers(1000, 20_000)),
             hard_draws=int(self.random.integers(1000, 99_999)),
             early=None,
             late=None,

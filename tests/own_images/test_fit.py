@@ -76,6 +76,51 @@ def test_adding_to_a_classifier_is_fitting_to_all(home, fitted, whole_run):
     assert torch.allclose(*answers, atol=1e-4)
 
 
+def listed(path, **labels):
+    """A list of pictures with their labels."""
+    rows = [f"{Path(file).absolute()},{label}" for label, files in labels.items() for file in files]
+    path.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    return path
+
+
+def test_fixing_labels_is_fitting_with_these_labels(home, whole_run):
+    right = {"ash": ["things/ash/0.png", "things/ash/1.png", "new/ash 3.png"], "elm": ["new/elm 3.png"]}
+    right["elm"] += ["things/elm/0.png", "things/ash/2.png"]
+    first = {"ash": right["ash"][:2], "elm": ["things/elm/0.png"], "oak": ["things/ash/2.png"]}
+    first["oak"], right["oak"] = [*first["oak"], "things/oak/0.png"], ["things/oak/0.png"]
+    fit_new(whole_run.path, listed(home / "first.csv", **first), OUT)
+    told = {"ash": ["new/ash 3.png", "things/ash/0.png"], "elm": ["new/elm 3.png", "things/ash/2.png"]}
+    fit_again(OUT, fix=listed(home / "corrections.csv", **told))
+    fit_new(whole_run.path, listed(home / "right.csv", **right), Path("right.fewshot"))
+    fixed, whole = file.load(OUT), file.load(Path("right.fewshot"))
+    assert (fixed.support.files, fixed.support.names()) == (whole.support.files, whole.support.names())
+    assert torch.equal(fixed.support.features, whole.support.features)
+    assert torch.equal(fixed.head.weight, whole.head.weight)
+    assert (fixed.temperature, fixed.open_set.threshold) == (whole.temperature, whole.open_set.threshold)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            "path,label\nnew/ash 3.png,asch",
+            ('corrections.csv: line 2: "asch" is not a class', '"ash"?', "--add"),
+        ),
+        ("path,label\nnew/gone.png,ash", ("corrections.csv: line 2: ", "gone.png is not there")),
+        ("path,right\nnew/ash 3.png,ash", ("corrections.csv: the header has no column label", "path, right")),
+        ("things/ash/0.png,ash", ("corrections.csv: changes nothing",)),
+        ("".join(f"things/ash/{i}.png,elm\n" for i in range(3)), ("all pictures of ash", "--remove ash")),
+        (None, ("--fix: corrections.csv: there is no such file",)),
+    ],
+)
+def test_corrections_that_cannot_be_made_are_refused(home, fitted, rows, said, refused):
+    if rows is not None:
+        Path("corrections.csv").write_text(rows, encoding="utf-8")
+    sentence = refused(fit_again, fitted, fix=Path("corrections.csv"))
+    assert all(words in sentence for words in said)
+    assert "\n" not in sentence
+
+
 def test_a_class_is_replaced_by_removing_and_adding_it(home, fitted):
     Path("more/ash").mkdir(parents=True)
     shutil.copyfile("new/ash 3.png", "more/ash/3.png")
@@ -184,7 +229,7 @@ def test_adding_nothing_new_is_refused(fitted, refused):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "things.fewshot: nothing is to be changed; --add or --remove says what"),
+        ({}, "things.fewshot: nothing is to be changed; --add, --remove or --fix says what"),
         ({"add": Path("nowhere")}, "nowhere: there is no such folder"),
         ({"add": Path("thing")}, "thing: there is no such folder; did you mean things?"),
         ({"remove": "ash", "out": Path("new")}, "new: is a folder, not a file to write"),

@@ -1,6 +1,7 @@
 """The page of answers: all of it shows, no name breaks it, it is whole and the same each time."""
 
 import base64
+import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -60,10 +61,28 @@ def test_cards_know_their_place_by_file(page, root):
     assert [places[i] for i in order] == list(range(1, len(page.cards) + 1))
 
 
-def test_the_outlook_stands_above_the_answers(root):
+def test_the_page_opens_with_how_many_are_unsure_and_with_the_expected_accuracy(root):
+    top = root.all("header")[0].text
+    assert "1,200 unsure" in top
+    assert TOLD[0] in top
+    assert TOLD[1] not in top
     sections = [e.attributes["id"] for e in root.all("section")]
-    assert sections == ["outlook", "answers", "classes", "left-out"]
-    assert [p.text for p in root.by_id("outlook").all("p")][1:] == list(TOLD)
+    assert sections == ["answers", "outlook", "classes", "left-out", "classifier"]
+    assert [root.text.count(printable(sentence)) for sentence in TOLD] == [1, 1]
+
+
+def test_confused_classes_show_their_pictures(page, root):
+    (pair,), (shown,) = page.confused, root.by_id("outlook").all("details")
+    assert "42 % taken for each other" in shown.text
+    pictures = [*pair.first.pictures, *pair.second.pictures]
+    assert [e.attributes["src"] for e in shown.all("img")] == [picture.source for picture in pictures]
+
+
+def test_numbers_that_all_classes_begin_with_are_left_to_the_list_of_corrections(page):
+    named = [replace(one, name=f"{i:03d}.{'abcdef'[i]}_bird") for i, one in enumerate(page.classes)]
+    root = tree(render(replace(page, cards=[], classes=named, confused=[])))
+    assert root.by_id("classes-list").all("h3")[2].text == "c_bird"
+    assert [e.text for e in root.by_id("labels").all("li")[2].all("span")] == ["002.c_bird", "c_bird"]
 
 
 def test_classes_show_what_they_were_learned_from(page, root):
@@ -160,7 +179,7 @@ def test_where_all_answers_are_shown_none_is_said_to_be_left():
     assert ">most certain of these first<" in render(page)
 
 
-WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
+WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 PAGE = answers_page()
 
 
@@ -232,6 +251,38 @@ def test_the_order_can_be_chosen(visit):
     assert _files(tab) == given
 
 
+@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+def test_pictures_and_the_count_of_unsure_ones_are_above_the_fold(visit, viewport):
+    tab = visit(viewport)
+    for part in (tab.locator(".lead"), tab.locator(".answer img").first):
+        box = part.bounding_box()
+        assert box["y"] + box["height"] < viewport["height"]
+    assert tab.locator(".answer img").first.bounding_box()["width"] > 145
+
+
+def test_corrections_are_kept_and_saved_as_a_list_that_fit_reads(visit, tmp_path):
+    tab = visit()
+    bar = tab.locator("#corrections")
+    assert bar.is_hidden()
+    right = [one.name for one in PAGE.classes if one.is_label][:2]
+    for place, name in enumerate(right):
+        tab.locator(".answer select").nth(place).select_option(value=name)
+    tab.reload()
+    assert bar.locator("output").inner_text() == "2 pictures"
+    assert "--fix corrections.csv" in bar.inner_text()
+    with tab.expect_download() as download:
+        bar.get_by_role("button").click()
+    assert download.value.suggested_filename == "corrections.csv"
+    download.value.save_as(tmp_path / "corrections.csv")
+    with (tmp_path / "corrections.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    paths = [card.path for card in PAGE.cards if card.path]
+    assert rows == [["path", "label"], *([path, name] for path, name in zip(paths, right, strict=False))]
+    for place in range(2):
+        tab.locator(".answer select").nth(place).select_option(value="")
+    assert bar.is_hidden()
+
+
 def test_without_a_script_all_of_it_can_be_read(visit):
     tab = visit(java_script_enabled=False)
     assert tab.locator("#answers-list > article").filter(visible=True).count() == len(PAGE.cards)
@@ -250,7 +301,7 @@ def test_a_phone_needs_no_sideways_scrolling(visit):
 def test_a_wide_window_has_cards_side_by_side(visit):
     tab = visit()
     tops = tab.locator(".answer").evaluate_all("all => all.map(it => it.getBoundingClientRect().top)")
-    assert 2 <= tops.count(tops[0]) <= 4
+    assert 3 <= tops.count(tops[0]) <= 6
     assert tab.evaluate("document.documentElement.scrollWidth") == WIDE["width"]
 
 

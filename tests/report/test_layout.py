@@ -21,6 +21,7 @@ from mtl.report.layout import (
     scale,
     sort_key,
     sparkline,
+    without_numbers,
 )
 
 
@@ -107,3 +108,17 @@ def test_a_large_task_is_headed_by_the_classes_it_shows_and_the_rest_can_be_unfo
     few = dataclasses.replace(card.task, classes=tuple(names[:5]))
     assert heading(dataclasses.replace(card, task=few)) == (names[:5], [])
     assert heading(dataclasses.replace(card, shown=[])) == (names[:10], names[10:])
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["078.Gray_Kingbird", "079.Ringed"], ["Gray_Kingbird", "Ringed"]),
+        (["1 ash", "2 ash"], ["1 ash", "2 ash"]),
+        (["1 ash", "elm"], ["1 ash", "elm"]),
+        (["1.5", "2.7"], ["1.5", "2.7"]),
+        ([], []),
+    ],
+)
+def test_numbers_before_names_are_dropped_where_names_stay_distinct(names, shown):
+    assert list(without_numbers(names).values()) == shown

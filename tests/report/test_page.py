@@ -344,7 +344,22 @@ def test_training_comes_before_evaluations_and_only_the_first_phase_is_open(full
             False,
         ]
         assert ["open" in p.attributes for p in phases] == [True, False]
-        assert all("open" in b.attributes for p in phases for b in p.all("details"))
+        for phase in phases:  # of its parts only the first; the others open where there is room
+            parts = [e for e in phase.all("details") if e.attributes["class"] == "block"]
+            assert ["open" in e.attributes for e in parts] == [True, *[False] * (len(parts) - 1)]
+            assert ["data-wide" in e.attributes for e in parts] == [False, *[True] * (len(parts) - 1)]
+
+
+def test_accuracy_comes_first_and_the_glance_shows_evaluation_before_training(full_report):
+    run = full_report.runs[0]
+    root = tree(render(Report("one", [run])))
+    shown = root.named("accuracy")[0]
+    own = [result.setting["scores"][0]["accuracy"] for result in run.settings]
+    assert [e.text for e in shown.all("b")] == [f"{100 * accuracy:.1f} %" for accuracy in own]
+    first = [glance.all("a")[0].attributes["href"] for glance in root.named("glance")]
+    assert [link.startswith(place) for link, place in zip(first, ("#r1-p2", "#r1-p1"), strict=True)] == [
+        True
+    ] * 2
 
 
 def test_phases_keep_their_order_otherwise(bare_phase):

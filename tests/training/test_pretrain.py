@@ -20,6 +20,7 @@ from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate, scored_sets
 from mtl.losses import CrossEntropy
 from mtl.models.backbones import build_backbone
+from mtl.models.classifiers import CosineClassifier
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
@@ -67,6 +68,17 @@ def test_one_head_for_each_set_leaves_the_classes_of_others_alone():
     assert loss == pytest.approx(expected, rel=1e-5)
     moved = (network["classifier"].weight - before).abs().sum(1) > 0
     assert moved.tolist() == [True, True, False, False, False]
+
+
+def test_training_accuracy_is_that_of_answers_without_the_margin():
+    device, classifier = choose_device(Runtime(device="cpu")), CosineClassifier(2, 2, scale=10, margin=0.5)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    network = nn.ModuleDict({"backbone": nn.Flatten(), "classifier": classifier})
+    images = torch.tensor([[1.0, 0.9], [0.9, 1.0], [1.0, 0.8], [0.5, 0.6]]).view(4, 1, 1, 2)
+    batch = Batch(torch.arange(4), images, torch.tensor([0, 1, 0, 0]))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    assert pretrain_step(network, device, optimizer, CrossEntropy(), batch, None)[1] == 0.75
 
 
 class _Linear(nn.Linear):

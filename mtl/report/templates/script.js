@@ -179,6 +179,7 @@ function printing() {
 
 addEventListener("DOMContentLoaded", () => {
   themes(document.getElementById("theme"));
+  if (matchMedia("(min-width: 60.01rem)").matches) for (const part of document.querySelectorAll("[data-wide]")) part.open = true;
   document.querySelectorAll("[data-few]").forEach(list);
   contents(document.getElementById("menu"));
   reachable();
