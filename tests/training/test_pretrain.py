@@ -78,7 +78,7 @@ def test_training_accuracy_is_that_of_answers_without_the_margin():
     images = torch.tensor([[1.0, 0.9], [0.9, 1.0], [1.0, 0.8], [0.5, 0.6]]).view(4, 1, 1, 2)
     batch = Batch(torch.arange(4), images, torch.tensor([0, 1, 0, 0]))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    assert pretrain_step(network, device, optimizer, CrossEntropy(), batch, None)[1] == 0.75
+    assert pretrain_step(network, device, optimizer, Objective(CrossEntropy()), batch)[1] == 0.75
 
 
 class _Linear(nn.Linear):
