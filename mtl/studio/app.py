@@ -19,7 +19,7 @@ from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.console import say
 from mtl.own_images.embedder import embedder_of_run
-from mtl.runtime.outputs import claimed, require_folder
+from mtl.runtime.outputs import claimed
 from mtl.studio.guard import App, Guard
 from mtl.studio.session import Session, View, plan_mark
 
@@ -69,8 +69,10 @@ def studio(
     if folder is not None and not folder.is_dir():
         raise UserError(f"{one_line(folder)}: there is no such folder; make it, or name none")
     state = state or (folder or Path()) / ".studio"
-    require_folder(state)
-    state.mkdir(parents=True, exist_ok=True)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--state: {one_line(state)} cannot be made ({error.strerror})") from None
     with ExitStack() as open_things:
         open_things.enter_context(claimed(state / "journal.jsonl", "studio"))
         listening = open_things.enter_context(_listening(port))
@@ -157,6 +159,10 @@ def routes(session: Session) -> App:
         session.change(asked)
         return []
 
+    def read_again() -> list[str]:
+        session.read_folder()
+        return []
+
     async def view(_: Request) -> Response:
         return await answered(session.view)
 
@@ -227,6 +233,7 @@ def routes(session: Session) -> App:
             Route("/upload", upload, methods=["POST"]),
             Route("/plan", plan),
             Route("/move", changing(lambda asked: session.apply(str(asked.get("mark")))), methods=["POST"]),
+            Route("/read", changing(lambda _: read_again()), methods=["POST"]),
             Route("/move-back", changing(lambda _: session.undo_moves()), methods=["POST"]),
             Route("/answers.csv", csv),
             Route("/things.fewshot", classifier),

@@ -5,7 +5,8 @@ The board is a fold over events, each a JSON object with its kind under `do`:
 - found: the user's folder as it was read, {id: path} in `files`; the ids of pictures that are in the folders
   of two classes in `unsure`, and those that are missing in `gone`
 - moved: pictures that this program moved in the folder, {id: path or None} in `files`
-- add: a picture `id` that was dropped, with its `name` and perhaps a class, `to`
+- given: [id, name, class] of `pictures` of which only features are there
+- add: a picture `id` that was dropped, with its `name`, the `ending` of its kind, and perhaps a class, `to`
 - label: pictures `ids` belong to the class `to`, or, if it is None, are new ones again
 - aside: pictures `ids` are left out; keep: their doubted labels are right
 - class: an empty class `name`; rename: class `of` becomes `to`, which may exist; remove: class `of` goes,
@@ -25,7 +26,7 @@ Event = Mapping[str, Any]
 
 _LONGEST = 100  # characters of a class's name
 _FORBIDDEN = frozenset('/\\:*?"<>|')  # in names of folders, on one system or another
-_BY_PROGRAM = frozenset({"found", "moved"})
+_BY_PROGRAM = frozenset({"found", "moved", "given"})
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Picture:
     label: str | None = None  # None: it is a new picture, which gets an answer
     aside: bool = False  # left out of everything
     kept: bool = False  # its label was doubted, and is right
+    ending: str = ""  # of its kind, as .png, where it was dropped
 
     @property
     def home(self) -> str | None:
@@ -192,13 +194,19 @@ def _found(board: Board, event: Event) -> None:
 
 def _moved(board: Board, event: Event) -> None:
     for key, path in event["files"].items():
-        _change(board, [key], path=path, **({} if path is None else {"name": path}))
+        if (before := board.pictures.get(key)) is not None:
+            named = path if path is not None and before.path is not None else before.name
+            board.pictures[key] = replace(before, path=path, name=named)
 
 
 def _add(board: Board, event: Event) -> None:
-    before = board.pictures.get(event["id"], Picture(event["name"]))
+    before = board.pictures.get(event["id"], Picture(event["name"], ending=event["ending"]))
     label = event.get("to") or before.label
     board.pictures[event["id"]] = replace(before, label=label, aside=False, kept=False)
+
+
+def _given(board: Board, event: Event) -> None:
+    board.pictures |= {key: Picture(name, label=label) for key, name, label in event["pictures"]}
 
 
 def _rename(board: Board, event: Event) -> None:
@@ -217,6 +225,7 @@ def _remove(board: Board, event: Event) -> None:
 _CHANGES: Mapping[str, Callable[[Board, Event], None]] = {
     "found": _found,
     "moved": _moved,
+    "given": _given,
     "add": _add,
     "label": lambda board, e: _change(board, e["ids"], label=e["to"], aside=False, kept=False),
     "aside": lambda board, e: _change(board, e["ids"], aside=True),

@@ -45,7 +45,8 @@ class Features:
                 about = json.loads(file.metadata()["studio"])
                 if about["network"] != self._network:
                     return
-                features, digests, thumbnails = map(file.get_tensor, ("features", "digests", "thumbnails"))
+                names = ("features", "digests", "thumbnails")  # copied: the file may be replaced
+                features, digests, thumbnails = (file.get_tensor(name).clone() for name in names)
         except (SafetensorError, OSError, KeyError, ValueError, TypeError):
             return
         if about["levels"] is not None:

@@ -71,24 +71,23 @@ def read_folder(folder: Path) -> Found:
     return Found(files, sorted(unsure), left_out)
 
 
-def plan(board: Board, folder: Path, endings: Mapping[str, str]) -> list[Move]:
+def plan(board: Board, folder: Path) -> list[Move]:
     """What would bring the folder to the classes of the board; nothing is replaced, and nothing removed.
 
     Args:
         board: whose pictures with another class than their folder's are moved.
         folder: the user's.
-        endings: of the dropped pictures, by id, as ".png".
     """
     moves: list[Move] = []
     taken = set[Path]()
     for key, picture in board.pictures.items():
-        dropped = picture.path is None and key in endings
+        dropped = picture.path is None and picture.ending
         movable = picture.path is not None and not (folder / picture.path).is_symlink()
         if picture.aside or picture.label in {None, picture.home} or not (dropped or movable):
             continue
         assert picture.label is not None
         # A name that came with an upload never becomes part of a path.
-        name = f"{key[:16]}{endings[key]}" if picture.path is None else Path(picture.path).name
+        name = f"{key[:16]}{picture.ending}" if picture.path is None else Path(picture.path).name
         target, number = Path(picture.label) / name, 2
         while target in taken or os.path.lexists(folder / target):
             target = target.with_name(f"{Path(name).stem} ({number}){Path(name).suffix}")

@@ -154,6 +154,7 @@ function draw() {
   $("write").hidden = !view.moves;
   $("write").textContent = `Write ${counted(view.moves, "change")} to the folder …`;
   $("unwrite").hidden = !view.undo_moves;
+  $("read").hidden = !view.folder;
   $("notes").hidden = !view.notes.length;
   $("notes").querySelector("span").textContent = view.notes.length;
   $("notes").querySelector("ul").replaceChildren(...view.notes.map((one) => make("li", null, one)));
@@ -266,6 +267,7 @@ addEventListener("DOMContentLoaded", () => {
   $("undo").addEventListener("click", () => change("change", { do: "undo" }, `Taken back: ${view.undo}.`));
   $("write").addEventListener("click", openPlan);
   $("unwrite").addEventListener("click", () => change("move-back", {}, "The folder is as it was before."));
+  $("read").addEventListener("click", () => change("read", {}, "The folder is read."));
   $("make").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = event.target.name.value;

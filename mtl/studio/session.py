@@ -29,6 +29,7 @@ from mtl.own_images.predict import support_matches
 from mtl.own_images.read_support import distinct
 from mtl.own_images.self_assessment import held_out_probabilities, in_sentences, self_assessment
 from mtl.own_images.support import Support
+from mtl.runtime.outputs import sync_folder
 from mtl.studio import board as boards
 from mtl.studio.features import Embedded, Features
 from mtl.studio.folder import Move, apply_moves, digest, plan, read_folder, undo_files, undo_moves
@@ -117,10 +118,12 @@ class Session:
                 raise UserError(f"{shown}: there are {MOST_PICTURES:,} pictures, and there can be no more")
             if unread := self.features.read({key: file}, Log(quiet=True)):
                 raise UserError(f"{shown}: {unread[0].partition(': ')[2] or unread[0]}")
+            ending = _ending(file)
             os.replace(file, self.pictures / key)
+            sync_folder(self.pictures)
         finally:
             file.unlink(missing_ok=True)
-        self._write({"do": "add", "id": key, "name": shown, "to": to, "batch": batch})
+        self._write({"do": "add", "id": key, "name": shown, "ending": ending, "to": to, "batch": batch})
         return key
 
     def read_folder(self) -> None:
@@ -140,11 +143,7 @@ class Session:
 
     def plan(self) -> list[Move]:
         """What would bring the user's folder to the classes of the page."""
-        if self.folder is None:
-            return []
-        dropped = (key for key, p in self.board.pictures.items() if p.path is None and p.label is not None)
-        endings = {key: _ending(self.pictures / key) for key in dropped if (self.pictures / key).exists()}
-        return plan(self.board, self.folder, endings)
+        return [] if self.folder is None else plan(self.board, self.folder)
 
     def apply(self, mark: str) -> list[str]:
         """Carries out the plan that a person confirmed; returns what could not be done, a sentence each.
@@ -261,11 +260,14 @@ class Session:
 
     def _take(self, given: Support) -> None:
         """The support pictures of a classifier, of which only features and small thumbnails are there."""
+        known = {p[0] for e in self.journal.events if e["do"] == "given" for p in e["pictures"]}
+        new = []
         for i, (name, file) in enumerate(zip(given.names(), given.files, strict=True)):
             key = hashlib.sha256(given.features[i].numpy().tobytes()).hexdigest()[:32]
             self.features.known[key] = Embedded(given.features[i], given.prints.some([i]))
-            if not any(e["do"] == "add" and e["id"] == key for e in self.journal.events):
-                self._write({"do": "add", "id": key, "name": one_line(file), "to": name, "batch": "given"})
+            new += [] if key in known else [[key, one_line(file), name]]
+        if new:
+            self._write({"do": "given", "pictures": new})
 
     def _read_dropped(self) -> None:
         files = {key: self.pictures / key for key, p in self.board.pictures.items() if p.path is None}
