@@ -16,7 +16,6 @@ The board is a fold over events, each a JSON object with its kind under `do`:
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from mtl.data.class_tree import composed
@@ -43,8 +42,8 @@ class Picture:
     @property
     def home(self) -> str | None:
         """The class whose folder it is in; None where it is in none."""
-        parts = () if self.path is None else PurePosixPath(self.path).parts
-        return parts[0] if len(parts) > 1 else None
+        first, _, rest = (self.path or "").partition("/")
+        return first if rest else None
 
 
 @dataclass

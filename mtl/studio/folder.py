@@ -81,11 +81,10 @@ def plan(board: Board, folder: Path) -> list[Move]:
     moves: list[Move] = []
     taken = set[Path]()
     for key, picture in board.pictures.items():
-        dropped = picture.path is None and picture.ending
-        movable = picture.path is not None and not (folder / picture.path).is_symlink()
-        if picture.aside or picture.label in {None, picture.home} or not (dropped or movable):
+        if picture.aside or picture.label is None or picture.label == picture.home:
             continue
-        assert picture.label is not None
+        if not picture.ending if picture.path is None else (folder / picture.path).is_symlink():
+            continue
         # A name that came with an upload never becomes part of a path.
         name = f"{key[:16]}{picture.ending}" if picture.path is None else Path(picture.path).name
         target, number = Path(picture.label) / name, 2

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 from mtl.config import Log
-from mtl.data.near_copies import SeenBefore
+from mtl.data.near_copies import Compared, Prints, SeenBefore
 from mtl.data.own_picture import own_picture
 from mtl.errors import UserError, counted, one_line
 from mtl.own_images import classifier_file
-from mtl.own_images.answers import Row, least_sure, rows, to_csv
+from mtl.own_images.answers import Row, SupportMatch, least_sure, rows, to_csv
 from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder
 from mtl.own_images.label_next import label_next
@@ -82,6 +82,7 @@ class Session:
         self.journal = Journal(state / "journal.jsonl")
         self.features = Features(embedder, state / "features.safetensors")
         self.notes: list[str] = []
+        self._compared: Compared = {}
         self._fitted: Fitted | str | None = None
         self._shown: dict[str, str] | None = None
         self._refresh()
@@ -219,7 +220,7 @@ class Session:
 
     def answers(self) -> list[tuple[str, Row]]:
         """Of every new picture its id and answer, the least sure first; none without a classifier."""
-        return self._answers(self.fit())
+        return self._answers(self.fit(), near=True)
 
     def csv(self) -> bytes:
         """The table of answers, as `predict` writes it."""
@@ -303,15 +304,16 @@ class Session:
             self.features.embedder.require_way(support.way)
         except UserError as error:
             return str(error)
-        return Fitted(fit_classifier(self.features.embedder, support), left_out)
+        return Fitted(fit_classifier(self.features.embedder, support, self._compared), left_out)
 
-    def _answers(self, fitted: Fitted | str) -> list[tuple[str, Row]]:
+    def _answers(self, fitted: Fitted | str, near: bool = False) -> list[tuple[str, Row]]:
         new = self.board.new()
         if isinstance(fitted, str) or not new:
             return []
         names, classifier = self._names(), fitted.classifier
         features, prints = self.features.of(new)
-        matches = support_matches(SeenBefore(classifier.support.prints), prints)
+        known = classifier.support.prints
+        matches = support_matches(SeenBefore(known), prints) if near else known_pictures(known, prints)
         found = rows([names[k] for k in new], classifier.answer(features), classifier.classes, matches)
         key_of = dict(zip((row.file for row in found), new, strict=True))
         return [(key_of[row.file], row) for row in least_sure(found)]
@@ -385,6 +387,12 @@ class Session:
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)
         return file.getvalue()
+
+
+def known_pictures(known: Prints, prints: Prints) -> list[SupportMatch]:
+    """Which pictures are known ones, to the pixel."""
+    keys = {key for key in known.keys() if key}  # noqa: SIM118
+    return ["same" if key in keys else "" for key in prints.keys()]  # noqa: SIM118
 
 
 def plan_mark(moves: list[Move]) -> str:

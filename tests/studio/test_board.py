@@ -51,7 +51,9 @@ def test_a_class_is_merged_by_the_name_of_another_and_removed_without_losing_pic
 
 
 def test_what_was_dropped_together_is_taken_back_together():
-    drops = [{"do": "add", "id": f"n{i}", "name": "n", "ending": ".png", "to": "ash", "batch": "b"} for i in "12"]
+    drops = [
+        {"do": "add", "id": f"n{i}", "name": "n", "ending": ".png", "to": "ash", "batch": "b"} for i in "12"
+    ]
     assert board_of([FOUND, *drops]).of_class("ash") == ["1", "2", "n1", "n2"]
     assert effective([FOUND, *drops, {"do": "undo"}]) == [FOUND]
 
@@ -64,7 +66,7 @@ def test_a_file_moved_by_hand_changes_its_class_unless_the_page_has():
 
 @pytest.mark.parametrize("name", ["", "../ash", "a/b", ".hidden", "a\\b", "x" * 101, "a\nb", "end."])
 def test_names_that_no_folder_can_have_are_refused(name):
-    with pytest.raises(UserError, match="^class: "):
+    with pytest.raises(UserError, match=r"^class: "):
         class_name(name, ["ash"])
 
 
