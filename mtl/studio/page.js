@@ -50,7 +50,8 @@ const label = (id, to) => change("change", { do: "label", ids: [id], to }, `${na
 
 async function upload(files, to) {
   files = [...files];
-  if (!files.length || busy) return;
+  if (!files.length) return;
+  if (busy) return say("Other pictures are still being read.");
   busy = 1;
   const batch = Math.random().toString(36).slice(2), problems = [];
   for (const [number, file] of files.entries()) {
@@ -85,14 +86,14 @@ function answerCard(one, key) {
   const { id } = one;
   const choices = one.known === "same" ? [] : [one.answer, one.runner_up].map((name, place) =>
     button(name, `${key} ${place} ${id}`, () => label(id, name),
-      { "aria-label": `${nameOf(id)} is ${name}`, class: place ? null : "first" }));
+      { "aria-label": `${name}: ${nameOf(id)}`, class: place ? null : "first" }));
   return make("article", { class: "card one", "aria-label": nameOf(id) }, picture(id, key), make("div", null,
     make("h4", null, `${one.answer} ${percent(one.probability)}`),
     make("meter", { min: 0, max: 1, value: one.probability, "aria-label": `Probability of ${one.answer}` }),
     make("p", { class: "soft" }, one.known === "same" ? "is in a class already" : `or ${one.runner_up} ${percent(one.runner_up_probability)}`),
     make("p", { class: "file" }, nameOf(id)),
     make("p", { class: "tools" }, ...choices,
-      button("Other …", `${key} o ${id}`, () => openPicture(id), { "aria-label": `${nameOf(id)} is something else` }))));
+      button("Other …", `${key} o ${id}`, () => openPicture(id), { "aria-label": `Other … for ${nameOf(id)}` }))));
 }
 
 function classCard({ name, pictures }) {
@@ -108,7 +109,7 @@ function classCard({ name, pictures }) {
       make("label", { class: "button pick" }, "Add pictures", make("input", {
         type: "file", multiple: true, accept: "image/*", "data-key": `add ${name}`, "aria-label": `Add pictures to ${name}`,
         onchange: (event) => upload(event.target.files, name) })),
-      button("Rename, merge …", `rename ${name}`, () => openClass(name), { "aria-label": `Rename, merge or remove ${name}` })));
+      button("Rename, merge …", `rename ${name}`, () => openClass(name), { "aria-label": `Rename, merge … ${name}` })));
 }
 
 function doubtCard({ id, label: name, like, probability }) {
@@ -117,9 +118,9 @@ function doubtCard({ id, label: name, like, probability }) {
     make("p", { class: "soft" }, `It looks like ${like} (${percent(probability)}).`),
     make("p", { class: "file" }, nameOf(id)),
     make("p", { class: "tools" },
-      button(`Move to ${like}`, `doubt m ${id}`, () => label(id, like), { "aria-label": `Move ${nameOf(id)} to ${like}`, class: "first" }),
+      button(`Move to ${like}`, `doubt m ${id}`, () => label(id, like), { "aria-label": `Move to ${like}: ${nameOf(id)}`, class: "first" }),
       button(`It is ${name}`, `doubt k ${id}`, () => change("change", { do: "keep", ids: [id] }, `${nameOf(id)} stays ${name}.`),
-        { "aria-label": `${nameOf(id)} is ${name}` }))));
+        { "aria-label": `It is ${name}: ${nameOf(id)}` }))));
 }
 
 function pairCard({ first, second, confusion, pictures }) {
@@ -263,7 +264,10 @@ addEventListener("drop", (event) => {
 });
 
 addEventListener("DOMContentLoaded", () => {
-  $("choose").addEventListener("change", (event) => upload(event.target.files, ""));
+  $("choose").addEventListener("change", (event) => {
+    upload(event.target.files, "");
+    event.target.value = ""; // so that the same files can be chosen again
+  });
   $("undo").addEventListener("click", () => change("change", { do: "undo" }, `Taken back: ${view.undo}.`));
   $("write").addEventListener("click", openPlan);
   $("unwrite").addEventListener("click", () => change("move-back", {}, "The folder is as it was before."));

@@ -53,25 +53,25 @@ def test_from_the_first_look_to_a_saved_classifier(chromium, served, things, tmp
     expect(tab.locator("#said")).to_contain_text("6 pictures read")
     first = tab.locator("#next .card").first
     name = first.get_attribute("aria-label")
-    first.get_by_role("button", name=f"{name} is ").first.focus()
+    first.get_by_role("button", name=f": {name}").first.focus()
     tab.keyboard.press("Enter")
     expect(tab.locator("#fresh .card")).to_have_count(5)
     assert tab.evaluate("document.activeElement.closest('#fresh') !== null")  # the focus stays in the list
     expect(tab.locator("#said")).to_contain_text(name)
 
     other = tab.locator("#next .card").first
-    other.get_by_role("button", name="something else").click()
+    other.get_by_role("button", name="Other … for").click()
     tab.locator("#picture select").select_option(label="a new class")
     tab.get_by_label("Name of the new class").fill("<b>yew</b> tree")
     tab.keyboard.press("Enter")
     expect(tab.locator("#said")).to_contain_text("can be no name")
-    tab.locator("#next .card").first.get_by_role("button", name="something else").click()
+    tab.locator("#next .card").first.get_by_role("button", name="Other … for").click()
     tab.locator("#picture select").select_option(label="a new class")
     tab.get_by_label("Name of the new class").fill("yew & co")
     tab.keyboard.press("Enter")
     expect(tab.locator("#classes .card")).to_have_count(4)
 
-    tab.get_by_role("button", name="Rename, merge or remove oak").click()
+    tab.get_by_role("button", name="Rename, merge … oak").click()
     tab.locator("#class input").fill("elm")
     tab.get_by_role("button", name="Merge into elm").click()
     expect(tab.locator("#classes .card")).to_have_count(3)
