@@ -1,5 +1,6 @@
 """Events on disk, a JSON object a line, each of them safe before anything is answered."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from mtl.errors import UserError, one_line
 from mtl.runtime.outputs import sync_folder
-from mtl.studio.board import Event
+from mtl.studio.board import Event, board_of
 
 
 class Journal:
@@ -23,7 +24,7 @@ class Journal:
             content = path.read_bytes() if path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
             self.events = [_event(line, number, path) for number, line in enumerate(whole.splitlines(), 1)]
-            self._file = path.open("ab")
+            self._file = path.open("ab", buffering=0)  # so that nothing that failed is written later
             self._file.truncate(len(whole))
             sync_folder(path.parent)
         except OSError as error:
@@ -31,10 +32,10 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Returns when the event is on disk; OSError, and nothing is changed, if that fails."""
-        end = self._file.tell()
+        line, end = json.dumps(event).encode() + b"\n", os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(json.dumps(event).encode() + b"\n")
-            self._file.flush()
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(end)
@@ -48,8 +49,8 @@ class Journal:
 def _event(line: bytes, number: int, path: Path) -> dict[str, Any]:
     try:
         event = dict(json.loads(line))
-        event["do"]
-    except (ValueError, TypeError, KeyError):
+        board_of([event])
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise UserError(
             f"{one_line(path)}: line {number} is damaged; remove it, or name another folder with --state"
         ) from None

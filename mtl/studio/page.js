@@ -102,7 +102,7 @@ function classCard({ name, pictures }) {
   const well = !tested || !tested[1] ? "" : `, ${tested[0]} of ${tested[1]} right when left out`;
   const title = `of-${view.classes.findIndex((one) => one.name === name)}`;
   return make("section", { class: "card", "data-drop": name, "aria-labelledby": title },
-    make("h4", { id: title }, name), make("p", { class: "soft" }, counted(pictures.length, "picture") + well),
+    make("h3", { id: title }, name), make("p", { class: "soft" }, counted(pictures.length, "picture") + well),
     make("div", { class: "strip" }, ...pictures.slice(0, all ? undefined : SOME).map((id) => picture(id, "class"))),
     make("p", { class: "tools" },
       all ? null : button(`Show all ${pictures.length}`, `all ${name}`, () => { opened.add(`class ${name}`); draw(); }),

@@ -117,6 +117,20 @@ def test_requests_that_make_no_sense_change_nothing(page, session, content):
     assert session.journal.events == events
 
 
+def test_what_is_not_on_disk_is_not_confirmed(page, session, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    before, content = list(session.journal.events), session.journal.path.read_bytes()
+    monkeypatch.setattr("mtl.studio.journal.os.fsync", full)
+    answer = page.post("change", content=json.dumps({"do": "class", "name": "yew"}))
+    assert (answer.status_code, "No space" in answer.json()["error"]) == (507, True)
+    monkeypatch.undo()
+    assert (session.journal.events, session.journal.path.read_bytes()) == (before, content)
+    assert page.post("change", content=json.dumps({"do": "class", "name": "fir"})).json()["undo"]
+    assert session.journal.path.read_bytes().startswith(content + b'{"do": "class", "name": "fir"')
+
+
 def test_the_folder_changes_by_the_plan_that_was_shown(page, session, things):
     key = session.board.of_class("oak")[0]
     page.post("change", content=json.dumps({"do": "label", "ids": [key], "to": "elm"}))

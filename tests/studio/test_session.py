@@ -96,8 +96,9 @@ def test_nothing_that_was_confirmed_is_lost(opened, drop, things):
     assert [(key, row.answer) for key, row in opened().answers()] == answers
 
 
-def test_a_damaged_journal_is_refused_by_its_line(opened, things):
-    opened().journal.path.write_bytes(b'{"do": "undo"}\nnonsense\n')
+@pytest.mark.parametrize("line", [b"nonsense\n", b'{"do": "later"}\n', b'{"do": "label", "ids": ["1"]}\n'])
+def test_a_damaged_journal_is_refused_by_its_line(opened, line):
+    opened().journal.path.write_bytes(b'{"do": "undo"}\n' + line)
     with pytest.raises(UserError, match="line 2 is damaged"):
         opened()
 
