@@ -37,7 +37,12 @@ class Picture:
     label: str | None = None  # None: it is a new picture, which gets an answer
     aside: bool = False  # left out of everything
     kept: bool = False  # its label was doubted, and is right
+    gone: bool = False  # its file is missing; if it comes back, so does its class
     ending: str = ""  # of its kind, as .png, where it was dropped
+
+    @property
+    def counts(self) -> bool:
+        return not (self.aside or self.gone)
 
     @property
     def home(self) -> str | None:
@@ -55,7 +60,7 @@ class Board:
 
     @property
     def classes(self) -> list[str]:
-        used = {p.label for p in self.pictures.values() if p.label is not None and not p.aside}
+        used = {p.label for p in self.pictures.values() if p.label is not None and p.counts}
         return sorted(used | self.named)
 
     def of_class(self, name: str) -> list[str]:
@@ -68,7 +73,7 @@ class Board:
 
     def _ordered(self, wanted: Callable[[Picture], bool]) -> list[str]:
         return sorted(
-            (key for key, p in self.pictures.items() if not p.aside and wanted(p)),
+            (key for key, p in self.pictures.items() if p.counts and wanted(p)),
             key=lambda key: (self.pictures[key].name, key),
         )
 
@@ -179,16 +184,13 @@ def _found(board: Board, event: Event) -> None:
     """A file that is elsewhere than before was moved by hand: its class is the folder's, unless the page has
     changed it. A file in the folders of two classes has none."""
     for key, path in event.get("files", {}).items():
-        before = board.pictures.get(key)
-        now = Picture(path, path)
-        if before is not None and before.label != before.home:
-            now = replace(before, name=path, path=path)
-        else:
+        before = board.pictures.get(key, Picture(path))
+        now = replace(before, name=path, path=path, gone=False)
+        if before.label == before.home:
             label = None if key in event.get("unsure", ()) else now.home
-            now = replace(now, label=label, aside=before is not None and before.aside)
+            now = replace(now, label=label, kept=before.kept and label == before.label)
         board.pictures[key] = now
-    for key in event.get("gone", ()):
-        board.pictures.pop(key, None)
+    _change(board, event.get("gone", ()), gone=True)
 
 
 def _moved(board: Board, event: Event) -> None:

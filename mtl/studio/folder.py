@@ -81,7 +81,7 @@ def plan(board: Board, folder: Path) -> list[Move]:
     moves: list[Move] = []
     taken = set[Path]()
     for key, picture in board.pictures.items():
-        if picture.aside or picture.label is None or picture.label == picture.home:
+        if not picture.counts or picture.label is None or picture.label == picture.home:
             continue
         if not picture.ending if picture.path is None else (folder / picture.path).is_symlink():
             continue
@@ -101,14 +101,19 @@ def undo_files(state: Path) -> list[Path]:
     return sorted(state.glob("moves-*.json"))
 
 
-def apply_moves(moves: Sequence[Move], folder: Path, pictures: Path, state: Path) -> list[str]:
-    """Moves and copies files, after it is written down how to undo that; returns what could not be done.
+def apply_moves(
+    moves: Sequence[Move], folder: Path, pictures: Path, state: Path
+) -> tuple[list[Move], list[str]]:
+    """Moves and copies files, after it is written down how to undo that.
 
     Args:
         moves: as `plan` made them.
         folder: the user's.
         pictures: where dropped ones are kept by their ids.
         state: gets the file for `undo_moves`.
+
+    Returns:
+        What was done, and a sentence for each that could not be.
     """
     made = sorted({(folder / move.to).parent for move in moves if not (folder / move.to).parent.exists()})
     numbers = [int(file.stem.partition("-")[2].partition(".")[0]) for file in state.glob("moves-*")]
@@ -116,7 +121,7 @@ def apply_moves(moves: Sequence[Move], folder: Path, pictures: Path, state: Path
     undo = state / f"moves-{max(numbers, default=0) + 1:05d}.json"
     write_whole(undo, json.dumps(content, indent=1).encode())
     sync_folder(state)
-    problems = []
+    done, problems = list[Move](), list[str]()
     for move in moves:
         try:
             target = folder / move.to
@@ -126,9 +131,10 @@ def apply_moves(moves: Sequence[Move], folder: Path, pictures: Path, state: Path
                     shutil.copyfile(pictures / move.picture, temporary)
             else:
                 _rename(folder / move.of, target)
+            done.append(move)
         except OSError as error:
             problems.append(f"{one_line(move.of or move.to)}: cannot be moved ({error.strerror})")
-    return problems
+    return done, problems
 
 
 def undo_moves(undo: Path, folder: Path) -> list[str]:

@@ -132,7 +132,8 @@ class Session:
         if self.folder is None:
             return
         found = read_folder(self.folder)
-        before = {key: p.path for key, p in self.board.pictures.items() if p.path is not None}
+        there = ((key, p) for key, p in self.board.pictures.items() if not p.gone)
+        before = {key: p.path for key, p in there if p.path is not None}
         unread = self.features.read({key: self.folder / path for key, path in found.files.items()}, self.log)
         self.notes = [*found.left_out, *unread]
         files = {key: path for key, path in found.files.items() if key in self.features.known}
@@ -155,9 +156,8 @@ class Session:
         moves = self.plan()
         if self.folder is None or not moves or mark != plan_mark(moves):
             raise UserError("the plan has changed since it was shown; look at it again")
-        problems = apply_moves(moves, self.folder, self.pictures, self.state)
-        done = {m.picture: m.to for m in moves if (self.folder / m.to).exists()}
-        self._write({"do": "moved", "files": done})
+        done, problems = apply_moves(moves, self.folder, self.pictures, self.state)
+        self._write({"do": "moved", "files": {move.picture: move.to for move in done}})
         self.read_folder()
         return problems
 
@@ -191,7 +191,7 @@ class Session:
         answered = self._answers(fitted)
         last = boards.last_change(boards.effective(self.journal.events))
         view: View = {
-            "pictures": {k: {"name": p.name} for k, p in board.pictures.items() if not p.aside},
+            "pictures": {k: {"name": p.name} for k, p in board.pictures.items() if p.counts},
             "classes": [{"name": name, "pictures": board.of_class(name)} for name in board.classes],
             "answers": [
                 {
@@ -274,7 +274,7 @@ class Session:
         files = {key: self.pictures / key for key, p in self.board.pictures.items() if p.path is None}
         kept = {key: path for key, path in files.items() if path.exists()}
         self.notes += self.features.read(kept, self.log)
-        if lost := [key for key in files if key not in self.features.known]:
+        if lost := [k for k in files if k not in self.features.known and not self.board.pictures[k].gone]:
             self._write({"do": "found", "gone": lost})
 
     def _names(self) -> dict[str, str]:

@@ -26,7 +26,7 @@ CHANGES = st.one_of(
 
 
 def labels(board):
-    return {key: picture.label for key, picture in board.pictures.items() if not picture.aside}
+    return {key: picture.label for key, picture in board.pictures.items() if picture.counts}
 
 
 @given(st.lists(CHANGES, max_size=8))

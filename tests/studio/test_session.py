@@ -153,6 +153,34 @@ def test_a_kill_while_files_are_moved_loses_no_label(opened, drop, things, monke
     assert session.plan() == moves
 
 
+def test_a_folder_that_was_away_comes_back_with_its_corrections(opened, things):
+    session = opened()
+    label(session, "oak/1.png", "ash")
+    labels = classes_of(session)
+    for name in ("ash", "elm", "oak"):
+        (things / name).rename(things.parent / name)
+    session.read_folder()
+    assert session.view()["classes"] == []
+    for name in ("ash", "elm", "oak"):
+        (things.parent / name).rename(things / name)
+    assert classes_of(opened()) == labels
+
+
+def test_a_move_that_fails_changes_no_label(opened, things, monkeypatch):
+    session = opened()
+    label(session, "oak/1.png", "ash")
+    labels, rename = classes_of(session), folders._rename
+
+    def taken(of, to):
+        to.write_bytes(b"mine")
+        rename(of, to)
+
+    monkeypatch.setattr(folders, "_rename", taken)
+    assert "a file is there" in session.apply(plan_mark(session.plan()))[0]
+    assert (things / "oak" / "1.png").exists()
+    assert classes_of(session) == labels
+
+
 def test_a_file_that_is_in_the_way_is_not_replaced(opened, things):
     session = opened()
     label(session, "oak/1.png", "ash")
