@@ -164,6 +164,12 @@ def test_every_command_in_the_texts_runs(
         at_home(Path(run).name)
         assert main([*words, "--overwrite"]) == 0
         return
+    if words[0] == "studio":
+        uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+        monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+        at_home("cifar_fs")
+        assert main(words) == 0
+        return
     if words[0] == "score":
         at_home("cifar_fs")
         learned = ("--support", "photos/train", "--out", "photos.fewshot")

@@ -42,6 +42,14 @@ out.
   run_meta.py score --classifier photos.fewshot --pictures photos/test
 """
 _QUIET = "no progress, only results and errors"
+_STUDIO = """
+The page shows classes, answers and what is doubtful; pictures are dropped into it, and every answer can be
+corrected. Only this machine, with the address that is printed, reaches it. The folder is changed only where
+you confirm it on the page.
+
+  run_meta.py studio my_things --run checkpoints/cifar_fs
+  run_meta.py studio --classifier things.fewshot --state things_studio
+"""
 _FIT = """
   run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
   run_meta.py fit --classifier things.fewshot --add more_things --remove 'ash,elm'
@@ -121,6 +129,27 @@ def add_to(commands: "Commands") -> None:
     curve.add_argument("--out", type=path, metavar="PNG", default=out, help=f"default {out}")
     _takes_common(curve, "an existing file")
 
+    studio = add(
+        commands,
+        "studio",
+        _studio,
+        "make and correct classes on a page of this machine",
+        "Prints the page's address, and serves it until Ctrl-C.",
+    )
+    studio.epilog = _STUDIO
+    folder = "your classes, a folder each; without it the page begins empty"
+    studio.add_argument("folder", type=path, nargs="?", metavar="DIR", help=folder)
+    network = studio.add_mutually_exclusive_group(required=True)
+    network.add_argument(
+        "--run", type=path, metavar="RUN", help="of a trained run, e.g. checkpoints/cifar_fs"
+    )
+    known = "made by fit; the page has its classes"
+    network.add_argument("--classifier", type=path, metavar="FILE", help=known)
+    state = "where the page keeps its state (default .studio in the folder)"
+    studio.add_argument("--state", type=path, metavar="DIR", help=state)
+    studio.add_argument("--port", type=int, default=0, help="of 127.0.0.1 (default: any that is free)")
+    studio.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
+
 
 def _takes_source(sub: argparse.ArgumentParser) -> None:
     source = sub.add_mutually_exclusive_group(required=True)
@@ -196,3 +225,11 @@ def _learning_curve(given: argparse.Namespace) -> None:
     from mtl.own_images.learning_curve_command import learning_curve
 
     learning_curve(source, given.out, given.overwrite, Log(quiet=given.quiet))
+
+
+def _studio(given: argparse.Namespace) -> None:
+    from mtl.config import Log
+    from mtl.studio.app import studio
+
+    log = Log(quiet=given.quiet)
+    studio(given.folder, given.run, given.classifier, given.state, given.port, log)

@@ -48,7 +48,13 @@ def thumbnails(images: Tensor) -> Tensor:
     return small[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
-def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> list[tuple[int, int, float]]:
+#: What pictures of a class, by the digest of all of them, have in common: (earlier, later, R²) within it.
+Compared = dict[bytes, list[tuple[int, int, float]]]
+
+
+def near_copies(
+    pictures: Tensor, labels: Tensor, least: float = EXPLAINED, compared: Compared | None = None
+) -> list[tuple[int, int, float]]:
     """Pairs (earlier, later, R²) of near copies within a class.
 
     A picture without detail, such as a blank one, is not a near copy of any other.
@@ -57,17 +63,31 @@ def near_copies(pictures: Tensor, labels: Tensor, least: float = EXPLAINED) -> l
         pictures: (S, 28, 28) thumbnails.
         labels: (S,) the class of each.
         least: R² of a pair.
+        compared: of earlier calls with the same `least`, so that only classes that changed are compared;
+            it is extended.
     """
     pairs: list[tuple[int, int, float]] = []
+    compared = {} if compared is None else compared
     detail = _detail(pictures)
     centred = _centred(detail)
     blank = pictures.flatten(1).amax(1) == 0
     for label in sorted(set(labels.tolist())):
         rows = ((labels == label) & ~blank).nonzero().flatten()
+        key = hashlib.sha256(pictures[rows].numpy().tobytes()).digest()
+        if key not in compared:
+            compared[key] = []
+            for first in range(0, len(rows), _AT_ONCE):
+                ahead = list(range(first, min(first + _AT_ONCE + _REACH, len(rows))))
+                count = min(_AT_ONCE, len(rows) - first)
+                compared[key] += _pairs(detail[rows[ahead]], ahead, count, least)
         others = centred[(labels != label) & ~blank]
-        for first in range(0, len(rows), _AT_ONCE):
-            ahead = rows[first : first + _AT_ONCE + _REACH]
-            pairs += _pairs(detail[ahead], ahead.tolist(), min(_AT_ONCE, len(rows) - first), others, least)
+        wanted = dict[int, float]()
+        for one, other, share in compared[key]:
+            row = int(rows[one])
+            if row not in wanted:
+                wanted[row] = _by_camera(_bases(detail[row, None], _MARGIN, _STILL, (False,)), others)
+            if share >= wanted[row]:
+                pairs.append((row, int(rows[other]), share))
     return pairs
 
 
@@ -86,9 +106,7 @@ def same_in_place(pictures: Tensor, others: Tensor) -> Tensor:
     return _explained(others, _centred(_detail(pictures))).mT >= EXPLAINED
 
 
-def _pairs(
-    detail: Tensor, rows: list[int], count: int, others: Tensor, least: float
-) -> Iterator[tuple[int, int, float]]:
+def _pairs(detail: Tensor, rows: list[int], count: int, least: float) -> Iterator[tuple[int, int, float]]:
     """Pairs of one of the first `count` pictures of `rows` and a later one."""
     small = F.avg_pool2d(detail, 2)
     rough = _explained(_bases(small[:count], 2, _STILL), _windows(small, 2))
@@ -112,9 +130,8 @@ def _pairs(
             turned_round = _explained(basis[None], windows[:first][of])[0]
             explained[of, other] = torch.maximum(explained[of, other], turned_round)
     for one in (explained >= least).any(1).nonzero().flatten().tolist():
-        wanted = max(least, _by_camera(bases[one, None, :1], others))
         for other, share in enumerate(explained[one].tolist()):
-            if share >= wanted:
+            if share >= least:
                 yield rows[one], rows[other], share
 
 

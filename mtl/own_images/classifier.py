@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mtl.data.near_copies import Compared
 from mtl.models.heads import LinearHead
 from mtl.own_images.embedder import Embedder
 from mtl.own_images.leave_one_out import HeldOut, OpenSet, fit_open_set, fit_temperature, leave_out
@@ -66,18 +67,20 @@ class FittedClassifier:
 
 
 @torch.no_grad()
-def fit_classifier(embedder: Embedder, support: Support) -> FittedClassifier:
+def fit_classifier(
+    embedder: Embedder, support: Support, compared: Compared | None = None
+) -> FittedClassifier:
     """Adapts to a support set, and classifies its images, each left out in turn.
 
     Near copies count as one image, whose feature is the mean of theirs. They are left out together: an image
-    is classified without its copies.
+    is classified without its copies. `compared` (`near_copies`) makes fitting again to other labels faster.
 
     Raises:
         ValueError: there is only one class, or a learned start serves another number of them.
     """
     if support.way < 2:
         raise ValueError("a classifier needs two classes or more")
-    base_learner, support = embedder.base_learner, find_views(support)
+    base_learner, support = embedder.base_learner, find_views(support, compared)
     views = support.by_view()
     head = base_learner.classifier(support.view_means()[None], views.labels[None], views.way)
     held_out = leave_out(base_learner, views.features, views.labels, views.way)

@@ -13,7 +13,6 @@ from pathlib import Path
 from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.folders import shell_quoted
@@ -92,7 +91,7 @@ def _predict(request: PredictRequest) -> None:
     with StopRequest() as stop:  # a request to stop still writes whole files of the answers so far
         for batch in reader:
             answers = classifier.answer(batch.features, request.open_set)
-            matches = support_matches(seen, batch.images)
+            matches = support_matches(seen, Prints.of(batch.images))
             answered += rows(batch.files, answers, classifier.classes, matches)
             if stop.wanted:
                 break
@@ -157,9 +156,9 @@ def _query_pictures(request: PredictRequest) -> PictureFiles:
     return pictures
 
 
-def support_matches(seen: SeenBefore, images: Tensor) -> list[SupportMatch]:
-    """Which of B images are support pictures."""
-    same, near = seen(Prints.of(images))
+def support_matches(seen: SeenBefore, prints: Prints) -> list[SupportMatch]:
+    """Which of B pictures are support pictures."""
+    same, near = seen(prints)
     each = zip(same.tolist(), near.tolist(), strict=True)
     return ["same" if is_same else "near" if is_near else "" for is_same, is_near in each]
 

@@ -112,7 +112,7 @@ def read_support(
         classes += [class_of[file] for file in batch.files]
         parts.append(Prints.of(batch.images))
     prints = Prints.joined(parts)
-    rows, copies = _distinct(prints.keys(), classes, names)
+    rows, copies = distinct(prints.keys(), classes, names)
     left = {classes[row] for row in rows}
     gone = [
         f"{one_line(folder / name)}: no picture of it is left" for name in listed.files if name not in left
@@ -131,7 +131,7 @@ def tell_nearly_same(classes: Sequence[str], among: Collection[str] | None = Non
         tell(sentence)
 
 
-def _distinct(
+def distinct(
     digests: Sequence[bytes], classes: Sequence[str], names: Sequence[str]
 ) -> tuple[list[int], list[str]]:
     """The rows that count, ascending, and a sentence for each picture that has copies."""

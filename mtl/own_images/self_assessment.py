@@ -73,8 +73,7 @@ def self_assessment(classifier: FittedClassifier) -> SelfAssessment:
     """
     support, rows = classifier.views, classifier.held_out.rows
     labels, counts = support.labels[rows], support.counts()
-    temperature = held_out_temperature(classifier.temperature, support, classifier.embedder.temperatures)
-    probabilities = torch.softmax(classifier.held_out.logits.double() / temperature, -1)
+    probabilities = held_out_probabilities(classifier)
     right = (probabilities.argmax(-1) == labels).double()
     accuracy, low, high = None, 0.0, 1.0
     if len(rows):
@@ -94,6 +93,13 @@ def self_assessment(classifier: FittedClassifier) -> SelfAssessment:
         label_issues(probabilities, labels, rows),
         data_advice(probabilities, labels, counts),
     )
+
+
+def held_out_probabilities(classifier: FittedClassifier) -> Tensor:
+    """(H, N) float64, calibrated: the answers to support images that were left out."""
+    known = classifier.embedder.temperatures
+    temperature = held_out_temperature(classifier.temperature, classifier.views, known)
+    return torch.softmax(classifier.held_out.logits.double() / temperature, -1)
 
 
 def label_issues(probabilities: Tensor, labels: Tensor, rows: Tensor) -> list[LabelIssue]:

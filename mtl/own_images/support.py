@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtl.data.near_copies import EXPLAINED, RESEMBLING, Prints, near_copies
+from mtl.data.near_copies import EXPLAINED, RESEMBLING, Compared, Prints, near_copies
 
 _SAME = 1e-3  # features of one picture, embedded twice, differ by less, as a share of their length
 
@@ -123,6 +123,9 @@ class Support:
             rows.setdefault(view, []).append(row)
         middles = []
         for of_view in rows.values():
+            if len(of_view) == 1:
+                middles += of_view
+                continue
             distances = torch.cdist(self.features[of_view], self.features[of_view]).sum(1)
             middles.append(of_view[int(distances.argmin())])
         return self.some(middles)
@@ -152,8 +155,10 @@ def even_shot(counts: Tensor) -> float:
     return len(counts) / float((1 / counts.double()).sum())
 
 
-def find_views(support: Support) -> Support:
+def find_views(support: Support, compared: Compared | None = None) -> Support:
     """The support set with its views: images of a class that are linked by near copies are one.
+
+    `compared` is that of `near_copies`.
 
     Near copies have the same pixels, up to small movements, or resembling ones and nearly the same feature.
     Features are not enough: classes that are far apart have nearly the same feature in all their images.
@@ -161,7 +166,7 @@ def find_views(support: Support) -> Support:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = _pairs(support)
+    pairs = _pairs(support, compared)
     if not pairs:
         return support.with_views(torch.arange(len(support)))
     one, other = np.array(pairs).T
@@ -169,10 +174,10 @@ def find_views(support: Support) -> Support:
     return support.with_views(torch.from_numpy(connected_components(graph, directed=False)[1]))
 
 
-def _pairs(support: Support) -> list[tuple[int, int]]:
+def _pairs(support: Support, compared: Compared | None) -> list[tuple[int, int]]:
     unit = F.normalize(support.features.double(), dim=-1)
     near = NEAR * _distance_between_classes(unit, support.labels)
-    copies = near_copies(support.prints.thumbnails, support.labels, RESEMBLING)
+    copies = near_copies(support.prints.thumbnails, support.labels, RESEMBLING, compared)
     return [(i, j) for i, j, r in copies if r >= EXPLAINED or float((unit[i] - unit[j]).norm()) <= near]
 
 

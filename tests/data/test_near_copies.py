@@ -105,3 +105,13 @@ def test_a_picture_saved_again_lies_over_itself():
     others = at_rest(small(scene(2), scene(0)))
     found = same_in_place(small(saved(scene(0)), scene(1), moved(scene(2), 30)), others)
     assert found.tolist() == [[False, True], [False, False], [False, False]]
+
+
+def test_what_was_compared_before_gives_the_same_pairs_with_other_labels():
+    pictures = small(*(x for i in range(3) for x in (scene(i), noisy(scene(i)))))
+    compared = {}
+    for labels in ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]):
+        known = torch.tensor(labels)
+        wanted = near_copies(pictures, known)
+        assert [pair[:2] for pair in wanted] == [(i, i + 1) for i in (0, 2, 4) if labels[i] == labels[i + 1]]
+        assert near_copies(pictures, known, compared=compared) == wanted

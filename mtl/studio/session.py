@@ -1,0 +1,409 @@
+"""The page without a browser: pictures and their classes, and the classifier that is fitted to them.
+
+A change of classes fits the head again, as `fit` does to the same pictures with the same labels. Whatever a
+method has answered survives a kill: changes are in the journal, dropped pictures in files, by then.
+"""
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from mtl.config import Log
+from mtl.data.near_copies import Compared, Prints, SeenBefore
+from mtl.data.own_picture import own_picture
+from mtl.errors import UserError, counted, one_line
+from mtl.own_images import classifier_file
+from mtl.own_images.answers import Row, SupportMatch, least_sure, rows, to_csv
+from mtl.own_images.classifier import FittedClassifier, fit_classifier
+from mtl.own_images.embedder import Embedder
+from mtl.own_images.label_next import label_next
+from mtl.own_images.predict import support_matches
+from mtl.own_images.read_support import distinct
+from mtl.own_images.self_assessment import held_out_probabilities, in_sentences, self_assessment
+from mtl.own_images.support import Support
+from mtl.runtime.outputs import sync_folder
+from mtl.studio import board as boards
+from mtl.studio.features import Embedded, Features
+from mtl.studio.folder import Move, apply_moves, digest, plan, read_folder, undo_files, undo_moves
+from mtl.studio.journal import Journal
+
+MOST_PICTURES = 20_000
+_SIDE = 192  # pixels of a picture on the page
+_NEXT = 6  # pictures to label next
+_OF_A_PAIR = 3  # pictures of each of two classes that are confused
+_LONGEST_NAME = 120
+
+View = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The classifier of a board, and what was left out of its support set."""
+
+    classifier: FittedClassifier
+    left_out: list[str]
+
+
+class Session:
+    """One person's pictures, classes and answers. Not thread-safe.
+
+    Args:
+        embedder: the network, whose features are used.
+        state: a folder of this program's own, which exists.
+        folder: the user's, `<folder>/<class>/*`; None: there is none.
+        given: the support set of a classifier, whose pictures there need not be.
+        log: how progress is shown.
+
+    Raises:
+        UserError: a folder cannot be read, or the state not be written.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        state: Path,
+        folder: Path | None = None,
+        given: Support | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.state, self.folder, self.log = state, folder, log
+        self.pictures = state / "pictures"
+        self.pictures.mkdir(exist_ok=True)
+        for unfinished in self.pictures.glob("*.part"):
+            unfinished.unlink()
+        self.journal = Journal(state / "journal.jsonl")
+        self.features = Features(embedder, state / "features.safetensors")
+        self.notes: list[str] = []
+        self._compared: Compared = {}
+        self._fitted: Fitted | str | None = None
+        self._shown: dict[str, str] | None = None
+        self._refresh()
+        if given is not None:
+            self._take(given)
+        self._read_dropped()
+        self.read_folder()
+        self.features.save()
+        self.thumbnail = lru_cache(4_000)(self._thumbnail)
+
+    # ---- what changes
+
+    def change(self, asked: boards.Event) -> None:
+        """One change by a person, on disk when this returns; UserError where it makes no sense."""
+        self._write(boards.checked(asked, self.board))
+
+    def add(self, file: Path, name: str, to: str | None = None, batch: str = "") -> str:
+        """Takes a dropped picture over from a file, which is moved; returns its id.
+
+        Args:
+            file: in the folder `pictures`; it is gone afterwards.
+            name: what people call it, which never becomes part of a path.
+            to: its class; None: it is a new picture.
+            batch: what was dropped together is taken back together.
+
+        Raises:
+            UserError: it cannot be read, or there are too many pictures.
+        """
+        try:
+            to = None if to is None else boards.class_name(to, self.board.classes)
+            shown = one_line(name.replace("\\", "/").rpartition("/")[2])[:_LONGEST_NAME] or "picture"
+            key = digest(file)
+            if key not in self.board.pictures and len(self.board.pictures) >= MOST_PICTURES:
+                raise UserError(f"{shown}: there are {MOST_PICTURES:,} pictures, and there can be no more")
+            if unread := self.features.read({key: file}, Log(quiet=True)):
+                raise UserError(f"{shown}: {unread[0].partition(': ')[2] or unread[0]}")
+            ending = _ending(file)
+            os.replace(file, self.pictures / key)
+            sync_folder(self.pictures)
+        finally:
+            file.unlink(missing_ok=True)
+        self._write({"do": "add", "id": key, "name": shown, "ending": ending, "to": to, "batch": batch})
+        return key
+
+    def read_folder(self) -> None:
+        """Reads the user's folder, as it is now."""
+        if self.folder is None:
+            return
+        found = read_folder(self.folder)
+        there = ((key, p) for key, p in self.board.pictures.items() if not p.gone)
+        before = {key: p.path for key, p in there if p.path is not None}
+        unread = self.features.read({key: self.folder / path for key, path in found.files.items()}, self.log)
+        self.notes = [*found.left_out, *unread]
+        files = {key: path for key, path in found.files.items() if key in self.features.known}
+        changed = {key: path for key, path in files.items() if before.get(key) != path}
+        gone = [key for key in before if key not in files]
+        if changed or gone:
+            unsure = [key for key in found.unsure if key in changed]
+            self._write({"do": "found", "files": changed, "unsure": unsure, "gone": gone})
+
+    def plan(self) -> list[Move]:
+        """What would bring the user's folder to the classes of the page."""
+        return [] if self.folder is None else plan(self.board, self.folder)
+
+    def apply(self, mark: str) -> list[str]:
+        """Carries out the plan that a person confirmed; returns what could not be done, a sentence each.
+
+        Raises:
+            UserError: the plan of this mark is no longer the one that there is.
+        """
+        moves = self.plan()
+        if self.folder is None or not moves or mark != plan_mark(moves):
+            raise UserError("the plan has changed since it was shown; look at it again")
+        done, problems = apply_moves(moves, self.folder, self.pictures, self.state)
+        self._write({"do": "moved", "files": {move.picture: move.to for move in done}})
+        self.read_folder()
+        return problems
+
+    def undo_moves(self) -> list[str]:
+        """Takes the last changes of the user's folder back; the classes of the page stay as they are."""
+        undoable = undo_files(self.state)
+        if self.folder is None or not undoable:
+            raise UserError("there is no change of the folder to undo")
+        moves = [Move(**one) for one in json.loads(undoable[-1].read_bytes())["moves"]]
+        # written down first: a kill in between then looks as if files had been moved by hand
+        self._write({"do": "moved", "files": {m.picture: m.of for m in moves}})
+        problems = undo_moves(undoable[-1], self.folder)
+        self.read_folder()
+        return problems
+
+    def close(self) -> None:
+        self.features.save()
+        self.journal.close()
+
+    # ---- what is seen
+
+    def fit(self) -> Fitted | str:
+        """The classifier of the classes as they are now, or a sentence that says why there is none."""
+        if self._fitted is None:
+            self._fitted = self._fit()
+        return self._fitted
+
+    def view(self) -> View:
+        """All that the page shows, as JSON."""
+        board, fitted = self.board, self.fit()
+        answered = self._answers(fitted)
+        last = boards.last_change(boards.effective(self.journal.events))
+        view: View = {
+            "pictures": {k: {"name": p.name} for k, p in board.pictures.items() if p.counts},
+            "classes": [{"name": name, "pictures": board.of_class(name)} for name in board.classes],
+            "answers": [
+                {
+                    "id": key,
+                    "answer": row.answer,
+                    "probability": row.probability,
+                    "runner_up": row.runner_up,
+                    "runner_up_probability": row.runner_up_probability,
+                    "known": row.support,
+                }
+                for key, row in answered
+            ],
+            "unanswered": [] if answered else board.new(),
+            "next": self._next(fitted, [key for key, row in answered if row.support != "same"]),
+            "notes": self.notes,
+            "undo": None if last is None else boards.described(last),
+            "folder": None if self.folder is None else str(self.folder),
+            "moves": len(self.plan()),
+            "undo_moves": len(undo_files(self.state)),
+            "missing": fitted if isinstance(fitted, str) else None,
+        }
+        if isinstance(fitted, Fitted):
+            view |= self._assessed(fitted)
+            view["notes"] = [*self.notes, *fitted.left_out]
+        return view
+
+    def answers(self) -> list[tuple[str, Row]]:
+        """Of every new picture its id and answer, the least sure first; none without a classifier."""
+        return self._answers(self.fit(), near=True)
+
+    def csv(self) -> bytes:
+        """The table of answers, as `predict` writes it."""
+        return to_csv([row for _, row in self.answers()], [], False)
+
+    def save(self) -> Path:
+        """Writes the classifier into the state's folder; UserError where there is none."""
+        fitted = self.fit()
+        if isinstance(fitted, str):
+            raise UserError(fitted)
+        path = self.state / "classifier.fewshot"
+        classifier_file.save(fitted.classifier, path)
+        return path
+
+    def labelled(self) -> list[tuple[str, str]]:
+        """(id, class) of every picture that the classifier is fitted to, by class and name."""
+        return [(key, name) for name in self.board.classes for key in self.board.of_class(name)]
+
+    def path_of(self, key: str) -> Path | None:
+        """The file of a picture; None where only its features are known."""
+        picture = self.board.pictures.get(key)
+        if picture is None:
+            return None
+        if picture.path is not None and self.folder is not None:
+            return self.folder / picture.path
+        kept = self.pictures / key
+        return kept if kept.exists() else None
+
+    # ---- inside
+
+    def _write(self, event: boards.Event) -> None:
+        self.journal.append(event)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.board = boards.board_of(self.journal.events)
+        self._fitted = self._shown = None
+
+    def _take(self, given: Support) -> None:
+        """The support pictures of a classifier, of which only features and small thumbnails are there."""
+        known = {p[0] for e in self.journal.events if e["do"] == "given" for p in e["pictures"]}
+        new = []
+        for i, (name, file) in enumerate(zip(given.names(), given.files, strict=True)):
+            key = hashlib.sha256(given.features[i].numpy().tobytes()).hexdigest()[:32]
+            self.features.known[key] = Embedded(given.features[i], given.prints.some([i]))
+            new += [] if key in known else [[key, one_line(file), name]]
+        if new:
+            self._write({"do": "given", "pictures": new})
+
+    def _read_dropped(self) -> None:
+        files = {key: self.pictures / key for key, p in self.board.pictures.items() if p.path is None}
+        kept = {key: path for key, path in files.items() if path.exists()}
+        self.notes += self.features.read(kept, self.log)
+        if lost := [k for k in files if k not in self.features.known and not self.board.pictures[k].gone]:
+            self._write({"do": "found", "gone": lost})
+
+    def _names(self) -> dict[str, str]:
+        """Names of pictures, each different."""
+        if self._shown is None:
+            taken: dict[str, str] = {}
+            for key, picture in self.board.pictures.items():
+                name, number = picture.name, 2
+                while name in taken:
+                    name, number = f"{picture.name} ({number})", number + 1
+                taken[name] = key
+            self._shown = {key: name for name, key in taken.items()}
+        return self._shown
+
+    def _fit(self) -> Fitted | str:
+        labelled = self.labelled()
+        if len({name for _, name in labelled}) < 2:
+            return "Two classes with a picture each are needed; drop pictures into them."
+        names, classes = self._names(), [name for _, name in labelled]
+        features, prints = self.features.of(key for key, _ in labelled)
+        files = [names[key] for key, _ in labelled]
+        kept, left_out = distinct(prints.keys(), classes, files)
+        if len({classes[row] for row in kept}) < 2:
+            return "Two classes with different pictures are needed."
+        support = Support.of(features, classes, files, prints).some(kept)
+        try:
+            self.features.embedder.require_way(support.way)
+        except UserError as error:
+            return str(error)
+        return Fitted(fit_classifier(self.features.embedder, support, self._compared), left_out)
+
+    def _answers(self, fitted: Fitted | str, near: bool = False) -> list[tuple[str, Row]]:
+        new = self.board.new()
+        if isinstance(fitted, str) or not new:
+            return []
+        names, classifier = self._names(), fitted.classifier
+        features, prints = self.features.of(new)
+        known = classifier.support.prints
+        matches = support_matches(SeenBefore(known), prints) if near else known_pictures(known, prints)
+        found = rows([names[k] for k in new], classifier.answer(features), classifier.classes, matches)
+        key_of = dict(zip((row.file for row in found), new, strict=True))
+        return [(key_of[row.file], row) for row in least_sure(found)]
+
+    def _next(self, fitted: Fitted | str, new: list[str]) -> list[str]:
+        if isinstance(fitted, str) or len(new) < 2:
+            return []
+        features, _ = self.features.of(new)
+        classifier = fitted.classifier
+        chosen = label_next(
+            classifier.answer(features).probabilities, features, classifier.support.features, _NEXT
+        )
+        return [new[row] for row in chosen]
+
+    def _assessed(self, fitted: Fitted) -> View:
+        """Held-out accuracy, doubtful labels, and confused pairs with the pictures that show it best."""
+        classifier, key_of = fitted.classifier, {name: key for key, name in self._names().items()}
+        assessment, views = self_assessment(classifier), classifier.views
+        rest = in_sentences(replace(assessment, label_issues=(), data_advice=()))
+        held, probabilities = classifier.held_out.rows, held_out_probabilities(classifier)
+        labels, said = views.labels[held], probabilities.argmax(1)
+        keys = [key_of[views.files[row]] for row in held.tolist()]
+
+        def taken_for(one: int, other: int) -> list[str]:
+            mine = (labels == one).nonzero().flatten()
+            worst = mine[probabilities[mine, other].argsort(descending=True)]
+            return [keys[i] for i in worst[:_OF_A_PAIR].tolist()]
+
+        doubts = [
+            {
+                "id": key_of[views.files[issue.row]],
+                "label": views.classes[issue.label],
+                "like": views.classes[issue.like],
+                "probability": issue.probability,
+            }
+            for issue in assessment.label_issues
+        ]
+        pairs = [
+            {
+                "first": {"name": views.classes[a.first], "more": a.more_of_first},
+                "second": {"name": views.classes[a.second], "more": a.more_of_second},
+                "confusion": a.confusion,
+                "pictures": [taken_for(a.first, a.second), taken_for(a.second, a.first)],
+            }
+            for a in assessment.data_advice
+        ]
+        counts = torch.bincount(labels, minlength=views.way).tolist()
+        right = torch.bincount(labels[said == labels], minlength=views.way).tolist()
+        return {
+            "accuracy": assessment.accuracy,
+            "low": assessment.low,
+            "high": assessment.high,
+            "sentences": rest,
+            "doubts": [d for d in doubts if not self.board.pictures[str(d["id"])].kept],
+            "pairs": pairs,
+            "tested": {name: [right[i], counts[i]] for i, name in enumerate(views.classes)},
+            "fitted": f"{counted(views.way, 'class')}, {counted(len(classifier.support), 'picture')}",
+        }
+
+    def _thumbnail(self, key: str) -> bytes:
+        """A JPEG of the middle square of a picture; KeyError where there is no such picture."""
+        path = self.path_of(key)
+        try:
+            if path is None:
+                raise UserError("only its features are known")
+            image = Image.fromarray(own_picture(path, _SIDE, False)[0].permute(1, 2, 0).numpy())
+        except UserError:
+            if key not in self.board.pictures:
+                raise KeyError(key) from None
+            image = Image.fromarray(self.features.known[key].prints.thumbnails[0].numpy())
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=85)
+        return file.getvalue()
+
+
+def known_pictures(known: Prints, prints: Prints) -> list[SupportMatch]:
+    """Which pictures are known ones, to the pixel."""
+    keys = {key for key in known.keys() if key}  # noqa: SIM118
+    return ["same" if key in keys else "" for key in prints.keys()]  # noqa: SIM118
+
+
+def plan_mark(moves: list[Move]) -> str:
+    """What tells one plan from another."""
+    return hashlib.sha256(repr(moves).encode()).hexdigest()[:32]
+
+
+def _ending(path: Path) -> str:
+    """The ending of a picture's kind."""
+    try:
+        with Image.open(path) as image:
+            return {"JPEG": ".jpg", "TIFF": ".tif"}.get(str(image.format), f".{str(image.format).lower()}")
+    except Exception:  # Pillow opens less than `own_picture`
+        return ".jpg"
