@@ -274,7 +274,7 @@ def test_other_image_sets_are_brought_to_the_same(mobile, monkeypatch):
     renamed = replace(run_data.splits.test, class_names=tuple("abcdef"))
     others, asked = replace(run_data.splits, test=renamed), []
     monkeypatch.setattr(
-        "mtl.evaluation.evaluate.load_matching", lambda like, *_: asked.append(like) or others
+        "mtl.evaluation.evaluate.load_matching", lambda like, *_, **__: asked.append(like) or others
     )
     ((_, other),) = scored_sets(config, run_data)
     assert [(like.image_size, like.grayscale) for like in asked] == [(32, True)]
