@@ -1,13 +1,14 @@
 """What a person's new pictures show, and how sure that is.
 
-    python run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
+    python run_meta.py predict --support my_things --query new_pictures
 
-Adapts the network of a run to a few pictures of each class, or takes a classifier that is fitted already.
+Adapts a published network, or that of a run, to a few pictures of each class, or takes a classifier that is
+fitted already.
 Writes every answer into a table, and the least certain ones with their pictures into a page.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.markup import escape
@@ -50,7 +51,7 @@ class PredictRequest:
     out: Path = Path("predictions.csv")  # or .json; a page, .html, is written beside it
     open_set: bool = False  # a picture may be of none of the classes
     overwrite: bool = False
-    quiet: bool = False
+    log: Log = field(default_factory=Log)
 
     @property
     def page(self) -> Path:
@@ -73,7 +74,7 @@ def predict(request: PredictRequest) -> None:
 
 def _predict(request: PredictRequest) -> None:
     # everything that can be refused is refused before the work
-    log = Log(quiet=request.quiet)
+    log = request.log
     pictures = _query_pictures(request)
     fit = load_or_fit(request.source, log)
     classifier = fit.classifier

@@ -155,7 +155,7 @@ def _page(
         summary=answers.summary,
         facts=[
             ("Classifier", one_line(answers.source)),
-            ("Network of", classifier.embedder.origin.run),
+            ("Network of", classifier.embedder.origin.network),
             ("Classes", f"{classifier.support.way:,}"),
             ("Support pictures", f"{len(classifier.support):,}"),
             ("Table", one_line(table)),

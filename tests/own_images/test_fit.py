@@ -13,7 +13,7 @@ from own_folders import CLASSES
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 from mtl.own_images import fit as fit_stage
-from mtl.own_images.fit import fit_again, fit_new, fit_run
+from mtl.own_images.fit import fit_again, fit_new, fit_network
 from mtl.runtime import outputs
 
 OUT = Path("things.fewshot")
@@ -40,7 +40,7 @@ def test_a_fitted_classifier_answers_out_of_its_file_as_before(home, whole_run, 
     assert (
         said.err == "left out: things/ash/0.png, things/ash/again.png: are the same picture; it counts once\n"
     )
-    read, source = file.load(OUT), fit_run(whole_run.path, Path("things"))
+    read, source = file.load(OUT), fit_network(whole_run.path, Path("things"))
     features = source.classifier.support.features
     for one, other in zip(
         read.answer(features).probabilities, source.classifier.answer(features).probabilities, strict=True
@@ -71,7 +71,7 @@ def test_adding_to_a_classifier_is_fitting_to_all(home, fitted, whole_run):
     shutil.copyfile("new/ash 3.png", "more/ash/3.png")
     fit_again(fitted, add=Path("more"))
     shutil.copyfile("new/ash 3.png", "things/ash/3.png")
-    whole = fit_run(whole_run.path, Path("things")).classifier
+    whole = fit_network(whole_run.path, Path("things")).classifier
     answers = [one.answer(whole.support.features).probabilities for one in (file.load(fitted), whole)]
     assert torch.allclose(*answers, atol=1e-4)
 
