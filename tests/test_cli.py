@@ -98,7 +98,7 @@ def test_the_script_runs_from_anywhere_and_ends_with_the_exit_code_of_the_comman
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("agreement",), ("predict",), ("fit",)]
+    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("agreement",), ("predict",)]
 )
 def test_what_is_no_command_ends_with_usage(arguments, capsys):
     assert _exit(*arguments) == 2

@@ -122,9 +122,9 @@ class Embedder:
         learned = origin.head.name == "gradient_descent" and origin.head.init == "learned"
         if learned and way != origin.way:
             raise UserError(
-                f"run {one_line(origin.network)} has a learned start (meta.head.init = learned), which serves "
-                f"exactly {origin.way} classes, and here are {way}; runs with meta.head.init = prototype or "
-                "zero serve any number"
+                f"run {one_line(origin.network)} has a learned start (meta.head.init = learned), which "
+                f"serves exactly {origin.way} classes, and here are {way}; runs with meta.head.init = prototype "
+                "or zero serve any number"
             )
 
     @property

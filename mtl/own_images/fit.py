@@ -91,8 +91,8 @@ def fit_new(
     """Fits a classifier and writes it to `out`; prints what it holds and its expected accuracy.
 
     Raises:
-        UserError: as `fit_network`; or `out` cannot be written, has the ending of another kind of file, or exists
-            and may not be overwritten.
+        UserError: as `fit_network`; or `out` cannot be written, has the ending of another kind of file, or
+            exists and may not be overwritten.
     """
     _refuse_other_endings(out)
     with claimed(out, "fit"):

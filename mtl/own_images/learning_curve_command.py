@@ -53,7 +53,8 @@ def learning_curve(
     """Prints accuracy by the number of pictures a class, says what twice as many would bring, and draws both.
 
     Args:
-        source: a network with a support folder, or a file of `fit`, whose support pictures are then classified.
+        source: a network with a support folder, or a file of `fit`, whose support pictures are then
+            classified.
         out: the picture, a .png.
         overwrite: True if `out` may exist.
         log: how progress is shown, if at all.

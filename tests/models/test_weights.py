@@ -325,7 +325,9 @@ def test_the_same_network_twice_under_equal_names_is_refused(tmp_path):
 
 def _renamed(state, roles=True):
     """The same tensors in the same order under names of another program."""
-    return {f"_layer{i}.{k.rpartition('.')[2] if roles else 'x'}": v for i, (k, v) in enumerate(state.items())}
+    return {
+        f"_layer{i}.{k.rpartition('.')[2] if roles else 'x'}": v for i, (k, v) in enumerate(state.items())
+    }
 
 
 @pytest.mark.parametrize("how", ["roles", "numbers alone", "old, of three classes", "sorted"])
@@ -346,7 +348,7 @@ def test_a_file_of_the_same_layers_under_other_names_is_matched_in_their_order(h
     load_weights(network, config)
     own = network.network.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in own.items() if value.is_floating_point())
-    assert f"100 tensors matched by order and shape, e.g. {[*renamed][0]} -> conv1.weight" in (
+    assert f"100 tensors matched by order and shape, e.g. {next(iter(renamed))} -> conv1.weight" in (
         capsys.readouterr().err
     )
 
@@ -362,7 +364,10 @@ def _two_swapped(state):
     [
         (_two_swapped, "tensor 2 is _layer2.bias [64] in the file but bn1.weight [64] in the network"),
         (lambda s: dict([*s.items()][1:]), "tensor 1 is _layer1.weight [64] in the file but conv1.weight"),
-        (lambda s: dict([*s.items()][:-12]), "has 92 tensors where the network has 100: layer4.1.bn1.bias is missing"),
+        (
+            lambda s: dict([*s.items()][:-12]),
+            "has 92 tensors where the network has 100: layer4.1.bn1.bias is missing",
+        ),
         (lambda s: {**s, "_more.weight": torch.zeros(4, 4)}, "has 103 tensors where the network has 100"),
         (lambda s: {k: -v if k.endswith("var") else v for k, v in s.items()}, "is _layer4.running_var [64]"),
     ],

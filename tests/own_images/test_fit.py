@@ -13,7 +13,7 @@ from own_folders import CLASSES
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 from mtl.own_images import fit as fit_stage
-from mtl.own_images.fit import fit_again, fit_new, fit_network
+from mtl.own_images.fit import fit_again, fit_network, fit_new
 from mtl.runtime import outputs
 
 OUT = Path("things.fewshot")

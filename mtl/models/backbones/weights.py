@@ -113,8 +113,8 @@ def put_weights(
     """Loads weights into a network.
 
     A prefix of the names that the network does not have, such as `module.` of DataParallel, is removed;
-    weights of other parts, such as a training wrapper's, are then ignored. A file with other names for the same
-    layers is taken by order and shape (`_by_order`).
+    weights of other parts, such as a training wrapper's, are then ignored. A file with other names for the
+    same layers is taken by order and shape (`_by_order`).
 
     Args:
         network: that takes them.
@@ -179,9 +179,9 @@ def _by_order(
     """Weights under the names of a network that holds the same layers in the same order.
 
     Each tensor must have the shape of the one in its place. Equal shapes in another order would go unseen, so
-    what the end of a name says (`weight`, `running_var`) must agree as well, where both say it, and no variance
-    may be negative. Whole numbers, such as `num_batches_tracked`, are left as the network has them. After the
-    network's own tensors only a last linear layer may follow, its classifier.
+    what the end of a name says (`weight`, `running_var`) must agree as well, where both say it, and no
+    variance may be negative. Whole numbers, such as `num_batches_tracked`, are left as the network has them.
+    After the network's own tensors only a last linear layer may follow, its classifier.
 
     Returns:
         The weights of the network, and what was matched, in a sentence.

@@ -17,9 +17,10 @@ from mtl.runtime.seeds import Draws
 class BaseLearner(nn.Module):
     """An N-way classifier that adapts to a support set.
 
-    Meta-learned besides the backbone, as the config says: a linear map or a shift of unit features; the length that
-    features are scaled to (`log_scale`, if they are normalised or cosines are compared); the inner learning
-    rate of gradient descent, and its start; and a temperature for heads whose outputs are not logits.
+    Meta-learned besides the backbone, as the config says: a linear map or a shift of unit features; the
+    length that features are scaled to (`log_scale`, if they are normalised or cosines are compared); the
+    inner learning rate of gradient descent, and its start; and a temperature for heads whose outputs are not
+    logits.
 
     Args:
         config: which head.
