@@ -123,8 +123,8 @@ class Embedder:
         if learned and way != origin.way:
             raise UserError(
                 f"run {one_line(origin.network)} has a learned start (meta.head.init = learned), which "
-                f"serves exactly {origin.way} classes, and here are {way}; runs with meta.head.init = prototype "
-                "or zero serve any number"
+                f"serves exactly {origin.way} classes, and here are {way}; runs with meta.head.init = "
+                "prototype or zero serve any number"
             )
 
     @property

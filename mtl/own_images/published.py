@@ -60,8 +60,8 @@ def embedder_of(network: Path | Backbone, runtime: Runtime | None = None) -> Emb
     images = input_format(network)
     if images is None:
         raise UserError(
-            f"--backbone: {network.name} has no published weights; take a network of torchvision or timm, as "
-            f"{DEFAULT.name}, or a run of this project with --run"
+            f"--backbone: {network.name} is a network of this project; take one of torchvision or timm, as "
+            f"{DEFAULT.name}, or a run with --run"
         )
     require_size(network, images.size)
     backbone = build_backbone(network, 3, images.size, generator(0, "backbone"))
@@ -104,6 +104,7 @@ def with_chosen_head(
     return settled, replace(support, features=settled.base_learner.transform_features(support.features))
 
 
+@torch.no_grad()
 def _base_learner(head: Head, shift: Tensor) -> BaseLearner:
     made = BaseLearner(head, len(shift), way=2)  # which only a learned start depends on
     made.shift.copy_(shift)

@@ -166,9 +166,11 @@ def test_they_are_fetched_into_it_and_their_digest_checked(cache, monkeypatch):
     assert asked == [(file, str(cache / file), "b8a52dc0")]
 
 
-def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreachable):
+def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreachable, capsys):
     told = _refused(_build(weights="DEFAULT"), Backbone(name=NAME, weights="DEFAULT"))
     ((url, path, _),) = unreachable
+    before = capsys.readouterr().err
+    assert f"squeezenet1_1-b8a52dc0.pth, 5 MB, from {url} into {cache}; licence: BSD-3-Clause" in before
     assert told == (
         f"backbone.weights: DEFAULT of {NAME} cannot be downloaded (<urlopen error no route>); put "
         f"squeezenet1_1-b8a52dc0.pth ({url}) into {cache}, or give it as backbone.weights=FILE"
