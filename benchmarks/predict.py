@@ -26,7 +26,7 @@ from mtl.data.prefetch import decode_ahead
 from mtl.models.backbones import build_backbone
 from mtl.own_images.answers import rows as rows_of
 from mtl.own_images.classifier import FittedClassifier
-from mtl.own_images.fit import fit_run
+from mtl.own_images.fit import fit_network
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
@@ -46,7 +46,7 @@ def rows(quick: bool) -> Iterator[Row]:
         lay_out(home, size, count // parts)
         run = untrained_run(home, NAMES[size], size)
         found = paired(
-            *streamed_and_bare(fit_run(run, home / "things").classifier, home / "new", size), parts
+            *streamed_and_bare(fit_network(run, home / "things").classifier, home / "new", size), parts
         )
         what = f"{count:,} pictures of {size}×{size}, {NAMES[size]}: files to answers over a bare pass"
         yield Row(what, found.ratio, "×", None if quick else MOST, True, f"{parts} parts: {found}")
@@ -114,7 +114,7 @@ def streamed_and_bare(
 def ink_rows(home: Path, count: int, pairs: int) -> Iterator[Row]:
     """Drawings read, one by one in this thread, and answered by Conv4: with the rule on ink over without."""
     ink = Ink(True, (0, 0, 0), (32, 255, 255), 78, (0.1, 0.64, 1), sides=(28, 105))
-    fitted = fit_run(untrained_run(home, "conv4", 28), home / "things").classifier
+    fitted = fit_network(untrained_run(home, "conv4", 28), home / "things").classifier
     for kind, ending, what in (
         ("dark", "png", "black on white, 105×105, PNG"),
         ("photo", "jpg", "photographs of paper, 500×500, JPEG"),

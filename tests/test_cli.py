@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from mtl import cli
-from mtl.config import Config, load_config
+from mtl.config import Backbone, Config, Runtime, load_config
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.errors import RunStopped
 from mtl.ledger.store import Ledger
-from mtl.own_images.fit import ClassifierSource
+from mtl.own_images.fit import Changes, ClassifierSource
+from mtl.own_images.published import DEFAULT
 from mtl.runtime import checkpoints
 from mtl.runtime.process import Interrupted
 from mtl.runtime.run_folder import RunFolder
@@ -98,7 +99,7 @@ def test_the_script_runs_from_anywhere_and_ends_with_the_exit_code_of_the_comman
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("agreement",), ("predict",), ("fit",)]
+    "arguments", [(), ("train",), ("pretrain",), ("hard-tasks",), ("agreement",), ("predict",)]
 )
 def test_what_is_no_command_ends_with_usage(arguments, capsys):
     assert _exit(*arguments) == 2
@@ -279,12 +280,23 @@ def test_predict_hands_on_what_is_asked(monkeypatch):
     assert asked.source == ClassifierSource(Path("runs/mine"), Path("things"))
     assert (list(asked.query), asked.out) == (["new", "more/*.jpg"], Path("predictions.csv"))
     assert asked.page == Path("predictions.html")
-    assert (asked.open_set, asked.overwrite, asked.quiet) == (False, False, False)
+    assert (asked.open_set, asked.overwrite, asked.log.quiet) == (False, False, False)
     more = ("--query", "a", "--query", "b", "--out", "x/a.json", "--open-set", "--overwrite", "-q")
     ((asked,), _) = _handed_on(monkeypatch, function, "predict", "--classifier", "c.fewshot", *more)
     assert asked.source == ClassifierSource(classifier=Path("c.fewshot"))
     assert (list(asked.query), asked.page) == (["a", "b"], Path("x/a.html"))
-    assert (asked.open_set, asked.overwrite, asked.quiet) == (True, True, True)
+    assert (asked.open_set, asked.overwrite, asked.log.quiet) == (True, True, True)
+
+
+def test_without_a_run_a_published_network_is_handed_on_and_where_it_runs(monkeypatch):
+    function, words = "mtl.own_images.predict.predict", ("predict", "--support", "a", "--query", "new")
+    ((asked,), _) = _handed_on(monkeypatch, function, *words, "runtime.threads=1", "log.quiet=true")
+    assert asked.source == ClassifierSource(DEFAULT, Path("a"), runtime=Runtime(threads=1))
+    assert (asked.query, asked.log.quiet) == (["new"], True)
+    named = ("--backbone", "timm.resnet10t", "--weights", "~/a.pth", "-q")
+    ((asked,), _) = _handed_on(monkeypatch, function, *words, *named)
+    home = os.path.expanduser("~/a.pth")
+    assert asked.source.network == Backbone("timm.resnet10t", home)
 
 
 def test_fit_hands_on_what_is_asked(monkeypatch):
@@ -293,8 +305,8 @@ def test_fit_hands_on_what_is_asked(monkeypatch):
     assert given[4].quiet
     more = ("--add", "more", "--remove", "a,b", "--overwrite", "--out", "d")
     given, _ = _handed_on(monkeypatch, "mtl.own_images.fit.fit_again", "fit", "--classifier", "c", *more)
-    assert given[:5] == (Path("c"), Path("more"), "a,b", Path("d"), True)
-    assert not given[5].quiet
+    assert given[:4] == (Path("c"), Changes("a,b", Path("more")), Path("d"), True)
+    assert not given[4].quiet
 
 
 def test_home_is_found_where_no_shell_has_looked_for_it(monkeypatch):
@@ -321,16 +333,21 @@ def test_export_hands_on_what_is_asked(monkeypatch):
         (("fit", *OF_THINGS), ("--out: is missing",)),
         (
             ("fit", *OF_THINGS, "--out", "c", "--remove", "ash"),
-            ("--add, --remove and --fix: ", "--classifier", "--run"),
+            ("--add, --remove and --fix: ", "--classifier"),
         ),
         (
             ("fit", "--run", "runs/mine", "--out", "c"),
-            ("--support: is missing", "--run", "<folder>/<class>/*"),
+            ("--support: is missing", "<folder>/<class>/*"),
         ),
         (
             ("predict", "--classifier", "c", "--support", "things", "--query", "new"),
-            ("--support: goes with --run", "fit --add"),
+            ("--support: does not go with --classifier", "fit --add"),
         ),
+        (("predict", "--query", "new"), ("--support: is missing",)),
+        (("score", *OF_THINGS, "--pictures", "p", "--weights", "a.pth"), ("--weights: ", "--run")),
+        (("fit", *OF_THINGS, "--out", "c", "meta.way=5"), ("meta.way=5: only runtime.",)),
+        (("predict", *OF_THINGS, "--query", "new", "runtime.precision=auto"), ("runtime.precision: ",)),
+        (("learning-curve", "--support", "a", "--backbone", "resnet18"), ("--backbone and --weights: ",)),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments, parts, config, capsys):

@@ -15,6 +15,8 @@ from torch.utils.data import TensorDataset
 from mtl.cli import main
 from mtl.config import load_config
 from mtl.config.hard_tasks import is_read
+from mtl.models.backbones import build_backbone
+from mtl.own_images.published import published
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -29,6 +31,13 @@ COMMANDS = [  # each once, whichever run it is about
     pytest.param(command, id=f"{text.name}: {command}"[:90])
     for command, text in {re.sub(r"checkpoints/\w+", "RUN", found[0]): found for found in FOUND}.values()
 ]
+
+#: Networks that the texts name, and the files of their weights.
+LITE = "timm.tf_efficientnet_lite0"
+PUBLISHED = {
+    "torchvision.efficientnet_b0": "efficientnet_b0_rwightman-7f5810bc.pth",
+    LITE: "efficientnet-lite0-57934424.pth",
+}
 
 
 @pytest.fixture
@@ -45,6 +54,8 @@ def small(image_root: Path, tmp_path: Path) -> list[str]:
         "data.image_size=16",
         "data.grayscale=true",
         "data.rotations=false",
+        "backbone.name=conv4",
+        "backbone.weights=null",
         "backbone.channels=[4,4,8,8]",
         "pretrain.epochs=1",
         "pretrain.batch_size=32",
@@ -117,6 +128,15 @@ def at_home(
         monkeypatch.chdir(ROOT)
         assert main(["run", "--config", "configs/quickstart.yaml", *small, f"run={run}"]) == 0
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+        cache = tmp_path / "torch" / "hub" / "checkpoints"
+        cache.mkdir(parents=True)
+        for backbone, file in PUBLISHED.items():  # random weights of that form
+            if backbone.startswith("timm"):
+                pytest.importorskip("timm", reason="timm is not installed")
+            network = build_backbone(published(backbone), 3, 224, torch.Generator()).network
+            torch.save(network.state_dict(), cache / file)
+        shutil.copyfile(cache / PUBLISHED[LITE], tmp_path / PUBLISHED[LITE])
         classes = sorted((image_root / "train").iterdir())
         for number, name in enumerate(("fox", "rose", "whale", "poppy", "ash")):
             for folder in ("more",) if name == "ash" else ("my_things", "many_things"):

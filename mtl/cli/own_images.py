@@ -2,9 +2,12 @@
 
 import argparse
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtl.cli.subcommand import add, path
+from mtl.config import Backbone, Config, Log, load_config
 from mtl.errors import UserError
 
 if TYPE_CHECKING:
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from mtl.own_images.fit import ClassifierSource
 
 _SUPPORT = """
+Without --run or --classifier, a network that is published with its weights classifies the pictures: nothing
+is trained, and its weights are downloaded once. --backbone names another, --weights a file of its weights.
+
 A support folder holds one folder for each class, with its pictures: my_things/ash/*.jpg,
 my_things/elm/*.jpg. Any number of pictures will do; classes may have different numbers. Files that cannot be
 read are left out and reported; a picture that is in two classes is left out of both. Instead of a folder you
@@ -30,6 +36,7 @@ The table has a row for each picture, in the order of the files, with the column
 A file that cannot be read has a row at the end with only its name; in JSON it is under "skipped", with the
 reason. After Ctrl-C the answers so far are written.
 
+  run_meta.py predict --support my_things --query new_pictures
   run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
   run_meta.py predict --classifier things.fewshot --query 'new/*.jpg' one.png --out answers.json --open-set
 """
@@ -47,11 +54,14 @@ The page shows classes, answers and what is doubtful; pictures are dropped into 
 corrected. Only this machine, with the address that is printed, reaches it. The folder is changed only where
 you confirm it on the page.
 
+  run_meta.py studio my_things
   run_meta.py studio my_things --run checkpoints/cifar_fs
   run_meta.py studio --classifier things.fewshot --state things_studio
 """
+_SETTINGS = ("runtime.", "log.")
+_OVERRIDES = "where it runs and what it shows, e.g. runtime.threads=1 runtime.device=cpu log.every_seconds=5"
 _FIT = """
-  run_meta.py fit --run checkpoints/cifar_fs --support my_things --out things.fewshot
+  run_meta.py fit --support my_things --out things.fewshot
   run_meta.py fit --classifier things.fewshot --add more_things --remove 'ash,elm'
   run_meta.py fit --classifier things.fewshot --fix corrections.csv
 
@@ -100,6 +110,7 @@ def add_to(commands: "Commands") -> None:
     pictures = "labelled pictures of these classes, in the layout of a support folder"
     score.add_argument("--pictures", type=path, metavar="DIR", required=True, help=pictures)
     score.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
+    score.add_argument("overrides", nargs="*", metavar="key=value", help=_OVERRIDES)
 
     summary = "save a classifier of your classes to a file"
     more = "Fits it to a support folder, or changes a fitted one. The file needs neither run nor pictures."
@@ -139,12 +150,7 @@ def add_to(commands: "Commands") -> None:
     studio.epilog = _STUDIO
     folder = "your classes, a folder each; without it the page begins empty"
     studio.add_argument("folder", type=path, nargs="?", metavar="DIR", help=folder)
-    network = studio.add_mutually_exclusive_group(required=True)
-    network.add_argument(
-        "--run", type=path, metavar="RUN", help="of a trained run, e.g. checkpoints/cifar_fs"
-    )
-    known = "made by fit; the page has its classes"
-    network.add_argument("--classifier", type=path, metavar="FILE", help=known)
+    _takes_network(studio, run="of a trained run, e.g. checkpoints/cifar_fs")
     state = "where the page keeps its state (default .studio in the folder)"
     studio.add_argument("--state", type=path, metavar="DIR", help=state)
     studio.add_argument("--port", type=int, default=0, help="of 127.0.0.1 (default: any that is free)")
@@ -152,65 +158,101 @@ def add_to(commands: "Commands") -> None:
 
 
 def _takes_source(sub: argparse.ArgumentParser) -> None:
-    source = sub.add_mutually_exclusive_group(required=True)
-    run = "of a trained run, e.g. checkpoints/cifar_fs; with --support"
+    _takes_network(sub, run="of a trained run, e.g. checkpoints/cifar_fs; with --support")
+    support = "your classes, a folder each, or a CSV file"
+    sub.add_argument("--support", type=path, metavar="DIR", help=support)
+
+
+def _takes_network(sub: argparse.ArgumentParser, run: str) -> None:
+    source = sub.add_mutually_exclusive_group()
     source.add_argument("--run", type=path, metavar="DIR", help=run)
     source.add_argument("--classifier", type=path, metavar="FILE", help="made by fit")
-    support = "your classes, a folder each, or a CSV file; with --run"
-    sub.add_argument("--support", type=path, metavar="DIR", help=support)
+    backbone = "a published network, torchvision.NAME or timm.NAME (the default, where nothing is named)"
+    source.add_argument("--backbone", metavar="NAME", help=backbone)
+    weights = "its weights: a file, or a name that the library has for them; without: those it has by default"
+    sub.add_argument("--weights", metavar="FILE", help=weights)
 
 
 def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("--overwrite", action="store_true", help=f"replace {what}")
     sub.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help=_OVERRIDES)
 
 
-def _source(given: argparse.Namespace) -> "ClassifierSource":
-    if given.run is not None and given.support is None:
-        raise UserError("--support: is missing; --run needs a folder of your classes, <folder>/<class>/*")
+def _source(given: argparse.Namespace) -> "tuple[ClassifierSource, Log]":
+    """Where the classifier comes from and runs, and how progress is shown."""
+    if given.classifier is None and given.support is None:
+        raise UserError("--support: is missing; it names a folder of your classes, <folder>/<class>/*")
     if given.classifier is not None and given.support is not None:
         raise UserError(
-            "--support: goes with --run; a classifier has its support pictures, and fit --add adds to them"
+            "--support: does not go with --classifier, which has its support pictures; fit --add adds to them"
         )
+    settings = _settings(given)
     from mtl.own_images.fit import ClassifierSource
 
-    return ClassifierSource(given.run, given.support, given.classifier)
+    network = _network(given)
+    log = replace(settings.log, quiet=settings.log.quiet or given.quiet)
+    return ClassifierSource(network, given.support, given.classifier, settings.runtime), log
+
+
+def _network(given: argparse.Namespace) -> Path | Backbone | None:
+    """The run's folder, or a published network; None with a classifier."""
+    if given.run is not None or given.classifier is not None:
+        if given.weights is not None:
+            raise UserError("--weights: are those of --backbone, and go with neither --run nor --classifier")
+        run: Path | None = given.run
+        return run
+    from mtl.own_images.published import published
+
+    return published(given.backbone, given.weights)
+
+
+def _settings(given: argparse.Namespace) -> Config:
+    """The sections `runtime` and `log` as the command line gives them."""
+    for text in given.overrides:
+        key = text.partition("=")[0]
+        if not key.startswith(_SETTINGS):
+            raise UserError(f"{text}: only runtime.key=value and log.key=value can be given here")
+        if key == "runtime.precision" and (given.run or given.classifier):
+            raise UserError("runtime.precision: a run and a classifier have their own; leave it out")
+    return load_config(None, given.overrides)
 
 
 def _predict(given: argparse.Namespace) -> None:
-    source = _source(given)
+    # --query takes all words that follow it
+    settings = [word for word in given.query if word.startswith(_SETTINGS) and "=" in word]
+    given.query = [word for word in given.query if word not in settings]
+    given.overrides += settings
+    source, log = _source(given)
     from mtl.own_images.predict import PredictRequest, predict
 
-    predict(PredictRequest(given.query, source, given.out, given.open_set, given.overwrite, given.quiet))
+    predict(PredictRequest(given.query, source, given.out, given.open_set, given.overwrite, log))
 
 
 def _score(given: argparse.Namespace) -> None:
-    source = _source(given)
-    from mtl.config import Log
+    source, log = _source(given)
     from mtl.own_images.score import score
 
-    score(given.pictures, source, Log(quiet=given.quiet))
+    score(given.pictures, source, log)
 
 
 def _fit(given: argparse.Namespace) -> None:
-    source = _source(given)
-    if source.run is not None:
+    source, log = _source(given)
+    if source.network is not None:
         if any(change is not None for change in (given.add, given.remove, given.fix)):
-            raise UserError(
-                "--add, --remove and --fix: change a classifier and go with --classifier, not with --run"
-            )
+            raise UserError("--add, --remove and --fix: change a classifier and go with --classifier")
         if given.out is None:
             raise UserError(
                 "--out: is missing; it names the file of the classifier, e.g. --out things.fewshot"
             )
-    from mtl.config import Log
-    from mtl.own_images.fit import fit_again, fit_new
+    from mtl.own_images.fit import Changes, fit_again, fit_new
 
-    log, out = Log(quiet=given.quiet), given.out
+    out, runtime = given.out, source.runtime
     if given.classifier is not None:
-        fit_again(given.classifier, given.add, given.remove, out, given.overwrite, log, given.fix)
-    else:
-        fit_new(given.run, given.support, out, given.overwrite, log)
+        changes = Changes(given.remove, given.add, given.fix)
+        fit_again(given.classifier, changes, out, given.overwrite, log, runtime)
+    elif source.network is not None:
+        fit_new(source.network, given.support, out, given.overwrite, log, runtime)
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -220,11 +262,10 @@ def _export(given: argparse.Namespace) -> None:
 
 
 def _learning_curve(given: argparse.Namespace) -> None:
-    source = _source(given)
-    from mtl.config import Log
+    source, log = _source(given)
     from mtl.own_images.learning_curve_command import learning_curve
 
-    learning_curve(source, given.out, given.overwrite, Log(quiet=given.quiet))
+    learning_curve(source, given.out, given.overwrite, log)
 
 
 def _studio(given: argparse.Namespace) -> None:
@@ -232,4 +273,4 @@ def _studio(given: argparse.Namespace) -> None:
     from mtl.studio.app import studio
 
     log = Log(quiet=given.quiet)
-    studio(given.folder, given.run, given.classifier, given.state, given.port, log)
+    studio(given.folder, _network(given), given.classifier, given.state, given.port, log)

@@ -217,7 +217,8 @@ class Head:
     name: Literal["gradient_descent", "prototype", "ridge", "logistic"] = "gradient_descent"
     power: PositiveShare = 1.0  # of the features, first; 0.5 helps cosine classifiers
     levels: Annotated[int, Field(ge=1, le=4), NUMBER] = 1  # blocks of conv4 or resnet12 in a feature
-    map: Literal["none", "linear"] = "none"  # linear: unit features pass a D × D layer, from identity
+    map: Literal["none", "linear", "shift"] = "none"  # linear: unit features pass a D × D layer, from
+    #   identity; shift: a vector is taken off them, from 0
     noise: NonNegative = 0.0  # while meta-training: normal noise on each feature, as a share of its length
     normalise: bool = True  # features are brought to length `scale` first
     scale: Rate = 10.0  # learned while meta-training, from here

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite, column_or_1d
 
 from mtl.own_images.answers import NONE
 from mtl.own_images.classifier import LabelKind
@@ -23,6 +22,8 @@ def checked_labels(y: Any) -> NDArray[Any]:
     Raises:
         ValueError: they are none, or of several columns or kinds, or numbers that are not whole.
     """
+    from sklearn.utils import assert_all_finite, column_or_1d  # a second that the commands do without
+
     if y is None:
         raise ValueError("FewShotClassifier requires y to be passed, but the target y is None")
     labels: NDArray[Any] = column_or_1d(_as_array(y), warn=True)

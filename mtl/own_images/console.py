@@ -39,8 +39,8 @@ def say_self_assessment(classifier: FittedClassifier) -> tuple[SelfAssessment, l
     sentences = in_sentences(assessment)
     if not classifier.embedder.temperatures:
         rests_on = "rests only on the support pictures" if len(classifier.held_out) else "is not known"
-        sentences.append(
-            f"The calibration {rests_on}: the run has no calibration.json, which evaluate writes."
-        )
+        of_run = classifier.embedder.origin.run is not None
+        why = ": the run has no calibration.json, which evaluate writes" if of_run else ""
+        sentences.append(f"The calibration {rests_on}{why}.")
     say(sentences)
     return assessment, sentences

@@ -68,11 +68,16 @@ class Preparation:
 class Origin:
     """Which network an embedder is, so that it can be built again."""
 
-    run: str
+    run: str | None  # None: a published network, as it is
     backbone: Backbone
     head: Head
     way: int  # of meta-training: a learned start of the base learner serves exactly this many classes
     learners: int = 1  # that vote
+
+    @property
+    def network(self) -> str:
+        """What texts call it."""
+        return self.run or f"{self.backbone.name}, {self.backbone.weights}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,7 @@ class Embedder:
     origin: Origin
     device: Device
     temperatures: tuple[tuple[int, float], ...] = ()  # (shot, temperature) as validation tasks have it
+    head_settled: bool = True  # False: a support set is to choose it (mtl/own_images/published.py)
 
     @staticmethod
     def of(
@@ -116,9 +122,9 @@ class Embedder:
         learned = origin.head.name == "gradient_descent" and origin.head.init == "learned"
         if learned and way != origin.way:
             raise UserError(
-                f"run {one_line(origin.run)} has a learned start (meta.head.init = learned), which serves "
-                f"exactly {origin.way} classes, and here are {way}; runs with meta.head.init = prototype or "
-                "zero serve any number"
+                f"run {one_line(origin.network)} has a learned start (meta.head.init = learned), which "
+                f"serves exactly {origin.way} classes, and here are {way}; runs with meta.head.init = "
+                "prototype or zero serve any number"
             )
 
     @property

@@ -25,7 +25,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mtl.config import Runtime
+from mtl.config import Log, Runtime
 from mtl.data.class_tree import require_distinct_names, similar_name_messages
 from mtl.data.formats import levels_messages, top_of
 from mtl.data.near_copies import Prints, SeenBefore
@@ -35,7 +35,8 @@ from mtl.errors import UserError
 from mtl.own_images import classifier_file
 from mtl.own_images.class_labels import checked_labels, class_labels, kept_dtype, kind_of, none_label
 from mtl.own_images.classifier import Answers, FittedClassifier, fit_classifier
-from mtl.own_images.embedder import Embedder, embedder_of_run
+from mtl.own_images.embedder import Embedder
+from mtl.own_images.published import embedder_of, published, with_chosen_head
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
@@ -45,7 +46,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Learns classes from a few images of each, with the network of a run.
+    """Learns classes from a few images of each, with a published network or that of a run.
 
     Images are a sequence of paths or of PIL images, or a uint8 array (n, H, W) or (n, H, W, 3); labels are
     texts, numbers or bools. Anything wrong with them is a ValueError, also a file that cannot be read.
@@ -57,9 +58,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     `save` and `load` keep a fitted classifier, not pickle. Methods that need it raise NotFittedError.
 
     Args:
-        run: the folder of a run, or a fitted classifier's file, whose network is then used.
+        run: the folder of a run, or a fitted classifier's file, whose network is then used; None: a published
+            network, whose weights are downloaded once.
         open_set: images may be of none of the classes.
         device: "auto" (the best there is), "cpu", "cuda" or "mps".
+        backbone: another published network, "torchvision.NAME" or "timm.NAME"; without a run.
+        weights: a file of its weights, or a name that the library has for them; None: its default ones.
 
     Attributes:
         classes_: (N,) sorted.
@@ -69,9 +73,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, run: str | os.PathLike[str] = "checkpoints/run", open_set: bool = False, device: str = "auto"
+        self,
+        run: str | os.PathLike[str] | None = None,
+        open_set: bool = False,
+        device: str = "auto",
+        backbone: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
     ) -> None:
         self.run, self.open_set, self.device = run, open_set, device
+        self.backbone, self.weights = backbone, weights
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], open_set: bool = False, device: str = "auto") -> Self:
@@ -116,7 +126,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             embedder.require_way(len(classes))
             features, prints = _embedded(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images), prints)
-            fitted = fit_classifier(embedder, support)
+            fitted = fit_classifier(*with_chosen_head(embedder, support, Log(quiet=True)))
             fitted = replace(fitted, label_kind=kind_of(classes), label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
@@ -180,10 +190,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Runtime(device=self.device, keep_memory=False)  # type: ignore[arg-type]
 
     def _embedder(self) -> Embedder:
-        path, runtime = Path(os.path.expanduser(self.run)), self._runtime()
-        if path.is_file():
-            return classifier_file.load(path, runtime).embedder
-        return embedder_of_run(path, runtime)
+        runtime = self._runtime()
+        if self.run is None:
+            weights = None if self.weights is None else os.path.expanduser(self.weights)
+            return embedder_of(published(self.backbone, weights), runtime)
+        if self.backbone is not None or self.weights is not None:
+            raise ValueError("backbone and weights: a run has its own network; give one or the other")
+        path = Path(os.path.expanduser(self.run))
+        return classifier_file.load(path, runtime).embedder if path.is_file() else embedder_of(path, runtime)
 
     def _answers(self, images: Any, open_set: bool) -> Answers:
         with _value_errors():

@@ -194,7 +194,7 @@ def about(classifier: FittedClassifier) -> dict[str, Any]:
             "calibrated": True,
         },
         "classes": list(classifier.classes),
-        "run": classifier.embedder.origin.run,
+        "run": classifier.embedder.origin.network,
     }
 
 

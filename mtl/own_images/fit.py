@@ -7,10 +7,10 @@ python run_meta.py fit --classifier things.fewshot --fix corrections.csv
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtl.config import Log, Runtime
+from mtl.config import Backbone, Log, Runtime
 from mtl.data.class_tree import composed
 from mtl.data.picture_files import support_files
 from mtl.data.picture_lists import read_list
@@ -18,7 +18,7 @@ from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.console import say, say_left_out, say_self_assessment
-from mtl.own_images.embedder import embedder_of_run
+from mtl.own_images.published import embedder_of, with_chosen_head
 from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import claimed, require_free
@@ -28,22 +28,24 @@ _OTHER_KINDS = (".csv", ".json", ".html", ".yaml", ".png", ".jpg", ".jpeg", ".pt
 
 @dataclass(frozen=True)
 class ClassifierSource:
-    """Where a command gets its classifier: a run that is fitted to a support folder, or a file of `fit`.
+    """Where a command gets its classifier: a network that is fitted to a support folder, or a file of `fit`.
 
     Raises:
         ValueError: neither is given, or both.
     """
 
-    run: Path | None = None
+    network: Path | Backbone | None = None  # of a run, or a published one
     support: Path | None = None
     classifier: Path | None = None
+    runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        if len({self.run is not None, self.support is not None, self.classifier is None}) > 1:
-            raise ValueError("a run and a support folder are needed, or a classifier")
+        if len({self.network is not None, self.support is not None, self.classifier is None}) > 1:
+            raise ValueError("a network and a support folder are needed, or a classifier")
 
     def __str__(self) -> str:
-        return f"{self.run}, fitted to {self.support}" if self.classifier is None else str(self.classifier)
+        network = self.network.name if isinstance(self.network, Backbone) else self.network
+        return f"{network}, fitted to {self.support}" if self.classifier is None else str(self.classifier)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,68 +57,85 @@ class Fit:
 
 
 def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
-    """The classifier of a command; a UserError as of `fit_run`, or where the file is not a classifier."""
-    if source.run is not None and source.support is not None:
-        return fit_run(source.run, source.support, log)
+    """The classifier of a command; a UserError as of `fit_network`, or where the file is not a classifier."""
+    if source.network is not None and source.support is not None:
+        return fit_network(source.network, source.support, log, source.runtime)
     assert source.classifier is not None
-    return Fit(classifier_file.load(source.classifier))
+    return Fit(classifier_file.load(source.classifier, source.runtime))
 
 
-def fit_run(run: Path, support: Path, log: Log | None = None) -> Fit:
-    """Adapts the network of a run to a support folder, on the best device there is.
+def fit_network(
+    network: Path | Backbone, support: Path, log: Log | None = None, runtime: Runtime | None = None
+) -> Fit:
+    """Adapts the network of a run, or a published one, to a support folder, on the best device there is.
 
     Raises:
-        UserError: it is not a run, its learner does not serve this, or too few classes have pictures.
+        UserError: it is not a run, its learner does not serve this, there is no such network, or too few
+            classes have pictures.
     """
     listed = support_files(support)
-    embedder = embedder_of_run(run, Runtime())
+    embedder = embedder_of(network, runtime)
     embedder.require_way(len(listed.files))
     read = read_support(support, embedder, log)
     tell_nearly_same(read.support.classes)
     embedder.require_way(read.support.way)
-    return Fit(fit_classifier(read.embedder, read.support), read.left_out)
+    return Fit(fit_classifier(*with_chosen_head(read.embedder, read.support, log)), read.left_out)
 
 
-def fit_new(run: Path, support: Path, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
+def fit_new(
+    network: Path | Backbone,
+    support: Path,
+    out: Path,
+    overwrite: bool = False,
+    log: Log | None = None,
+    runtime: Runtime | None = None,
+) -> None:
     """Fits a classifier and writes it to `out`; prints what it holds and its expected accuracy.
 
     Raises:
-        UserError: as `fit_run`; or `out` cannot be written, has the ending of another kind of file, or exists
-            and may not be overwritten.
+        UserError: as `fit_network`; or `out` cannot be written, has the ending of another kind of file, or
+            exists and may not be overwritten.
     """
     _refuse_other_endings(out)
     with claimed(out, "fit"):
         require_free(out, overwrite=overwrite)
-        _save_and_say(fit_run(run, support, log), out)
+        _save_and_say(fit_network(network, support, log, runtime), out)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is done to a classifier, in this order."""
+
+    remove: str | None = None  # names of classes with commas between them
+    add: Path | None = None  # a support folder
+    fix: Path | None = None  # a list of pictures with their right labels: a support picture gets this label,
+    #   another becomes a support picture
 
 
 def fit_again(
     classifier: Path,
-    add: Path | None = None,
-    remove: str | None = None,
+    changes: Changes,
     out: Path | None = None,
     overwrite: bool = False,
     log: Log | None = None,
-    fix: Path | None = None,
+    runtime: Runtime | None = None,
 ) -> None:
-    """Removes classes from a classifier, adds pictures, corrects labels, in this order, and writes it.
+    """Removes classes from a classifier, adds pictures, corrects labels, and writes it.
 
     Args:
         classifier: a file of `fit`.
-        add: a support folder.
-        remove: names of classes with commas between them; they are removed before anything is added.
+        changes: what is to be done.
         out: None: the classifier itself is replaced, after any other process that is changing it: no
             addition is lost.
         overwrite: True if another `out` may exist.
         log: how progress is shown, if at all.
-        fix: a list of pictures with their right labels: a support picture gets this label, another becomes
-            a support picture.
+        runtime: where the network runs.
 
     Raises:
         UserError: there is no such class, fewer than two would be left, a known class would be lost to
             others, nothing would change, or files cannot be read or written.
     """
-    if add is None and remove is None and fix is None:
+    if changes == Changes():
         raise UserError(
             f"{one_line(classifier)}: nothing is to be changed; --add, --remove or --fix says what"
         )
@@ -124,20 +143,14 @@ def fit_again(
     if out is not None:
         _refuse_other_endings(out)
     with claimed(path, "fit", wait=out is None):
-        before = classifier_file.load(classifier)
+        before = classifier_file.load(classifier, runtime)
         require_free(path, overwrite=overwrite or out is None)
-        _save_and_say(_changed(before, classifier, add, remove, fix, log), path)
+        _save_and_say(_changed(before, classifier, changes, log), path)
 
 
-def _changed(
-    before: FittedClassifier,
-    shown: Path,
-    add: Path | None,
-    remove: str | None,
-    fix: Path | None,
-    log: Log | None,
-) -> Fit:
+def _changed(before: FittedClassifier, shown: Path, changes: Changes, log: Log | None) -> Fit:
     """Fitted again: without some classes, with the pictures of a folder, with corrected labels."""
+    remove, add, fix = changes.remove, changes.add, changes.fix
     embedder, left_out, added = before.embedder, list[str](), set[str]()
     support: Support | None = before.support
     if remove is not None:

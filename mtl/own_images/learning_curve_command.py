@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
-from mtl.config import Log, Runtime
+from mtl.config import Log
 from mtl.data.picture_files import support_files
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.console import console, say, say_left_out
-from mtl.own_images.embedder import Embedder, embedder_of_run
+from mtl.own_images.embedder import Embedder
 from mtl.own_images.fit import ClassifierSource
 from mtl.own_images.learning_curve import (
     Forecast,
@@ -29,6 +29,7 @@ from mtl.own_images.learning_curve import (
     forecast_sentence,
     measure_curve,
 )
+from mtl.own_images.published import embedder_of, with_chosen_head
 from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.self_assessment import near_copy_sentences
 from mtl.own_images.support import Support, find_views
@@ -52,7 +53,8 @@ def learning_curve(
     """Prints accuracy by the number of pictures a class, says what twice as many would bring, and draws both.
 
     Args:
-        source: a run with a support folder, or a file of `fit`, whose support pictures are then classified.
+        source: a network with a support folder, or a file of `fit`, whose support pictures are then
+            classified.
         out: the picture, a .png.
         overwrite: True if `out` may exist.
         log: how progress is shown, if at all.
@@ -79,12 +81,13 @@ def learning_curve(
 
 def _support(source: ClassifierSource, log: Log | None) -> tuple[Embedder, Support, Sequence[str]]:
     """The embedder, the pictures, and sentences about what was left out."""
-    if source.run is not None and source.support is not None:
-        read = read_support(source.support, embedder_of_run(source.run, Runtime()), log)
+    if source.network is not None and source.support is not None:
+        read = read_support(source.support, embedder_of(source.network, source.runtime), log)
         tell_nearly_same(read.support.classes)
-        return read.embedder, find_views(read.support), read.left_out
+        embedder, support = with_chosen_head(read.embedder, read.support, log)
+        return embedder, find_views(support), read.left_out
     assert source.classifier is not None
-    classifier = classifier_file.load(source.classifier)
+    classifier = classifier_file.load(source.classifier, source.runtime)
     return classifier.embedder, classifier.support, ()
 
 

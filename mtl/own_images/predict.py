@@ -1,13 +1,14 @@
 """What a person's new pictures show, and how sure that is.
 
-    python run_meta.py predict --run checkpoints/cifar_fs --support my_things --query new_pictures
+    python run_meta.py predict --support my_things --query new_pictures
 
-Adapts the network of a run to a few pictures of each class, or takes a classifier that is fitted already.
+Adapts a published network, or that of a run, to a few pictures of each class, or takes a classifier that is
+fitted already.
 Writes every answer into a table, and the least certain ones with their pictures into a page.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -52,7 +53,7 @@ class PredictRequest:
     out: Path = Path("predictions.csv")  # or .json; a page, .html, is written beside it
     open_set: bool = False  # a picture may be of none of the classes
     overwrite: bool = False
-    quiet: bool = False
+    log: Log = field(default_factory=Log)
 
     @property
     def page(self) -> Path:
@@ -75,7 +76,7 @@ def predict(request: PredictRequest) -> None:
 
 def _predict(request: PredictRequest) -> None:
     # everything that can be refused is refused before the work
-    log = Log(quiet=request.quiet)
+    log = request.log
     pictures = _query_pictures(request)
     fit = load_or_fit(request.source, log)
     classifier = fit.classifier
@@ -136,10 +137,16 @@ def _predict(request: PredictRequest) -> None:
 def _learns_by(source: ClassifierSource) -> list[str]:
     """The commands that fit the classifier to corrections of its answers."""
     found, commands = source.classifier, []
-    if source.run is not None and source.support is not None:
+    if source.network is not None and source.support is not None:
         found = Path(f"{source.support.stem}.fewshot")
-        of = f"--run {shell_quoted(source.run)} --support {shell_quoted(source.support)}"
-        commands = [f"python run_meta.py fit {of} --out {shell_quoted(found)}"]
+        if isinstance(source.network, Path):
+            network = f"--run {shell_quoted(source.network)}"
+        else:
+            network, weights = f"--backbone {source.network.name}", source.network.weights
+            if weights and Path(weights).exists():
+                network += f" --weights {shell_quoted(Path(weights))}"
+        of = f"{network} --support {shell_quoted(source.support)} --out {shell_quoted(found)}"
+        commands = [f"python run_meta.py fit {of}"]
     assert found is not None
     return [*commands, f"python run_meta.py fit --classifier {shell_quoted(found)} --fix corrections.csv"]
 

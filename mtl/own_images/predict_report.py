@@ -193,7 +193,7 @@ def _page(
         summary=answers.summary,
         facts=[
             ("Classifier", one_line(answers.source)),
-            ("Network from run", classifier.embedder.origin.run),
+            ("Network", classifier.embedder.origin.network),
             ("Classes", f"{classifier.support.way:,}"),
             ("Support pictures", f"{len(classifier.support):,}"),
             ("Table", one_line(table)),

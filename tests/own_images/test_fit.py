@@ -13,7 +13,7 @@ from own_folders import CLASSES
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 from mtl.own_images import fit as fit_stage
-from mtl.own_images.fit import fit_again, fit_new, fit_run
+from mtl.own_images.fit import Changes, fit_again, fit_network, fit_new
 from mtl.runtime import outputs
 
 OUT = Path("things.fewshot")
@@ -40,7 +40,7 @@ def test_a_fitted_classifier_answers_out_of_its_file_as_before(home, whole_run, 
     assert (
         said.err == "left out: things/ash/0.png, things/ash/again.png: are the same picture; it counts once\n"
     )
-    read, source = file.load(OUT), fit_run(whole_run.path, Path("things"))
+    read, source = file.load(OUT), fit_network(whole_run.path, Path("things"))
     features = source.classifier.support.features
     for one, other in zip(
         read.answer(features).probabilities, source.classifier.answer(features).probabilities, strict=True
@@ -61,7 +61,7 @@ def test_a_class_and_pictures_of_a_known_class_are_added(home, fitted, image_roo
     Path("more/ash").mkdir()
     for i in (3, 4):
         shutil.copyfile(f"new/ash {i}.png", f"more/ash/{i}.png")
-    fit_again(fitted, add=Path("more"), out=Path("other.fewshot"))
+    fit_again(fitted, Changes(add=Path("more")), out=Path("other.fewshot"))
     assert support_of(Path("other.fewshot")) == {"ash": 5, "elm": 3, "oak": 3, "yew": 12}
     assert support_of(fitted) == {"ash": 3, "elm": 3, "oak": 3}
 
@@ -69,9 +69,9 @@ def test_a_class_and_pictures_of_a_known_class_are_added(home, fitted, image_roo
 def test_adding_to_a_classifier_is_fitting_to_all(home, fitted, whole_run):
     Path("more/ash").mkdir(parents=True)
     shutil.copyfile("new/ash 3.png", "more/ash/3.png")
-    fit_again(fitted, add=Path("more"))
+    fit_again(fitted, Changes(add=Path("more")))
     shutil.copyfile("new/ash 3.png", "things/ash/3.png")
-    whole = fit_run(whole_run.path, Path("things")).classifier
+    whole = fit_network(whole_run.path, Path("things")).classifier
     answers = [one.answer(whole.support.features).probabilities for one in (file.load(fitted), whole)]
     assert torch.allclose(*answers, atol=1e-4)
 
@@ -90,7 +90,7 @@ def test_fixing_labels_is_fitting_with_these_labels(home, whole_run):
     first["oak"], right["oak"] = [*first["oak"], "things/oak/0.png"], ["things/oak/0.png"]
     fit_new(whole_run.path, listed(home / "first.csv", **first), OUT)
     told = {"ash": ["new/ash 3.png", "things/ash/0.png"], "elm": ["new/elm 3.png", "things/ash/2.png"]}
-    fit_again(OUT, fix=listed(home / "corrections.csv", **told))
+    fit_again(OUT, Changes(fix=listed(home / "corrections.csv", **told)))
     fit_new(whole_run.path, listed(home / "right.csv", **right), Path("right.fewshot"))
     fixed, whole = file.load(OUT), file.load(Path("right.fewshot"))
     assert (fixed.support.files, fixed.support.names()) == (whole.support.files, whole.support.names())
@@ -116,7 +116,7 @@ def test_fixing_labels_is_fitting_with_these_labels(home, whole_run):
 def test_corrections_that_cannot_be_made_are_refused(home, fitted, rows, said, refused):
     if rows is not None:
         Path("corrections.csv").write_text(rows, encoding="utf-8")
-    sentence = refused(fit_again, fitted, fix=Path("corrections.csv"))
+    sentence = refused(fit_again, fitted, Changes(fix=Path("corrections.csv")))
     assert all(words in sentence for words in said)
     assert "\n" not in sentence
 
@@ -124,7 +124,7 @@ def test_corrections_that_cannot_be_made_are_refused(home, fitted, rows, said, r
 def test_a_class_is_replaced_by_removing_and_adding_it(home, fitted):
     Path("more/ash").mkdir(parents=True)
     shutil.copyfile("new/ash 3.png", "more/ash/3.png")
-    fit_again(fitted, add=Path("more"), remove=" ash , oak ")
+    fit_again(fitted, Changes(add=Path("more"), remove=" ash , oak "))
     assert support_of(fitted) == {"ash": 1, "elm": 3}
 
 
@@ -146,13 +146,13 @@ def test_a_class_is_replaced_by_removing_and_adding_it(home, fitted):
     ],
 )
 def test_what_cannot_be_removed_is_told(fitted, remove, told, refused):
-    assert refused(fit_again, fitted, remove=remove) == told
+    assert refused(fit_again, fitted, Changes(remove=remove)) == told
 
 
 def test_a_class_with_a_comma_in_its_name_is_removed_by_it(home, whole_run):
     Path("things/oak").rename("things/oak, old")
     fit_new(whole_run.path, Path("things"), OUT)
-    fit_again(OUT, remove="oak, old")
+    fit_again(OUT, Changes(remove="oak, old"))
     assert support_of(OUT) == {"ash": 3, "elm": 3}
 
 
@@ -162,7 +162,7 @@ def test_a_class_with_outer_spaces_is_removed_along_with_others(home, whole_run)
         for i in range(3):
             shutil.copyfile(f"new/{'ash' if name == 'lead' else 'elm'} {3 + i}.png", f"things/{name}/{i}.png")
     fit_new(whole_run.path, Path("things"), OUT)
-    fit_again(OUT, remove=" lead, ash ")
+    fit_again(OUT, Changes(remove=" lead, ash "))
     assert support_of(OUT) == {"elm": 3, "lead": 3, "oak": 3}
 
 
@@ -170,11 +170,11 @@ def test_a_class_with_outer_spaces_is_removed_along_with_others(home, whole_run)
 def test_a_known_class_is_not_lost_to_another_that_is_added(fitted, name, refused):
     shutil.copytree("things/ash", f"more/{name}")
     shown = '"ash "' if name == "ash " else name
-    assert refused(fit_again, fitted, add=Path("more")) == (
+    assert refused(fit_again, fitted, Changes(add=Path("more"))) == (
         f"ash: all of its pictures are in {shown} as well; as nobody knows which is right, none would count "
         "and the class would be lost; take them out of more, or --remove ash with it"
     )
-    fit_again(fitted, add=Path("more"), remove="ash")
+    fit_again(fitted, Changes(add=Path("more"), remove="ash"))
     assert support_of(fitted) == {name: 3, "elm": 3, "oak": 3}
 
 
@@ -182,7 +182,7 @@ def test_a_new_class_that_is_called_nearly_as_a_known_one_is_told(home, fitted, 
     for i, name in enumerate(["ASH", "elm ", "yew"]):
         Path("more", name).mkdir(parents=True)
         shutil.copyfile(f"new/oak {3 + i}.png", f"more/{name}/0.png")
-    fit_again(fitted, add=Path("more"))
+    fit_again(fitted, Changes(add=Path("more")))
     assert [line.partition(": ")[0] for line in capsys.readouterr().err.splitlines()] == [
         '"ASH", "ash"',
         '"elm", "elm "',
@@ -193,7 +193,7 @@ def test_a_new_class_that_is_called_nearly_as_a_known_one_is_told(home, fitted, 
 def test_a_new_class_none_of_whose_pictures_counts_is_told(home, fitted, capsys):
     Path("more/wolf").mkdir(parents=True)
     shutil.copyfile("things/ash/1.png", "more/wolf/1.png")
-    fit_again(fitted, add=Path("more"))
+    fit_again(fitted, Changes(add=Path("more")))
     assert support_of(fitted) == {"ash": 2, "elm": 3, "oak": 3}
     assert capsys.readouterr().err.startswith("left out: more/wolf: no picture of it is left\n")
 
@@ -202,7 +202,7 @@ def test_pictures_that_are_there_already_count_once(home, fitted, capsys):
     Path("more/ash").mkdir(parents=True)
     shutil.copyfile("things/ash/1.png", "more/ash/other name.png")
     shutil.copyfile("new/ash 3.png", "more/ash/3.png")
-    fit_again(fitted, add=Path("more"))
+    fit_again(fitted, Changes(add=Path("more")))
     assert support_of(fitted)["ash"] == 4
     assert (
         "left out: more/ash/other name.png: is the same picture as things/ash/1.png, which is there already; "
@@ -213,7 +213,7 @@ def test_pictures_that_are_there_already_count_once(home, fitted, capsys):
 def test_a_picture_that_is_there_in_another_class_counts_in_none(home, fitted, capsys):
     Path("more/ash").mkdir(parents=True)
     shutil.copyfile("things/elm/1.png", "more/ash/1.png")
-    fit_again(fitted, add=Path("more"))
+    fit_again(fitted, Changes(add=Path("more")))
     assert support_of(fitted) == {"ash": 3, "elm": 2, "oak": 3}
     assert (
         "left out: more/ash/1.png: is the same picture as things/elm/1.png of another class; as nobody knows "
@@ -222,7 +222,7 @@ def test_a_picture_that_is_there_in_another_class_counts_in_none(home, fitted, c
 
 
 def test_adding_nothing_new_is_refused(fitted, refused):
-    told = refused(fit_again, fitted, add=Path("things"))
+    told = refused(fit_again, fitted, Changes(add=Path("things")))
     assert told == "things: holds no picture that is not there already"
 
 
@@ -242,7 +242,8 @@ def test_adding_nothing_new_is_refused(fitted, refused):
 )
 def test_mistakes_are_told_and_nothing_is_written(fitted, given, told, refused):
     Path("there").write_text("mine")
-    assert refused(fit_again, fitted, **given) == told
+    changes = Changes(given.get("remove"), given.get("add"))
+    assert refused(fit_again, fitted, changes, out=given.get("out")) == told
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "html", "png", "jpg", "JPEG", "pt", "onnx", "pt2", "yaml"])
@@ -251,14 +252,14 @@ def test_a_classifier_is_not_called_as_another_kind_of_file(fitted, whole_run, e
     told = f"{out}: .{ending} is the ending of another kind of file; a classifier ends in .fewshot, "
     told += "as my.fewshot"
     assert refused(fit_new, whole_run.path, Path("things"), out) == told
-    assert refused(fit_again, fitted, remove="ash", out=out) == told
+    assert refused(fit_again, fitted, Changes(remove="ash"), out=out) == told
 
 
 def test_what_is_no_run_or_no_classifier_is_told(whole_run, refused):
     assert "nowhere: is not a folder of a run" in refused(fit_new, Path("nowhere"), Path("things"), OUT)
-    told = refused(fit_again, Path("no.fewshot"), remove="ash")
+    told = refused(fit_again, Path("no.fewshot"), Changes(remove="ash"))
     assert told == "no.fewshot: there is no such classifier; fit --out no.fewshot makes one"
-    told = refused(fit_again, whole_run.path, remove="ash")
+    told = refused(fit_again, whole_run.path, Changes(remove="ash"))
     assert told == f"{whole_run.path}: is the folder of a run; --run and --support go with it"
     assert CLASSES == ("ash", "elm", "oak")
 
@@ -287,7 +288,7 @@ def test_of_two_additions_at_once_the_second_adds_to_what_the_first_wrote(
 
     def add(name):
         try:
-            fit_again(fitted, add=Path(name))
+            fit_again(fitted, Changes(add=Path(name)))
         except UserError as error:
             errors.append(error)
 

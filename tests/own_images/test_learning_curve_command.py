@@ -16,11 +16,11 @@ from sample_figures import HOSTILE, drawn, require_no_collision, words
 from mtl.config import Head
 from mtl.errors import UserError
 from mtl.own_images import learning_curve_command as stage
-from mtl.own_images.embedder import embedder_of_run
 from mtl.own_images.fit import ClassifierSource, fit_new
 from mtl.own_images.learning_curve import Forecast, LearningCurve, forecast, forecast_sentence, shots_up_to
 from mtl.own_images.learning_curve import measure_curve as measure
 from mtl.own_images.learning_curve_command import draw_curve, learning_curve
+from mtl.own_images.published import embedder_of
 from mtl.own_images.read_support import read_support
 from mtl.report.figures import style as ink
 
@@ -51,8 +51,8 @@ def test_a_folder_and_the_classifier_fitted_to_it_have_one_curve(home, whole_run
         image.load()
         assert image.format == "PNG"
     curve = measure(
-        embedder_of_run(whole_run.path).base_learner,
-        read_support(THINGS, embedder_of_run(whole_run.path)).support,
+        embedder_of(whole_run.path).base_learner,
+        read_support(THINGS, embedder_of(whole_run.path)).support,
     )
     lines = [line.rstrip() for line in of_folder.out.splitlines()]
     assert lines[0] == "Accuracy on left-out pictures, 3 classes"
@@ -113,9 +113,9 @@ def test_where_no_two_classes_have_two_pictures_nothing_is_measured(curve_refuse
 
 
 def test_a_learned_start_serves_one_number_of_classes(curve_refused, whole_run, monkeypatch):
-    plain = embedder_of_run(whole_run.path)
+    plain = embedder_of(whole_run.path)
     learned = replace(plain, origin=replace(plain.origin, head=Head(init="learned"), way=4))
-    monkeypatch.setattr(stage, "embedder_of_run", lambda *_: learned)
+    monkeypatch.setattr(stage, "embedder_of", lambda *_: learned)
     told = curve_refused(whole_run.path)
     assert (
         "has a learned start (meta.head.init = learned), which serves exactly 4 classes, and here are 3"
@@ -126,7 +126,7 @@ def test_a_learned_start_serves_one_number_of_classes(curve_refused, whole_run, 
 def test_a_picture_is_refused_before_the_work_where_it_cannot_be_written(
     curve_refused, whole_run, monkeypatch
 ):
-    monkeypatch.setattr(stage, "embedder_of_run", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(stage, "embedder_of", lambda *_: pytest.fail("work was begun"))
     run = whole_run.path
     assert curve_refused(run, out=Path("curve.svg")) == "curve.svg: must end in .png"
     assert "the folder nowhere does not exist" in curve_refused(run, out=Path("nowhere/a.png"))
@@ -176,7 +176,7 @@ def test_names_of_classes_are_text_on_one_line(home, whole_run, capsys):
     "given", [(), (Path("run"),), (None, THINGS), (None, THINGS, Path("c")), (Path("a"),) * 3]
 )
 def test_a_source_is_needed(given):
-    with pytest.raises(ValueError, match="a run and a support folder are needed, or a classifier"):
+    with pytest.raises(ValueError, match="a network and a support folder are needed, or a classifier"):
         ClassifierSource(*given)
 
 

@@ -234,10 +234,10 @@ def test_pictures_none_of_which_can_be_read_are_told(refused):
         (["--run", "nowhere", "--support", "things"], "nowhere: is not a folder of a run"),
         (["--run", "RUN", "--support", "thing"], "thing: there is no such folder; did you mean things?"),
         (["--run", "RUN", "--support", "things/ash"], "things/ash: holds no class with pictures"),
-        (["--run", "RUN"], "--support: is missing; --run needs a folder of your classes"),
+        (["--run", "RUN"], "--support: is missing; it names a folder of your classes"),
         (
             ["--classifier", "c", "--support", "things"],
-            "--support: goes with --run; a classifier has its support pictures",
+            "--support: does not go with --classifier, which has its support pictures",
         ),
         (["--classifier", "c"], "c: there is no such classifier"),
         (["--classifier", "new/ash 3.png"], "new/ash 3.png: is not a classifier, or was cut short"),

@@ -19,9 +19,12 @@ from mtl.config import Backbone
 from mtl.config.values import is_file
 from mtl.errors import UserError
 from mtl.models.backbones.weights import read_state_dict
+from mtl.runtime.progress import tell
 
 _CLASSES = 1000  # of ImageNet: outputs of torchvision's classifiers
 _SIDE_CLASSIFIERS = ("aux1", "aux2", "AuxLogits")  # of googlenet and inception_v3
+
+_HUB_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,19 @@ class Torchvision(Library):
         return InputFormat(int(to_images.crop_size[0]), tuple(to_images.mean), tuple(to_images.std))
 
     def published_weights(self, name: str, weights: str) -> dict[str, Tensor]:
-        url = self._member(name, weights).url
+        member = self._member(name, weights)
+        url = member.url
         path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(url).path).name)
         if not path.exists():
             digest = re.search(r"-([0-9a-f]+)\.", path.name)
+            size, licence = (
+                member.meta["_file_size"],
+                member.meta.get("license", "BSD-3-Clause, torchvision's"),
+            )
+            tell(
+                f"downloading the weights {member.name} of torchvision.{name}: {path.name}, {size:.0f} MB, "
+                f"from {url} into {path.parent}; licence: {licence}"
+            )
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(
@@ -203,12 +215,21 @@ class Timm(Library):
 
     def published_weights(self, name: str, weights: str) -> dict[str, Tensor]:
         timm = _timm(name)
+        published = timm.get_pretrained_cfg(name)
+        hub = published.hf_hub_id
+        where = f"{_HUB_FILE} of {hub} on the Hugging Face hub" if hub else published.url
+        if not hub or not isinstance(
+            import_module("huggingface_hub").try_to_load_from_cache(hub, _HUB_FILE), str
+        ):
+            with torch.device("meta"):
+                numbers = sum(value.numel() for value in timm.create_model(name).state_dict().values())
+            tell(
+                f"downloading the weights of timm.{name}: {where}, about {4 * numbers / 1e6:.0f} MB, into "
+                f"the cache of timm (docs/backbones.md); licence: {published.license or 'not named'}"
+            )
         try:
             state: dict[str, Tensor] = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
         except Exception as error:  # of the hub's client, of whatever it uses, or of a damaged file
-            published = timm.get_pretrained_cfg(name)
-            hub = published.hf_hub_id
-            where = f"model.safetensors of {hub} on the Hugging Face hub" if hub else published.url
             cause = str(error).split("\n", maxsplit=1)[0][:200]
             raise UserError(
                 f"backbone.weights: {weights} of timm.{name} cannot be downloaded ({cause}); download "

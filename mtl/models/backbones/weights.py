@@ -26,6 +26,7 @@ HEADS = ("fc", "head", "heads", "classifier", "linear", "logits")
 _DEEPEST = 4  # wrappers in wrappers
 _OF_TWO = ("encoder_q", "base_encoder", "teacher")  # of two networks in a file, the one to use
 _NAMED = 4  # entries or prefixes that a sentence names
+_ROLES = {"weight", "bias", "running_mean", "running_var"}  # of a tensor in its layer
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -112,7 +113,8 @@ def put_weights(
     """Loads weights into a network.
 
     A prefix of the names that the network does not have, such as `module.` of DataParallel, is removed;
-    weights of other parts, such as a training wrapper's, are then ignored.
+    weights of other parts, such as a training wrapper's, are then ignored. A file with other names for the
+    same layers is taken by order and shape (`_by_order`).
 
     Args:
         network: that takes them.
@@ -122,13 +124,15 @@ def put_weights(
         removed: layers that `state` may have and `network` does not.
 
     Returns:
-        What was removed and ignored, in a sentence; "" if nothing was.
+        What was removed and ignored, or matched, in a sentence; "" if nothing was.
 
     Raises:
         UserError: they are of another network, or not all finite; names the first that is wrong.
     """
     wrong = f"backbone.weights: {origin}: does not fit {name}"
-    expected = network.state_dict()
+    expected, note = network.state_dict(), ""
+    if 2 * len(expected.keys() & _inner_names(state)) < len(expected):
+        state, note = _by_order(state, expected, wrong)
     prefix = _prefix({_OLD_DENSENET.sub(r"\1\2", key) for key in state}, expected, wrong)
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     taken = OrderedDict(
@@ -157,10 +161,59 @@ def put_weights(
         if weight.is_floating_point() and not weight.isfinite().all():
             raise UserError(f"backbone.weights: {origin}: {key} holds values that are not finite")
     if not prefix:
-        return ""
+        return note and f"backbone.weights: {origin}: {note}"
     aside = [key for key in state if not key.startswith(prefix)]
     rest = f", and {_first(aside)} ignored" if aside else ""
     return f"backbone.weights: {origin}: the prefix {one_line(prefix)} was removed from the names{rest}"
+
+
+def _inner_names(names: Iterable[str]) -> set[str]:
+    """Names, and what is left of them after each dot: those that a network may know."""
+    parts = [_OLD_DENSENET.sub(r"\1\2", key).split(".") for key in names]
+    return {".".join(of[cut:]) for of in parts for cut in range(len(of))}
+
+
+def _by_order(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wrong: str
+) -> tuple[dict[str, Tensor], str]:
+    """Weights under the names of a network that holds the same layers in the same order.
+
+    Each tensor must have the shape of the one in its place. Equal shapes in another order would go unseen, so
+    what the end of a name says (`weight`, `running_var`) must agree as well, where both say it, and no
+    variance may be negative. Whole numbers, such as `num_batches_tracked`, are left as the network has them.
+    After the network's own tensors only a last linear layer may follow, its classifier.
+
+    Returns:
+        The weights of the network, and what was matched, in a sentence.
+
+    Raises:
+        UserError: they do not match; names the first two that do not.
+    """
+    found, own = (
+        [(key, value) for key, value in of.items() if value.is_floating_point()] for of in (state, expected)
+    )
+    names = [key for key, _ in found]
+    hint = "; its names are sorted, as .safetensors have them, a .pth keeps the order"
+    hint = hint if names == sorted(names) else ""
+    for place, ((key, value), (name, like)) in enumerate(zip(found, own, strict=False), 1):
+        role, needed = key.rpartition(".")[2], name.rpartition(".")[2]
+        other = role != needed and {role, needed} <= _ROLES
+        if other or value.shape != like.shape or (needed == "running_var" and bool((value < 0).any())):
+            raise UserError(
+                f"{wrong}: the names are others, and in order tensor {place} is {one_line(key)} "
+                f"{list(value.shape)} in the file but {name} {list(like.shape)} in the network{hint}"
+            )
+    rest = found[len(own) :]
+    if len(found) < len(own) or len(rest) > 2 or len({value.shape[:1] for _, value in rest}) > 1:
+        beyond = f"{one_line(rest[0][0])} follows" if rest else f"{own[len(found)][0]} is missing"
+        raise UserError(
+            f"{wrong}: the names are others, and the file has {len(found)} tensors where the network has "
+            f"{len(own)}: {beyond}"
+        )
+    matched = {name: value for (name, _), (_, value) in zip(own, found, strict=False)}
+    # as `load_state_dict` must find all of them
+    matched |= {name: value for name, value in expected.items() if not value.is_floating_point()}
+    return matched, f"{len(own)} tensors matched by order and shape, e.g. {one_line(names[0])} -> {own[0][0]}"
 
 
 def _prefix(names: Iterable[str], expected: Mapping[str, Tensor], wrong: str) -> str:

@@ -17,9 +17,10 @@ from mtl.runtime.seeds import Draws
 class BaseLearner(nn.Module):
     """An N-way classifier that adapts to a support set.
 
-    Meta-learned besides the backbone, as the config says: a linear map of unit features; the length that
-    features are scaled to (`log_scale`, if they are normalised or cosines are compared); the inner learning
-    rate of gradient descent, and its start; and a temperature for heads whose outputs are not logits.
+    Meta-learned besides the backbone, as the config says: a linear map or a shift of unit features; the
+    length that features are scaled to (`log_scale`, if they are normalised or cosines are compared); the
+    inner learning rate of gradient descent, and its start; and a temperature for heads whose outputs are not
+    logits.
 
     Args:
         config: which head.
@@ -38,6 +39,8 @@ class BaseLearner(nn.Module):
             self.map = nn.Linear(features, features)
             nn.init.eye_(self.map.weight)
             nn.init.zeros_(self.map.bias)
+        elif config.map == "shift":
+            self.shift = nn.Parameter(torch.zeros(features))
         if config.init == "learned" and config.name == "gradient_descent":
             self.weight = nn.Parameter(torch.zeros(way, features))
             self.bias = nn.Parameter(torch.zeros(way))
@@ -59,6 +62,8 @@ class BaseLearner(nn.Module):
             features = torch.cat([F.normalize(level, dim=-1) for level in levels], -1)
         if self.config.map == "linear":
             features = self.map(F.normalize(features, dim=-1))
+        elif self.config.map == "shift":
+            features = F.normalize(features, dim=-1) - self.shift
         if random is not None and self.config.noise:
             noise = random.normal(features.shape).to(features)
             length = features.norm(dim=-1, keepdim=True)

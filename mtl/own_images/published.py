@@ -1,0 +1,132 @@
+"""A published network as it is: nothing is trained but a head, which the support set chooses.
+
+python run_meta.py predict --support my_things --query new_pictures
+"""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtl.config import Backbone, Config, Head, Log, Meta, Runtime, read_config
+from mtl.config.values import is_file
+from mtl.errors import UserError
+from mtl.learners import MetaTransfer
+from mtl.models.backbones import build_backbone, input_format, load_weights, require_size
+from mtl.models.heads import BaseLearner, power_transform
+from mtl.own_images.embedder import Embedder, Origin, Preparation, embedder_of_run
+from mtl.own_images.leave_one_out import leave_out
+from mtl.own_images.support import Support, find_views
+from mtl.runtime.devices import choose_device, settle_precision
+from mtl.runtime.progress import tell
+from mtl.runtime.seeds import generator
+
+#: The network of those who name none; docs/own-images.md says why this one.
+DEFAULT = Backbone("torchvision.efficientnet_b0", "DEFAULT")
+
+_POWER = 0.5  # of features: fewer of them decide alone
+#: Heads that a support set chooses from; the first where it cannot tell. With power and shift all of them are
+#: 0.5 to 2 points better on tasks of CIFAR-100, with features of EfficientNet-Lite0.
+HEADS = {
+    "logistic regression": Head(name="logistic", power=_POWER, map="shift", penalty=0.3),
+    "ridge regression": Head(name="ridge", power=_POWER, map="shift", penalty=30.0),
+    "nearest prototype": Head(name="prototype", power=_POWER, map="shift"),
+}
+_RAW = Head(name="prototype")  # leaves features as the backbone gives them
+_MOST = 500  # images that the choice is made with; more would take seconds
+
+
+def published(name: str | None = None, weights: str | None = None) -> Backbone:
+    """A published network by its name in a library; by default `DEFAULT`, with its published weights.
+
+    Raises:
+        UserError: the name has another form.
+    """
+    tree = {"name": name or DEFAULT.name, "weights": weights or "DEFAULT"}
+    return read_config({"backbone": tree}, "--backbone and --weights").backbone
+
+
+def embedder_of(network: Path | Backbone, runtime: Runtime | None = None) -> Embedder:
+    """The embedder of a run's folder, or of a published network, whose head `with_chosen_head` settles.
+
+    Raises:
+        UserError: as of `embedder_of_run`; or the network or its weights are not available.
+    """
+    if isinstance(network, Path):
+        return embedder_of_run(network, runtime)
+    images = input_format(network)
+    if images is None:
+        raise UserError(
+            f"--backbone: {network.name} is a network of this project; take one of torchvision or timm, as "
+            f"{DEFAULT.name}, or a run with --run"
+        )
+    require_size(network, images.size)
+    backbone = build_backbone(network, 3, images.size, generator(0, "backbone"))
+    load_weights(backbone, network)
+    device = choose_device(settle_precision(Config(runtime=runtime or Runtime())).runtime)
+    learner = MetaTransfer(backbone, Meta(head=_RAW, train="head"), device)
+    preparation = Preparation(images.size, 3, images.mean, images.std, mirror=False)
+    weights = str(network.weights)
+    named = replace(network, weights=Path(weights).name if is_file(weights) else weights)
+    origin = Origin(None, named, _RAW, learner.config.way)
+    return replace(Embedder.of(learner, preparation, origin), head_settled=False)
+
+
+@torch.no_grad()
+def with_chosen_head(
+    embedder: Embedder, support: Support, log: Log | None = None
+) -> tuple[Embedder, Support]:
+    """The embedder and the support set with the head that classifies left-out support images best.
+
+    Features get unit length, and the mean of the support set's is taken off them: those of published networks
+    have a large part in common. Says which head was taken and how all of them did; the
+    embedder of a run has its head, and is returned as it is.
+    """
+    if embedder.head_settled:
+        return embedder, support
+    views = _some(find_views(support).by_view())
+    shift = F.normalize(power_transform(support.features, _POWER), dim=-1).mean(0)
+    rights = {name: _right(_base_learner(head, shift), views) for name, head in HEADS.items()}
+    chosen = max(rights, key=rights.__getitem__)  # of equals the first
+    if len(views) > views.way:
+        others = ", ".join(f"{name} {100 * right:.0f} %" for name, right in rights.items() if name != chosen)
+        why = f"with which {100 * rights[chosen]:.0f} % of left-out support pictures are right ({others})"
+    else:
+        why = "as no picture can be left out to compare heads: every class has one"
+    tell(f"head: {chosen}, {why}", log)
+    head, learner = HEADS[chosen], embedder.learner
+    learner = MetaTransfer(learner.backbone, replace(learner.config, head=head), embedder.device)
+    learner.base_learner = _base_learner(head, shift).to(embedder.device.torch_device)
+    settled = Embedder.of(learner, embedder.preparation, replace(embedder.origin, head=head))
+    return settled, replace(support, features=settled.base_learner.transform_features(support.features))
+
+
+@torch.no_grad()
+def _base_learner(head: Head, shift: Tensor) -> BaseLearner:
+    made = BaseLearner(head, len(shift), way=2)  # which only a learned start depends on
+    made.shift.copy_(shift)
+    return made
+
+
+def _some(views: Support) -> Support:
+    """As many views of each class as are needed to compare heads."""
+    most, seen, rows = max(_MOST // views.way, 2), Counter[int](), []
+    for row, label in enumerate(views.labels.tolist()):
+        seen[label] += 1
+        if seen[label] <= most:
+            rows.append(row)
+    return views.some(rows)
+
+
+def _right(base_learner: BaseLearner, views: Support) -> float:
+    """The share of left-out views that are classified correctly, the mean of the classes; 0 of none."""
+    held_out = leave_out(
+        base_learner, base_learner.transform_features(views.features), views.labels, views.way
+    )
+    labels = views.labels[held_out.rows]
+    right = (held_out.logits.argmax(-1) == labels).double()
+    recalls = [right[labels == label].mean() for label in sorted(set(labels.tolist()))]
+    return float(torch.stack(recalls).mean()) if recalls else 0.0
