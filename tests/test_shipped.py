@@ -65,11 +65,13 @@ def small(image_root: Path, tmp_path: Path) -> list[str]:
         "meta.tasks=2",
         "meta.steps=4",
         "meta.validate_every=2",
+        "meta.validate_within_group=false",
         "meta.validate_tasks=5",
         "hard_tasks.every=2",
         "hard_tasks.share=0.8",
         "evaluate.settings=[[3,1],[3,2]]",
         "evaluate.queries=3",
+        "evaluate.within_group=false",
         "evaluate.tasks=10",
         "evaluate.resample.rounds=2",
         "evaluate.resample.tasks=3",
@@ -107,8 +109,6 @@ def test_every_comparison_runs(path: Path, small: list[str], capsys: pytest.Capt
     arms = [{"name": way, "change": [f"{key}={way}"]} for way in ways[key]]
     fewer = [f"compare.arms={json.dumps(arms)}", f"compare.reference={ways[key][0]}", "evaluate.split=test"]
     one_way = [
-        "meta.validate_within_group=false",
-        "evaluate.within_group=false",
         f"compare.judged_tasks={0 if pretrains else 10}",
         f"compare.longer={str(not pretrains).lower()}",
     ]
