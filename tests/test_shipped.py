@@ -149,6 +149,7 @@ def at_home(
         for file in list((tmp_path / "new_pictures").iterdir()):
             file.rename(file.with_name(f"fox-{file.name}"))
         shutil.copyfile(next((tmp_path / "new_pictures").iterdir()), tmp_path / "new.jpg")
+        (tmp_path / "corrections.csv").write_text("path,label\nnew.jpg,rose\n")
         of_run = ("--run", f"checkpoints/{run}", "--support", "my_things")
         assert main(["fit", *of_run, "--out", "things.fewshot"]) == 0
 

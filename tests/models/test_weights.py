@@ -173,7 +173,8 @@ def test_without_a_network_one_sentence_says_where_the_file_goes(cache, unreacha
     assert f"squeezenet1_1-b8a52dc0.pth, 5 MB, from {url} into {cache}; licence: BSD-3-Clause" in before
     assert told == (
         f"backbone.weights: DEFAULT of {NAME} cannot be downloaded (<urlopen error no route>); put "
-        f"squeezenet1_1-b8a52dc0.pth ({url}) into {cache}, or give it as backbone.weights=FILE"
+        f"squeezenet1_1-b8a52dc0.pth ({url}) into {cache}, or give it as backbone.weights=FILE "
+        "(for own pictures --weights FILE)"
     )
     assert url.endswith("/squeezenet1_1-b8a52dc0.pth")
     assert Path(path).parent == cache

@@ -36,7 +36,7 @@ def test_pictures_are_classified_without_a_run(weights, capsys):
     said = capsys.readouterr()
     assert "left-out support pictures are right (" in said.err
     assert "rests only on the support pictures." in said.out
-    assert "Network of" in Path("predictions.html").read_text()
+    assert f"{NAME}, squeeze.pth" in Path("predictions.html").read_text()
     assert len(Path("predictions.csv").read_text().splitlines()) == 1 + 4 * len(CLASSES)
 
 

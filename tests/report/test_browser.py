@@ -190,7 +190,7 @@ def test_the_theme_is_the_readers_and_can_be_changed(visit, scheme):
     paper = {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 29)"}
 
     def shows(theme: str) -> None:  # a busy browser takes its time
-        expect(tab.locator("body")).to_have_css("background-color", paper[theme])
+        expect(tab.locator("body")).to_have_css("background-color", paper[theme], timeout=20_000)
 
     shows(scheme)
     assert tab.locator("#theme").inner_text() == other.capitalize()

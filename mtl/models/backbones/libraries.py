@@ -25,6 +25,7 @@ _CLASSES = 1000  # of ImageNet: outputs of torchvision's classifiers
 _SIDE_CLASSIFIERS = ("aux1", "aux2", "AuxLogits")  # of googlenet and inception_v3
 
 _HUB_FILE = "model.safetensors"
+_OWN_FILE = "backbone.weights=FILE (for own pictures --weights FILE)"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Torchvision(Library):
             except (OSError, RuntimeError) as error:  # no network; another file than was published
                 raise UserError(
                     f"backbone.weights: {weights} of torchvision.{name} cannot be downloaded ({error}); put "
-                    f"{path.name} ({url}) into {path.parent}, or give it as backbone.weights=FILE"
+                    f"{path.name} ({url}) into {path.parent}, or give it as {_OWN_FILE}"
                 ) from None
         return read_state_dict(path)
 
@@ -233,7 +234,7 @@ class Timm(Library):
             cause = str(error).split("\n", maxsplit=1)[0][:200]
             raise UserError(
                 f"backbone.weights: {weights} of timm.{name} cannot be downloaded ({cause}); download "
-                f"{where} elsewhere and give it as backbone.weights=FILE"
+                f"{where} elsewhere and give it as {_OWN_FILE}"
             ) from None
         return state
 
