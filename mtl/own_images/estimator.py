@@ -34,9 +34,9 @@ from mtl.data.prefetch import deep_values, image_list, prepare_images
 from mtl.errors import UserError
 from mtl.own_images import classifier_file
 from mtl.own_images.class_labels import checked_labels, class_labels, kept_dtype, kind_of, none_label
-from mtl.own_images.classifier import Answers, FittedClassifier, fit_classifier
+from mtl.own_images.classifier import Answers, FittedClassifier
 from mtl.own_images.embedder import Embedder
-from mtl.own_images.published import embedder_of, published, with_chosen_head
+from mtl.own_images.published import embedder_of, fit_with_chosen_head, published
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import require_free
 from mtl.runtime.run_folder import RunFolder
@@ -126,7 +126,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             embedder.require_way(len(classes))
             features, prints = _embedded(embedder, images)
             support = Support.of(features, [names[place] for place in places], _sources(images), prints)
-            fitted = fit_classifier(*with_chosen_head(embedder, support, Log(quiet=True)))
+            fitted = fit_with_chosen_head(embedder, support, Log(quiet=True))
             fitted = replace(fitted, label_kind=kind_of(classes), label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)

@@ -18,7 +18,7 @@ from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.console import say, say_left_out, say_self_assessment
-from mtl.own_images.published import embedder_of, with_chosen_head
+from mtl.own_images.published import embedder_of, fit_with_chosen_head
 from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import claimed, require_free
@@ -79,7 +79,7 @@ def fit_network(
     read = read_support(support, embedder, log)
     tell_nearly_same(read.support.classes)
     embedder.require_way(read.support.way)
-    return Fit(fit_classifier(*with_chosen_head(read.embedder, read.support, log)), read.left_out)
+    return Fit(fit_with_chosen_head(read.embedder, read.support, log), read.left_out)
 
 
 def fit_new(

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from mtl.config import Backbone, Config, Head, Log, Meta, Runtime, read_config
 from mtl.config.values import is_file
+from mtl.data.near_copies import Compared
 from mtl.errors import UserError
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone, input_format, load_weights, require_size
 from mtl.models.heads import BaseLearner, power_transform
+from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder, Origin, Preparation, embedder_of_run
 from mtl.own_images.leave_one_out import leave_out
 from mtl.own_images.support import Support, find_views
@@ -75,19 +77,27 @@ def embedder_of(network: Path | Backbone, runtime: Runtime | None = None) -> Emb
     return replace(Embedder.of(learner, preparation, origin), head_settled=False)
 
 
+def fit_with_chosen_head(
+    embedder: Embedder, support: Support, log: Log | None = None, compared: Compared | None = None
+) -> FittedClassifier:
+    """As `fit_classifier`, with the head of `with_chosen_head`; pictures are compared once."""
+    compared = {} if compared is None else compared
+    return fit_classifier(*with_chosen_head(embedder, support, log, compared), compared)
+
+
 @torch.no_grad()
 def with_chosen_head(
-    embedder: Embedder, support: Support, log: Log | None = None
+    embedder: Embedder, support: Support, log: Log | None = None, compared: Compared | None = None
 ) -> tuple[Embedder, Support]:
     """The embedder and the support set with the head that classifies left-out support images best.
 
     Features get unit length, and the mean of the support set's is taken off them: those of published networks
     have a large part in common. Says which head was taken and how all of them did; the
-    embedder of a run has its head, and is returned as it is.
+    embedder of a run has its head, and is returned as it is. `compared` as of `near_copies`.
     """
     if embedder.head_settled:
         return embedder, support
-    views = _some(find_views(support).by_view())
+    views = _some(find_views(support, compared).by_view())
     shift = F.normalize(power_transform(support.features, _POWER), dim=-1).mean(0)
     rights = {name: _right(_base_learner(head, shift), views) for name, head in HEADS.items()}
     chosen = max(rights, key=rights.__getitem__)  # of equals the first

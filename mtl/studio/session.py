@@ -24,11 +24,11 @@ from mtl.data.own_picture import own_picture
 from mtl.errors import UserError, counted, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.answers import Row, SupportMatch, least_sure, rows, to_csv
-from mtl.own_images.classifier import FittedClassifier, fit_classifier
+from mtl.own_images.classifier import FittedClassifier
 from mtl.own_images.embedder import Embedder
 from mtl.own_images.label_next import label_next
 from mtl.own_images.predict import support_matches
-from mtl.own_images.published import with_chosen_head
+from mtl.own_images.published import fit_with_chosen_head
 from mtl.own_images.read_support import distinct
 from mtl.own_images.self_assessment import held_out_probabilities, in_sentences, self_assessment
 from mtl.own_images.support import Support
@@ -307,8 +307,9 @@ class Session:
             self.features.embedder.require_way(support.way)
         except UserError as error:
             return str(error)
-        embedder, support = with_chosen_head(self.features.embedder, support, Log(quiet=True))
-        return Fitted(fit_classifier(embedder, support, self._compared), left_out)
+        quiet = Log(quiet=True)
+        fitted = fit_with_chosen_head(self.features.embedder, support, quiet, self._compared)
+        return Fitted(fitted, left_out)
 
     def _features(self, keys: Sequence[str], classifier: FittedClassifier) -> tuple[Tensor, Prints]:
         """Features (n, D) of pictures as the classifier takes them, and their prints."""

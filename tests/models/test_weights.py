@@ -431,7 +431,7 @@ def test_timm_has_its_own_cache(monkeypatch):
     assert _refused(network, Backbone(name="timm.resnet10t", weights="DEFAULT")) == (
         "backbone.weights: DEFAULT of timm.resnet10t cannot be downloaded (no route); download "
         "model.safetensors of timm/resnet10t.c3_in1k on the Hugging Face hub elsewhere and give it as "
-        "backbone.weights=FILE"
+        "backbone.weights=FILE (for own pictures --weights FILE)"
     )
 
 

@@ -29,7 +29,8 @@ def opened(network, things):
         while sessions:
             sessions.pop().close()
         state.mkdir(exist_ok=True)
-        sessions.append(Session(network, state, given.pop("folder", things), log=Log(quiet=True), **given))
+        used, folder = given.pop("network", network), given.pop("folder", things)
+        sessions.append(Session(used, state, folder, log=Log(quiet=True), **given))
         return sessions[0]
 
     yield begin

@@ -5,13 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from made_classifiers import fitted
 from own_folders import contents, hostile
 
 from mtl import FewShotClassifier
+from mtl.config import Backbone
 from mtl.errors import UserError
+from mtl.models.backbones import build_backbone
 from mtl.own_images import classifier_file
+from mtl.own_images.published import embedder_of
 from mtl.own_images.self_assessment import LabelIssue, self_assessment
+from mtl.runtime.seeds import generator
 from mtl.studio import folder as folders
 from mtl.studio import session as sessions
 from mtl.studio.session import plan_mark
@@ -68,6 +73,23 @@ def test_corrections_answer_as_fit_with_the_same_labels_does(opened, drop, thing
     saved = FewShotClassifier.load(session.save(), device="cpu")
     again = saved.predict_proba([session.path_of(key) for key, _ in answers])
     np.testing.assert_allclose(again, wanted, atol=1e-6)
+
+
+def test_a_published_network_answers_as_fit_with_the_head_that_the_classes_choose(opened, drop, things):
+    backbone = build_backbone(Backbone("torchvision.squeezenet1_1"), 3, 224, generator(3)).network
+    torch.save(backbone.state_dict(), things.parent / "net.pth")
+    published = Backbone("torchvision.squeezenet1_1", weights=str(things.parent / "net.pth"))
+    session = opened(network=embedder_of(published))
+    for path in sorted((things.parent / "new").iterdir())[:3]:
+        drop(session, path)
+    label(session, "oak/1.png", "ash")
+    pictures = session.labelled()
+    estimator = FewShotClassifier(backbone=published.name, weights=published.weights, device="cpu")
+    estimator.fit([session.path_of(key) for key, _ in pictures], [name for _, name in pictures])
+    answers = session.answers()
+    wanted = estimator.predict_proba([session.path_of(key) for key, _ in answers])
+    assert [row.answer for _, row in answers] == estimator.classes_[wanted.argmax(1)].tolist()
+    np.testing.assert_allclose([row.probability for _, row in answers], wanted.max(1), atol=1e-5)
 
 
 def test_corrections_in_any_order_answer_the_same_to_the_bit(opened, drop, things):
