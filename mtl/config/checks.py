@@ -119,6 +119,11 @@ def _of_meta_training(config: Sections) -> list[str]:
 def _of_weighting(config: Sections) -> list[str]:
     """Two corrections at one level do the same thing twice: small classes would come to dominate."""
     wrong = []
+    if config.pretrain.rotation.share and config.data.rotations:
+        wrong.append(
+            "pretrain.rotation.share: turns images to predict by how much, but with data.rotations = true a "
+            "turned image is of another class; leave one of the two out"
+        )
     balance, examples = config.pretrain.balance, config.pretrain.examples
     if examples.by == "influence" and balance.by in {"sampling", "logits"}:
         wrong.append(

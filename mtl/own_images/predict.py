@@ -143,8 +143,8 @@ def _learns_by(source: ClassifierSource) -> list[str]:
             network = f"--run {shell_quoted(source.network)}"
         else:
             network, weights = f"--backbone {source.network.name}", source.network.weights
-            if weights and Path(weights).exists():
-                network += f" --weights {shell_quoted(Path(weights))}"
+            if weights not in (None, "DEFAULT"):
+                network += f" --weights {shell_quoted(Path(str(weights)))}"
         of = f"{network} --support {shell_quoted(source.support)} --out {shell_quoted(found)}"
         commands = [f"python run_meta.py fit {of}"]
     assert found is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 from mtl.config import Config
 from mtl.errors import UserError, one_line
 from mtl.ledger.hard_images import HardImage, hardest_images
+from mtl.ledger.queries import split_name
 from mtl.ledger.store import Ledger
 from mtl.report.run_files import read_run
 from mtl.report.write_report import find_images
@@ -49,13 +50,13 @@ def write_fiftyone_labels(run: Path, out: Path | None, phase: str | None, top: i
         if files.images.get(at.split) != images.fingerprints[at.split]:
             raise UserError(f"{_FORMAT}: the images of {at.split} are not those of the run any more")
         rows = hardest_images(ledger, at.name, sys.maxsize if top is None else top, all_drawn=top is None)
-    labels = fiftyone_labels(rows, gallery.images.files, files.config_here())
+    labels = fiftyone_labels(rows, gallery.images.files, files.config_here(), at.split)
     replace_text(out, json.dumps(labels, ensure_ascii=False, indent=1) + "\n")
     return f"{len(labels['labels']):,} images of {at.name}: {out}"
 
 
 def fiftyone_labels(
-    rows: Sequence[HardImage], files: Sequence[str], config: Config
+    rows: Sequence[HardImage], files: Sequence[str], config: Config, split: str = "test"
 ) -> dict[str, dict[str, object]]:
     """The content of the file. A picture that is of several classes (turned Omniglot) counts as its hardest.
 
@@ -63,13 +64,14 @@ def fiftyone_labels(
         rows: the hardest image first.
         files: of the split, as `ImageSet` has them.
         config: of the run.
+        split: in the words of the ledger, which name another set than the run's own.
 
     Raises:
         UserError: an image comes from no file, or its file is gone.
     """
-    root = Path(config.data.root).absolute()
-    others = [Path(other.root).absolute() for other in config.evaluate.sets if other.root is not None]
-    homes = [*(root / folder for folder in _FOLDERS), root.parent, *others]  # the parent: of a CSV list
+    roots = {split_name(config.evaluate.split, other.label): other.root for other in config.evaluate.sets}
+    root = Path(roots.get(split) or config.data.root).absolute()
+    homes = [*(root / folder for folder in _FOLDERS), root.parent]  # the parent: of a CSV list
     labels: dict[str, object] = {}
     for row in rows:
         name = files[row.image] if files else f"image {row.image}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mtl.config import Config, read_config
 from mtl.errors import UserError
 from mtl.losses import ImageLoss, distillation_loss
-from mtl.models.classifiers import within_domain
+from mtl.models.classifiers import within_domain, without_margin
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
@@ -63,7 +63,9 @@ class Objective:
         loss: Tensor = self.criterion(logits, labels, features, batch.rows)
         if self.teacher is not None and taught is not None:
             weight = self.teacher.weight
-            distilled = distillation_loss(logits, taught, self.teacher.temperature)
+            # The teacher answers without a margin, and so must what is compared with it.
+            answers = without_margin(network["classifier"], logits, labels)
+            distilled = distillation_loss(answers, taught, self.teacher.temperature)
             loss = (1 - weight) * loss + weight * distilled
         if batch.angles is not None:
             loss = loss + self.rotation_weight * F.cross_entropy(network["angles"](features), batch.angles)

@@ -47,6 +47,10 @@ def test_networks_of_this_project_have_no_published_weights(name):
         ),
         ({"evaluate": {"sets": ["glyphs", "glyphs"]}}, ("evaluate.sets: ", "twice")),
         (
+            {"data": {"rotations": True}, "pretrain": {"rotation": {"share": 0.5}}},
+            ("pretrain.rotation.share: ", "data.rotations"),
+        ),
+        (
             {"evaluate": {"sets": [{"name": "image_folder", "root": f"{a}/birds"} for a in "ab"]}},
             ("evaluate.sets: ", "twice, birds"),
         ),

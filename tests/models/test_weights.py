@@ -366,6 +366,12 @@ def _two_swapped(state):
     ("change", "told"),
     [
         (_two_swapped, "tensor 2 is _layer2.bias [64] in the file but bn1.weight [64] in the network"),
+        (
+            lambda s: {
+                k.replace("bias", "beta").replace("weight", "gamma"): v for k, v in _two_swapped(s).items()
+            },
+            "tensor 2 is _layer2.beta [64] in the file but bn1.weight [64] in the network",
+        ),
         (lambda s: dict([*s.items()][1:]), "tensor 1 is _layer1.weight [64] in the file but conv1.weight"),
         (
             lambda s: dict([*s.items()][:-12]),

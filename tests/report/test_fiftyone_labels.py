@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mtl.config.schema import ScoredSet
 from mtl.errors import UserError
 from mtl.ledger.hard_images import HardImage, hardest_images
 from mtl.ledger.store import Ledger
@@ -64,6 +65,19 @@ def test_pictures_are_found_below_the_root_of_their_set(tiny, tmp_path):
     assert [*fiftyone_labels(rows, files, both)["labels"]] == places
     turned = fiftyone_labels(rows, ["images_background/A/c01/1.png"] * 2, config)["labels"]
     assert [label["attributes"]["wrong"] for label in turned.values()] == [2]  # one file, its hardest class
+    # Of two files of one name, that of the folder which the phase is about.
+    for place in ("own/test/robin/1.png", "birds/test/robin/1.png"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    birds = ScoredSet("image_folder", str(tmp_path / "birds"))
+    crossed = replace(
+        config,
+        data=replace(config.data, root=str(tmp_path / "own")),
+        evaluate=replace(config.evaluate, sets=(birds,)),
+    )
+    for split, home in (("test", "own"), ("test birds", "birds")):
+        labels = fiftyone_labels(rows[:1], ["test/robin/1.png"], crossed, split)["labels"]
+        assert [*labels] == [str(tmp_path / home / "test/robin/1.png")]
     for rendered in ([], ["DejaVuSans.ttf/A/0"] * 2):
         with pytest.raises(UserError, match=r"not a file below .*glyphs"):
             fiftyone_labels(rows, rendered, config)

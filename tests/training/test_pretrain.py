@@ -28,7 +28,7 @@ from mtl.runtime.seeds import generator
 from mtl.training.meta_train import meta_train
 from mtl.training.pretrain import PretrainState, pretrain, pretrain_step
 from mtl.training.pretrain_batches import Batch
-from mtl.training.pretrain_objective import Objective
+from mtl.training.pretrain_objective import Objective, Teacher
 from mtl.training.restore import fresh_backbone
 from mtl.training.run_data import load_run_data
 
@@ -303,6 +303,18 @@ def test_what_cannot_be_had_is_told_before_anything_is_written(mobile, keys, sen
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path(config.checkpoints).exists()
+
+
+def test_a_student_that_answers_as_its_teacher_has_nothing_to_learn_from_it():
+    classifier = CosineClassifier(2, 2, scale=10, margin=0.5)
+    network = nn.ModuleDict({"classifier": classifier})
+    features, labels = torch.tensor([[1.0, 0.2], [0.3, 1.0]]), torch.tensor([0, 1])
+    taught = classifier(features).detach()
+    teacher = Teacher(network, "", weight=1.0, temperature=4.0)
+    loss, _ = Objective(CrossEntropy(), teacher=teacher)(
+        network, features, Batch(labels, features, labels), taught
+    )
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)  # though the labels' loss has a margin
 
 
 def test_a_student_learns_its_teachers_answers(tiny, same):

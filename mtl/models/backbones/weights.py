@@ -26,7 +26,12 @@ HEADS = ("fc", "head", "heads", "classifier", "linear", "logits")
 _DEEPEST = 4  # wrappers in wrappers
 _OF_TWO = ("encoder_q", "base_encoder", "teacher")  # of two networks in a file, the one to use
 _NAMED = 4  # entries or prefixes that a sentence names
-_ROLES = {"weight", "bias", "running_mean", "running_var"}  # of a tensor in its layer
+#: Of a tensor in its layer, by the end of its name, as several libraries call them.
+_ROLES = {
+    **{name: name for name in ("weight", "bias", "running_mean", "running_var")},
+    **{"gamma": "weight", "scale": "weight", "beta": "bias", "offset": "bias"},
+    **{"moving_mean": "running_mean", "moving_var": "running_var", "moving_variance": "running_var"},
+}
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -196,8 +201,8 @@ def _by_order(
     hint = "; its names are sorted, as .safetensors have them, a .pth keeps the order"
     hint = hint if names == sorted(names) else ""
     for place, ((key, value), (name, like)) in enumerate(zip(found, own, strict=False), 1):
-        role, needed = key.rpartition(".")[2], name.rpartition(".")[2]
-        other = role != needed and {role, needed} <= _ROLES
+        end, needed = key.rpartition(".")[2], name.rpartition(".")[2]
+        other = end != needed and end in _ROLES and needed in _ROLES and _ROLES[end] != _ROLES[needed]
         if other or value.shape != like.shape or (needed == "running_var" and bool((value < 0).any())):
             raise UserError(
                 f"{wrong}: the names are others, and in order tensor {place} is {one_line(key)} "
