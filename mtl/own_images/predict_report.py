@@ -8,12 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mtl.config import Log
+from mtl.data.near_copies import Prints
 from mtl.data.prefetch import decode_ahead
 from mtl.errors import one_line
 from mtl.own_images.answers import NONE, UNSURE, Row, new_ones, percent
 from mtl.own_images.classifier import FittedClassifier
-from mtl.own_images.read_support import PictureReader
 from mtl.own_images.self_assessment import DataAdvice
 from mtl.report.cards import thumbnail
 from mtl.report.contents import Thumbnail
@@ -25,7 +24,6 @@ _CARDS = 200
 _SIDE, _OF_SUPPORT = 160, 72  # pixels: of an answer, of a support picture
 _PICTURES, _OF_A_CLASS = 120, 6  # support pictures: in all, and of a class
 _PAIRS = 8  # confused pairs
-_SAME = 0.02  # features of an unchanged file differ by less, as a share of their length
 
 
 @dataclass(frozen=True)
@@ -152,10 +150,11 @@ def _support_pictures(answers: AnswersToShow) -> dict[str, list[Thumbnail]]:
     ]
     row_of = {Path(support.files[row]): row for row in rows[:_PICTURES] if support.files[row]}
     unchanged = []
-    for batch in PictureReader(classifier.embedder, list(row_of), Log(quiet=True)):
-        before = support.features[[row_of[file] for file in batch.files]]
-        near = (batch.features - before).norm(dim=-1) <= _SAME * before.norm(dim=-1)
-        unchanged += [file for file, is_near in zip(batch.files, near.tolist(), strict=True) if is_near]
+    p = classifier.embedder.preparation
+    for batch in decode_ahead(list(row_of), p.size, p.grayscale, ink=p.ink, top=p.top):
+        before = support.prints.digests[[row_of[file] for file in batch.files]]
+        same = (Prints.of(batch.images).digests == before).all(1).tolist()
+        unchanged += [file for file, is_same in zip(batch.files, same, strict=True) if is_same]
     pictures: dict[str, list[Thumbnail]] = {name: [] for name in support.classes}
     for file, image in _read(unchanged).items():
         name = support.classes[int(support.labels[row_of[file]])]
