@@ -202,6 +202,8 @@ def _moved(board: Board, event: Event) -> None:
 
 def _add(board: Board, event: Event) -> None:
     before = board.pictures.get(event["id"], Picture(event["name"], ending=event["ending"]))
+    if before.gone:  # the file that was dropped is there, where it was before is not
+        before = replace(before, name=event["name"], path=None, ending=event["ending"], gone=False)
     label = event.get("to") or before.label
     board.pictures[event["id"]] = replace(before, label=label, aside=False, kept=False)
 

@@ -87,7 +87,8 @@ def plan(board: Board, folder: Path) -> list[Move]:
             continue
         # A name that came with an upload never becomes part of a path.
         name = f"{key[:16]}{picture.ending}" if picture.path is None else Path(picture.path).name
-        target, number = Path(picture.label) / name, 2
+        home = class_contents(folder / picture.label, [])[0]  # where the reader looks, as <class>/images
+        target, number = home.relative_to(folder) / name, 2
         while target in taken or os.path.lexists(folder / target):
             target = target.with_name(f"{Path(name).stem} ({number}){Path(name).suffix}")
             number += 1

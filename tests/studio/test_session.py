@@ -212,6 +212,30 @@ def test_a_file_that_is_in_the_way_is_not_replaced(opened, things):
     assert (things / "ash" / "1 (3).png").exists()
 
 
+def test_a_file_moves_to_where_the_other_pictures_of_its_class_are(opened, things):
+    for name in ("ash", "oak"):
+        (things / name).rename(things / "images")
+        (things / name).mkdir()
+        (things / "images").rename(things / name / "images")
+    session = opened()
+    label(session, "oak/images/1.png", "ash")
+    labels = classes_of(session)
+    assert session.apply(plan_mark(session.plan())) == []
+    assert len(list((things / "ash" / "images").iterdir())) == 5
+    assert classes_of(session) == labels
+
+
+def test_a_picture_that_went_missing_can_be_dropped_again(opened, drop, things, tmp_path):
+    session = opened()
+    (things / "ash" / "0.png").rename(tmp_path / "0.png")
+    session.read_folder()
+    key = drop(session, tmp_path / "0.png", to="elm")
+    session = opened()
+    assert classes_of(session)[key] == "elm"
+    assert session.path_of(key).exists()
+    assert [move.of for move in session.plan()] == [None]
+
+
 def test_what_cannot_be_read_is_named_and_leaves_nothing(opened, drop, things, tmp_path):
     session, files = opened(), tmp_path / "hostile"
     files.mkdir()
