@@ -3,7 +3,7 @@
 The board is a fold over events, each a JSON object with its kind under `do`:
 
 - found: the user's folder as it was read, {id: path} in `files`; the ids of pictures that are in the folders
-  of two classes in `unsure`, and those that are missing in `gone`
+  of two classes, neither of which they had, in `unsure`, and those that are missing in `gone`
 - moved: pictures that this program moved in the folder, {id: path or None} in `files`
 - given: [id, name, class] of `pictures` of which only features are there
 - add: a picture `id` that was dropped, with its `name`, the `ending` of its kind, and perhaps a class, `to`
@@ -47,8 +47,7 @@ class Picture:
     @property
     def home(self) -> str | None:
         """The class whose folder it is in; None where it is in none."""
-        first, _, rest = (self.path or "").partition("/")
-        return first if rest else None
+        return class_of(self.path or "")
 
 
 @dataclass
@@ -76,6 +75,12 @@ class Board:
             (key for key, p in self.pictures.items() if p.counts and wanted(p)),
             key=lambda key: (self.pictures[key].name, key),
         )
+
+
+def class_of(path: str) -> str | None:
+    """The class whose folder a path is in; None where it is in none."""
+    first, _, rest = path.partition("/")
+    return first if rest else None
 
 
 def board_of(events: Iterable[Event]) -> Board:
@@ -182,7 +187,7 @@ def _change(board: Board, ids: Iterable[str], **fields: Any) -> None:
 
 def _found(board: Board, event: Event) -> None:
     """A file that is elsewhere than before was moved by hand: its class is the folder's, unless the page has
-    changed it. A file in the folders of two classes has none."""
+    changed it. An unsure one has none."""
     for key, path in event.get("files", {}).items():
         before = board.pictures.get(key, Picture(path))
         now = replace(before, name=path, path=path, gone=False)

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -85,6 +85,7 @@ class Session:
         self.journal = Journal(state / "journal.jsonl")
         self.features = Features(embedder, state / "features.safetensors")
         self.notes: list[str] = []
+        self._copies: Mapping[str, Sequence[str]] = {}
         self._compared: Compared = {}
         self._fitted: Fitted | str | None = None
         self._shown: dict[str, str] | None = None
@@ -140,15 +141,23 @@ class Session:
         unread = self.features.read({key: self.folder / path for key, path in found.files.items()}, self.log)
         self.notes = [*found.left_out, *unread]
         files = {key: path for key, path in found.files.items() if key in self.features.known}
+        self._copies, unsure = found.copies, list[str]()
+        for key in files.keys() & found.copies.keys():
+            by_class = {boards.class_of(path): path for path in reversed(found.copies[key])}
+            picture = self.board.pictures.get(key)
+            if picture is not None and picture.label in by_class:
+                files[key] = by_class[picture.label]
+            elif len(by_class) > 1:
+                unsure.append(key)
         changed = {key: path for key, path in files.items() if before.get(key) != path}
         gone = [key for key in before if key not in files]
         if changed or gone:
-            unsure = [key for key in found.unsure if key in changed]
+            unsure = sorted(key for key in unsure if key in changed)
             self._write({"do": "found", "files": changed, "unsure": unsure, "gone": gone})
 
     def plan(self) -> list[Move]:
         """What would bring the user's folder to the classes of the page."""
-        return [] if self.folder is None else plan(self.board, self.folder)
+        return [] if self.folder is None else plan(self.board, self.folder, self._copies)
 
     def apply(self, mark: str) -> list[str]:
         """Carries out the plan that a person confirmed; returns what could not be done, a sentence each.

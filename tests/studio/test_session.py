@@ -225,6 +225,34 @@ def test_a_file_moves_to_where_the_other_pictures_of_its_class_are(opened, thing
     assert classes_of(session) == labels
 
 
+def test_copies_of_a_picture_move_together_and_keep_its_correction(opened, things):
+    shutil.copyfile(things / "ash" / "0.png", things / "ash" / "copy.png")
+    session = opened()
+    label(session, "ash/0.png", "elm")
+    labels, before, moves = classes_of(session), own(things), session.plan()
+    assert [move.of for move in moves] == ["ash/0.png", "ash/copy.png"]
+    assert session.apply(plan_mark(moves)) == []
+    assert (classes_of(session), session.plan()) == (labels, [])
+    assert session.undo_moves() == []
+    assert (classes_of(session), session.plan(), own(things)) == (labels, moves, before)
+
+
+def test_a_copy_that_cannot_be_moved_leaves_the_correction(opened, things, monkeypatch):
+    shutil.copyfile(things / "ash" / "0.png", things / "ash" / "copy.png")
+    session = opened()
+    label(session, "ash/0.png", "elm")
+    labels, rename = classes_of(session), folders._rename
+
+    def refused(of, to):
+        if of.name == "copy.png":
+            raise PermissionError(13, "not allowed")
+        rename(of, to)
+
+    monkeypatch.setattr(folders, "_rename", refused)
+    assert len(session.apply(plan_mark(session.plan()))) == 1
+    assert classes_of(opened()) == labels
+
+
 def test_a_picture_that_went_missing_can_be_dropped_again(opened, drop, things, tmp_path):
     session = opened()
     (things / "ash" / "0.png").rename(tmp_path / "0.png")
