@@ -5,7 +5,7 @@ The board is a fold over events, each a JSON object with its kind under `do`:
 - found: the user's folder as it was read, {id: path} in `files`; the ids of pictures that are in the folders
   of two classes, neither of which they had, in `unsure`, and those that are missing in `gone`
 - moved: pictures that this program moved in the folder, {id: path or None} in `files`
-- given: [id, name, class] of `pictures` of which only features are there
+- given: [id, name, class] of all `pictures` of a classifier, of which only features are there
 - add: a picture `id` that was dropped, with its `name`, the `ending` of its kind, and perhaps a class, `to`
 - label: pictures `ids` belong to the class `to`, or, if it is None, are new ones again
 - aside: pictures `ids` are left out; keep: their doubted labels are right
@@ -39,6 +39,7 @@ class Picture:
     kept: bool = False  # its label was doubted, and is right
     gone: bool = False  # its file is missing; if it comes back, so does its class
     ending: str = ""  # of its kind, as .png, where it was dropped
+    given: str | None = None  # its class in the classifier that brought it, of whose files none is needed
 
     @property
     def counts(self) -> bool:
@@ -214,7 +215,15 @@ def _add(board: Board, event: Event) -> None:
 
 
 def _given(board: Board, event: Event) -> None:
-    board.pictures |= {key: Picture(name, label=label) for key, name, label in event["pictures"]}
+    """The pictures of the classifier as it is now: with its labels, but for those that the page has changed."""
+    given = {key: (name, label) for key, name, label in event["pictures"]}
+    board.pictures = {k: p for k, p in board.pictures.items() if p.given is None or k in given}
+    for key, (name, label) in given.items():
+        before = board.pictures.get(key, Picture(name))
+        now = replace(before, name=name, given=label, gone=False)
+        if before.label == before.given:
+            now = replace(now, label=label, kept=before.kept and label == before.label)
+        board.pictures[key] = now
 
 
 def _rename(board: Board, event: Event) -> None:

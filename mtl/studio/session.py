@@ -92,6 +92,12 @@ class Session:
         self._refresh()
         if given is not None:
             self._take(given)
+        elif any(p.given is not None and k not in self.features.known for k, p in self.board.pictures.items()):
+            self.journal.close()
+            raise UserError(
+                f"--state: {one_line(state)} holds pictures of a classifier, which it was opened with; give it "
+                "with --classifier, or name another folder with --state"
+            )
         self._read_dropped()
         self.read_folder()
         self.features.save()
@@ -273,14 +279,14 @@ class Session:
 
     def _take(self, given: Support) -> None:
         """The support pictures of a classifier, of which only features and small thumbnails are there."""
-        known = {p[0] for e in self.journal.events if e["do"] == "given" for p in e["pictures"]}
-        new = []
+        now = dict[str, tuple[str, str]]()
         for i, (name, file) in enumerate(zip(given.names(), given.files, strict=True)):
             key = hashlib.sha256(given.features[i].numpy().tobytes()).hexdigest()[:32]
             self.features.known[key] = Embedded(given.features[i], given.prints.some([i]))
-            new += [] if key in known else [[key, one_line(file), name]]
-        if new:
-            self._write({"do": "given", "pictures": new})
+            now[key] = (one_line(file), name)
+        there = {k: p for k, p in self.board.pictures.items() if p.given is not None}
+        if now != {k: (p.name, p.given) for k, p in there.items()} or any(p.gone for p in there.values()):
+            self._write({"do": "given", "pictures": [[key, *of] for key, of in now.items()]})
 
     def _read_dropped(self) -> None:
         files = {key: self.pictures / key for key, p in self.board.pictures.items() if p.path is None}

@@ -1,12 +1,13 @@
 """The page without a browser: answers as `fit` gives them, kills, and the user's folder."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from made_classifiers import fitted
+from made_classifiers import embedder, fitted
 from own_folders import contents, hostile
 
 from mtl import FewShotClassifier
@@ -16,6 +17,7 @@ from mtl.models.backbones import build_backbone
 from mtl.own_images import classifier_file
 from mtl.own_images.published import embedder_of
 from mtl.own_images.self_assessment import LabelIssue, self_assessment
+from mtl.own_images.support import Support
 from mtl.runtime.seeds import generator
 from mtl.studio import folder as folders
 from mtl.studio import session as sessions
@@ -309,6 +311,28 @@ def test_the_classes_of_a_classifier_can_be_corrected_without_its_pictures(opene
     session = opened(folder=None, given=support)
     assert [len(one["pictures"]) for one in session.view()["classes"]] == [3, 4, 2]
     assert session.thumbnail(key_of(session, "ash/0.png")).startswith(b"\xff\xd8")
+
+
+def test_a_classifier_that_was_fitted_again_brings_its_labels_but_for_those_corrected(opened, network):
+    support = fitted(network).support
+    session = opened(folder=None, given=support)
+    label(session, "ash/0.png", "elm")
+    names = [*support.names()]
+    rows = [row for row, file in enumerate(support.files) if file != "ash/2.png"]
+    names[support.files.index("ash/1.png")] = "oak"
+    again = Support.of(support.features, names, support.files, support.prints).some(rows)
+    counts = Counter(classes_of(opened(folder=None, given=again)).values())
+    assert counts == {"ash": 1, "elm": 4, "oak": 3}
+    assert Counter(classes_of(opened(folder=None)).values()) == counts
+
+
+def test_pictures_of_a_classifier_are_not_lost_by_another_network(opened, network, things):
+    support = fitted(network).support
+    labels = classes_of(opened(folder=None, given=support))
+    with pytest.raises(UserError, match="--state") as refused:
+        opened(folder=None, network=embedder(mirror=True))
+    assert "--classifier" in str(refused.value)
+    assert classes_of(opened(folder=None, given=support)) == labels
 
 
 def test_doubtful_labels_are_shown_until_they_are_kept(opened, monkeypatch):
