@@ -139,9 +139,12 @@ def routes(session: Session) -> App:
             if len(parts) > _MOST_JSON:
                 raise UserError("the request is too long")
         try:
-            return dict(json.loads(parts or b"{}"))
-        except ValueError:
+            asked = json.loads(parts or b"{}")
+        except (ValueError, RecursionError):
             raise UserError("the request is not JSON") from None
+        if not isinstance(asked, dict):
+            raise UserError("the request must be a JSON object")
+        return asked
 
     def changing(change: Callable[[dict[str, Any]], list[str]]) -> Callable[[Request], Any]:
         """A route that changes something and answers with the view."""

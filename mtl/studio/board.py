@@ -14,17 +14,20 @@ The board is a fold over events, each a JSON object with its kind under `do`:
 - undo: takes back the last change by a person; changes with one `batch` go together
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mtl.data.class_tree import composed
+from mtl.data.folders import is_system
 from mtl.errors import UserError, one_line
 
 Event = Mapping[str, Any]
 
 _LONGEST = 100  # characters of a class's name
 _FORBIDDEN = frozenset('/\\:*?"<>|')  # in names of folders, on one system or another
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?", re.IGNORECASE)  # of Windows
 _BY_PROGRAM = frozenset({"found", "moved", "given"})
 
 
@@ -129,14 +132,23 @@ def class_name(text: object, classes: Iterable[str]) -> str:
     """A name as it was typed, in the spelling of the class that has it already, if one has.
 
     Raises:
-        UserError: no folder can have this name.
+        UserError: no folder can have this name on every system, or it would not be read as a class.
     """
-    name = composed(str(text)).strip()
+    name, classes = composed(str(text)).strip(), list(classes)
     for known in classes:
         if composed(known) == name:
             return known
-    if not name or len(name) > _LONGEST or len(name.encode()) > 2 * _LONGEST:
+    if not name or len(name) > _LONGEST or len(name.encode(errors="replace")) > 2 * _LONGEST:
         raise UserError(f"class: a name has 1 to {_LONGEST} characters")
+    if alike := [known for known in classes if composed(known).casefold() == name.casefold()]:
+        raise UserError(
+            f"class: {one_line(name)} differs from {one_line(alike[0])} only in upper and lower case, which some "
+            "systems take for the same folder; choose another name"
+        )
+    if is_system(name) or _DEVICE.fullmatch(name):
+        raise UserError(
+            f"class: {one_line(name)} is a name that computers keep for themselves; choose another name"
+        )
     if name.startswith(".") or name.endswith(".") or one_line(name) != name or _FORBIDDEN & {*name}:
         raise UserError(
             f'class: {one_line(name)} can be no name of a folder; a name has none of / \\ : * ? " < > | '
@@ -151,7 +163,7 @@ def checked(asked: Event, board: Board) -> dict[str, Any]:
     Raises:
         UserError: it is none, or is about pictures or classes that are not there.
     """
-    kind = asked.get("do")
+    kind = str(asked.get("do"))
     if kind == "undo":
         return {"do": "undo"}
     if kind == "class":

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtl.config import Log
+from mtl.data.formats import EXTENSIONS
 from mtl.data.near_copies import Compared, Prints, SeenBefore
 from mtl.data.own_picture import own_picture
 from mtl.errors import UserError, counted, one_line
@@ -431,6 +432,8 @@ def _ending(path: Path) -> str:
     """The ending of a picture's kind."""
     try:
         with Image.open(path) as image:
-            return {"JPEG": ".jpg", "TIFF": ".tif"}.get(str(image.format), f".{str(image.format).lower()}")
+            kind = str(image.format)
     except Exception:  # Pillow opens less than `own_picture`
         return ".jpg"
+    ending = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}.get(kind, f".{kind.lower()}")
+    return ending if ending in EXTENSIONS else ".jpg"  # which is read as what it is

@@ -107,7 +107,12 @@ def test_there_are_not_more_pictures_than_allowed(page, things, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "nonsense", "[]", '{"do": "label", "ids": ["x"]}', '{"do": "found"}']
+    "content",
+    [
+        *("", "nonsense", "[]", "5", "[1]", "null", "[" * 100_000, '{"do": [1]}', '{"do": "found"}'),
+        *('{"do": "label", "ids": ["x"]}', '{"do": "label", "ids": ["\\ud800"]}'),
+        *('{"do": "class", "name": "\\ud800"}', '{"do": "rename", "of": [1]}'),
+    ],
 )
 def test_requests_that_make_no_sense_change_nothing(page, session, content):
     events = list(session.journal.events)

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ import torch
 from made_classifiers import embedder, fitted
 from own_folders import contents, hostile
 
+from PIL import Image
+
 from mtl import FewShotClassifier
 from mtl.config import Backbone
+from mtl.data.formats import EXTENSIONS
 from mtl.errors import UserError
 from mtl.models.backbones import build_backbone
 from mtl.own_images import classifier_file
@@ -253,6 +257,16 @@ def test_a_copy_that_cannot_be_moved_leaves_the_correction(opened, things, monke
     monkeypatch.setattr(folders, "_rename", refused)
     assert len(session.apply(plan_mark(session.plan()))) == 1
     assert classes_of(opened()) == labels
+
+
+@pytest.mark.parametrize("kind", [".jp2", ".mpo", ".png", ".tif"])
+def test_a_dropped_picture_gets_an_ending_that_is_read(opened, drop, tmp_path, kind):
+    Image.effect_noise((32, 32), 80).convert("RGB").save(tmp_path / f"one{kind}")
+    session = opened()
+    key = drop(session, tmp_path / f"one{kind}", to="ash")
+    assert Path(session.plan()[0].to).suffix in EXTENSIONS
+    session.apply(plan_mark(session.plan()))
+    assert classes_of(session)[key] == "ash"
 
 
 def test_a_picture_that_went_missing_can_be_dropped_again(opened, drop, things, tmp_path):
