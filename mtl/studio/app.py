@@ -126,7 +126,8 @@ def routes(session: Session) -> App:
     async def answered(work: Callable[[], View]) -> Response:
         """JSON of what `work` returns; 422 and a sentence where a person asked for what cannot be."""
         try:
-            return JSONResponse(await with_session(work), headers={"cache-control": "no-store"})
+            content = json.dumps(await with_session(work))  # in ASCII: names of files need not be Unicode
+            return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
         except OSError as error:

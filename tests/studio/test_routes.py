@@ -1,6 +1,8 @@
 """The page's requests: who may make them, what they refuse, and what they answer."""
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -89,6 +91,17 @@ def test_names_of_uploads_never_become_paths(page, session, things, name):
     assert [path.name for path in session.pictures.iterdir()] == [key]
     assert "/" not in session.board.pictures[key].name
     assert [move.to for move in session.plan()] == [f"ash/{key[:16]}.png"]
+
+
+def test_names_of_files_that_are_no_text_are_shown(page, session, things):
+    try:
+        shutil.copyfile(things.parent / "new" / "ash 4.png", things / os.fsdecode(b"\xff.png"))
+        shutil.copyfile(things.parent / "new" / "ash 5.png", things / "ash" / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("names are Unicode on this file system")
+    answer = page.post("read")
+    assert (answer.status_code, len(answer.json()["pictures"])) == (200, 14)
+    assert [page.get(path).status_code for path in ("answers.csv", "things.fewshot")] == [200, 200]
 
 
 def test_what_is_no_picture_or_too_large_is_refused_and_leaves_nothing(page, session, monkeypatch):
