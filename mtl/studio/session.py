@@ -93,7 +93,9 @@ class Session:
         self._refresh()
         if given is not None:
             self._take(given)
-        elif any(p.given is not None and k not in self.features.known for k, p in self.board.pictures.items()):
+        elif any(
+            p.given is not None and k not in self.features.known for k, p in self.board.pictures.items()
+        ):
             self.journal.close()
             raise UserError(
                 f"--state: {one_line(state)} holds pictures of a classifier, which it was opened with; give it "
@@ -128,8 +130,9 @@ class Session:
             key = digest(file)
             if key not in self.board.pictures and len(self.board.pictures) >= MOST_PICTURES:
                 raise UserError(f"{shown}: there are {MOST_PICTURES:,} pictures, and there can be no more")
-            if unread := self.features.read({key: file}, Log(quiet=True)):
-                raise UserError(f"{shown}: {unread[0].partition(': ')[2] or unread[0]}")
+            unread = self._embed({key: file}, Log(quiet=True))
+            if key not in self.features.known:
+                raise UserError(f"{shown}: {unread[-1].partition(': ')[2] or unread[-1]}")
             ending = _ending(file)
             os.replace(file, self.pictures / key)
             sync_folder(self.pictures)
@@ -145,7 +148,7 @@ class Session:
         found = read_folder(self.folder)
         there = ((key, p) for key, p in self.board.pictures.items() if not p.gone)
         before = {key: p.path for key, p in there if p.path is not None}
-        unread = self.features.read({key: self.folder / path for key, path in found.files.items()}, self.log)
+        unread = self._embed({key: self.folder / path for key, path in found.files.items()}, self.log)
         self.notes = [*found.left_out, *unread]
         files = {key: path for key, path in found.files.items() if key in self.features.known}
         self._copies, unsure = found.copies, list[str]()
@@ -274,6 +277,11 @@ class Session:
         self.journal.append(event)
         self._refresh()
 
+    def _embed(self, files: Mapping[str, Path], log: Log | None) -> list[str]:
+        there = {key: path for key in self.features.deep if (path := self.path_of(key)) and path.exists()}
+        self._fitted = None
+        return self.features.read(there | dict(files), log)
+
     def _refresh(self) -> None:
         self.board = boards.board_of(self.journal.events)
         self._fitted = self._shown = None
@@ -292,7 +300,7 @@ class Session:
     def _read_dropped(self) -> None:
         files = {key: self.pictures / key for key, p in self.board.pictures.items() if p.path is None}
         kept = {key: path for key, path in files.items() if path.exists()}
-        self.notes += self.features.read(kept, self.log)
+        self.notes += self._embed(kept, self.log)
         if lost := [k for k in files if k not in self.features.known and not self.board.pictures[k].gone]:
             self._write({"do": "found", "gone": lost})
 

@@ -14,12 +14,13 @@ from own_folders import contents, hostile
 from PIL import Image
 
 from mtl import FewShotClassifier
-from mtl.config import Backbone
+from mtl.config import Backbone, Log
 from mtl.data.formats import EXTENSIONS
 from mtl.errors import UserError
 from mtl.models.backbones import build_backbone
 from mtl.own_images import classifier_file
 from mtl.own_images.published import embedder_of
+from mtl.own_images.read_support import PictureReader
 from mtl.own_images.self_assessment import LabelIssue, self_assessment
 from mtl.own_images.support import Support
 from mtl.runtime.seeds import generator
@@ -267,6 +268,21 @@ def test_a_dropped_picture_gets_an_ending_that_is_read(opened, drop, tmp_path, k
     assert Path(session.plan()[0].to).suffix in EXTENSIONS
     session.apply(plan_mark(session.plan()))
     assert classes_of(session)[key] == "ash"
+
+
+def test_grey_values_of_many_bits_are_read_as_if_together(opened, drop, network, tmp_path):
+    random, files = np.random.default_rng(0), []
+    for bits in (8, 12, 16, 10):
+        values = random.integers(0, 2**bits, (16, 16)).astype(np.uint8 if bits == 8 else np.uint16)
+        Image.fromarray(values).save(tmp_path / f"{bits}.png")
+        files.append(tmp_path / f"{bits}.png")
+    wanted = next(iter(PictureReader(network, files, Log(quiet=True)))).features
+    session = opened(folder=None)
+    keys = [drop(session, file) for file in files[:2]]
+    session = opened(folder=None)
+    keys += [drop(session, file) for file in files[2:]]
+    assert torch.allclose(session.features.of(keys)[0], wanted, atol=1e-6)
+    assert torch.allclose(opened(folder=None).features.of(keys)[0], wanted, atol=1e-6)
 
 
 def test_a_picture_that_went_missing_can_be_dropped_again(opened, drop, things, tmp_path):
