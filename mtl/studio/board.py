@@ -142,8 +142,8 @@ def class_name(text: object, classes: Iterable[str]) -> str:
         raise UserError(f"class: a name has 1 to {_LONGEST} characters")
     if alike := [known for known in classes if composed(known).casefold() == name.casefold()]:
         raise UserError(
-            f"class: {one_line(name)} differs from {one_line(alike[0])} only in upper and lower case, which some "
-            "systems take for the same folder; choose another name"
+            f"class: {one_line(name)} differs from {one_line(alike[0])} only in upper and lower case, which "
+            "some systems take for the same folder; choose another name"
         )
     if is_system(name) or _DEVICE.fullmatch(name):
         raise UserError(
@@ -227,7 +227,7 @@ def _add(board: Board, event: Event) -> None:
 
 
 def _given(board: Board, event: Event) -> None:
-    """The pictures of the classifier as it is now: with its labels, but for those that the page has changed."""
+    """The pictures of the classifier as it is now, with its labels, unless the page has changed them."""
     given = {key: (name, label) for key, name, label in event["pictures"]}
     board.pictures = {k: p for k, p in board.pictures.items() if p.given is None or k in given}
     for key, (name, label) in given.items():

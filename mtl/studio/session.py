@@ -98,8 +98,8 @@ class Session:
         ):
             self.journal.close()
             raise UserError(
-                f"--state: {one_line(state)} holds pictures of a classifier, which it was opened with; give it "
-                "with --classifier, or name another folder with --state"
+                f"--state: {one_line(state)} holds pictures of a classifier, which it was opened with; give "
+                "that with --classifier, or name another folder with --state"
             )
         self._read_dropped()
         self.read_folder()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from made_classifiers import embedder, fitted
 from own_folders import contents, hostile
-
 from PIL import Image
 
 from mtl import FewShotClassifier
