@@ -126,7 +126,8 @@ def routes(session: Session) -> App:
     async def answered(work: Callable[[], View]) -> Response:
         """JSON of what `work` returns; 422 and a sentence where a person asked for what cannot be."""
         try:
-            return JSONResponse(await with_session(work), headers={"cache-control": "no-store"})
+            content = json.dumps(await with_session(work))  # in ASCII: names of files need not be Unicode
+            return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
         except OSError as error:
@@ -139,9 +140,12 @@ def routes(session: Session) -> App:
             if len(parts) > _MOST_JSON:
                 raise UserError("the request is too long")
         try:
-            return dict(json.loads(parts or b"{}"))
-        except ValueError:
+            asked = json.loads(parts or b"{}")
+        except (ValueError, RecursionError):
             raise UserError("the request is not JSON") from None
+        if not isinstance(asked, dict):
+            raise UserError("the request must be a JSON object")
+        return asked
 
     def changing(change: Callable[[dict[str, Any]], list[str]]) -> Callable[[Request], Any]:
         """A route that changes something and answers with the view."""

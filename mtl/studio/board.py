@@ -3,9 +3,9 @@
 The board is a fold over events, each a JSON object with its kind under `do`:
 
 - found: the user's folder as it was read, {id: path} in `files`; the ids of pictures that are in the folders
-  of two classes in `unsure`, and those that are missing in `gone`
+  of two classes, neither of which they had, in `unsure`, and those that are missing in `gone`
 - moved: pictures that this program moved in the folder, {id: path or None} in `files`
-- given: [id, name, class] of `pictures` of which only features are there
+- given: [id, name, class] of all `pictures` of a classifier, of which only features are there
 - add: a picture `id` that was dropped, with its `name`, the `ending` of its kind, and perhaps a class, `to`
 - label: pictures `ids` belong to the class `to`, or, if it is None, are new ones again
 - aside: pictures `ids` are left out; keep: their doubted labels are right
@@ -14,17 +14,20 @@ The board is a fold over events, each a JSON object with its kind under `do`:
 - undo: takes back the last change by a person; changes with one `batch` go together
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mtl.data.class_tree import composed
+from mtl.data.folders import is_system
 from mtl.errors import UserError, one_line
 
 Event = Mapping[str, Any]
 
 _LONGEST = 100  # characters of a class's name
 _FORBIDDEN = frozenset('/\\:*?"<>|')  # in names of folders, on one system or another
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?", re.IGNORECASE)  # of Windows
 _BY_PROGRAM = frozenset({"found", "moved", "given"})
 
 
@@ -39,6 +42,7 @@ class Picture:
     kept: bool = False  # its label was doubted, and is right
     gone: bool = False  # its file is missing; if it comes back, so does its class
     ending: str = ""  # of its kind, as .png, where it was dropped
+    given: str | None = None  # its class in the classifier that brought it, of whose files none is needed
 
     @property
     def counts(self) -> bool:
@@ -47,8 +51,7 @@ class Picture:
     @property
     def home(self) -> str | None:
         """The class whose folder it is in; None where it is in none."""
-        first, _, rest = (self.path or "").partition("/")
-        return first if rest else None
+        return class_of(self.path or "")
 
 
 @dataclass
@@ -76,6 +79,12 @@ class Board:
             (key for key, p in self.pictures.items() if p.counts and wanted(p)),
             key=lambda key: (self.pictures[key].name, key),
         )
+
+
+def class_of(path: str) -> str | None:
+    """The class whose folder a path is in; None where it is in none."""
+    first, _, rest = path.partition("/")
+    return first if rest else None
 
 
 def board_of(events: Iterable[Event]) -> Board:
@@ -123,14 +132,23 @@ def class_name(text: object, classes: Iterable[str]) -> str:
     """A name as it was typed, in the spelling of the class that has it already, if one has.
 
     Raises:
-        UserError: no folder can have this name.
+        UserError: no folder can have this name on every system, or it would not be read as a class.
     """
-    name = composed(str(text)).strip()
+    name, classes = composed(str(text)).strip(), list(classes)
     for known in classes:
         if composed(known) == name:
             return known
-    if not name or len(name) > _LONGEST or len(name.encode()) > 2 * _LONGEST:
+    if not name or len(name) > _LONGEST or len(name.encode(errors="replace")) > 2 * _LONGEST:
         raise UserError(f"class: a name has 1 to {_LONGEST} characters")
+    if alike := [known for known in classes if composed(known).casefold() == name.casefold()]:
+        raise UserError(
+            f"class: {one_line(name)} differs from {one_line(alike[0])} only in upper and lower case, which "
+            "some systems take for the same folder; choose another name"
+        )
+    if is_system(name) or _DEVICE.fullmatch(name):
+        raise UserError(
+            f"class: {one_line(name)} is a name that computers keep for themselves; choose another name"
+        )
     if name.startswith(".") or name.endswith(".") or one_line(name) != name or _FORBIDDEN & {*name}:
         raise UserError(
             f'class: {one_line(name)} can be no name of a folder; a name has none of / \\ : * ? " < > | '
@@ -145,7 +163,7 @@ def checked(asked: Event, board: Board) -> dict[str, Any]:
     Raises:
         UserError: it is none, or is about pictures or classes that are not there.
     """
-    kind = asked.get("do")
+    kind = str(asked.get("do"))
     if kind == "undo":
         return {"do": "undo"}
     if kind == "class":
@@ -182,7 +200,7 @@ def _change(board: Board, ids: Iterable[str], **fields: Any) -> None:
 
 def _found(board: Board, event: Event) -> None:
     """A file that is elsewhere than before was moved by hand: its class is the folder's, unless the page has
-    changed it. A file in the folders of two classes has none."""
+    changed it. An unsure one has none."""
     for key, path in event.get("files", {}).items():
         before = board.pictures.get(key, Picture(path))
         now = replace(before, name=path, path=path, gone=False)
@@ -202,12 +220,22 @@ def _moved(board: Board, event: Event) -> None:
 
 def _add(board: Board, event: Event) -> None:
     before = board.pictures.get(event["id"], Picture(event["name"], ending=event["ending"]))
+    if before.gone:  # the file that was dropped is there, where it was before is not
+        before = replace(before, name=event["name"], path=None, ending=event["ending"], gone=False)
     label = event.get("to") or before.label
     board.pictures[event["id"]] = replace(before, label=label, aside=False, kept=False)
 
 
 def _given(board: Board, event: Event) -> None:
-    board.pictures |= {key: Picture(name, label=label) for key, name, label in event["pictures"]}
+    """The pictures of the classifier as it is now, with its labels, unless the page has changed them."""
+    given = {key: (name, label) for key, name, label in event["pictures"]}
+    board.pictures = {k: p for k, p in board.pictures.items() if p.given is None or k in given}
+    for key, (name, label) in given.items():
+        before = board.pictures.get(key, Picture(name))
+        now = replace(before, name=name, given=label, gone=False)
+        if before.label == before.given:
+            now = replace(now, label=label, kept=before.kept and label == before.label)
+        board.pictures[key] = now
 
 
 def _rename(board: Board, event: Event) -> None:

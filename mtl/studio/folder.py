@@ -12,7 +12,7 @@ from mtl.data.class_tree import require_distinct_names
 from mtl.data.folders import class_contents, contents
 from mtl.errors import one_line
 from mtl.runtime.outputs import remove_empty, replacing, sync_folder, write_whole
-from mtl.studio.board import Board
+from mtl.studio.board import Board, class_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Found:
     """The pictures of a folder, by the digest of their bytes."""
 
     files: Mapping[str, str]  # the path of each below the folder, in POSIX form
-    unsure: Sequence[str]  # digests of those in the folders of two classes
+    copies: Mapping[str, Sequence[str]]  # the paths of those that are there more than once
     left_out: Sequence[str]  # what was passed over, a sentence each
 
 
@@ -30,7 +30,7 @@ class Move:
 
     picture: str  # its id
     to: str
-    of: str | None  # None: a dropped picture, of which a copy is written
+    of: str | None  # None: a dropped picture, which is copied
 
 
 def digest(path: Path) -> str:
@@ -49,7 +49,7 @@ def read_folder(folder: Path) -> Found:
     top = contents(folder, left_out)
     require_distinct_names([sub.name for sub in top.folders], folder)
     files: dict[str, str] = {}
-    unsure = set[str]()
+    copies: dict[str, list[str]] = {}
     each = [*top.pictures, *(p for sub in top.folders for p in class_contents(sub, left_out)[1].pictures)]
     for path in each:
         below = path.relative_to(folder)
@@ -61,38 +61,40 @@ def read_folder(folder: Path) -> Found:
         if key not in files:
             files[key] = below.as_posix()
             continue
-        first = Path(files[key])
-        if first.parts[0] == below.parts[0]:
-            why = "it counts once"
-        else:
-            unsure.add(key)
-            why = "as nobody knows which class is right, it has none here"
+        first = files[key]
+        copies.setdefault(key, [first]).append(below.as_posix())
+        same = class_of(first) == class_of(below.as_posix())
+        why = "it counts once" if same else "only you know which class is right"
         left_out.append(f"{one_line(below)}: is the same picture as {one_line(first)}; {why}")
-    return Found(files, sorted(unsure), left_out)
+    return Found(files, copies, left_out)
 
 
-def plan(board: Board, folder: Path) -> list[Move]:
+def plan(board: Board, folder: Path, copies: Mapping[str, Sequence[str]]) -> list[Move]:
     """What would bring the folder to the classes of the board; nothing is replaced, and nothing removed.
 
     Args:
-        board: whose pictures with another class than their folder's are moved.
+        board: whose pictures with another class than their folder's are moved, with all their copies.
         folder: the user's.
+        copies: as `read_folder` found them.
     """
     moves: list[Move] = []
     taken = set[Path]()
-    for key, picture in board.pictures.items():
-        if not picture.counts or picture.label is None or picture.label == picture.home:
+    wanted = [(k, p) for k, p in board.pictures.items() if p.counts and p.label is not None]
+    files = [(k, p, path) for k, p in wanted for path in (copies.get(k, [p.path]) if p.path else [None])]
+    for key, picture, path in files:
+        if (path and class_of(path)) == picture.label:
             continue
-        if not picture.ending if picture.path is None else (folder / picture.path).is_symlink():
+        if not picture.ending if path is None else (folder / path).is_symlink():
             continue
         # A name that came with an upload never becomes part of a path.
-        name = f"{key[:16]}{picture.ending}" if picture.path is None else Path(picture.path).name
-        target, number = Path(picture.label) / name, 2
+        name = f"{key[:16]}{picture.ending}" if path is None else Path(path).name
+        home = class_contents(folder / str(picture.label), [])[0]  # where the reader looks, as <class>/images
+        target, number = home.relative_to(folder) / name, 2
         while target in taken or os.path.lexists(folder / target):
             target = target.with_name(f"{Path(name).stem} ({number}){Path(name).suffix}")
             number += 1
         taken.add(target)
-        moves.append(Move(key, target.as_posix(), picture.path))
+        moves.append(Move(key, target.as_posix(), path))
     return moves
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtl.config import Log
+from mtl.data.formats import EXTENSIONS
 from mtl.data.near_copies import Compared, Prints, SeenBefore
 from mtl.data.own_picture import own_picture
 from mtl.errors import UserError, counted, one_line
@@ -85,12 +86,21 @@ class Session:
         self.journal = Journal(state / "journal.jsonl")
         self.features = Features(embedder, state / "features.safetensors")
         self.notes: list[str] = []
+        self._copies: Mapping[str, Sequence[str]] = {}
         self._compared: Compared = {}
         self._fitted: Fitted | str | None = None
         self._shown: dict[str, str] | None = None
         self._refresh()
         if given is not None:
             self._take(given)
+        elif any(
+            p.given is not None and k not in self.features.known for k, p in self.board.pictures.items()
+        ):
+            self.journal.close()
+            raise UserError(
+                f"--state: {one_line(state)} holds pictures of a classifier, which it was opened with; give "
+                "that with --classifier, or name another folder with --state"
+            )
         self._read_dropped()
         self.read_folder()
         self.features.save()
@@ -120,8 +130,9 @@ class Session:
             key = digest(file)
             if key not in self.board.pictures and len(self.board.pictures) >= MOST_PICTURES:
                 raise UserError(f"{shown}: there are {MOST_PICTURES:,} pictures, and there can be no more")
-            if unread := self.features.read({key: file}, Log(quiet=True)):
-                raise UserError(f"{shown}: {unread[0].partition(': ')[2] or unread[0]}")
+            unread = self._embed({key: file}, Log(quiet=True))
+            if key not in self.features.known:
+                raise UserError(f"{shown}: {unread[-1].partition(': ')[2] or unread[-1]}")
             ending = _ending(file)
             os.replace(file, self.pictures / key)
             sync_folder(self.pictures)
@@ -137,18 +148,26 @@ class Session:
         found = read_folder(self.folder)
         there = ((key, p) for key, p in self.board.pictures.items() if not p.gone)
         before = {key: p.path for key, p in there if p.path is not None}
-        unread = self.features.read({key: self.folder / path for key, path in found.files.items()}, self.log)
+        unread = self._embed({key: self.folder / path for key, path in found.files.items()}, self.log)
         self.notes = [*found.left_out, *unread]
         files = {key: path for key, path in found.files.items() if key in self.features.known}
+        self._copies, unsure = found.copies, list[str]()
+        for key in files.keys() & found.copies.keys():
+            by_class = {boards.class_of(path): path for path in reversed(found.copies[key])}
+            picture = self.board.pictures.get(key)
+            if picture is not None and picture.label in by_class:
+                files[key] = by_class[picture.label]
+            elif len(by_class) > 1:
+                unsure.append(key)
         changed = {key: path for key, path in files.items() if before.get(key) != path}
         gone = [key for key in before if key not in files]
         if changed or gone:
-            unsure = [key for key in found.unsure if key in changed]
+            unsure = sorted(key for key in unsure if key in changed)
             self._write({"do": "found", "files": changed, "unsure": unsure, "gone": gone})
 
     def plan(self) -> list[Move]:
         """What would bring the user's folder to the classes of the page."""
-        return [] if self.folder is None else plan(self.board, self.folder)
+        return [] if self.folder is None else plan(self.board, self.folder, self._copies)
 
     def apply(self, mark: str) -> list[str]:
         """Carries out the plan that a person confirmed; returns what could not be done, a sentence each.
@@ -258,25 +277,30 @@ class Session:
         self.journal.append(event)
         self._refresh()
 
+    def _embed(self, files: Mapping[str, Path], log: Log | None) -> list[str]:
+        there = {key: path for key in self.features.deep if (path := self.path_of(key)) and path.exists()}
+        self._fitted = None
+        return self.features.read(there | dict(files), log)
+
     def _refresh(self) -> None:
         self.board = boards.board_of(self.journal.events)
         self._fitted = self._shown = None
 
     def _take(self, given: Support) -> None:
         """The support pictures of a classifier, of which only features and small thumbnails are there."""
-        known = {p[0] for e in self.journal.events if e["do"] == "given" for p in e["pictures"]}
-        new = []
+        now = dict[str, tuple[str, str]]()
         for i, (name, file) in enumerate(zip(given.names(), given.files, strict=True)):
             key = hashlib.sha256(given.features[i].numpy().tobytes()).hexdigest()[:32]
             self.features.known[key] = Embedded(given.features[i], given.prints.some([i]))
-            new += [] if key in known else [[key, one_line(file), name]]
-        if new:
-            self._write({"do": "given", "pictures": new})
+            now[key] = (one_line(file), name)
+        there = {k: p for k, p in self.board.pictures.items() if p.given is not None}
+        if now != {k: (p.name, p.given) for k, p in there.items()} or any(p.gone for p in there.values()):
+            self._write({"do": "given", "pictures": [[key, *of] for key, of in now.items()]})
 
     def _read_dropped(self) -> None:
         files = {key: self.pictures / key for key, p in self.board.pictures.items() if p.path is None}
         kept = {key: path for key, path in files.items() if path.exists()}
-        self.notes += self.features.read(kept, self.log)
+        self.notes += self._embed(kept, self.log)
         if lost := [k for k in files if k not in self.features.known and not self.board.pictures[k].gone]:
             self._write({"do": "found", "gone": lost})
 
@@ -416,6 +440,8 @@ def _ending(path: Path) -> str:
     """The ending of a picture's kind."""
     try:
         with Image.open(path) as image:
-            return {"JPEG": ".jpg", "TIFF": ".tif"}.get(str(image.format), f".{str(image.format).lower()}")
+            kind = str(image.format)
     except Exception:  # Pillow opens less than `own_picture`
         return ".jpg"
+    ending = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}.get(kind, f".{kind.lower()}")
+    return ending if ending in EXTENSIONS else ".jpg"  # which is read as what it is

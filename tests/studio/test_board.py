@@ -64,7 +64,10 @@ def test_a_file_moved_by_hand_changes_its_class_unless_the_page_has():
     assert labels(board) == {"1": "oak", "2": "elm", "4": None}
 
 
-@pytest.mark.parametrize("name", ["", "../ash", "a/b", ".hidden", "a\\b", "x" * 101, "a\nb", "end."])
+HIDDEN = ["lost+found", "@tmp", "__MACOSX", "CON", "nul.txt", "Ash", "\ud800"]
+
+
+@pytest.mark.parametrize("name", ["", "../ash", "a/b", ".hidden", "a\\b", "x" * 101, "a\nb", "end.", *HIDDEN])
 def test_names_that_no_folder_can_have_are_refused(name):
     with pytest.raises(UserError, match=r"^class: "):
         class_name(name, ["ash"])

@@ -1,6 +1,8 @@
 """The page's requests: who may make them, what they refuse, and what they answer."""
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -91,6 +93,17 @@ def test_names_of_uploads_never_become_paths(page, session, things, name):
     assert [move.to for move in session.plan()] == [f"ash/{key[:16]}.png"]
 
 
+def test_names_of_files_that_are_no_text_are_shown(page, session, things):
+    try:
+        shutil.copyfile(things.parent / "new" / "ash 4.png", things / os.fsdecode(b"\xff.png"))
+        shutil.copyfile(things.parent / "new" / "ash 5.png", things / "ash" / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("names are Unicode on this file system")
+    answer = page.post("read")
+    assert (answer.status_code, len(answer.json()["pictures"])) == (200, 14)
+    assert [page.get(path).status_code for path in ("answers.csv", "things.fewshot")] == [200, 200]
+
+
 def test_what_is_no_picture_or_too_large_is_refused_and_leaves_nothing(page, session, monkeypatch):
     assert upload(page, b"<html>").status_code == 422
     assert upload(page, b"<html>", to="../ash").status_code == 422
@@ -107,7 +120,12 @@ def test_there_are_not_more_pictures_than_allowed(page, things, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "nonsense", "[]", '{"do": "label", "ids": ["x"]}', '{"do": "found"}']
+    "content",
+    [
+        *("", "nonsense", "[]", "5", "[1]", "null", "[" * 100_000, '{"do": [1]}', '{"do": "found"}'),
+        *('{"do": "label", "ids": ["x"]}', '{"do": "label", "ids": ["\\ud800"]}'),
+        *('{"do": "class", "name": "\\ud800"}', '{"do": "rename", "of": [1]}'),
+    ],
 )
 def test_requests_that_make_no_sense_change_nothing(page, session, content):
     events = list(session.journal.events)

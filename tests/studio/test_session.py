@@ -1,21 +1,27 @@
 """The page without a browser: answers as `fit` gives them, kills, and the user's folder."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from made_classifiers import fitted
+from made_classifiers import embedder, fitted
 from own_folders import contents, hostile
+from PIL import Image
 
 from mtl import FewShotClassifier
-from mtl.config import Backbone
+from mtl.config import Backbone, Log
+from mtl.data.formats import EXTENSIONS
 from mtl.errors import UserError
 from mtl.models.backbones import build_backbone
 from mtl.own_images import classifier_file
 from mtl.own_images.published import embedder_of
+from mtl.own_images.read_support import PictureReader
 from mtl.own_images.self_assessment import LabelIssue, self_assessment
+from mtl.own_images.support import Support
 from mtl.runtime.seeds import generator
 from mtl.studio import folder as folders
 from mtl.studio import session as sessions
@@ -212,6 +218,83 @@ def test_a_file_that_is_in_the_way_is_not_replaced(opened, things):
     assert (things / "ash" / "1 (3).png").exists()
 
 
+def test_a_file_moves_to_where_the_other_pictures_of_its_class_are(opened, things):
+    for name in ("ash", "oak"):
+        (things / name).rename(things / "images")
+        (things / name).mkdir()
+        (things / "images").rename(things / name / "images")
+    session = opened()
+    label(session, "oak/images/1.png", "ash")
+    labels = classes_of(session)
+    assert session.apply(plan_mark(session.plan())) == []
+    assert len(list((things / "ash" / "images").iterdir())) == 5
+    assert classes_of(session) == labels
+
+
+def test_copies_of_a_picture_move_together_and_keep_its_correction(opened, things):
+    shutil.copyfile(things / "ash" / "0.png", things / "ash" / "copy.png")
+    session = opened()
+    label(session, "ash/0.png", "elm")
+    labels, before, moves = classes_of(session), own(things), session.plan()
+    assert [move.of for move in moves] == ["ash/0.png", "ash/copy.png"]
+    assert session.apply(plan_mark(moves)) == []
+    assert (classes_of(session), session.plan()) == (labels, [])
+    assert session.undo_moves() == []
+    assert (classes_of(session), session.plan(), own(things)) == (labels, moves, before)
+
+
+def test_a_copy_that_cannot_be_moved_leaves_the_correction(opened, things, monkeypatch):
+    shutil.copyfile(things / "ash" / "0.png", things / "ash" / "copy.png")
+    session = opened()
+    label(session, "ash/0.png", "elm")
+    labels, rename = classes_of(session), folders._rename
+
+    def refused(of, to):
+        if of.name == "copy.png":
+            raise PermissionError(13, "not allowed")
+        rename(of, to)
+
+    monkeypatch.setattr(folders, "_rename", refused)
+    assert len(session.apply(plan_mark(session.plan()))) == 1
+    assert classes_of(opened()) == labels
+
+
+@pytest.mark.parametrize("kind", [".jp2", ".mpo", ".png", ".tif"])
+def test_a_dropped_picture_gets_an_ending_that_is_read(opened, drop, tmp_path, kind):
+    Image.effect_noise((32, 32), 80).convert("RGB").save(tmp_path / f"one{kind}")
+    session = opened()
+    key = drop(session, tmp_path / f"one{kind}", to="ash")
+    assert Path(session.plan()[0].to).suffix in EXTENSIONS
+    session.apply(plan_mark(session.plan()))
+    assert classes_of(session)[key] == "ash"
+
+
+def test_grey_values_of_many_bits_are_read_as_if_together(opened, drop, network, tmp_path):
+    random, files = np.random.default_rng(0), []
+    for bits in (8, 12, 16, 10):
+        values = random.integers(0, 2**bits, (16, 16)).astype(np.uint8 if bits == 8 else np.uint16)
+        Image.fromarray(values).save(tmp_path / f"{bits}.png")
+        files.append(tmp_path / f"{bits}.png")
+    wanted = next(iter(PictureReader(network, files, Log(quiet=True)))).features
+    session = opened(folder=None)
+    keys = [drop(session, file) for file in files[:2]]
+    session = opened(folder=None)
+    keys += [drop(session, file) for file in files[2:]]
+    assert torch.allclose(session.features.of(keys)[0], wanted, atol=1e-6)
+    assert torch.allclose(opened(folder=None).features.of(keys)[0], wanted, atol=1e-6)
+
+
+def test_a_picture_that_went_missing_can_be_dropped_again(opened, drop, things, tmp_path):
+    session = opened()
+    (things / "ash" / "0.png").rename(tmp_path / "0.png")
+    session.read_folder()
+    key = drop(session, tmp_path / "0.png", to="elm")
+    session = opened()
+    assert classes_of(session)[key] == "elm"
+    assert session.path_of(key).exists()
+    assert [move.of for move in session.plan()] == [None]
+
+
 def test_what_cannot_be_read_is_named_and_leaves_nothing(opened, drop, things, tmp_path):
     session, files = opened(), tmp_path / "hostile"
     files.mkdir()
@@ -257,6 +340,28 @@ def test_the_classes_of_a_classifier_can_be_corrected_without_its_pictures(opene
     session = opened(folder=None, given=support)
     assert [len(one["pictures"]) for one in session.view()["classes"]] == [3, 4, 2]
     assert session.thumbnail(key_of(session, "ash/0.png")).startswith(b"\xff\xd8")
+
+
+def test_a_classifier_that_was_fitted_again_brings_its_labels_but_for_those_corrected(opened, network):
+    support = fitted(network).support
+    session = opened(folder=None, given=support)
+    label(session, "ash/0.png", "elm")
+    names = [*support.names()]
+    rows = [row for row, file in enumerate(support.files) if file != "ash/2.png"]
+    names[support.files.index("ash/1.png")] = "oak"
+    again = Support.of(support.features, names, support.files, support.prints).some(rows)
+    counts = Counter(classes_of(opened(folder=None, given=again)).values())
+    assert counts == {"ash": 1, "elm": 4, "oak": 3}
+    assert Counter(classes_of(opened(folder=None)).values()) == counts
+
+
+def test_pictures_of_a_classifier_are_not_lost_by_another_network(opened, network, things):
+    support = fitted(network).support
+    labels = classes_of(opened(folder=None, given=support))
+    with pytest.raises(UserError, match="--state") as refused:
+        opened(folder=None, network=embedder(mirror=True))
+    assert "--classifier" in str(refused.value)
+    assert classes_of(opened(folder=None, given=support)) == labels
 
 
 def test_doubtful_labels_are_shown_until_they_are_kept(opened, monkeypatch):
