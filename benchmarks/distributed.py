@@ -103,10 +103,15 @@ def counted(collective: Callable[..., Any], spent: dict[str, float]) -> Callable
     return call
 
 
-if __name__ == "__main__":
-    of_stage, number, in_precision, count = json.loads(sys.argv[1])
-    with joined_world("cpu") as together:
+def main(job: str) -> None:
+    """A job of `timed`. Its world does not outlive it: threads of gloo must end before the interpreter does."""
+    stage, number, precision, steps = json.loads(job)
+    with joined_world("cpu") as world:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        result = measured(of_stage, [*CASES, *TINY][number], in_precision, count, together)
-        if together.first:
+        result = measured(stage, [*CASES, *TINY][number], precision, steps, world)
+        if world.first:
             sys.stdout.write(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -47,6 +47,11 @@ def train(folder: Path, world: World = ALONE) -> None:
     RunFolder.finish, Device.images_at_once = FINISH, AT_ONCE
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Its world does not outlive it: threads of gloo must end before the interpreter does."""
     with joined_world("cpu") as together:
         train(Path(sys.argv[1]), together)
+
+
+if __name__ == "__main__":
+    main()
