@@ -104,7 +104,7 @@ def counted(collective: Callable[..., Any], spent: dict[str, float]) -> Callable
 
 
 def main(job: str) -> None:
-    """A job of `timed`. Its world does not outlive it: threads of gloo must end before the interpreter does."""
+    """A job of `timed`. Its world does not outlive it: threads of gloo must end before the interpreter."""
     stage, number, precision, steps = json.loads(job)
     with joined_world("cpu") as world:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
