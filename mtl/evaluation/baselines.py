@@ -44,9 +44,7 @@ class Baseline:
 
     name: str
     solve: Callable[[EpisodeBatch], Outcome]
-    table: Tensor | None = (
-        None  # (M, D) features of every image of the split, where tasks are solved from them
-    )
+    table: Tensor | None = None  # (M, D) features of the split's images, where tasks are solved from them
     transductive: bool = False  # sees all queries of a task at once
 
 
