@@ -47,8 +47,8 @@ from mtl.training.restore import (
 from mtl.training.run_data import RunData
 from mtl.training.solve import with_table
 
-#: Sections that an arm may change, by the stage that is compared: what comes before is shared by all.
-_FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain",)}
+#: What an arm may change, by the stage that is compared: what comes before is shared by all.
+_FREE = {"meta_train": ("meta", "hard_tasks"), "pretrain": ("pretrain", "data.augment")}
 VALIDATION_TASKS = 1000  # that the head of a pretrained backbone is chosen on
 
 Solve = Callable[[EpisodeBatch], Outcome]
@@ -62,8 +62,8 @@ def arm_config(config: Config, arm: Arm, seed: int, trial: Sequence[str] = ()) -
     """
     overrides, stage = (*arm.change, *trial), config.compare.stage
     for text in overrides:
-        section = text.partition("=")[0].partition(".")[0].strip()
-        if section not in _FREE[stage]:
+        key = f"{text.partition('=')[0].strip()}."
+        if not any(key.startswith(f"{free}.") for free in _FREE[stage]):
             raise UserError(
                 f"compare.arms: {arm.name}: {text}: an arm may change keys of {' and '.join(_FREE[stage])} "
                 f"alone (compare.stage = {stage}); all arms share the rest"

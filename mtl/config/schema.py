@@ -81,10 +81,8 @@ class Data:
     image_size: Annotated[int, Field(ge=16, le=1024), NUMBER] | None = None  # None: the weights' or the set's
     grayscale: bool | None = None  # None: as the set is
     split: Literal["vinyals", "lake"] = "vinyals"  # omniglot only
-    rotations: bool = (
-        False  # omniglot only: each character turned by 90, 180, 270 degrees is a further class;
-    )
-    #   only of the training characters with the split lake, whose tasks are within alphabets as drawn
+    rotations: bool = False  # each base class turned by 90, 180, 270 degrees is a further class; of omniglot
+    #   with the split vinyals also each validation and novel class
     samples_per_class: Size = 20  # glyphs only
     split_fractions: tuple[Rate, Rate, Rate] = (0.6, 0.2, 0.2)  # image_folder without train/val/test folders
     classes: ClassNames = field(default_factory=ClassNames)  # image_folder only, and the six below as well

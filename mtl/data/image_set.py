@@ -1,6 +1,7 @@
 """Images in memory with their classes, their split by classes, and the checks that episodes can be drawn."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from mtl.data.image_groups import group_ids, most_queries, whole_groups
 from mtl.errors import UserError, counted
 from mtl.runtime.seeds import generator
 
+_TURN = re.compile(r"@(90|180|270)$")  # of a turned class (`data.rotations`)
 _NAMED = 5  # groups that a message lists
 _SAMPLED = 1024  # images: reading millions of them would take as long as minutes of training
 
@@ -218,15 +220,16 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tens
     """Sets a share of every class's images apart: indices of the (remaining, held out) images, both sorted.
 
     A class gives `round(fraction · images)` of its images, at least one if `fraction` is above 0, and always
-    keeps one. Which they are depends only on the seed and the class's name. If images are in groups, whole
-    groups are held out, so that the number comes near to that.
+    keeps one. Which they are depends only on the seed and the class's name, and of turned classes
+    (`data.rotations`) they are the same pictures. If images are in groups, whole groups are held out, so that
+    the number comes near to that.
     """
     mask = torch.zeros(len(images), dtype=torch.bool)
     groups = images.group_ids()
     for label, name in enumerate(images.class_names):
         rows = (images.labels == label).nonzero().flatten()
         count = min(max(round(fraction * len(rows)), int(fraction > 0)), max(len(rows) - 1, 0))
-        order = torch.randperm(len(rows), generator=generator(seed, "hold out", name))
+        order = torch.randperm(len(rows), generator=generator(seed, "hold out", _TURN.sub("", name)))
         if groups is None:
             mask[rows[order[:count]]] = True
         elif count:

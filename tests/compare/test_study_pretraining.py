@@ -96,7 +96,7 @@ def test_trials_are_chosen_by_validation_tasks(study, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("meta.lr=1", r"meta.lr=1: an arm may change keys of pretrain alone"),
+        ("meta.lr=1", r"meta.lr=1: an arm may change keys of pretrain and data.augment alone"),
         ("pretrain.epochs=3", "odd makes 3 epochs in batches of 48 images, plain 2 in batches of 48"),
     ],
 )

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtl.config import Data
-from mtl.data import ImageSet, load_splits
+from mtl.data import load_splits
 from mtl.data.decode import decode
 from mtl.data.folders import image_files
 from mtl.data.sources import omniglot
@@ -88,13 +88,6 @@ def test_rotations_are_further_classes_of_the_same_images(tree):
             ]
             assert turned.groups is not None
             assert turned.groups[label] == name.split("/")[0]
-
-
-def test_rotating_a_set_whose_classes_are_not_contiguous_keeps_labels_and_pictures_together():
-    images = torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4)
-    turned = omniglot.rotated(ImageSet(images, torch.tensor([1, 0, 1, 0, 0, 1]), ("a", "b")))
-    rows = turned.images[turned.labels == turned.class_names.index("b@180")]
-    assert torch.equal(rows, torch.rot90(images[[0, 2, 5]], 2, (2, 3)))
 
 
 @pytest.mark.parametrize("split", ["vinyals", "lake"])

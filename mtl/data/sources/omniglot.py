@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from mtl.config import Data, Log
 from mtl.data.cache import cached, fingerprint_of_folders
 from mtl.data.decode import decode_classes
 from mtl.data.folders import class_folders, image_files
 from mtl.data.image_set import ImageSet, Splits
 from mtl.data.sources import class_lists, require_complete
+from mtl.data.turned_classes import with_turned_classes
 from mtl.errors import UserError
 
 _PARTS = ("images_background", "images_evaluation")
@@ -53,7 +52,7 @@ def load(config: Data, seed: int, log: Log | None = None) -> Splits:
             alphabets = {n: n.split("/")[0] for n in chosen}
             images = decode_classes(chosen, size, grayscale, folder, alphabets, log)
             images = replace(images, images=255 - images.images)
-            return rotated(images) if part in turned else images
+            return with_turned_classes(images) if part in turned else images
 
         return Splits(split("train"), split("val"), split("test"), "omniglot")
 
@@ -69,28 +68,6 @@ def _lake(part_of: Mapping[str, str]) -> dict[str, list[str]]:
         "val": [n for n in background if n.split("/")[0] in alphabets],
         "test": sorted(n for n, part in part_of.items() if part == _PARTS[1]),
     }
-
-
-def rotated(images: ImageSet) -> ImageSet:
-    """Each class, and the same turned by 90, 180 and 270 degrees as further classes `<name>@<degrees>`.
-
-    As Santoro et al. (ICML 2016) and all users of Vinyals' split.
-    """
-    turned = [
-        (f"{name}@{90 * k}" if k else name, k, c)
-        for k in range(4)
-        for c, name in enumerate(images.class_names)
-    ]
-    turned.sort()
-    rows = [(images.labels == c).nonzero().flatten() for c in range(images.num_classes)]
-    pictures = [torch.rot90(images.images[rows[c]], k, (2, 3)) for _, k, c in turned]
-    return ImageSet(
-        torch.cat(pictures),
-        torch.arange(len(turned)).repeat_interleave(torch.tensor([len(p) for p in pictures])),
-        tuple(name for name, _, _ in turned),
-        None if images.groups is None else tuple(images.groups[c] for _, _, c in turned),
-        tuple(images.files[i] for _, _, c in turned for i in rows[c].tolist()) if images.files else (),
-    )
 
 
 def _find(root: Path, download: bool) -> Path:
