@@ -130,8 +130,8 @@ def _submitted(
 ) -> Study | None:
     import submitit
 
-    if cluster in _HERE:
-        options = {"timeout_min": _DAY, **options}
+    if cluster in _HERE:  # this process makes the report
+        options, arrays = {"timeout_min": _DAY, **options}, arrays[:-1]
     folder, ids = jobs.home.path / "slurm", list[str]()
     executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=_TIMEOUTS)
     general = submitit.AutoExecutor._typed_parameters()

@@ -10,6 +10,7 @@ from mtl.evaluation.task_answers import Answers
 from mtl.models.classifiers import within_domain
 from mtl.runtime.devices import Device
 from mtl.training.run_data import RunData
+from mtl.training.solve import shared_out
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,11 @@ def held_out_right(network: nn.ModuleDict, run_data: RunData, device: Device) ->
     if not len(run_data.held_out):
         raise ValueError("no images are held out")
     network.eval()
-    domains, right = train.domain_ids(), []
-    for rows in torch.split(run_data.held_out, pictures.at_once):  # logits of all at once would be large
+    domains = train.domain_ids()
+
+    def right(rows: Tensor) -> Tensor:  # in batches: logits of all at once would be large
         logits = network["classifier"](device.forward(network["backbone"], pictures(rows))).cpu()
         labels = train.labels[rows]
-        right.append(within_domain(logits, labels, domains).argmax(-1) == labels)
-    return torch.cat(right)
+        return (within_domain(logits, labels, domains).argmax(-1) == labels).byte()  # which can be sent
+
+    return shared_out(right, run_data.held_out, pictures.batch, pictures.world).bool()

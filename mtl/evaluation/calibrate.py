@@ -24,11 +24,12 @@ from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import RunData
-from mtl.training.solve import chunks, features_of
+from mtl.training.solve import features_of, shared_out
 
 SHOTS = (1, 2, 5, 10, 20)
 _WAY = 5  # temperatures do not depend on it
 _TASKS, _QUERIES = 200, 15
+_AT_ONCE = 20  # tasks
 _IMAGES = 40  # of a class that pass the backbone
 _REACH = 4.0  # of ln T; there is a normal prior of deviation 1, or an answer without error would have T = 0
 
@@ -118,12 +119,12 @@ def validation_tasks(
     return grouped_episodes(enough, of_each, shape, _TASKS, stream)
 
 
+@torch.no_grad()
 def _logits(learner: Learner, table: Tensor, rows: Tensor, episodes: EpisodeBatch) -> Tensor:
-    """(T, N·Q, N) on the CPU, from features (R, D) of the images `rows`."""
-    place = torch.searchsorted(rows, episodes.image_indices())
-    with torch.no_grad():
-        parts = [
-            learner.solve_features(table[part], episodes.way, episodes.shot).float().cpu()
-            for part in chunks(place, table)
-        ]
-    return torch.cat(parts)
+    """(T, N·Q, N) on the CPU, from features (R, D) of the images `rows`; processes share the tasks."""
+
+    def solve(place: Tensor) -> Tensor:
+        return learner.solve_features(table[place], episodes.way, episodes.shot).float().cpu()
+
+    place = torch.searchsorted(rows, episodes.image_indices()).to(table.device)
+    return shared_out(solve, place, _AT_ONCE, learner.device.world)

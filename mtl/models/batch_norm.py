@@ -59,20 +59,18 @@ class _Shared(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.momentum == 0.0:  # of the episode: its images are in one process
             return super().forward(x)
-        out, mean, variance, count = _NormedTogether.apply(x, self.weight, self.bias, self.eps, self.world)
-        self._follow(mean, variance, count)
-        normed: Tensor = out
+        normed: Tensor = _NormedTogether.apply(x, self.weight, self.bias, self)
         return normed
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """The running statistics, as PyTorch moves them: with the unbiased variance."""
+    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Moves the running statistics as PyTorch does: with the unbiased variance."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
         pace = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, pace)
-        self.running_var.lerp_(variance * count / (count - 1), pace)
+        self.running_var.lerp_(variance * (count / (count - 1)), pace)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions."""
@@ -81,62 +79,56 @@ class _Shared(_BatchNorm):
 class _NormedTogether(torch.autograd.Function):
     """PyTorch's own passes over the images of this process, with sums over all processes in between.
 
-    Squares are added up about the mean of each process, so that nothing cancels out (Chan, Golub and LeVeque,
-    1979). Backwards, with g the gradient of the output, x̂ the normalised input, w the weight and σ the
-    deviation, the gradient of the input is w/σ (g − mean g − x̂ · mean g x̂), means over all images (Ioffe and
-    Szegedy, ICML 2015).
+    Variances are put together about the mean of each process, so that nothing cancels out (Chan, Golub and
+    LeVeque, 1979). Backwards, with g the gradient of the output, x̂ the normalised input, w the weight and σ
+    the deviation, the gradient of the input is w/σ (g − mean g − x̂ · mean g x̂), means over all images (Ioffe
+    and Szegedy, ICML 2015): (g − m) w/σ − x · slope, of which the first part is batch norm of g.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, world: World
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        channels, number = x.shape[1], x.numel() // x.shape[1]
-        rows = torch.zeros(world.size, 1 + 2 * channels, device=x.device)  # one of each process
-        if number:
-            one, zero = (
-                x.new_ones(channels).float(),
-                x.new_zeros(channels).float(),
-            )  # in whose precision it adds
-            mean, inverse = torch.native_batch_norm(x, one, zero, None, None, True, 0.0, eps)[1:]
-            squares = number * (inverse.float() ** -2 - eps).clamp_min(0)
-            rows[world.rank] = torch.cat([mean.new_tensor([number]), number * mean, squares]).float()
-        world.add_up([rows])
-        counts, totals, squares = torch.split(rows, [1, channels, channels], 1)
-        count = counts.sum()
-        mean = totals.sum(0) / count
-        away = totals / counts.clamp_min(1) - mean
-        variance = (squares + counts * away.square()).sum(0) / count
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, norm: _Shared) -> Tensor:
+        mean, variance, count = _statistics(x, norm.world)
+        norm.follow(mean, variance, count)
         ctx.save_for_backward(x, weight, mean, variance, count)
-        ctx.eps, ctx.world = eps, world
-        ctx.mark_non_differentiable(mean, variance, count)
-        out = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps) if number else x.clone()
-        return out, mean, variance, count
+        ctx.eps, ctx.world = norm.eps, norm.world
+        return F.batch_norm(x, mean, variance, weight, bias, eps=norm.eps) if x.numel() else x.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance, count = ctx.saved_tensors
         inverse = (variance + ctx.eps).rsqrt()
-        if x.numel():
-            ones = torch.ones_like(mean) if weight is None else weight
-            fixed, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
-                gradient,
-                x, ones, mean, variance, mean, inverse, False, ctx.eps, [True, True, True],
-            )  # fmt: skip
-        else:
-            fixed, by_weight, by_bias = torch.zeros_like(x), torch.zeros_like(mean), torch.zeros_like(mean)
-        own = by_weight.clone(), by_bias.clone()
-        sums = torch.stack([by_bias, by_weight]).float()
-        ctx.world.add_up([sums])
         factor = inverse if weight is None else weight * inverse
-        slope = factor * inverse * sums[1] / count
-        offset = factor * sums[0] / count - slope * mean
-        shape = [1, -1] + [1] * (x.ndim - 2)
-        fixed = fixed - (x * slope.to(x.dtype).view(shape) + offset.to(x.dtype).view(shape))
-        if weight is None:
-            return fixed, None, None, None, None
-        return fixed, own[0], own[1], None, None
+        own = x.new_zeros(2, len(mean), dtype=mean.dtype)  # sums of g x̂ and g over this process's images
+        if x.numel():
+            own[0], own[1] = torch.ops.aten.native_batch_norm_backward(
+                gradient, x, factor, mean, variance, mean, inverse, False, ctx.eps, [False, True, True]
+            )[1:]
+        means = own / count
+        ctx.world.add_up([means])
+        fixed = gradient
+        if x.numel():  # one pass over the gradient, and one over the input in place: new memory costs more
+            slope = inverse * means[0]
+            fixed = F.batch_norm(gradient, means[1] - slope * mean, variance, weight, eps=ctx.eps)
+            slope = (factor * slope).to(x.dtype).view([1, -1] + [1] * (x.ndim - 2))
+            fixed.addcmul_(x, slope, value=-1)
+        return (fixed, None, None, None) if weight is None else (fixed, own[0], own[1], None)
+
+
+def _statistics(x: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,), biased variance (C,) and number () of what each channel has in all processes' images."""
+    channels, number = x.shape[1], x.numel() // x.shape[1]
+    rows = torch.zeros(world.size, 1 + 2 * channels, device=x.device)  # one of each process
+    if number:
+        kept = rows.new_zeros(channels), rows.new_ones(channels)  # in whose precision it adds
+        own = torch.batch_norm_update_stats(x, *kept, 0.0)
+        rows[world.rank] = torch.cat([rows.new_full((1,), number), *own])
+    world.add_up([rows])
+    counts, means, variances = torch.split(rows, [1, channels, channels], 1)
+    count = counts.sum()
+    shares = counts / count
+    mean = (shares * means).sum(0)
+    return mean, (shares * (variances + (means - mean).square())).sum(0), count
 
 
 class _Shared1d(_Shared, nn.BatchNorm1d):

@@ -37,6 +37,11 @@ class SplitImages:
     world: World = ALONE  # the processes that compute features and solve episodes together
     log: Log = _QUIET  # how the progress of computing features is shown
 
+    @property
+    def batch(self) -> int:
+        """Images that pass it together where processes share them out; fewer, so that each has some."""
+        return max(1, self.at_once // 4)
+
     def __call__(self, indices: Tensor) -> Tensor:
         """(..., C, H, W) float32, normalised."""
         return self.normalise(self.images[indices.flatten()]).view(*indices.shape, *self.images.shape[1:])
@@ -44,18 +49,26 @@ class SplitImages:
 
 @torch.no_grad()
 def extract(features: Callable[[Tensor], Tensor], images: SplitImages, indices: Tensor) -> Tensor:
-    """Features (n, D) of the images (n,), on the device that computes them.
+    """Features (n, D) of the images (n,), on the device that computes them."""
+    own = len(images.world.share(len(indices), images.batch))
+    with Count("features of images", own, images.log) as count:
 
-    Each process computes whole batches, the same ones however many processes there are.
-    """
-    world, batch = images.world, max(1, images.at_once // 4)
-    own = indices[world.share(len(indices), batch)]
-    parts, found = torch.split(own, batch) if len(own) else [indices[:1]], []  # one for its shape
-    with Count("features of images", len(own), images.log) as count:
-        for part in parts:
-            found.append(features(images(part)))
+        def counted(part: Tensor) -> Tensor:
+            found = features(images(part))
             count.add(len(part))
-    return world.whole(torch.cat(found)[: len(own)], len(indices), batch)
+            return found
+
+        return shared_out(counted, indices, images.batch, images.world)
+
+
+def shared_out(compute: Callable[[Tensor], Tensor], rows: Tensor, block: int, world: World) -> Tensor:
+    """What `compute` makes of rows (n, ...): a row for each, on all processes.
+
+    Each process computes whole blocks, the same ones however many processes there are.
+    """
+    own = world.share(len(rows), block)
+    parts = torch.split(rows[own] if len(own) else rows[:1], block)  # one for the shape of its results
+    return world.whole(torch.cat([compute(part) for part in parts])[: len(own)], len(rows), block)
 
 
 def with_table(learner: Learner, images: SplitImages, tables: dict[str, Tensor], key: str) -> SplitImages:
@@ -112,11 +125,6 @@ def solve_table(
         fisher = inverse_fisher_ratio(features, way, shot)
         parts.append(Outcome.of(head(features, way, shot), way, episodes.queries, fisher))
     return _of_all(Outcome.concatenate(parts), own, len(place), chunk, world)
-
-
-def chunks(place: Tensor, table: Tensor) -> tuple[Tensor, ...]:
-    """The rows of episodes (T, images) in pieces whose features are gathered together."""
-    return torch.split(place.to(table.device), _chunk(place, table))
 
 
 def _chunk(place: Tensor, table: Tensor, world: World = ALONE) -> int:

@@ -1,5 +1,6 @@
 """Jobs of Slurm through submitit, with its executors that are this machine."""
 
+import json
 import os
 import re
 import signal
@@ -7,7 +8,6 @@ import sys
 
 import pytest
 from small_comparison import FIRST, SECOND, UNTRIED, timeless
-from submitit.helpers import DelayedSubmission
 
 from mtl import cli
 from mtl.compare.jobs import Job, Jobs
@@ -19,6 +19,7 @@ from mtl.errors import UserError
 from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 
+submitit = pytest.importorskip("submitit")
 pytestmark = pytest.mark.usefixtures("quick")
 COMPARED = {"arms": UNTRIED, "longer": False, "judged_tasks": 0}
 
@@ -33,15 +34,22 @@ def command(config_of, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit leaves files open
 def test_jobs_that_are_submitted_give_the_numbers_of_one_process(config_of, tmp_path):
+    """By submitit's local executor: each job is a process that reads its task from a file, as with Slurm."""
     compared = {**COMPARED, "seeds": 1}
-    study = submit(config_of(tmp_path / "jobs", compare=compared), False, None, "cluster=debug")
+    study = submit(config_of(tmp_path / "jobs", compare=compared), False, None, "cluster=local")
     alone = compare(config_of(tmp_path / "alone", compare=compared))
-    logs = set((tmp_path / "jobs" / "study" / "slurm").iterdir())
-    again = submit(config_of(tmp_path / "jobs", compare=compared), True, None, "cluster=debug")
+    home = tmp_path / "jobs" / "study"
+    written = json.loads((home / "comparison.json").read_text())
+    assert timeless(written) == timeless(to_dict(study)) == timeless(to_dict(alone))
+    logs = set((home / "slurm").iterdir())
+    assert sum(path.name.endswith("_result.pkl") for path in logs) == 1 + 2  # pretraining, arms
+    again = submit(config_of(tmp_path / "jobs", compare=compared), True, None, "cluster=local")
     assert to_dict(again) == to_dict(study)
-    assert set((tmp_path / "jobs" / "study" / "slurm").iterdir()) == logs  # nothing was left to submit
-    assert timeless(to_dict(study)) == timeless(to_dict(alone))
-    assert "meta-train" in (tmp_path / "jobs" / "study" / f"seed-{FIRST}" / "ohem" / "job.log").read_text()
+    assert set((home / "slurm").iterdir()) == logs  # nothing was left to submit
+    noted = [path.read_text() for path in home.glob("seed-*/*/job.log")]
+    processes = {re.search(r": process (\d+) on ", text)[1] for text in noted}
+    assert len(processes) == 3
+    assert str(os.getpid()) not in processes
 
 
 def test_a_job_that_is_preempted_is_queued_again_and_goes_on(config_of, tmp_path, interrupt_at):
@@ -62,7 +70,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(config_of, tmp_path
         signal.signal(signal.SIGUSR2, before)
     folder = RunFolder.of(Jobs(config, 1).run(job))
     assert checkpoints.read(folder.last)["step"] == 4
-    DelayedSubmission.load(stored).result()
+    submitit.helpers.DelayedSubmission.load(stored).result()
     assert checkpoints.read(folder.pretrain)["step"] == 6
     assert (folder.path / "job.log").read_text().count(f"seed {FIRST}, pretraining: process") == 2
 

@@ -20,6 +20,7 @@ from mtl.models.classifiers import build_classifier
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import generator
+from mtl.runtime.world import World
 from mtl.training.pretrain import pretrain
 from mtl.training.restore import fresh_backbone, pretrained_network
 from mtl.training.run_data import load_run_data
@@ -118,11 +119,23 @@ def test_every_class_counts_alike_whatever_it_has_of_images(made, device):
     assert found.groups == {}
 
 
-def test_the_batches_that_images_pass_in_make_no_difference(made, device, monkeypatch):
+class _Part(World):
+    """One of several processes, which gets nothing from the others."""
+
+    def whole(self, own, count, block=1):
+        rows = own.new_zeros(count, *own.shape[1:])
+        rows[self.share(count, block)] = own
+        return rows
+
+
+def test_neither_batches_nor_processes_that_share_the_images_make_a_difference(made, device, monkeypatch):
     run_data, network = made(**UNEVEN)
     whole = held_out_right(network, run_data, device)
-    monkeypatch.setattr(type(device), "images_at_once", lambda self, size: 7)
+    monkeypatch.setattr(type(device), "images_at_once", lambda self, size: 28)
     assert torch.equal(held_out_right(network, run_data, device), whole)
+    devices = [dataclasses.replace(device, world=_Part(rank, 2)) for rank in range(2)]
+    parts = [held_out_right(network, run_data, of_one).int() for of_one in devices]
+    assert torch.equal(parts[0] + parts[1], whole.int())
 
 
 def test_classes_without_held_out_images_are_left_out(made, device):

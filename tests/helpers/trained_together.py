@@ -10,8 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mtl.config import load_config
-from mtl.evaluation.evaluate import run
+from mtl.config import Config, load_config
+from mtl.evaluation.evaluate import evaluate, run
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.torchrun import joined_world
@@ -30,6 +30,14 @@ def keep_end(folder: RunFolder, stage: str, payload: dict) -> None:
     FINISH(folder, stage, payload)
 
 
+def evaluate_alone(config: Config) -> None:
+    """Evaluates a run once more in one process; what several have found is kept beside it."""
+    folder = RunFolder.of(config)
+    for path in (folder.results, folder.calibration):
+        shutil.copy(path, folder.path.parent)
+    evaluate(config)
+
+
 def train(folder: Path, world: World = ALONE) -> None:
     """Trains them in this process and those of `world`; all have the same images."""
     run_data = None
@@ -42,6 +50,8 @@ def train(folder: Path, world: World = ALONE) -> None:
             own = config if world.first else replace(config, checkpoints=scratch)
             if stage == "run":
                 run(own, world=world)
+                if world.first and world.size > 1:
+                    evaluate_alone(own)
             else:
                 STAGES[stage](own, run_data=run_data, world=world)
     RunFolder.finish, Device.images_at_once = FINISH, AT_ONCE

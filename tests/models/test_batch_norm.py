@@ -1,10 +1,15 @@
-"""What batch norm does under each setting of the config."""
+"""What batch norm does under each setting of the config, and among processes."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
 
-from mtl.models.batch_norm import norms, running_statistics_kept, set_training
+from mtl.models.batch_norm import norms, running_statistics_kept, set_training, share_statistics
+from mtl.runtime.world import World
 
 
 def _network():
@@ -88,3 +93,57 @@ def test_a_norm_without_running_statistics_is_left_in_peace():
     network = nn.BatchNorm1d(3, track_running_stats=False)
     with running_statistics_kept(network):
         network(torch.randn(4, 3))
+
+
+class _Threads(World):
+    """Threads as processes, which add up in turn."""
+
+    def add_up(self, tensors):
+        parts, barrier = self.store
+        parts[self.rank] = [tensor.clone() for tensor in tensors]
+        barrier.wait()
+        for tensor, *of_all in zip(tensors, *parts, strict=True):
+            tensor.copy_(torch.stack(of_all).sum(0))
+        barrier.wait()
+
+
+@pytest.mark.parametrize("shares", [(4, 3), (6, 1, 0)])
+@pytest.mark.parametrize(
+    ("norm", "side"),
+    [
+        (nn.BatchNorm2d(5), [6, 6]),
+        (nn.BatchNorm2d(5, affine=False, momentum=None), [2, 3]),
+        (nn.BatchNorm1d(5, track_running_stats=False), []),
+    ],
+)
+def test_statistics_that_are_shared_are_those_of_all_images(norm, side, shares):
+    random = torch.Generator().manual_seed(0)
+    x, gradient = torch.randn(2, sum(shares), 5, *side, generator=random)
+    x = 100 + x
+    if norm.affine:
+        torch.nn.init.normal_(norm.weight, generator=random)
+    exact, whole = deepcopy(norm).double(), x.double().requires_grad_()
+    expected = exact(whole)
+    expected.backward(gradient.double())
+
+    store = [None] * len(shares), threading.Barrier(len(shares), timeout=10)
+    copies = [
+        share_statistics(deepcopy(norm), _Threads(r, len(shares), store=store)) for r in range(len(shares))
+    ]
+
+    def share(copy, x, gradient):
+        x = x.clone().requires_grad_()
+        out = copy(x)
+        out.backward(gradient)
+        return out.detach(), x.grad
+
+    with ThreadPoolExecutor(len(shares)) as pool:
+        found = list(pool.map(share, copies, x.split(shares), gradient.split(shares)))
+    for values, right in zip(zip(*found, strict=True), (expected.detach(), whole.grad), strict=True):
+        torch.testing.assert_close(torch.cat(values).double(), right, rtol=1e-4, atol=1e-4)
+    for copy in copies:
+        for own, right in zip(copy.buffers(), exact.buffers(), strict=True):
+            torch.testing.assert_close(own.double(), right.double(), rtol=1e-5, atol=1e-5)
+    for name, right in exact.named_parameters():
+        total = sum(copy.get_parameter(name).grad for copy in copies)
+        torch.testing.assert_close(total.double(), right.grad, rtol=1e-4, atol=1e-4)

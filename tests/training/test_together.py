@@ -90,10 +90,12 @@ def meta_cases():
         "learning_progress", "uniform_difficulty", "fisher", "neighbours", "self_paced",
     )  # fmt: skip
     objectives = ("mean", "ohem", "cvar")
+    # Updated running statistics lag behind weights whose gradient is rounding alone: features follow chance.
+    by_features = {"boosted", "fisher", "neighbours"}
     for i, sampler in enumerate(samplers):
         meta = {
             "train": trains[i % 4],
-            "batch_norm": norms[i % (2 if sampler in {"boosted", "fisher", "neighbours"} else 3)],
+            "batch_norm": "frozen" if sampler in by_features else norms[i % 3],
             "head": heads[(i + i // 4) % 4],
             "augment": i % 2 == 0,
             "tasks": 1 + i % 5,
@@ -213,17 +215,19 @@ def test_a_whole_run_in_two_processes_gives_the_results_of_one(trained):
     alone, together = trained[1]["run whole"], trained[2]["run whole"]
     for name in ("results", "calibration"):
         one, other = (json.loads(getattr(folder, name).read_text()) for folder in (alone, together))
-        assert _rounded(one) == _rounded(other)
+        assert _rounded(one, 3) == _rounded(other, 3)
+        of_two = json.loads((together.path.parent / f"{name}.json").read_text())  # by the same weights
+        assert _rounded(of_two, 6) == _rounded(other, 6)
     files = [sorted(p.name for p in folder.path.iterdir()) for folder in (alone, together)]
     assert files[0] == files[1]
 
 
-def _rounded(tree):
+def _rounded(tree, digits):
     if isinstance(tree, dict):
-        return {key: _rounded(value) for key, value in tree.items() if key not in {"seconds", "time"}}
+        return {key: _rounded(value, digits) for key, value in tree.items() if key not in {"seconds", "time"}}
     if isinstance(tree, list):
-        return [_rounded(value) for value in tree]
-    return round(tree, 3) if isinstance(tree, float) else tree
+        return [_rounded(value, digits) for value in tree]
+    return round(tree, digits) if isinstance(tree, float) else tree
 
 
 @pytest.fixture(scope="module")
