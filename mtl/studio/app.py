@@ -20,8 +20,9 @@ from mtl.own_images import classifier_file
 from mtl.own_images.console import say
 from mtl.own_images.published import embedder_of
 from mtl.runtime.outputs import claimed
+from mtl.studio.fitted_board import View
 from mtl.studio.guard import App, Guard
-from mtl.studio.session import Session, View, plan_mark
+from mtl.studio.session import Session, plan_mark
 
 MOST_BYTES = 64_000_000  # of a dropped picture
 _MOST_JSON = 4_000_000  # bytes of a change
@@ -197,10 +198,11 @@ def routes(session: Session) -> App:
 
     async def picture(request: Request) -> Response:
         try:
-            content = await with_session(lambda: session.thumbnail(request.path_params["key"]))
+            made = await with_session(lambda: session.thumbnail(request.path_params["key"]))
         except KeyError:
             return Response("There is no such picture.", 404)
-        return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        kept = {"cache-control": "private, max-age=3600"}
+        return Response(made.content, media_type=f"image/{made.kind}", headers=kept)
 
     async def plan(_: Request) -> Response:
         def planned() -> View:

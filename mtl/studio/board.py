@@ -70,6 +70,10 @@ class Board:
         """The ids of its pictures, by name."""
         return self._ordered(lambda p: p.label == name)
 
+    def labelled(self) -> list[tuple[str, str]]:
+        """(id, class) of every picture that the classifier is fitted to, by class and name."""
+        return [(key, name) for name in self.classes for key in self.of_class(name)]
+
     def new(self) -> list[str]:
         """The ids of pictures without a class."""
         return self._ordered(lambda p: p.label is None)

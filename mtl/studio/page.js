@@ -84,13 +84,13 @@ function button(text, key, press, given) {
 
 function answerCard(one, key) {
   const { id } = one;
-  const choices = one.known === "same" ? [] : [one.answer, one.runner_up].map((name, place) =>
+  const choices = one.support === "same" ? [] : [one.answer, one.runner_up].map((name, place) =>
     button(name, `${key} ${place} ${id}`, () => label(id, name),
       { "aria-label": `${name}: ${nameOf(id)}`, class: place ? null : "first" }));
   return make("article", { class: "card one", "aria-label": nameOf(id) }, picture(id, key), make("div", null,
     make("h4", null, `${one.answer} ${percent(one.probability)}`),
     make("meter", { min: 0, max: 1, value: one.probability, "aria-label": `Probability of ${one.answer}` }),
-    make("p", { class: "soft" }, one.known === "same" ? "is in a class already" : `or ${one.runner_up} ${percent(one.runner_up_probability)}`),
+    make("p", { class: "soft" }, one.support === "same" ? "is in a class already" : `or ${one.runner_up} ${percent(one.runner_up_probability)}`),
     make("p", { class: "file" }, nameOf(id)),
     make("p", { class: "tools" }, ...choices,
       button("Other …", `${key} o ${id}`, () => openPicture(id), { "aria-label": `Other … for ${nameOf(id)}` }))));
