@@ -190,8 +190,11 @@ class Session:
         board, fitted = self.board, self.fit()
         last = boards.last_change(boards.effective(self.journal.events))
         view: View = {
-            "pictures": {k: {"name": p.name} for k, p in board.pictures.items() if p.counts},
+            "pictures": {
+                k: {"name": p.name} for k, p in board.pictures.items() if p.counts or p.out == "none"
+            },
             "classes": [{"name": name, "pictures": board.of_class(name)} for name in board.classes],
+            "none": board.of_none(),
             "undo": None if last is None else boards.described(last),
             "folder": None if self.folder is None else str(self.folder),
             "moves": len(self.plan()),
