@@ -130,8 +130,12 @@ class Gallery:
             of = self.images
             name = of.class_names[int(of.labels[index])]
             alt = f"{name}, image {index}" + (f": {of.files[index]}" if of.files else "")
-            self._made[index] = thumbnail(of.images[index], alt)
+            self._made[index] = self.made(index, of.images[index], alt)
         return self._made[index]
+
+    def made(self, index: int, image: Tensor, alt: str) -> Thumbnail:
+        """The picture of an image, for a page that has its pictures in itself."""
+        return thumbnail(image, alt)
 
     def pictures(self, indices: Sequence[int]) -> list[Thumbnail]:
         return [made for index in indices if (made := self.picture(index)) is not None]
