@@ -52,7 +52,7 @@ _QUIET = "no progress, only results and errors"
 _STUDIO = """
 The page shows classes, answers and what is doubtful; pictures are dropped into it, and every answer can be
 corrected. Only this machine, with the address that is printed, reaches it. The folder is changed only where
-you confirm it on the page.
+you confirm it on the page. With --run a second view shows what was hard for the run.
 
   run_meta.py studio my_things
   run_meta.py studio my_things --run checkpoints/cifar_fs

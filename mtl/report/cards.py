@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -68,8 +69,19 @@ class Limits:
         )
 
 
-def thumbnail(image: Tensor, alt: str, side: int = _SIDE) -> Thumbnail:
+class Encoded(NamedTuple):
+    """A picture as the content of a file."""
+
+    kind: str  # png or jpeg
+    content: bytes
+    width: int
+    height: int
+
+
+def encoded(image: Tensor, side: int) -> Encoded:
     """One image (1 or 3, H, W) uint8: PNG where it is grey, else JPEG; both are the same at every call.
+
+    It is made smaller where it has more than `side` pixels.
 
     Raises:
         ValueError: it has another number of channels.
@@ -88,8 +100,14 @@ def thumbnail(image: Tensor, alt: str, side: int = _SIDE) -> Thumbnail:
     else:
         kind, picture = "jpeg", Image.fromarray(image.permute(1, 2, 0).contiguous().numpy(), "RGB")
         picture.save(file, "JPEG", quality=_QUALITY, optimize=True)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/{kind};base64,{data}", width, height, alt)
+    return Encoded(kind, file.getvalue(), width, height)
+
+
+def thumbnail(image: Tensor, alt: str, side: int = _SIDE) -> Thumbnail:
+    """One image, as `encoded` makes it, for a page that has its pictures in itself."""
+    made = encoded(image, side)
+    data = base64.b64encode(made.content).decode("ascii")
+    return Thumbnail(f"data:image/{made.kind};base64,{data}", made.width, made.height, alt)
 
 
 class Gallery:
@@ -112,8 +130,12 @@ class Gallery:
             of = self.images
             name = of.class_names[int(of.labels[index])]
             alt = f"{name}, image {index}" + (f": {of.files[index]}" if of.files else "")
-            self._made[index] = thumbnail(of.images[index], alt)
+            self._made[index] = self.made(index, of.images[index], alt)
         return self._made[index]
+
+    def made(self, index: int, image: Tensor, alt: str) -> Thumbnail:
+        """The picture of an image, for a page that has its pictures in itself."""
+        return thumbnail(image, alt)
 
     def pictures(self, indices: Sequence[int]) -> list[Thumbnail]:
         return [made for index in indices if (made := self.picture(index)) is not None]

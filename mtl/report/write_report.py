@@ -18,7 +18,7 @@ from mtl.errors import UserError
 from mtl.evaluation.evaluate import scored_sets
 from mtl.evaluation.results import trials_text
 from mtl.ledger.queries import confused_pairs, split_name
-from mtl.ledger.store import Ledger
+from mtl.ledger.store import Ledger, Phase
 from mtl.report.cards import Gallery, Limits
 from mtl.report.contents import Drawing, PhaseReport, Report, RunReport
 from mtl.report.drawings import Drawings
@@ -59,6 +59,14 @@ class Images:
     galleries: dict[str, Gallery]
     fingerprints: dict[str, str]
     missing: tuple[str, ...]  # why there are none, or not all
+
+    def gallery(self, phase: Phase, run: RunFiles, missing: list[str]) -> Gallery:
+        """The images of a phase; none, and a sentence in `missing`, where those here are not the run's."""
+        gallery = self.galleries.get(phase.split, Gallery(None))
+        if gallery.images is None or run.images.get(phase.split) == self.fingerprints[phase.split]:
+            return gallery
+        missing.append(f"Pictures of {phase.name} are left out: the images are not those of the run.")
+        return Gallery(None)
 
 
 def report(folders: Sequence[Path], out: Path | None = None, png: Path | None = None) -> Path:
@@ -171,12 +179,7 @@ def run_report(run: RunFiles, images: Images, drawings: Drawings, limits: Limits
             Count(f"report of {run.name}", len(ledger.phases()) + 1, run.config.log) as count,
         ):
             for phase in ledger.phases():
-                split, gallery = phase.split, images.galleries.get(phase.split, Gallery(None))
-                if gallery.images is not None and run.images.get(split) != images.fingerprints[split]:
-                    missing.append(
-                        f"Pictures of {phase.name} are left out: the images are not those of the run."
-                    )
-                    gallery = Gallery(None)
+                gallery = images.gallery(phase, run, missing)
                 of_phase = limits if phase.name == _FIRST else limits.smaller()
                 phases.append(phase_report(ledger, phase, gallery, drawings, run.name, of_phase))
                 count.add(1)

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,8 +21,9 @@ from mtl.own_images import classifier_file
 from mtl.own_images.console import say
 from mtl.own_images.published import embedder_of
 from mtl.runtime.outputs import claimed
+from mtl.studio.fitted_board import View
 from mtl.studio.guard import App, Guard
-from mtl.studio.session import Session, View, plan_mark
+from mtl.studio.session import SIDE, Session, plan_mark
 
 MOST_BYTES = 64_000_000  # of a dropped picture
 _MOST_JSON = 4_000_000  # bytes of a change
@@ -80,7 +82,7 @@ def studio(
         open_things.callback(session.close)
         token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
         config = uvicorn.Config(
-            Guard(routes(session), token, port),
+            Guard(routes(session, network if isinstance(network, Path) else None), token, port),
             log_level="warning",
             access_log=False,  # which would show the token
             server_header=False,
@@ -106,27 +108,32 @@ def _listening(port: int) -> socket.socket:
     return listening
 
 
-def routes(session: Session) -> App:
-    """The application of ASGI, which `Guard` keeps others from. One request at a time uses the session."""
+def routes(session: Session, run: Path | None = None) -> App:
+    """The application of ASGI, which `Guard` keeps others from.
+
+    Args:
+        session: of which one request at a time makes use.
+        run: its folder, whose log of hard tasks can be looked at; None: there is none.
+    """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    lock = threading.Lock()
+    own, of_run = threading.Lock(), threading.Lock()  # a long look into the log keeps nothing else waiting
 
-    async def with_session(work: Callable[[], Any]) -> Any:
+    async def with_session(work: Callable[[], Any], lock: threading.Lock = own) -> Any:
         def locked() -> Any:
             with lock:
                 return work()
 
         return await run_in_threadpool(locked)
 
-    async def answered(work: Callable[[], View]) -> Response:
+    async def answered(work: Callable[[], View], lock: threading.Lock = own) -> Response:
         """JSON of what `work` returns; 422 and a sentence where a person asked for what cannot be."""
         try:
-            content = json.dumps(await with_session(work))  # in ASCII: names of files need not be Unicode
+            content = json.dumps(await with_session(work, lock))  # in ASCII: file names need not be Unicode
             return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
@@ -168,7 +175,17 @@ def routes(session: Session) -> App:
         return []
 
     async def view(_: Request) -> Response:
-        return await answered(session.view)
+        return await answered(lambda: {"run": None if run is None else run.name, **session.view()})
+
+    @cache
+    def log() -> Any:
+        from mtl.studio.run_log import RunLog  # with all that draws reports, which takes seconds
+
+        assert run is not None
+        return RunLog(run, SIDE)
+
+    async def hard_tasks(request: Request) -> Response:
+        return await answered(lambda: log().view(request.query_params.get("phase", "")), of_run)
 
     async def upload(request: Request) -> Response:
         """One picture as the body; its name, class and batch, percent-encoded, in headers."""
@@ -196,11 +213,16 @@ def routes(session: Session) -> App:
             part.unlink(missing_ok=True)
 
     async def picture(request: Request) -> Response:
+        key = request.path_params["key"]
         try:
-            content = await with_session(lambda: session.thumbnail(request.path_params["key"]))
+            if run is not None and key.startswith("hard-"):
+                made = await with_session(lambda: log().picture(key), of_run)
+            else:
+                made = await with_session(lambda: session.thumbnail(key))
         except KeyError:
             return Response("There is no such picture.", 404)
-        return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        kept = {"cache-control": "private, max-age=3600"}
+        return Response(made.content, media_type=f"image/{made.kind}", headers=kept)
 
     async def plan(_: Request) -> Response:
         def planned() -> View:
@@ -229,9 +251,10 @@ def routes(session: Session) -> App:
     return Starlette(
         routes=[
             Route("/", fixed(_HERE / "page.html", "text/html")),
-            Route("/page.js", fixed(_HERE / "page.js", "text/javascript")),
+            *(Route(f"/{file.name}", fixed(file, "text/javascript")) for file in _HERE.glob("*.js")),
             Route("/page.css", fixed(_HERE / "page.css", "text/css", _STYLE.read_text(encoding="utf-8"))),
             Route("/view", view),
+            *([] if run is None else [Route("/hard-tasks", hard_tasks)]),
             Route("/picture/{key}", picture),
             Route("/change", changing(change), methods=["POST"]),
             Route("/upload", upload, methods=["POST"]),

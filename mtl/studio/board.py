@@ -8,7 +8,8 @@ The board is a fold over events, each a JSON object with its kind under `do`:
 - given: [id, name, class] of all `pictures` of a classifier, of which only features are there
 - add: a picture `id` that was dropped, with its `name`, the `ending` of its kind, and perhaps a class, `to`
 - label: pictures `ids` belong to the class `to`, or, if it is None, are new ones again
-- aside: pictures `ids` are left out; keep: their doubted labels are right
+- aside: pictures `ids` are left out; none: they show none of the classes; keep: their doubted labels are
+  right
 - class: an empty class `name`; rename: class `of` becomes `to`, which may exist; remove: class `of` goes,
   its pictures are new ones again
 - undo: takes back the last change by a person; changes with one `batch` go together
@@ -38,7 +39,7 @@ class Picture:
     name: str
     path: str | None = None  # below the user's folder, as <class>/<file>; None: it was dropped into the page
     label: str | None = None  # None: it is a new picture, which gets an answer
-    aside: bool = False  # left out of everything
+    out: str = ""  # counts in nothing: left out ("aside"), or of none of the classes ("none")
     kept: bool = False  # its label was doubted, and is right
     gone: bool = False  # its file is missing; if it comes back, so does its class
     ending: str = ""  # of its kind, as .png, where it was dropped
@@ -46,7 +47,7 @@ class Picture:
 
     @property
     def counts(self) -> bool:
-        return not (self.aside or self.gone)
+        return not (self.out or self.gone)
 
     @property
     def home(self) -> str | None:
@@ -68,15 +69,23 @@ class Board:
 
     def of_class(self, name: str) -> list[str]:
         """The ids of its pictures, by name."""
-        return self._ordered(lambda p: p.label == name)
+        return self._ordered(lambda p: p.counts and p.label == name)
+
+    def labelled(self) -> list[tuple[str, str]]:
+        """(id, class) of every picture that the classifier is fitted to, by class and name."""
+        return [(key, name) for name in self.classes for key in self.of_class(name)]
 
     def new(self) -> list[str]:
         """The ids of pictures without a class."""
-        return self._ordered(lambda p: p.label is None)
+        return self._ordered(lambda p: p.counts and p.label is None)
+
+    def of_none(self) -> list[str]:
+        """The ids of pictures that show none of the classes."""
+        return self._ordered(lambda p: p.out == "none" and not p.gone)
 
     def _ordered(self, wanted: Callable[[Picture], bool]) -> list[str]:
         return sorted(
-            (key for key, p in self.pictures.items() if p.counts and wanted(p)),
+            (key for key, p in self.pictures.items() if wanted(p)),
             key=lambda key: (self.pictures[key].name, key),
         )
 
@@ -121,6 +130,7 @@ def described(event: Event) -> str:
         "add": "adding pictures",
         "label": f"{count} to {event.get('to') or 'the new pictures'}",
         "aside": f"leaving out {count}",
+        "none": f"{count} to none of these",
         "keep": f"keeping the label of {count}",
         "class": f"the new class {event.get('name')}",
         "rename": f"{event.get('of')} to {event.get('to')}",
@@ -178,7 +188,7 @@ def checked(asked: Event, board: Board) -> dict[str, Any]:
         if kind == "rename":
             event["to"] = class_name(asked.get("to", ""), [c for c in board.classes if c != asked["of"]])
         return event
-    if kind in {"label", "aside", "keep"}:
+    if kind in {"label", "aside", "none", "keep"}:
         ids = asked.get("ids")
         if not isinstance(ids, list) or not ids or not all(isinstance(i, str) for i in ids):
             raise UserError("ids: must be the ids of pictures")
@@ -189,7 +199,7 @@ def checked(asked: Event, board: Board) -> dict[str, Any]:
             to = asked.get("to")
             event["to"] = None if to is None else class_name(to, board.classes)
         return event
-    raise UserError("do: must be label, aside, keep, class, rename, remove or undo")
+    raise UserError("do: must be label, aside, none, keep, class, rename, remove or undo")
 
 
 def _change(board: Board, ids: Iterable[str], **fields: Any) -> None:
@@ -222,8 +232,10 @@ def _add(board: Board, event: Event) -> None:
     before = board.pictures.get(event["id"], Picture(event["name"], ending=event["ending"]))
     if before.gone:  # the file that was dropped is there, where it was before is not
         before = replace(before, name=event["name"], path=None, ending=event["ending"], gone=False)
+    if before.out == "aside" or event.get("to"):
+        before = replace(before, out="")
     label = event.get("to") or before.label
-    board.pictures[event["id"]] = replace(before, label=label, aside=False, kept=False)
+    board.pictures[event["id"]] = replace(before, label=label, kept=False)
 
 
 def _given(board: Board, event: Event) -> None:
@@ -256,8 +268,9 @@ _CHANGES: Mapping[str, Callable[[Board, Event], None]] = {
     "moved": _moved,
     "given": _given,
     "add": _add,
-    "label": lambda board, e: _change(board, e["ids"], label=e["to"], aside=False, kept=False),
-    "aside": lambda board, e: _change(board, e["ids"], aside=True),
+    "label": lambda board, e: _change(board, e["ids"], label=e["to"], out="", kept=False),
+    "aside": lambda board, e: _change(board, e["ids"], out="aside"),
+    "none": lambda board, e: _change(board, e["ids"], out="none"),
     "keep": lambda board, e: _change(board, e["ids"], kept=True),
     "class": lambda board, e: board.named.add(e["name"]),
     "rename": _rename,

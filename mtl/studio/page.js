@@ -1,23 +1,12 @@
-"use strict";
 // Draws what /view says; every change is sent, and answered with the whole view again.
-(() => {
-const $ = (id) => document.getElementById(id);
+import { $, ask, counted, make, percent, rowsCard } from "./elements.js";
+import { showLog } from "./hard_tasks.js";
+import { byClass, inFolders, upload } from "./upload.js";
+
 const SOME = 12, ANSWERS = 12; // pictures of a class, and answers, that are shown at first
 const opened = new Set(); // what "Show all" has opened
 let view = null, busy = 0;
 
-// An element. Text stays text: nothing that came from a file name is read as HTML.
-function make(tag, given, ...inside) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(given || {})) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
-  }
-  made.append(...inside.filter((one) => one != null));
-  return made;
-}
-const percent = (p) => p > 0.99 && p < 1 ? ">99 %" : p > 0 && p < 0.01 ? "<1 %" : `${Math.round(100 * p)} %`;
-const counted = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : noun.endsWith("s") ? "es" : "s"}`;
 const nameOf = (id) => view.pictures[id] ? view.pictures[id].name : "";
 
 let silence;
@@ -27,17 +16,6 @@ function say(text) {
   silence = setTimeout(() => { $("said").textContent = ""; }, 8000);
 }
 
-async function ask(path, options) {
-  let answer;
-  try {
-    answer = await fetch(path, options);
-  } catch {
-    throw new Error("The program does not answer; is it still running?");
-  }
-  const told = await answer.json().catch(() => ({ error: "The program answered something else." }));
-  if (!answer.ok) throw new Error(told.error);
-  return told;
-}
 async function change(path, content, done) {
   try {
     show(await ask(path, { method: "POST", body: JSON.stringify(content) }));
@@ -46,28 +24,20 @@ async function change(path, content, done) {
     say(error.message);
   }
 }
+const none = (id) => change("change", { do: "none", ids: [id] }, `${nameOf(id)} is none of these.`);
 const label = (id, to) => change("change", { do: "label", ids: [id], to }, `${nameOf(id)}: ${to || "new picture"}.`);
 
-async function upload(files, to) {
-  files = [...files];
-  if (!files.length) return;
+// Takes [class, file] each, and says what of them was refused, and what before.
+async function take(files, problems = []) {
+  if (!files.length && !problems.length) return;
   if (busy) return say("Other pictures are still being read.");
   busy = 1;
-  const batch = Math.random().toString(36).slice(2), problems = [];
-  for (const [number, file] of files.entries()) {
-    $("progress").textContent = `Reading picture ${number + 1} of ${files.length} …`;
-    const headers = { "x-name": encodeURIComponent(file.name), "x-class": encodeURIComponent(to || ""), "x-batch": batch };
-    try {
-      await ask("upload", { method: "POST", body: file, headers });
-    } catch (error) {
-      problems.push(error.message);
-    }
-  }
+  const { read, into } = await upload(files, problems, (text) => { $("progress").textContent = text; });
   busy = 0;
   $("problems").replaceChildren(...problems.map((one) => make("li", null, one)));
   $("progress").textContent = "";
   await load();
-  say(`${counted(files.length - problems.length, "picture")} read${to ? ` into ${to}` : ""}.`);
+  say(`${counted(read, "picture")} read${into.length ? ` into ${into.join(", ")}` : ""}.`);
 }
 
 function picture(id, key) {
@@ -84,16 +54,17 @@ function button(text, key, press, given) {
 
 function answerCard(one, key) {
   const { id } = one;
-  const choices = one.known === "same" ? [] : [one.answer, one.runner_up].map((name, place) =>
+  const choices = one.support === "same" ? [] : [one.answer, one.runner_up].map((name, place) =>
     button(name, `${key} ${place} ${id}`, () => label(id, name),
       { "aria-label": `${name}: ${nameOf(id)}`, class: place ? null : "first" }));
+  if (choices.length) choices.push(button("None of these", `${key} n ${id}`, () => none(id), { "aria-label": `None of these: ${nameOf(id)}` }));
   return make("article", { class: "card one", "aria-label": nameOf(id) }, picture(id, key), make("div", null,
     make("h4", null, `${one.answer} ${percent(one.probability)}`),
     make("meter", { min: 0, max: 1, value: one.probability, "aria-label": `Probability of ${one.answer}` }),
-    make("p", { class: "soft" }, one.known === "same" ? "is in a class already" : `or ${one.runner_up} ${percent(one.runner_up_probability)}`),
-    make("p", { class: "file" }, nameOf(id)),
-    make("p", { class: "tools" }, ...choices,
-      button("Other …", `${key} o ${id}`, () => openPicture(id), { "aria-label": `Other … for ${nameOf(id)}` }))));
+    make("p", { class: "soft" }, one.support === "same" ? "is in a class already" : `or ${one.runner_up} ${percent(one.runner_up_probability)}`),
+    make("p", { class: "file" }, nameOf(id))),
+  make("p", { class: "tools" }, ...choices,
+    button("Other …", `${key} o ${id}`, () => openPicture(id), { "aria-label": `Other … for ${nameOf(id)}` })));
 }
 
 function classCard({ name, pictures }) {
@@ -108,7 +79,7 @@ function classCard({ name, pictures }) {
       all ? null : button(`Show all ${pictures.length}`, `all ${name}`, () => { opened.add(`class ${name}`); draw(); }),
       make("label", { class: "button pick" }, "Add pictures", make("input", {
         type: "file", multiple: true, accept: "image/*", "data-key": `add ${name}`, "aria-label": `Add pictures to ${name}`,
-        onchange: (event) => upload(event.target.files, name) })),
+        onchange: (event) => take([...event.target.files].map((file) => [name, file])) })),
       button("Rename, merge …", `rename ${name}`, () => openClass(name), { "aria-label": `Rename, merge … ${name}` })));
 }
 
@@ -116,20 +87,32 @@ function doubtCard({ id, label: name, like, probability }) {
   return make("article", { class: "card one", "aria-label": nameOf(id) }, picture(id, "doubt"), make("div", null,
     make("h4", null, `${name}, or ${like}?`),
     make("p", { class: "soft" }, `It looks like ${like} (${percent(probability)}).`),
-    make("p", { class: "file" }, nameOf(id)),
-    make("p", { class: "tools" },
-      button(`Move to ${like}`, `doubt m ${id}`, () => label(id, like), { "aria-label": `Move to ${like}: ${nameOf(id)}`, class: "first" }),
-      button(`It is ${name}`, `doubt k ${id}`, () => change("change", { do: "keep", ids: [id] }, `${nameOf(id)} stays ${name}.`),
-        { "aria-label": `It is ${name}: ${nameOf(id)}` }))));
+    make("p", { class: "file" }, nameOf(id))),
+  make("p", { class: "tools" },
+    button(`Move to ${like}`, `doubt m ${id}`, () => label(id, like), { "aria-label": `Move to ${like}: ${nameOf(id)}`, class: "first" }),
+    button(`It is ${name}`, `doubt k ${id}`, () => change("change", { do: "keep", ids: [id] }, `${nameOf(id)} stays ${name}.`),
+      { "aria-label": `It is ${name}: ${nameOf(id)}` })));
 }
 
 function pairCard({ first, second, confusion, pictures }) {
   const more = [first, second].filter((one) => one.more).map((one) => `${one.more} more of ${one.name}`).join(" and ");
-  const row = (one, ids) => [make("p", { class: "soft" }, `${one.name}, most like the other first`),
-    make("div", { class: "strip" }, ...ids.map((id) => picture(id, "pair")))];
-  return make("article", { class: "card" }, make("h4", null, `${first.name} and ${second.name}`),
-    make("p", null, `Pictures of one get ${percent(confusion)} for the other on average.${more ? ` Add ${more}.` : ""}`),
-    ...row(first, pictures[0]), ...row(second, pictures[1]));
+  const row = (one, ids) => [[`${one.name}, most like the other first`], ids.map((id) => picture(id, "pair"))];
+  return rowsCard([`${first.name} and ${second.name}`],
+    [make("p", null, `Pictures of one get ${percent(confusion)} for the other on average.${more ? ` Add ${more}.` : ""}`)],
+    [row(first, pictures[0]), row(second, pictures[1])], "h4");
+}
+
+// The part of the address after # says which view is shown, so that going back works.
+function turn() {
+  const hard = location.hash === "#hard-tasks" && !$("views").hidden;
+  if (hard === $("yours").hidden || !hard && !["", "#your-classes"].includes(location.hash)) return;
+  $("yours").hidden = hard;
+  $("hard").hidden = !hard;
+  document.title = hard ? $("hard-title").textContent : "Your classes";
+  const [yours, other] = $("views").children;
+  (hard ? yours : other).removeAttribute("aria-current");
+  (hard ? other : yours).setAttribute("aria-current", "page");
+  if (hard) showLog($("hard-phase").value);
 }
 
 function deck(id, cards) {
@@ -160,6 +143,9 @@ function draw() {
   $("notes").querySelector("span").textContent = view.notes.length;
   $("notes").querySelector("ul").replaceChildren(...view.notes.map((one) => make("li", null, one)));
 
+  $("none").hidden = !deck("none", view.none.map((id) => picture(id, "none")));
+  $("none").querySelector("span").textContent = view.none.length;
+
   const answerOf = new Map(view.answers.map((one) => [one.id, one]));
   $("next").hidden = !deck("next", view.next.map((id) => answerCard(answerOf.get(id), "next")));
   const rest = view.answers.filter((one) => !view.next.includes(one.id));
@@ -179,6 +165,7 @@ function draw() {
   const left = home ? [...home.querySelectorAll("[data-key]")] : [];
   const near = same || left[Math.min(place, left.length - 1)] || (home && home.parentElement.querySelector("[tabindex]"));
   if (near) near.focus();
+  if (document.activeElement === document.body) $("fresh-title").focus();
 }
 function show(told) {
   view = told;
@@ -186,7 +173,10 @@ function show(told) {
 }
 async function load() {
   try {
-    show(await ask("view"));
+    const told = await ask("view");
+    $("views").hidden = !told.run;
+    $("views").querySelector("bdi").textContent = told.run || "";
+    show(told);
   } catch (error) {
     $("accuracy").textContent = error.message;
   }
@@ -199,13 +189,13 @@ function open(dialog, answer) {
   dialog.showModal();
 }
 function openPicture(id) {
-  const dialog = $("picture"), form = dialog.querySelector("form"), NEW = "\u0000new", MAKE = "\u0000make";
+  const dialog = $("picture"), form = dialog.querySelector("form"), NEW = "\u0000new", MAKE = "\u0000make", NONE = "\u0000none", isNone = view.none.includes(id);
   const now = view.classes.find((one) => one.pictures.includes(id));
   $("picture-name").textContent = nameOf(id);
   $("picture-image").src = `picture/${id}`;
-  $("picture-now").textContent = now ? `It is in ${now.name}.` : "It is in no class.";
-  const option = (value, text) => make("option", { value, selected: !!now && value === now.name }, text);
-  form.to.replaceChildren(...view.classes.map((one) => option(one.name, one.name)), option(NEW, "none: a new picture"), option(MAKE, "a new class"));
+  $("picture-now").textContent = now ? `It is in ${now.name}.` : isNone ? "It is none of these." : "It is in no class.";
+  const option = (value, text) => make("option", { value, selected: !!now && value === now.name || isNone && value === NONE }, text);
+  form.to.replaceChildren(...view.classes.map((one) => option(one.name, one.name)), option(NEW, "a new picture"), option(NONE, "none of these"), option(MAKE, "a new class"));
   const guess = view.answers.find((one) => one.id === id);
   if (guess) form.to.value = guess.answer;
   form.other.value = "";
@@ -213,6 +203,7 @@ function openPicture(id) {
   dialog.querySelectorAll("button:not([value=label])").forEach((one) => { one.formNoValidate = true; });
   open(dialog, (what) => {
     if (what === "aside") change("change", { do: "aside", ids: [id] }, `${nameOf(id)} is left out.`);
+    else if (form.to.value === NONE) none(id);
     else label(id, form.to.value === NEW ? null : form.to.value === MAKE ? form.other.value : form.to.value);
   });
 }
@@ -259,15 +250,27 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   mark(null);
   const id = event.dataTransfer.getData("text/x-picture");
-  if (!id) upload(event.dataTransfer.files, dropped(event));
+  if (!id) {
+    const items = [...event.dataTransfer.items].filter((one) => one.kind === "file").map((one) => [one.webkitGetAsEntry(), one.getAsFile()]);
+    const folders = items.filter(([entry]) => entry && entry.isDirectory).map(([entry]) => entry), problems = [];
+    const files = items.filter(([entry]) => !entry || entry.isFile).map(([, file]) => [dropped(event), file]);
+    inFolders(folders, problems).then((more) => take([...files, ...more], problems));
+  }
   else if (event.target.closest("[data-drop]")) label(id, dropped(event) || null);
 });
 
 addEventListener("DOMContentLoaded", () => {
   $("choose").addEventListener("change", (event) => {
-    upload(event.target.files, "");
+    take([...event.target.files].map((file) => ["", file]));
     event.target.value = ""; // so that the same files can be chosen again
   });
+  $("choose-folder").addEventListener("change", (event) => {
+    const problems = [];
+    take(byClass([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]), problems), problems);
+    event.target.value = "";
+  });
+  $("hard-phase").addEventListener("change", (event) => showLog(event.target.value));
+  addEventListener("hashchange", turn);
   $("undo").addEventListener("click", () => change("change", { do: "undo" }, `Taken back: ${view.undo}.`));
   $("write").addEventListener("click", openPlan);
   $("unwrite").addEventListener("click", () => change("move-back", {}, "The folder is as it was before."));
@@ -278,6 +281,5 @@ addEventListener("DOMContentLoaded", () => {
     event.target.reset();
     change("change", { do: "class", name }, `${name} is there; give it pictures.`);
   });
-  load();
+  load().then(turn);
 });
-})();

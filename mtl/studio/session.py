@@ -5,55 +5,34 @@ method has answered survives a kill: changes are in the journal, dropped picture
 """
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from mtl.config import Log
 from mtl.data.formats import EXTENSIONS
-from mtl.data.near_copies import Compared, Prints, SeenBefore
+from mtl.data.near_copies import Compared
 from mtl.data.own_picture import own_picture
-from mtl.errors import UserError, counted, one_line
+from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
-from mtl.own_images.answers import Row, SupportMatch, least_sure, rows, to_csv
-from mtl.own_images.classifier import FittedClassifier
+from mtl.own_images.answers import Row, to_csv
 from mtl.own_images.embedder import Embedder
-from mtl.own_images.label_next import label_next
-from mtl.own_images.predict import support_matches
-from mtl.own_images.published import fit_with_chosen_head
-from mtl.own_images.read_support import distinct
-from mtl.own_images.self_assessment import held_out_probabilities, in_sentences, self_assessment
 from mtl.own_images.support import Support
+from mtl.report.cards import Encoded, encoded
 from mtl.runtime.outputs import sync_folder
 from mtl.studio import board as boards
 from mtl.studio.features import Embedded, Features
+from mtl.studio.fitted_board import FittedBoard, View, fit_board
 from mtl.studio.folder import Move, apply_moves, digest, plan, read_folder, undo_files, undo_moves
 from mtl.studio.journal import Journal
 
 MOST_PICTURES = 20_000
-_SIDE = 192  # pixels of a picture on the page
-_NEXT = 6  # pictures to label next
-_OF_A_PAIR = 3  # pictures of each of two classes that are confused
+SIDE = 192  # pixels of a picture on the page
 _LONGEST_NAME = 120
-
-View = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """The classifier of a board, and what was left out of its support set."""
-
-    classifier: FittedClassifier
-    left_out: list[str]
 
 
 class Session:
@@ -88,8 +67,7 @@ class Session:
         self.notes: list[str] = []
         self._copies: Mapping[str, Sequence[str]] = {}
         self._compared: Compared = {}
-        self._fitted: Fitted | str | None = None
-        self._shown: dict[str, str] | None = None
+        self._fitted: FittedBoard | str | None = None
         self._refresh()
         if given is not None:
             self._take(given)
@@ -201,48 +179,37 @@ class Session:
 
     # ---- what is seen
 
-    def fit(self) -> Fitted | str:
+    def fit(self) -> FittedBoard | str:
         """The classifier of the classes as they are now, or a sentence that says why there is none."""
         if self._fitted is None:
-            self._fitted = self._fit()
+            self._fitted = fit_board(self.board, self.features, self._compared)
         return self._fitted
 
     def view(self) -> View:
         """All that the page shows, as JSON."""
         board, fitted = self.board, self.fit()
-        answered = self._answers(fitted)
         last = boards.last_change(boards.effective(self.journal.events))
         view: View = {
-            "pictures": {k: {"name": p.name} for k, p in board.pictures.items() if p.counts},
+            "pictures": {
+                k: {"name": p.name} for k, p in board.pictures.items() if p.counts or p.out == "none"
+            },
             "classes": [{"name": name, "pictures": board.of_class(name)} for name in board.classes],
-            "answers": [
-                {
-                    "id": key,
-                    "answer": row.answer,
-                    "probability": row.probability,
-                    "runner_up": row.runner_up,
-                    "runner_up_probability": row.runner_up_probability,
-                    "known": row.support,
-                }
-                for key, row in answered
-            ],
-            "unanswered": [] if answered else board.new(),
-            "next": self._next(fitted, [key for key, row in answered if row.support != "same"]),
-            "notes": self.notes,
+            "none": board.of_none(),
             "undo": None if last is None else boards.described(last),
             "folder": None if self.folder is None else str(self.folder),
             "moves": len(self.plan()),
             "undo_moves": len(undo_files(self.state)),
-            "missing": fitted if isinstance(fitted, str) else None,
         }
-        if isinstance(fitted, Fitted):
-            view |= self._assessed(fitted)
-            view["notes"] = [*self.notes, *fitted.left_out]
-        return view
+        if isinstance(fitted, str):
+            missing = {"missing": fitted, "answers": [], "next": [], "unanswered": board.new()}
+            return view | missing | {"notes": self.notes}
+        notes = [*self.notes, *fitted.left_out]
+        return view | {"missing": None, "unanswered": [], "notes": notes} | fitted.view()
 
     def answers(self) -> list[tuple[str, Row]]:
         """Of every new picture its id and answer, the least sure first; none without a classifier."""
-        return self._answers(self.fit(), near=True)
+        fitted = self.fit()
+        return [] if isinstance(fitted, str) else fitted.answers()
 
     def csv(self) -> bytes:
         """The table of answers, as `predict` writes it."""
@@ -256,10 +223,6 @@ class Session:
         path = self.state / "classifier.fewshot"
         classifier_file.save(fitted.classifier, path)
         return path
-
-    def labelled(self) -> list[tuple[str, str]]:
-        """(id, class) of every picture that the classifier is fitted to, by class and name."""
-        return [(key, name) for name in self.board.classes for key in self.board.of_class(name)]
 
     def path_of(self, key: str) -> Path | None:
         """The file of a picture; None where only its features are known."""
@@ -284,7 +247,7 @@ class Session:
 
     def _refresh(self) -> None:
         self.board = boards.board_of(self.journal.events)
-        self._fitted = self._shown = None
+        self._fitted = None
 
     def _take(self, given: Support) -> None:
         """The support pictures of a classifier, of which only features and small thumbnails are there."""
@@ -304,131 +267,17 @@ class Session:
         if lost := [k for k in files if k not in self.features.known and not self.board.pictures[k].gone]:
             self._write({"do": "found", "gone": lost})
 
-    def _names(self) -> dict[str, str]:
-        """Names of pictures, each different."""
-        if self._shown is None:
-            taken: dict[str, str] = {}
-            for key, picture in self.board.pictures.items():
-                name, number = picture.name, 2
-                while name in taken:
-                    name, number = f"{picture.name} ({number})", number + 1
-                taken[name] = key
-            self._shown = {key: name for name, key in taken.items()}
-        return self._shown
-
-    def _fit(self) -> Fitted | str:
-        labelled = self.labelled()
-        if len({name for _, name in labelled}) < 2:
-            return "Two classes with a picture each are needed; drop pictures into them."
-        names, classes = self._names(), [name for _, name in labelled]
-        features, prints = self.features.of(key for key, _ in labelled)
-        files = [names[key] for key, _ in labelled]
-        kept, left_out = distinct(prints.keys(), classes, files)
-        if len({classes[row] for row in kept}) < 2:
-            return "Two classes with different pictures are needed."
-        support = Support.of(features, classes, files, prints).some(kept)
-        try:
-            self.features.embedder.require_way(support.way)
-        except UserError as error:
-            return str(error)
-        quiet = Log(quiet=True)
-        fitted = fit_with_chosen_head(self.features.embedder, support, quiet, self._compared)
-        return Fitted(fitted, left_out)
-
-    def _features(self, keys: Sequence[str], classifier: FittedClassifier) -> tuple[Tensor, Prints]:
-        """Features (n, D) of pictures as the classifier takes them, and their prints."""
-        features, prints = self.features.of(keys)
-        if not self.features.embedder.head_settled:  # chosen with the classes, and its transformation with it
-            features = classifier.embedder.base_learner.transform_features(features)
-        return features, prints
-
-    def _answers(self, fitted: Fitted | str, near: bool = False) -> list[tuple[str, Row]]:
-        new = self.board.new()
-        if isinstance(fitted, str) or not new:
-            return []
-        names, classifier = self._names(), fitted.classifier
-        features, prints = self._features(new, classifier)
-        known = classifier.support.prints
-        matches = support_matches(SeenBefore(known), prints) if near else known_pictures(known, prints)
-        found = rows([names[k] for k in new], classifier.answer(features), classifier.classes, matches)
-        key_of = dict(zip((row.file for row in found), new, strict=True))
-        return [(key_of[row.file], row) for row in least_sure(found)]
-
-    def _next(self, fitted: Fitted | str, new: list[str]) -> list[str]:
-        if isinstance(fitted, str) or len(new) < 2:
-            return []
-        classifier = fitted.classifier
-        features, _ = self._features(new, classifier)
-        chosen = label_next(
-            classifier.answer(features).probabilities, features, classifier.support.features, _NEXT
-        )
-        return [new[row] for row in chosen]
-
-    def _assessed(self, fitted: Fitted) -> View:
-        """Held-out accuracy, doubtful labels, and confused pairs with the pictures that show it best."""
-        classifier, key_of = fitted.classifier, {name: key for key, name in self._names().items()}
-        assessment, views = self_assessment(classifier), classifier.views
-        rest = in_sentences(replace(assessment, label_issues=(), data_advice=()))
-        held, probabilities = classifier.held_out.rows, held_out_probabilities(classifier)
-        labels, said = views.labels[held], probabilities.argmax(1)
-        keys = [key_of[views.files[row]] for row in held.tolist()]
-
-        def taken_for(one: int, other: int) -> list[str]:
-            mine = (labels == one).nonzero().flatten()
-            worst = mine[probabilities[mine, other].argsort(descending=True)]
-            return [keys[i] for i in worst[:_OF_A_PAIR].tolist()]
-
-        doubts = [
-            {
-                "id": key_of[views.files[issue.row]],
-                "label": views.classes[issue.label],
-                "like": views.classes[issue.like],
-                "probability": issue.probability,
-            }
-            for issue in assessment.label_issues
-        ]
-        pairs = [
-            {
-                "first": {"name": views.classes[a.first], "more": a.more_of_first},
-                "second": {"name": views.classes[a.second], "more": a.more_of_second},
-                "confusion": a.confusion,
-                "pictures": [taken_for(a.first, a.second), taken_for(a.second, a.first)],
-            }
-            for a in assessment.data_advice
-        ]
-        counts = torch.bincount(labels, minlength=views.way).tolist()
-        right = torch.bincount(labels[said == labels], minlength=views.way).tolist()
-        return {
-            "accuracy": assessment.accuracy,
-            "low": assessment.low,
-            "high": assessment.high,
-            "sentences": rest,
-            "doubts": [d for d in doubts if not self.board.pictures[str(d["id"])].kept],
-            "pairs": pairs,
-            "tested": {name: [right[i], counts[i]] for i, name in enumerate(views.classes)},
-            "fitted": f"{counted(views.way, 'class')}, {counted(len(classifier.support), 'picture')}",
-        }
-
-    def _thumbnail(self, key: str) -> bytes:
-        """A JPEG of the middle square of a picture; KeyError where there is no such picture."""
+    def _thumbnail(self, key: str) -> Encoded:
+        """The middle square of a picture; KeyError where there is no such picture."""
         path = self.path_of(key)
         try:
             if path is None:
                 raise UserError("only its features are known")
-            image = Image.fromarray(own_picture(path, _SIDE, False)[0].permute(1, 2, 0).numpy())
+            return encoded(own_picture(path, SIDE, False)[0], SIDE)
         except UserError:
             if key not in self.board.pictures:
                 raise KeyError(key) from None
-            image = Image.fromarray(self.features.known[key].prints.thumbnails[0].numpy())
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=85)
-        return file.getvalue()
-
-
-def known_pictures(known: Prints, prints: Prints) -> list[SupportMatch]:
-    """Which pictures are known ones, to the pixel."""
-    keys = {key for key in known.keys() if key}  # noqa: SIM118
-    return ["same" if key in keys else "" for key in prints.keys()]  # noqa: SIM118
+            return encoded(self.features.known[key].prints.thumbnails, SIDE)
 
 
 def plan_mark(moves: list[Move]) -> str:

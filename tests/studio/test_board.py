@@ -21,7 +21,9 @@ CHANGES = st.one_of(
         st.sampled_from(["elm", "yew"]),
     ),
     st.builds(lambda name: {"do": "class", "name": name}, st.sampled_from(["fir", "yew"])),
-    st.builds(lambda kind, key: {"do": kind, "ids": [key]}, st.sampled_from(["aside", "keep"]), st.just("1")),
+    st.builds(
+        lambda kind, key: {"do": kind, "ids": [key]}, st.sampled_from(["aside", "none", "keep"]), st.just("1")
+    ),
 )
 
 
@@ -91,3 +93,15 @@ def test_a_name_in_another_unicode_form_is_the_class_that_is_there():
 def test_changes_that_make_no_sense_are_refused(asked):
     with pytest.raises(UserError):
         checked(asked, board_of([FOUND]))
+
+
+def test_a_picture_of_none_of_the_classes_counts_in_nothing_until_it_gets_a_class():
+    none = {"do": "none", "ids": ["1", "4"]}
+    board = board_of([FOUND, none])
+    assert (board.new(), board.of_class("ash"), board.of_none()) == ([], ["2"], ["1", "4"])
+    assert [key for key, _ in board.labelled()] == ["2", "3"]
+    again = {"do": "add", "id": "4", "name": "loose.png", "ending": ".png", "to": None}
+    assert board_of([FOUND, none, again]).of_none() == ["1", "4"]
+    assert board_of([FOUND, none, again | {"to": "elm"}]).of_class("elm") == ["3", "4"]
+    label = {"do": "label", "ids": ["4"], "to": None}
+    assert (board_of([FOUND, none, label]).new(), board_of([FOUND, none, label]).of_none()) == (["4"], ["1"])

@@ -19,14 +19,14 @@ TOO_WIDE = "document.documentElement.scrollWidth > innerWidth"
 
 
 @pytest.fixture
-def served(opened):
-    """The address of the page."""
+def served(opened, run_with_log):
+    """The address of the page, of a run with a log."""
     session = opened()
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    config = uvicorn.Config(Guard(routes(session), "token", port), log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
+    guarded = Guard(routes(session, run_with_log), "token", port)
+    server = uvicorn.Server(uvicorn.Config(guarded, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{port}/token/"
@@ -35,16 +35,21 @@ def served(opened):
     listening.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_from_the_first_look_to_a_saved_classifier(chromium, served, things, tmp_path, width):
-    from playwright.sync_api import expect
-
-    address = served
-    tab = chromium.new_page(viewport={"width": width, "height": 900})
-    wrong = []
+@pytest.fixture(params=[1280, 390])
+def tab(request, chromium, served):
+    """The page of one width; what goes wrong in it fails the test, but for requests that are refused."""
+    tab, wrong = chromium.new_page(viewport={"width": request.param, "height": 900}), []
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    tab.goto(address)
+    tab.goto(served)
+    yield tab
+    tab.close()
+    assert [one for one in wrong if "422" not in one] == []
+
+
+def test_from_the_first_look_to_a_saved_classifier(tab, things, tmp_path):
+    from playwright.sync_api import expect
+
     expect(tab.locator("#accuracy")).to_contain_text("95 % interval")
     expect(tab.locator("#classes .card")).to_have_count(3)
 
@@ -90,5 +95,76 @@ def test_from_the_first_look_to_a_saved_classifier(chromium, served, things, tmp
     assert len(list((things / "yew & co").iterdir())) == 1
     tab.reload()
     expect(tab.locator("#classes .card")).to_have_count(4)
-    assert [one for one in wrong if "422" not in one] == []
-    tab.close()
+
+
+def test_pictures_of_none_of_the_classes_and_dropped_folders(tab, things):
+    from playwright.sync_api import expect
+
+    expect(tab.locator("#classes .card")).to_have_count(3)
+    tab.set_input_files("#choose", sorted((things.parent / "new").glob("* 4.png")))
+    expect(tab.locator("#fresh .card")).to_have_count(3)
+    first = tab.locator("#next .card").first
+    name = first.get_attribute("aria-label")
+    first.get_by_role("button", name=f"None of these: {name}").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#fresh .card")).to_have_count(2)
+    assert tab.evaluate("document.activeElement.closest('#fresh') !== null")
+    tab.locator("#none summary").click()
+    tab.get_by_role("button", name=f"Change {name}").click()
+    tab.locator("#picture select").select_option(label="elm")
+    tab.get_by_role("button", name="Put it there").click()
+    expect(tab.locator("#fresh .card")).to_have_count(2)
+    expect(tab.locator("#none")).to_be_hidden()
+
+    for kind, of in (("yew", "ash"), ("fir", "oak")):
+        (things.parent / kind).mkdir()
+        for i in "56":
+            (things.parent / "new" / f"{of} {i}.png").rename(things.parent / kind / f"{i}.png")
+    (things.parent / "yew" / ".hidden").write_text("no picture")
+    (things.parent / "bare").mkdir()
+    drop(tab, [things.parent / kind for kind in ("yew", "fir", "bare", "things")])
+    expect(tab.locator("#said")).to_contain_text("4 pictures read into")
+    expect(tab.get_by_role("region", name="yew", exact=True).locator(".picture")).to_have_count(2)
+    expect(tab.get_by_role("region", name="fir", exact=True).locator(".picture")).to_have_count(2)
+    expect(tab.locator("#problems li")).to_contain_text(
+        ["bare: has no pictures", "things: has folders in it"]
+    )
+    tab.get_by_role("button", name="Undo: adding pictures").click()
+    expect(tab.locator("#classes .card")).to_have_count(3)
+    assert tab.evaluate(UNNAMED) == []
+    assert not tab.evaluate(TOO_WIDE)
+
+
+def test_the_hard_tasks_of_the_run_are_looked_at(tab):
+    from playwright.sync_api import expect
+
+    expect(tab.locator("#accuracy")).to_contain_text("95 % interval")
+    tab.get_by_role("link", name="Hard tasks of tiny").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#accuracy")).to_be_hidden()
+    around = tab.get_by_role("region", name="Hardest neighbourhoods").get_by_role("article")
+    expect(around).to_have_count(3)
+    expect(around.first).to_contain_text("weight ×2.0")
+    pair = tab.get_by_role("region", name="Most confused pairs").get_by_role("article").first
+    expect(pair).to_have_accessible_name("train 00 and train 02")
+    pair.scroll_into_view_if_needed()
+    shown = pair.get_by_role("img", name="train 00, image").first
+    expect(shown).to_have_js_property("naturalWidth", 16)
+    assert not tab.evaluate(TOO_WIDE)
+    tab.get_by_label("Part of the log").select_option("evaluate val")
+    task = tab.get_by_role("region", name="Hardest tasks").get_by_role("article")
+    expect(task).to_contain_text("seen 2 times")
+    expect(task).to_contain_text("as val 02")
+    assert tab.evaluate(UNNAMED) == []
+    assert not tab.evaluate(TOO_WIDE)
+    tab.go_back()
+    expect(tab.locator("#accuracy")).to_be_visible()
+    expect(tab.get_by_role("link", name="Your classes", exact=True)).to_have_attribute("aria-current", "page")
+
+
+def drop(tab, paths):
+    """Drops files and folders onto the page, as a file manager does."""
+    browser, files = tab.context.new_cdp_session(tab), [str(path) for path in paths]
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": files, "dragOperationsMask": 1}
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 5, "data": data})
