@@ -10,7 +10,7 @@ from mtl.compare.measures import FIFTH, measure
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.evaluation.results import score
 from mtl.evaluation.task_answers import Answers
-from mtl.stats import fifth_percentile, mid_quantile
+from mtl.stats import fifth_percentile, mid_quantile, minimum
 
 
 def ones(*shape: int) -> torch.Tensor:
@@ -59,3 +59,9 @@ def test_evaluations_and_comparisons_say_the_same():
     plain = float(outcome.accuracy.quantile(0.05))
     assert plain * 75 == pytest.approx(round(plain * 75), abs=1e-4)  # on the grid of k/75, and not the same
     assert abs(evaluated.percentile_5 - plain) > 1e-4
+
+
+def test_a_minimum_is_found_between_its_bounds_and_at_them_and_beside_a_plain():
+    assert minimum(lambda x: (x - 0.3) ** 2, -4, 4) == pytest.approx(0.3, abs=1e-6)
+    assert minimum(lambda x: x, -4, 4) == pytest.approx(-4, abs=1e-6)
+    assert minimum(lambda x: abs(min(x, 1.0) - 0.5), 0, 60, 1e-9) == pytest.approx(0.5, abs=1e-8)

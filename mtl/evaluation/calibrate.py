@@ -22,6 +22,7 @@ from mtl.runtime.devices import Device
 from mtl.runtime.outputs import replace_text
 from mtl.runtime.run_folder import RunFolder
 from mtl.runtime.seeds import derive_seed, generator
+from mtl.stats import minimum
 from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import RunData
 from mtl.training.solve import chunks, features_of
@@ -84,12 +85,11 @@ def temperatures(config: Config, run_data: RunData, device: Device, learner: Lea
 
 def best_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature that makes the right classes (n,) of logits (n, N) most probable."""
-    from scipy.optimize import minimize_scalar
 
     def cost(log: float) -> float:
         return float(negative_log_likelihoods(logits, labels, math.exp(log)).sum()) + 0.5 * log * log
 
-    return math.exp(float(minimize_scalar(cost, bounds=(-_REACH, _REACH), method="bounded").x))
+    return math.exp(minimum(cost, -_REACH, _REACH))
 
 
 def some_of_each(labels: Tensor, most: int, random: torch.Generator) -> Tensor:

@@ -31,7 +31,7 @@ from mtl.models.heads import BaseLearner
 from mtl.own_images.support import Support
 from mtl.runtime.progress import Count
 from mtl.runtime.seeds import generator
-from mtl.stats import wilson
+from mtl.stats import minimum, wilson
 
 DRAWS = 200
 
@@ -224,8 +224,6 @@ class Forecast:
 
 def forecast(curve: LearningCurve) -> Forecast | None:
     """Fits the law to the accuracies, each weighing as k; None for fewer than three points."""
-    from scipy.optimize import minimize_scalar
-
     points, way = curve.points(), len(curve.classes)
     if len(points) < POINTS:
         return None
@@ -236,8 +234,7 @@ def forecast(curve: LearningCurve) -> Forecast | None:
         departures = _accuracy_at(sensitivity, shots, way) - accuracies
         return float((shots * departures**2).sum())
 
-    best = minimize_scalar(cost, bounds=(0.0, _MOST), method="bounded", options={"xatol": 1e-6})
-    return Forecast(way, float(best.x), points[-1].answers)
+    return Forecast(way, minimum(cost, 0.0, _MOST), points[-1].answers)
 
 
 def extrapolate(accuracy: float, way: int, shot: float, more: float) -> float:
@@ -245,11 +242,9 @@ def extrapolate(accuracy: float, way: int, shot: float, more: float) -> float:
 
     Chance and less, and all right, stay as they are.
     """
-    from scipy.optimize import brentq
-
     if not 1 / way < accuracy < 1:
         return accuracy
-    limit = float(brentq(lambda limit: float(_accuracy_at(limit, shot, way)) - accuracy, 0.0, _FAR))
+    limit = minimum(lambda limit: abs(float(_accuracy_at(limit, shot, way)) - accuracy), 0.0, _FAR, 1e-12)
     return float(_accuracy_at(limit, more, way))
 
 
@@ -262,9 +257,8 @@ def _accuracy_at(
 
 def share_right(sensitivity: NDArray[np.float64], way: int) -> NDArray[np.float64]:
     """The share of right answers among N classes, for any shape of sensitivities."""
-    from scipy.special import ndtr
-
-    others = ndtr(np.asarray(sensitivity)[..., None] + _NOISE) ** (way - 1)
+    below = torch.special.ndtr(torch.as_tensor(np.asarray(sensitivity)[..., None] + _NOISE))
+    others = below.numpy() ** (way - 1)
     right: NDArray[np.float64] = np.clip(others @ _WEIGHTS, 0.0, 1.0)
     return right
 

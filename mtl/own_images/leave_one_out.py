@@ -22,6 +22,7 @@ from torch import Tensor
 from mtl.models.classifiers import negative_log_likelihoods
 from mtl.models.heads import BaseLearner
 from mtl.own_images.support import Support, even_shot, one_less
+from mtl.stats import minimum
 
 _MOST_PARTS, _FEWEST_PARTS = 100, 10  # in which support images are left out: one of each class, up to 100
 _WORK = 30_000  # parts times images beyond which parts become fewer: the cost of each grows with images²
@@ -32,6 +33,7 @@ _FLOATS = 4_000_000  # of support features gathered together
 _SPREAD, _SPREAD_OF_GUESS = 0.3, 0.5
 _REACH = 4.0  # how far around that ln T is searched
 _FLATTEST = 0.1  # slope over a deviation of likeness, where unlike images are as similar as known ones
+_STEPS, _TINY = 100, 1e-9  # of Newton's method: at most, and the last
 
 Floats = NDArray[np.float64]
 
@@ -126,10 +128,7 @@ def fit_temperature(held_out: HeldOut, support: Support, known: Sequence[tuple[i
         nll = weights @ negative_log_likelihoods(held_out.logits, labels, math.exp(log))
         return float(nll) + 0.5 * ((log - middle) / spread) ** 2
 
-    from scipy.optimize import minimize_scalar
-
-    best = minimize_scalar(cost, bounds=(middle - _REACH, middle + _REACH), method="bounded")
-    return math.exp(float(best.x)) * full / lacking
+    return math.exp(minimum(cost, middle - _REACH, middle + _REACH)) * full / lacking
 
 
 def held_out_temperature(temperature: float, support: Support, known: Sequence[tuple[int, float]]) -> float:
@@ -215,10 +214,7 @@ def likenesses(support: Support) -> tuple[Tensor, Tensor]:
 
 
 def _logistic(known: Floats, unlike: Floats, of_known: Floats, of_unlike: Floats) -> tuple[float, float]:
-    """(threshold, slope) from likenesses and their shares; each kind has half the weight."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
+    """(threshold, slope) from likenesses and their shares, by Newton's method; the kinds weigh the same."""
     likeness, sign = np.r_[known, unlike], np.r_[np.ones(len(known)), -np.ones(len(unlike))]
     weight = np.r_[of_known / of_known.sum(), of_unlike / of_unlike.sum()] / 2
     middle = float(weight @ likeness)
@@ -226,14 +222,29 @@ def _logistic(known: Floats, unlike: Floats, of_known: Floats, of_unlike: Floats
     scaled = (likeness - middle) / deviation
     total = (of_known.sum() + of_unlike.sum()) ** 2 / ((of_known**2).sum() + (of_unlike**2).sum())
 
-    def loss(line: Floats) -> tuple[float, Floats]:
-        margin = sign * (line[0] * scaled + line[1])
-        pull = -sign * weight * total * expit(-margin)
-        value = total * float(weight @ np.logaddexp(0, -margin)) + float(line[0]) ** 2 / 2
-        return value, np.array([pull @ scaled + line[0], pull.sum()])
+    x = np.stack([scaled, np.ones_like(scaled)])
 
-    line = minimize(
-        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(_FLATTEST, None), (None, None)]
-    )
-    slope, offset = (float(x) for x in line.x)
+    def loss(line: Floats) -> float:
+        return float(total * (weight @ np.logaddexp(0, -sign * (line @ x))) + line[0] ** 2 / 2)
+
+    def newton(line: Floats, free: slice) -> Floats:
+        """From a line (slope, offset) to the best one whose `free` numbers may change."""
+        for _ in range(_STEPS):
+            margin = sign * (line @ x)
+            missing = np.exp(-np.logaddexp(0, margin))  # 1 - p of the right kind
+            gradient = -x @ (total * weight * sign * missing) + np.array([line[0], 0.0])
+            curvature = (x * total * weight * missing * (1 - missing)) @ x.T + np.diag([1.0, _TINY])
+            step = np.zeros(2)
+            step[free] = np.linalg.solve(curvature[free, free], gradient[free])
+            while loss(line - step) > loss(line) and np.abs(step).max() > _TINY:
+                step = step / 2
+            line = line - step
+            if np.abs(step).max() <= _TINY:
+                break
+        return line
+
+    line = newton(np.array([1.0, 0.0]), slice(0, 2))
+    if line[0] < _FLATTEST:
+        line = newton(np.array([_FLATTEST, 0.0]), slice(1, 2))
+    slope, offset = (float(number) for number in line)
     return middle - offset / slope * deviation, slope / deviation
