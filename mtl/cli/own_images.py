@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mtl.cli.subcommand import add, path
 from mtl.config import Backbone, Config, Log, load_config
 from mtl.errors import UserError
+from mtl.runtime.process import collection_paused
 
 if TYPE_CHECKING:
     from mtl.cli.subcommand import Commands
@@ -179,6 +180,7 @@ def _takes_common(sub: argparse.ArgumentParser, what: str) -> None:
     sub.add_argument("overrides", nargs="*", metavar="key=value", help=_OVERRIDES)
 
 
+@collection_paused()
 def _source(given: argparse.Namespace) -> "tuple[ClassifierSource, Log]":
     """Where the classifier comes from and runs, and how progress is shown."""
     if given.classifier is None and given.support is None:

@@ -26,6 +26,7 @@ from mtl.own_images.leave_one_out import HeldOut, OpenSet
 from mtl.own_images.support import Support
 from mtl.runtime.devices import choose_device
 from mtl.runtime.outputs import write_whole
+from mtl.runtime.process import collection_paused
 from mtl.runtime.seeds import generator
 
 FORMAT = 1
@@ -63,6 +64,7 @@ def save(classifier: FittedClassifier, path: Path) -> None:
     write_whole(path, packed(tensors, {"fewshot": json.dumps(header)}))
 
 
+@collection_paused()
 def load(path: Path, runtime: Runtime | None = None, precision: Precision | None = None) -> FittedClassifier:
     """A classifier as `save` wrote it. Nothing of the run that it came from is needed.
 

@@ -6,9 +6,11 @@ python run_meta.py fit --classifier things.fewshot --fix corrections.csv
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from torch import Tensor
 
 from mtl.config import Backbone, Log, Runtime
 from mtl.data.class_tree import composed
@@ -54,6 +56,7 @@ class Fit:
 
     classifier: FittedClassifier
     left_out: tuple[str, ...] = ()  # a sentence each
+    shown: Mapping[Path, Tensor] = field(default_factory=dict)  # support pictures just read, for a page
 
 
 def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
@@ -79,7 +82,7 @@ def fit_network(
     read = read_support(support, embedder, log)
     tell_nearly_same(read.support.classes)
     embedder.require_way(read.support.way)
-    return Fit(fit_with_chosen_head(read.embedder, read.support, log), read.left_out)
+    return Fit(fit_with_chosen_head(read.embedder, read.support, log), read.left_out, read.shown)
 
 
 def fit_new(

@@ -117,6 +117,7 @@ def _predict(request: PredictRequest) -> None:
             classifier=classifier,
             source=str(request.source),
             rows=least_sure(answered),
+            read={**fit.shown, **reader.shown},
             summary=summary,
             open_set=request.open_set,
             assessment=sentences,

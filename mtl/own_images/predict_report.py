@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,7 @@ class AnswersToShow:
     classifier: FittedClassifier
     source: str  # where the classifier comes from
     rows: Sequence[Row]  # all answers, least certain first
+    read: Mapping[Path, Tensor]  # pictures in colour that were just read, support pictures among them
     summary: str  # how many there are of which class
     open_set: bool
     assessment: Sequence[str]  # how well the classifier will do, a sentence each
@@ -119,7 +120,7 @@ class AnswersToShow:
 def write_page(answers: AnswersToShow, table: Path, path: Path) -> None:
     """Writes the page with as many answers, the least certain first, as 3 MB have room for."""
     shown = answers.rows[:_CARDS]
-    pictures = _read([Path(row.file) for row in shown])
+    pictures = _read([Path(row.file) for row in shown], answers.read)
     support = _support_pictures(answers)
     cards = [_card(row, pictures.get(Path(row.file))) for row in shown]
     while True:
@@ -130,10 +131,11 @@ def write_page(answers: AnswersToShow, table: Path, path: Path) -> None:
     write_whole(path, page)
 
 
-def _read(files: Sequence[Path]) -> dict[Path, Tensor]:
-    """Pictures in colour, for people; without those that are gone."""
-    batches = decode_ahead(files, _SIDE, grayscale=False)
-    return {file: image for batch in batches for file, image in zip(batch.files, batch.images, strict=True)}
+def _read(files: Sequence[Path], known: Mapping[Path, Tensor]) -> dict[Path, Tensor]:
+    """Pictures in colour, for people, read again unless they are `known`; without those that are gone."""
+    batches = decode_ahead([file for file in files if file not in known], _SIDE, grayscale=False)
+    read = {file: image for batch in batches for file, image in zip(batch.files, batch.images, strict=True)}
+    return read | {file: known[file] for file in files if file in known}
 
 
 def _support_pictures(answers: AnswersToShow) -> dict[str, list[Thumbnail]]:
@@ -149,14 +151,15 @@ def _support_pictures(answers: AnswersToShow) -> dict[str, list[Thumbnail]]:
         for row in found[: _OF_A_CLASS if k in confused else most]
     ]
     row_of = {Path(support.files[row]): row for row in rows[:_PICTURES] if support.files[row]}
-    unchanged = []
+    unchanged = [file for file in row_of if file in answers.read]
+    others = [file for file in row_of if file not in answers.read]
     p = classifier.embedder.preparation
-    for batch in decode_ahead(list(row_of), p.size, p.grayscale, ink=p.ink, top=p.top):
+    for batch in decode_ahead(others, p.size, p.grayscale, ink=p.ink, top=p.top):
         before = support.prints.digests[[row_of[file] for file in batch.files]]
         same = (Prints.of(batch.images).digests == before).all(1).tolist()
         unchanged += [file for file, is_same in zip(batch.files, same, strict=True) if is_same]
     pictures: dict[str, list[Thumbnail]] = {name: [] for name in support.classes}
-    for file, image in _read(unchanged).items():
+    for file, image in _read(unchanged, answers.read).items():
         name = support.classes[int(support.labels[row_of[file]])]
         pictures[name].append(thumbnail(image, f"{name}: {one_line(file)}", _OF_SUPPORT))
     return pictures

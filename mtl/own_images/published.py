@@ -23,6 +23,7 @@ from mtl.own_images.embedder import Embedder, Origin, Preparation, embedder_of_r
 from mtl.own_images.leave_one_out import leave_out
 from mtl.own_images.support import Support, find_views
 from mtl.runtime.devices import choose_device, settle_precision
+from mtl.runtime.process import collection_paused
 from mtl.runtime.progress import tell
 from mtl.runtime.seeds import generator
 
@@ -50,6 +51,7 @@ def published(name: str | None = None, weights: str | None = None) -> Backbone:
     return read_config({"backbone": tree}, "--backbone and --weights").backbone
 
 
+@collection_paused()
 def embedder_of(network: Path | Backbone, runtime: Runtime | None = None) -> Embedder:
     """The embedder of a run's folder, or of a published network, whose head `with_chosen_head` settles.
 
@@ -64,8 +66,8 @@ def embedder_of(network: Path | Backbone, runtime: Runtime | None = None) -> Emb
             f"--backbone: {network.name} is a network of this project; take one of torchvision or timm, as "
             f"{DEFAULT.name}, or a run with --run"
         )
-    require_size(network, images.size)
     backbone = build_backbone(network, 3, images.size, generator(0, "backbone"))
+    require_size(network, images.size, backbone)
     load_weights(backbone, network)
     device = choose_device(settle_precision(Config(runtime=runtime or Runtime())).runtime)
     learner = MetaTransfer(backbone, Meta(head=_RAW, train="head"), device)

@@ -1,6 +1,6 @@
 """Pictures in files, read and embedded; a person's own classes, read into a support set."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from mtl.own_images.support import Support
 from mtl.runtime.progress import Count, tell
 
 _NAMED = 4  # copies of a picture that a sentence names
+_SHOWN, _SIDE = 100, 160  # pictures that are kept for a page, and pixels a side that it needs
 
 
 class EmbeddedBatch(NamedTuple):
@@ -43,6 +44,7 @@ class PictureReader:
     log: Log | None = None
     what: str = "pictures"  # for progress
     unread: list[Unread] = field(default_factory=list)
+    shown: dict[Path, Tensor] = field(default_factory=dict)  # the first ones, as a page can show them
     _changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class PictureReader:
             for batch in decode_ahead(self.files, size, grayscale, ink=ink, top=top):
                 self.unread += batch.unread
                 self._changes += batch.changes
+                if len(self.shown) < _SHOWN and size >= _SIDE and not grayscale and ink is None:
+                    self.shown |= zip(batch.files, batch.images, strict=True)
                 count.add(len(batch.files) + len(batch.unread))
                 yield EmbeddedBatch(batch.files, batch.images, self.embedder(batch.images))
 
@@ -82,6 +86,7 @@ class ReadSupport:
     support: Support  # its files are paths below the folder as it was given
     left_out: tuple[str, ...]  # what was left out and why, a sentence each
     embedder: Embedder  # with the white of these pictures
+    shown: Mapping[Path, Tensor]  # of the reader
 
 
 def read_support(
@@ -122,7 +127,7 @@ def read_support(
         raise UserError(_too_few(folder, sorted(left), least, left_out))
     support = Support.of(torch.cat(features), classes, names, prints).some(rows)
     reader.tell_changes("support picture", log)
-    return ReadSupport(support, tuple(left_out), reader.embedder)
+    return ReadSupport(support, tuple(left_out), reader.embedder, reader.shown)
 
 
 def tell_nearly_same(classes: Sequence[str], among: Collection[str] | None = None) -> None:

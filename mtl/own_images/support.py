@@ -163,12 +163,12 @@ def find_views(support: Support, compared: Compared | None = None) -> Support:
     Near copies have the same pixels, up to small movements, or resembling ones and nearly the same feature.
     Features are not enough: classes that are far apart have nearly the same feature in all their images.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     pairs = _pairs(support, compared)
     if not pairs:
         return support.with_views(torch.arange(len(support)))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     one, other = np.array(pairs).T
     graph = coo_array((np.ones(len(pairs)), (one, other)), shape=(len(support), len(support)))
     return support.with_views(torch.from_numpy(connected_components(graph, directed=False)[1]))

@@ -1,5 +1,6 @@
 """Published networks as they are: no run, a head that the support set chooses, weights out of a file."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from own_folders import CLASSES
 from mtl import FewShotClassifier
 from mtl.cli import main
 from mtl.config import Backbone
+from mtl.data import prefetch
 from mtl.models.backbones import build_backbone
 from mtl.models.heads import power_transform
 from mtl.own_images import classifier_file as file
@@ -31,8 +33,13 @@ def weights(home):
     return ("--backbone", NAME, "--weights", "squeeze.pth", "--support", "things", "runtime.threads=1")
 
 
-def test_pictures_are_classified_without_a_run(weights, capsys):
+def test_pictures_are_classified_without_a_run_and_read_once(weights, capsys, monkeypatch):
+    read, own_picture = Counter[Path](), prefetch.own_picture
+    monkeypatch.setattr(
+        prefetch, "own_picture", lambda file, *how: (read.update([file]), own_picture(file, *how))[1]
+    )
     assert main(["predict", *weights, "--query", "new", "runtime.device=cpu"]) == 0
+    assert set(read.values()) == {1}
     said = capsys.readouterr()
     assert "left-out support pictures are right (" in said.err
     assert "rests only on the support pictures." in said.out

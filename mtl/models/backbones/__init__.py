@@ -82,10 +82,10 @@ def input_format(config: Backbone) -> InputFormat | None:
     return None if config.weights is None else images
 
 
-def require_size(config: Backbone, size: int) -> None:
+def require_size(config: Backbone, size: int, network: nn.Module | None = None) -> None:
     """Checks that a library's network makes features of images of `size`×`size` pixels.
 
-    Transformers take one size only, others need some pixels for all their strides.
+    Transformers take one size only, others need some pixels for all their strides. `network`: if it is built.
 
     Raises:
         UserError: it does not; says which size it takes.
@@ -96,7 +96,7 @@ def require_size(config: Backbone, size: int) -> None:
     generator = torch.Generator().manual_seed(0)
     try:
         with torch.device("meta"):  # only shapes: it costs no memory and little time
-            network = build_backbone(config, 3, size, generator)
+            network = network or build_backbone(config, 3, size, generator)
     except NotImplementedError:  # regnets read numbers out of tensors while they are built
         network = build_backbone(config, 3, size, generator).to("meta")
     native = library.input_format(name, config.weights).size
@@ -116,7 +116,9 @@ def require_size(config: Backbone, size: int) -> None:
 def _feature_shape(network: nn.Module, size: int) -> tuple[int, ...] | None:
     """The shape of what becomes of one image; None if it does not go through."""
     try:
-        features: torch.Tensor = network(torch.empty(1, 3, size, size, device="meta"))
+        features: torch.Tensor = network(
+            torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
+        )
     except (RuntimeError, AssertionError, ValueError):  # libraries refuse a size each in its own way
         return None
     return tuple(features.shape[1:])
