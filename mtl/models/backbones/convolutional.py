@@ -116,12 +116,18 @@ def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     With fixed statistics and weights the norm is a factor and an offset for each filter, and is folded into
     the convolution's weights: one pass over the maps less, forwards and backwards. Gradients reach the
     convolution as before. A norm that learns is left as it is.
+
+    Statistics of the batch take off whatever the convolution's bias adds: its gradient is 0. Computed, it
+    would be what rounding leaves, of which Adam makes steps as long as any other.
     """
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
     learns = torch.is_grad_enabled() and norm.weight.requires_grad
     if norm.training or learns or norm.running_mean is None or norm.running_var is None:
-        normed: Tensor = norm(conv(x))
+        bias = conv.bias
+        if norm.training and bias is not None:
+            bias = bias.detach() + 0 * bias
+        normed: Tensor = norm(conv._conv_forward(x, conv.weight, bias))
         return normed
     factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
     offset = norm.bias - norm.running_mean * factor
