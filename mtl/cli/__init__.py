@@ -1,6 +1,8 @@
 """The command line: subcommands; errors become sentences and exit codes."""
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stderr
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit code: 0 done, 1 stopped (also by the system), 2 a mistake of the user, 130 interrupted.
     A command does all its work even if nobody reads standard output any more.
     """
+    atexit.register(gc.freeze)  # searching for garbage as the process ends takes a second
     with lasting_streams():
         try:
             with redirect_stderr(StringIO()) if is_silent() else nullcontext():
