@@ -97,7 +97,7 @@ def _predict(request: PredictRequest) -> None:
             if stop.wanted:
                 break
         left = total - len(answered) - len(reader.unread)
-        reader.tell_changes(log=log)
+        reader.tell_changes()
         unread = [one.why for one in reader.unread]
         say_left_out(unread)
         if not answered and not left:

@@ -48,7 +48,7 @@ class PictureReader:
     _changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.embedder = _with_levels(self.embedder, self.files, self.log)
+        self.embedder = _with_levels(self.embedder, self.files)
 
     def __iter__(self) -> Iterator[EmbeddedBatch]:
         prepared = self.embedder.preparation
@@ -69,13 +69,13 @@ class PictureReader:
             tell(sentence, log)
 
 
-def _with_levels(embedder: Embedder, files: Sequence[Path], log: Log | None) -> Embedder:
+def _with_levels(embedder: Embedder, files: Sequence[Path]) -> Embedder:
     if embedder.preparation.levels is not None:
         return embedder
     deep = largest_values(files)
     top = top_of(deep)
     for sentence in levels_messages(top, len(deep)):
-        tell(sentence, log)
+        tell(sentence)
     return embedder.with_levels(top)
 
 
@@ -126,7 +126,7 @@ def read_support(
     if len(left) < least:
         raise UserError(_too_few(folder, sorted(left), least, left_out))
     support = Support.of(torch.cat(features), classes, names, prints).some(rows)
-    reader.tell_changes("support picture", log)
+    reader.tell_changes("support picture")
     return ReadSupport(support, tuple(left_out), reader.embedder, reader.shown)
 
 
