@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtl.stats import mean_interval, recall_intervals, wilson
+from mtl.stats import mean_interval, recall_intervals, root, wilson
 
 QUERIES = 15
 
@@ -159,3 +159,8 @@ def test_95_of_100_intervals_hold_the_recall(answers, recall, independent, tasks
         wilson_held += ((narrow[:, 0] <= recall) & (recall <= narrow[:, 1])).sum()
     assert held / 600 >= 0.93
     assert wilson_held / 600 < independent
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 5))
+def test_the_root_of_an_increasing_function_is_found(where, steepness):
+    assert root(lambda x: math.tanh(steepness * (x - where)), -4, 4) == pytest.approx(where, abs=1e-7)

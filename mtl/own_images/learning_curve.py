@@ -31,7 +31,7 @@ from mtl.models.heads import BaseLearner
 from mtl.own_images.support import Support
 from mtl.runtime.progress import Count
 from mtl.runtime.seeds import generator
-from mtl.stats import wilson
+from mtl.stats import root, wilson
 
 DRAWS = 200
 
@@ -245,11 +245,9 @@ def extrapolate(accuracy: float, way: int, shot: float, more: float) -> float:
 
     Chance and less, and all right, stay as they are.
     """
-    from scipy.optimize import brentq
-
     if not 1 / way < accuracy < 1:
         return accuracy
-    limit = float(brentq(lambda limit: float(_accuracy_at(limit, shot, way)) - accuracy, 0.0, _FAR))
+    limit = root(lambda limit: float(_accuracy_at(limit, shot, way)) - accuracy, 0.0, _FAR)
     return float(_accuracy_at(limit, more, way))
 
 
@@ -262,9 +260,8 @@ def _accuracy_at(
 
 def share_right(sensitivity: NDArray[np.float64], way: int) -> NDArray[np.float64]:
     """The share of right answers among N classes, for any shape of sensitivities."""
-    from scipy.special import ndtr
-
-    others = ndtr(np.asarray(sensitivity)[..., None] + _NOISE) ** (way - 1)
+    below = torch.special.ndtr(torch.from_numpy(np.asarray(sensitivity)[..., None] + _NOISE))
+    others = below.numpy() ** (way - 1)
     right: NDArray[np.float64] = np.clip(others @ _WEIGHTS, 0.0, 1.0)
     return right
 

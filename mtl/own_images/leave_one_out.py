@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl.models.classifiers import negative_log_likelihoods
 from mtl.models.heads import BaseLearner
 from mtl.own_images.support import Support, even_shot, one_less
+from mtl.stats import root
 
 _MOST_PARTS, _FEWEST_PARTS = 100, 10  # in which support images are left out: one of each class, up to 100
 _WORK = 30_000  # parts times images beyond which parts become fewer: the cost of each grows with images²
@@ -122,14 +122,16 @@ def fit_temperature(held_out: HeldOut, support: Support, known: Sequence[tuple[i
     lacking = held_out_temperature(full, support, known)
     middle, spread = math.log(lacking), _SPREAD if known else _SPREAD_OF_GUESS
 
-    def cost(log: float) -> float:
-        nll = weights @ negative_log_likelihoods(held_out.logits, labels, math.exp(log))
-        return float(nll) + 0.5 * ((log - middle) / spread) ** 2
+    logits = held_out.logits.double()
+    own = logits.gather(1, labels[:, None])[:, 0]
 
-    from scipy.optimize import minimize_scalar
+    def slope(log: float) -> float:
+        """Of what is to be least, - ln of likelihood and prior, by ln T."""
+        expected = (torch.softmax(logits / math.exp(log), -1) * logits).sum(-1)
+        return float(weights @ (own - expected)) / math.exp(log) + (log - middle) / spread**2
 
-    best = minimize_scalar(cost, bounds=(middle - _REACH, middle + _REACH), method="bounded")
-    return math.exp(float(best.x)) * full / lacking
+    best = root(slope, middle - _REACH, middle + _REACH)
+    return math.exp(best) * full / lacking
 
 
 def held_out_temperature(temperature: float, support: Support, known: Sequence[tuple[int, float]]) -> float:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_classifiers import HEADS
 from torch import Tensor
 
+from mtl.models.classifiers import negative_log_likelihoods
 from mtl.models.heads import BaseLearner
 from mtl.own_images import leave_one_out as held_out
 from mtl.own_images.leave_one_out import (
@@ -17,7 +18,6 @@ from mtl.own_images.leave_one_out import (
     fit_temperature,
     held_out_temperature,
     leave_out,
-    negative_log_likelihoods,
     temperature_at,
 )
 from mtl.own_images.support import Support
