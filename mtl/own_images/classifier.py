@@ -1,6 +1,7 @@
 """A classifier of a person's own classes: fitted to a support set, it answers features."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -37,7 +38,7 @@ class FittedClassifier:
     head: LinearHead  # of T = 1 task
     held_out: HeldOut  # its answers to its own support images, one of each view: rows of `views`
     temperature: float  # logits are divided by it
-    open_set: OpenSet | None  # None: no class has two views, so nothing is known of unlike ones
+    stored_open_set: OpenSet | None = None  # of a file
     label_kind: LabelKind = "str"
     label_dtype: str = ""  # of numpy, where labels are numbers that a program gave
 
@@ -49,6 +50,11 @@ class FittedClassifier:
     def views(self) -> Support:
         """One support image of each view: what the classifier can be tested with."""
         return self.support.by_view()
+
+    @cached_property
+    def open_set(self) -> OpenSet | None:
+        """None: no class has two views, so nothing is known of unlike ones. Fitted where it is needed."""
+        return self.stored_open_set or fit_open_set(self.views)
 
     @torch.no_grad()
     def answer(self, features: Tensor, open_set: bool = False) -> Answers:
@@ -85,4 +91,4 @@ def fit_classifier(
     head = base_learner.classifier(support.view_means()[None], views.labels[None], views.way)
     held_out = leave_out(base_learner, views.features, views.labels, views.way)
     temperature = fit_temperature(held_out, views, embedder.temperatures)
-    return FittedClassifier(embedder, support, head, held_out, temperature, fit_open_set(views))
+    return FittedClassifier(embedder, support, head, held_out, temperature)
