@@ -301,8 +301,11 @@ def test_without_a_run_a_published_network_is_handed_on_and_where_it_runs(monkey
 
 def test_fit_hands_on_what_is_asked(monkeypatch):
     given, _ = _handed_on(monkeypatch, "mtl.own_images.fit.fit_new", "fit", *OF_THINGS, "--out", "c", "-q")
-    assert given[:4] == (Path("runs/mine"), Path("things"), Path("c"), False)
-    assert given[4].quiet
+    assert given[:3] == (ClassifierSource(Path("runs/mine"), Path("things")), Path("c"), False)
+    assert given[3].quiet
+    words = ("fit", "--support", "a", "--fine-tune", "--out", "c")
+    given, _ = _handed_on(monkeypatch, "mtl.own_images.fit.fit_new", *words)
+    assert given[0] == ClassifierSource(DEFAULT, Path("a"), fine_tune=True)
     more = ("--add", "more", "--remove", "a,b", "--overwrite", "--out", "d")
     given, _ = _handed_on(monkeypatch, "mtl.own_images.fit.fit_again", "fit", "--classifier", "c", *more)
     assert given[:4] == (Path("c"), Changes("a,b", Path("more")), Path("d"), True)

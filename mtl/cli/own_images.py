@@ -59,6 +59,7 @@ you confirm it on the page. With --run a second view shows what was hard for the
   run_meta.py studio my_things --run checkpoints/cifar_fs
   run_meta.py studio --classifier things.fewshot --state things_studio
 """
+_FINE_TUNE = "train the published network's last block too: five pictures of each class, a minute or more"
 _SETTINGS = ("runtime.", "log.")
 _OVERRIDES = "where it runs and what it shows, e.g. runtime.threads=1 runtime.device=cpu log.every_seconds=5"
 _FIT = """
@@ -101,6 +102,7 @@ def add_to(commands: "Commands") -> None:
         help="the table, .csv or .json (default predictions.csv); beside it a page, .html",
     )
     predict.add_argument("--open-set", action="store_true", help="a picture may show none of the classes")
+    predict.add_argument("--fine-tune", action="store_true", help=_FINE_TUNE)
     _takes_common(predict, "existing files")
 
     summary = "measure how many labelled pictures a classifier gets right"
@@ -119,6 +121,7 @@ def add_to(commands: "Commands") -> None:
     fit.epilog = _SUPPORT + _FIT
     _takes_source(fit)
     fit.add_argument("--out", type=path, metavar="FILE", help="the classifier, e.g. things.fewshot")
+    fit.add_argument("--fine-tune", action="store_true", help=_FINE_TUNE)
     fit.add_argument("--add", type=path, metavar="DIR", help="a support folder whose pictures are added")
     fit.add_argument("--remove", metavar="CLASSES", help="classes to remove, separated by commas")
     fit.add_argument("--fix", type=path, metavar="FILE", help="pictures with their right labels, as CSV")
@@ -194,7 +197,10 @@ def _source(given: argparse.Namespace) -> "tuple[ClassifierSource, Log]":
 
     network = _network(given)
     log = replace(settings.log, quiet=settings.log.quiet or given.quiet)
-    return ClassifierSource(network, given.support, given.classifier, settings.runtime), log
+    fine_tune = getattr(given, "fine_tune", False)
+    if fine_tune and given.classifier is not None:
+        raise UserError("--fine-tune: is for a support folder; a classifier is fitted already")
+    return ClassifierSource(network, given.support, given.classifier, settings.runtime, fine_tune), log
 
 
 def _network(given: argparse.Namespace) -> Path | Backbone | None:
@@ -249,12 +255,12 @@ def _fit(given: argparse.Namespace) -> None:
             )
     from mtl.own_images.fit import Changes, fit_again, fit_new
 
-    out, runtime = given.out, source.runtime
+    out = given.out
     if given.classifier is not None:
         changes = Changes(given.remove, given.add, given.fix)
-        fit_again(given.classifier, changes, out, given.overwrite, log, runtime)
+        fit_again(given.classifier, changes, out, given.overwrite, log, source.runtime)
     elif source.network is not None:
-        fit_new(source.network, given.support, out, given.overwrite, log, runtime)
+        fit_new(source, out, given.overwrite, log)
 
 
 def _export(given: argparse.Namespace) -> None:

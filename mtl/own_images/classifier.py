@@ -86,9 +86,18 @@ def fit_classifier(
     """
     if support.way < 2:
         raise ValueError("a classifier needs two classes or more")
-    base_learner, support = embedder.base_learner, find_views(support, compared)
+    support = find_views(support, compared)
     views = support.by_view()
-    head = base_learner.classifier(support.view_means()[None], views.labels[None], views.way)
-    held_out = leave_out(base_learner, views.features, views.labels, views.way)
+    held_out = leave_out(embedder.base_learner, views.features, views.labels, views.way)
+    return classifier_of(embedder, support, held_out)
+
+
+@torch.no_grad()
+def classifier_of(
+    embedder: Embedder, support: Support, held_out: HeldOut, open_set: OpenSet | None = None
+) -> FittedClassifier:
+    """As `fit_classifier`, of a support set with its views, and with answers that are known already."""
+    views, means = support.by_view(), support.view_means()
+    head = embedder.base_learner.classifier(means[None], views.labels[None], views.way)
     temperature = fit_temperature(held_out, views, embedder.temperatures)
-    return FittedClassifier(embedder, support, head, held_out, temperature)
+    return FittedClassifier(embedder, support, head, held_out, temperature, open_set)

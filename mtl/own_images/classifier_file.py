@@ -105,6 +105,19 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
     raise UserError(f"{shown}: has format {version}, this version reads format {FORMAT}; fit it again")
 
 
+def require_not_fine_tuned(classifier: FittedClassifier, path: Path, so: str) -> None:
+    """Refuses a network that knows the support set better than new pictures: what is measured would be wrong.
+
+    Raises:
+        UserError: it is fine-tuned.
+    """
+    if classifier.embedder.origin.fine_tuned:
+        raise UserError(
+            f"{one_line(path)}: its network is fine-tuned to its pictures, so {so}; change their folder and "
+            "fit it again, or fit it without --fine-tune"
+        )
+
+
 def _require_content(path: Path) -> None:
     """Refuses a path without a file, and an empty file."""
     shown = one_line(path)

@@ -73,11 +73,13 @@ class Origin:
     head: Head
     way: int  # of meta-training: a learned start of the base learner serves exactly this many classes
     learners: int = 1  # that vote
+    fine_tuned: bool = False  # to the very support set: it knows those pictures better than new ones
 
     @property
     def network(self) -> str:
         """What texts call it."""
-        return self.run or f"{self.backbone.name}, {self.backbone.weights}"
+        tuned = ", fine-tuned" if self.fine_tuned else ""
+        return self.run or f"{self.backbone.name}, {self.backbone.weights}{tuned}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ from mtl.own_images import classifier_file
 from mtl.own_images.class_labels import checked_labels, class_labels, kept_dtype, kind_of, none_label
 from mtl.own_images.classifier import Answers, FittedClassifier
 from mtl.own_images.embedder import Embedder
+from mtl.own_images.fine_tune import fine_tuned, require_trainable
 from mtl.own_images.published import embedder_of, fit_with_chosen_head, published
 from mtl.own_images.support import Support
 from mtl.runtime.outputs import require_free
@@ -64,6 +65,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: "auto" (the best there is), "cpu", "cuda" or "mps".
         backbone: another published network, "torchvision.NAME" or "timm.NAME"; without a run.
         weights: a file of its weights, or a name that the library has for them; None: its default ones.
+        fine_tune: the published network's last block is trained too, and kept where left-out images are
+            classified better with it; five images of each class are needed, and a minute or more.
 
     Attributes:
         classes_: (N,) sorted.
@@ -79,9 +82,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         backbone: str | None = None,
         weights: str | os.PathLike[str] | None = None,
+        fine_tune: bool = False,
     ) -> None:
         self.run, self.open_set, self.device = run, open_set, device
-        self.backbone, self.weights = backbone, weights
+        self.backbone, self.weights, self.fine_tune = backbone, weights, fine_tune
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], open_set: bool = False, device: str = "auto") -> Self:
@@ -124,9 +128,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 _log.warning("%s", sentence)
             embedder = _with_levels(self._embedder(), images)
             embedder.require_way(len(classes))
-            features, prints = _embedded(embedder, images)
+            if self.fine_tune:
+                require_trainable(embedder)
+            features, prints, pixels = _embedded(embedder, images, keep=self.fine_tune)
             support = Support.of(features, [names[place] for place in places], _sources(images), prints)
-            fitted = fit_with_chosen_head(embedder, support, Log(quiet=True))
+            fitted = fit_with_chosen_head(embedder, support, quiet := Log(quiet=True))
+            if pixels is not None:
+                tuned = fine_tuned(embedder, support, pixels, fitted, quiet)
+                fitted = tuned.classifier if tuned.helps else fitted
             fitted = replace(fitted, label_kind=kind_of(classes), label_dtype=kept_dtype(labels))
         if self.open_set:
             _require_open_set(fitted, classes)
@@ -219,7 +228,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _embedded(self, images: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Features (n, D), and (n,) bool: which images the classifier was fitted to."""
-        features, prints = _embedded(_with_levels(self.fitted_.embedder, images), images)
+        features, prints, _ = _embedded(_with_levels(self.fitted_.embedder, images), images)
         return features, SeenBefore(self.fitted_.support.prints)(prints)[0]
 
     def _ordered(self, answers: Answers) -> NDArray[np.float64]:
@@ -248,20 +257,23 @@ def _with_levels(embedder: Embedder, images: Sequence[Any]) -> Embedder:
     return embedder.with_levels(top)
 
 
-def _embedded(embedder: Embedder, images: Sequence[Any]) -> tuple[Tensor, Prints]:
-    """Features (n, D), and what the images are recognised by."""
+def _embedded(
+    embedder: Embedder, images: Sequence[Any], keep: bool = False
+) -> tuple[Tensor, Prints, Tensor | None]:
+    """Features (n, D), what the images are recognised by, and with `keep` what the network is given."""
     preparation = embedder.preparation
     size, grayscale, ink, top = preparation.size, preparation.grayscale, preparation.ink, preparation.top
     changes: list[Change] = []
-    features, prints = [], []
+    features, prints, kept = [], [], list[Tensor]()
     for batch in prepare_images(
         images, size, grayscale, min(embedder.images_at_once, 256), ink, top, changes
     ):
         features.append(embedder(batch))
         prints.append(Prints.of(batch))
+        kept += [batch] if keep else []
     for sentence in change_messages(changes, ink, top):
         _log.warning("%s", sentence)
-    return torch.cat(features), Prints.joined(prints)
+    return torch.cat(features), Prints.joined(prints), torch.cat(kept) if keep else None
 
 
 def _warn(same: int, count: int, then: str = "") -> None:

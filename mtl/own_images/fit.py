@@ -20,6 +20,7 @@ from mtl.errors import UserError, one_line
 from mtl.own_images import classifier_file
 from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.console import say, say_left_out, say_self_assessment
+from mtl.own_images.fine_tune import fine_tuned, require_trainable
 from mtl.own_images.published import embedder_of, fit_with_chosen_head
 from mtl.own_images.read_support import read_support, tell_nearly_same
 from mtl.own_images.support import Support
@@ -40,6 +41,7 @@ class ClassifierSource:
     support: Path | None = None
     classifier: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
+    fine_tune: bool = False  # the published network, where the support pictures say that it helps
 
     def __post_init__(self) -> None:
         if len({self.network is not None, self.support is not None, self.classifier is None}) > 1:
@@ -62,47 +64,50 @@ class Fit:
 def load_or_fit(source: ClassifierSource, log: Log | None = None) -> Fit:
     """The classifier of a command; a UserError as of `fit_network`, or where the file is not a classifier."""
     if source.network is not None and source.support is not None:
-        return fit_network(source.network, source.support, log, source.runtime)
+        return fit_network(source.network, source.support, log, source.runtime, source.fine_tune)
     assert source.classifier is not None
     return Fit(classifier_file.load(source.classifier, source.runtime))
 
 
 def fit_network(
-    network: Path | Backbone, support: Path, log: Log | None = None, runtime: Runtime | None = None
+    network: Path | Backbone,
+    support: Path,
+    log: Log | None = None,
+    runtime: Runtime | None = None,
+    fine_tune: bool = False,
 ) -> Fit:
     """Adapts the network of a run, or a published one, to a support folder, on the best device there is.
 
     Raises:
-        UserError: it is not a run, its learner does not serve this, there is no such network, or too few
-            classes have pictures.
+        UserError: it is not a run, its learner does not serve this, there is no such network, too few
+            classes have pictures, or `fine_tune` does not go with them.
     """
     listed = support_files(support)
     embedder = embedder_of(network, runtime)
     embedder.require_way(len(listed.files))
-    read = read_support(support, embedder, log)
+    if fine_tune:
+        require_trainable(embedder)
+    read = read_support(support, embedder, log, keep=fine_tune)
     tell_nearly_same(read.support.classes)
     embedder.require_way(read.support.way)
-    return Fit(fit_with_chosen_head(read.embedder, read.support, log), read.left_out, read.shown)
+    classifier = fit_with_chosen_head(read.embedder, read.support, log)
+    if read.images is not None:
+        tuned = fine_tuned(read.embedder, read.support, read.images, classifier, log)
+        classifier = tuned.classifier if tuned.helps else classifier
+    return Fit(classifier, read.left_out, read.shown)
 
 
-def fit_new(
-    network: Path | Backbone,
-    support: Path,
-    out: Path,
-    overwrite: bool = False,
-    log: Log | None = None,
-    runtime: Runtime | None = None,
-) -> None:
+def fit_new(source: ClassifierSource, out: Path, overwrite: bool = False, log: Log | None = None) -> None:
     """Fits a classifier and writes it to `out`; prints what it holds and its expected accuracy.
 
     Raises:
-        UserError: as `fit_network`; or `out` cannot be written, has the ending of another kind of file, or
+        UserError: as `load_or_fit`; or `out` cannot be written, has the ending of another kind of file, or
             exists and may not be overwritten.
     """
     _refuse_other_endings(out)
     with claimed(out, "fit"):
         require_free(out, overwrite=overwrite)
-        _save_and_say(fit_network(network, support, log, runtime), out)
+        _save_and_say(load_or_fit(source, log), out)
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ def fit_again(
 
 def _changed(before: FittedClassifier, shown: Path, changes: Changes, log: Log | None) -> Fit:
     """Fitted again: without some classes, with the pictures of a folder, with corrected labels."""
+    classifier_file.require_not_fine_tuned(before, shown, "it cannot be changed")
     remove, add, fix = changes.remove, changes.add, changes.fix
     embedder, left_out, added = before.embedder, list[str](), set[str]()
     support: Support | None = before.support

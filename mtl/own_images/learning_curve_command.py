@@ -88,6 +88,7 @@ def _support(source: ClassifierSource, log: Log | None) -> tuple[Embedder, Suppo
         return embedder, find_views(support), read.left_out
     assert source.classifier is not None
     classifier = classifier_file.load(source.classifier, source.runtime)
+    classifier_file.require_not_fine_tuned(classifier, source.classifier, "they cannot show a curve")
     return classifier.embedder, classifier.support, ()
 
 

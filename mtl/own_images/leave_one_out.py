@@ -175,11 +175,15 @@ def fit_open_set(support: Support) -> OpenSet | None:
     Returns:
         None where no class has two images: then it is not known how similar images of one class are.
     """
+    if not (support.counts() > 1).any():
+        return None
+    return open_set_of(support, *likenesses(support))
+
+
+def open_set_of(support: Support, known: Tensor, unlike: Tensor) -> OpenSet:
+    """From the `likenesses` of support images, some of whose classes have several."""
     counts = support.counts()
     several = counts[support.labels] > 1
-    if not several.any():
-        return None
-    known, unlike = likenesses(support)
     share = 1 / counts[support.labels].double()  # classes count the same, however many images they have
     threshold, slope = _logistic(
         known[several].numpy(), unlike.numpy(), share[several].numpy(), share.numpy()

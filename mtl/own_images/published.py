@@ -30,12 +30,13 @@ from mtl.runtime.seeds import generator
 #: The network of those who name none; docs/own-images.md says why this one.
 DEFAULT = Backbone("torchvision.efficientnet_b0", "DEFAULT")
 
-_POWER = 0.5  # of features: fewer of them decide alone
+#: Of features: fewer of them decide alone.
+POWER = 0.5
 #: Heads that a support set chooses from; the first where it cannot tell.
 HEADS = {
-    "logistic regression": Head(name="logistic", power=_POWER, map="shift", penalty=0.3),
-    "ridge regression": Head(name="ridge", power=_POWER, map="shift", penalty=30.0),
-    "nearest prototype": Head(name="prototype", power=_POWER, map="shift"),
+    "logistic regression": Head(name="logistic", power=POWER, map="shift", penalty=0.3),
+    "ridge regression": Head(name="ridge", power=POWER, map="shift", penalty=30.0),
+    "nearest prototype": Head(name="prototype", power=POWER, map="shift"),
 }
 _RAW = Head(name="prototype")  # leaves features as the backbone gives them
 _MOST = 500  # images that the choice is made with; more would take seconds
@@ -99,8 +100,7 @@ def with_chosen_head(
     if embedder.head_settled:
         return embedder, support
     views = _some(find_views(support, compared).by_view())
-    shift = F.normalize(power_transform(support.features, _POWER), dim=-1).mean(0)
-    rights = {name: _right(_base_learner(head, shift), views) for name, head in HEADS.items()}
+    rights = {name: _right(base_learner_of(head, support.features), views) for name, head in HEADS.items()}
     chosen = max(rights, key=rights.__getitem__)  # of equals the first
     if len(views) > views.way:
         others = ", ".join(f"{name} {100 * right:.0f} %" for name, right in rights.items() if name != chosen)
@@ -108,15 +108,24 @@ def with_chosen_head(
     else:
         why = "as no picture can be left out to compare heads: every class has one"
     tell(f"head: {chosen}, {why}", log)
-    head, learner = HEADS[chosen], embedder.learner
-    learner = MetaTransfer(learner.backbone, replace(learner.config, head=head), embedder.device)
-    learner.base_learner = _base_learner(head, shift).to(embedder.device.torch_device)
-    settled = Embedder.of(learner, embedder.preparation, replace(embedder.origin, head=head))
-    return settled, replace(support, features=settled.base_learner.transform_features(support.features))
+    return settled(embedder, HEADS[chosen], support)
 
 
 @torch.no_grad()
-def _base_learner(head: Head, shift: Tensor) -> BaseLearner:
+def settled(embedder: Embedder, head: Head, support: Support) -> tuple[Embedder, Support]:
+    """The embedder and the support set with a head, which the embedder has none of yet."""
+    learner = embedder.learner
+    learner = MetaTransfer(learner.backbone, replace(learner.config, head=head), embedder.device)
+    base_learner = base_learner_of(head, support.features)
+    learner.base_learner = base_learner.to(embedder.device.torch_device)
+    made = Embedder.of(learner, embedder.preparation, replace(embedder.origin, head=head))
+    return made, replace(support, features=made.base_learner.transform_features(support.features))
+
+
+@torch.no_grad()
+def base_learner_of(head: Head, features: Tensor) -> BaseLearner:
+    """The base learner of one of `HEADS`, which takes the mean of these features (S, D) off all."""
+    shift = F.normalize(power_transform(features, POWER), dim=-1).mean(0)
     made = BaseLearner(head, len(shift), way=2)  # which only a learned start depends on
     made.shift.copy_(shift)
     return made
@@ -137,7 +146,11 @@ def _right(base_learner: BaseLearner, views: Support) -> float:
     held_out = leave_out(
         base_learner, base_learner.transform_features(views.features), views.labels, views.way
     )
-    labels = views.labels[held_out.rows]
-    right = (held_out.logits.argmax(-1) == labels).double()
+    return mean_recall(held_out.logits, views.labels[held_out.rows])
+
+
+def mean_recall(logits: Tensor, labels: Tensor) -> float:
+    """The share of answers (H, N) that are right, the mean of the classes that have any; 0 of none."""
+    right = (logits.argmax(-1) == labels).double()
     recalls = [right[labels == label].mean() for label in sorted(set(labels.tolist()))]
     return float(torch.stack(recalls).mean()) if recalls else 0.0

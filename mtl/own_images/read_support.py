@@ -87,10 +87,16 @@ class ReadSupport:
     left_out: tuple[str, ...]  # what was left out and why, a sentence each
     embedder: Embedder  # with the white of these pictures
     shown: Mapping[Path, Tensor]  # of the reader
+    images: Tensor | None  # (S, channels, size, size) uint8, where they are kept
 
 
 def read_support(
-    folder: Path, embedder: Embedder, log: Log | None = None, least: int = 2, option: str = "--support "
+    folder: Path,
+    embedder: Embedder,
+    log: Log | None = None,
+    least: int = 2,
+    option: str = "--support ",
+    keep: bool = False,
 ) -> ReadSupport:
     """Embeds the pictures of `<folder>/<class>/*`, or of a CSV list, a batch at a time.
 
@@ -103,6 +109,7 @@ def read_support(
         log: how progress is shown, if at all.
         least: how many classes there must be.
         option: how the user gave the folder.
+        keep: the images are wanted too.
 
     Raises:
         UserError: there is no such folder, or too few classes have pictures that can be read.
@@ -111,11 +118,13 @@ def read_support(
     class_of = {file: name for name, files in listed.files.items() for file in files}
     reader = PictureReader(embedder, list(class_of), log, "support")
     features, names, classes, parts = [], list[str](), list[str](), []
+    images = list[Tensor]()
     for batch in reader:
         features.append(batch.features)
         names += [str(file) for file in batch.files]
         classes += [class_of[file] for file in batch.files]
         parts.append(Prints.of(batch.images))
+        images += [batch.images] if keep else []
     prints = Prints.joined(parts)
     rows, copies = distinct(prints.keys(), classes, names)
     left = {classes[row] for row in rows}
@@ -127,7 +136,8 @@ def read_support(
         raise UserError(_too_few(folder, sorted(left), least, left_out))
     support = Support.of(torch.cat(features), classes, names, prints).some(rows)
     reader.tell_changes("support picture")
-    return ReadSupport(support, tuple(left_out), reader.embedder, reader.shown)
+    kept = torch.cat(images)[rows] if keep else None
+    return ReadSupport(support, tuple(left_out), reader.embedder, reader.shown, kept)
 
 
 def tell_nearly_same(classes: Sequence[str], among: Collection[str] | None = None) -> None:

@@ -64,6 +64,7 @@ def studio(
     given = None
     if classifier is not None:
         fitted = classifier_file.load(classifier)
+        classifier_file.require_not_fine_tuned(fitted, classifier, "its classes cannot be corrected here")
         embedder, given = fitted.embedder, fitted.support
     else:
         assert network is not None

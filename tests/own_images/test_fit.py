@@ -13,7 +13,7 @@ from own_folders import CLASSES
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 from mtl.own_images import fit as fit_stage
-from mtl.own_images.fit import Changes, fit_again, fit_network, fit_new
+from mtl.own_images.fit import Changes, ClassifierSource, fit_again, fit_network, fit_new
 from mtl.runtime import outputs
 
 OUT = Path("things.fewshot")
@@ -21,7 +21,7 @@ OUT = Path("things.fewshot")
 
 @pytest.fixture
 def fitted(home, whole_run, capsys):
-    fit_new(whole_run.path, Path("things"), OUT)
+    fit_new(ClassifierSource(whole_run.path, Path("things")), OUT)
     capsys.readouterr()
     return OUT
 
@@ -33,7 +33,7 @@ def support_of(path):
 
 def test_a_fitted_classifier_answers_out_of_its_file_as_before(home, whole_run, capsys):
     shutil.copyfile("things/ash/0.png", "things/ash/again.png")
-    fit_new(whole_run.path, Path("things"), OUT)
+    fit_new(ClassifierSource(whole_run.path, Path("things")), OUT)
     said = capsys.readouterr()
     assert "Fitted 3 classes with 9 pictures: ash 3, elm 3, oak 3." in said.out
     assert said.out.endswith("Classifier: things.fewshot\n")
@@ -49,10 +49,10 @@ def test_a_fitted_classifier_answers_out_of_its_file_as_before(home, whole_run, 
 
 
 def test_what_is_there_is_kept_unless_it_may_be_replaced(whole_run, fitted, refused):
-    told = refused(fit_new, whole_run.path, Path("things"), OUT)
+    told = refused(fit_new, ClassifierSource(whole_run.path, Path("things")), OUT)
     assert told == "things.fewshot: is there already; --overwrite replaces it, --out writes elsewhere"
     shutil.rmtree("things/oak")
-    fit_new(whole_run.path, Path("things"), OUT, overwrite=True)
+    fit_new(ClassifierSource(whole_run.path, Path("things")), OUT, overwrite=True)
     assert support_of(OUT) == {"ash": 3, "elm": 3}
 
 
@@ -88,10 +88,10 @@ def test_fixing_labels_is_fitting_with_these_labels(home, whole_run):
     right["elm"] += ["things/elm/0.png", "things/ash/2.png"]
     first = {"ash": right["ash"][:2], "elm": ["things/elm/0.png"], "oak": ["things/ash/2.png"]}
     first["oak"], right["oak"] = [*first["oak"], "things/oak/0.png"], ["things/oak/0.png"]
-    fit_new(whole_run.path, listed(home / "first.csv", **first), OUT)
+    fit_new(ClassifierSource(whole_run.path, listed(home / "first.csv", **first)), OUT)
     told = {"ash": ["new/ash 3.png", "things/ash/0.png"], "elm": ["new/elm 3.png", "things/ash/2.png"]}
     fit_again(OUT, Changes(fix=listed(home / "corrections.csv", **told)))
-    fit_new(whole_run.path, listed(home / "right.csv", **right), Path("right.fewshot"))
+    fit_new(ClassifierSource(whole_run.path, listed(home / "right.csv", **right)), Path("right.fewshot"))
     fixed, whole = file.load(OUT), file.load(Path("right.fewshot"))
     assert (fixed.support.files, fixed.support.names()) == (whole.support.files, whole.support.names())
     assert torch.equal(fixed.support.features, whole.support.features)
@@ -151,7 +151,7 @@ def test_what_cannot_be_removed_is_told(fitted, remove, told, refused):
 
 def test_a_class_with_a_comma_in_its_name_is_removed_by_it(home, whole_run):
     Path("things/oak").rename("things/oak, old")
-    fit_new(whole_run.path, Path("things"), OUT)
+    fit_new(ClassifierSource(whole_run.path, Path("things")), OUT)
     fit_again(OUT, Changes(remove="oak, old"))
     assert support_of(OUT) == {"ash": 3, "elm": 3}
 
@@ -161,7 +161,7 @@ def test_a_class_with_outer_spaces_is_removed_along_with_others(home, whole_run)
         shutil.copytree("things/oak", f"things/{name}")
         for i in range(3):
             shutil.copyfile(f"new/{'ash' if name == 'lead' else 'elm'} {3 + i}.png", f"things/{name}/{i}.png")
-    fit_new(whole_run.path, Path("things"), OUT)
+    fit_new(ClassifierSource(whole_run.path, Path("things")), OUT)
     fit_again(OUT, Changes(remove=" lead, ash "))
     assert support_of(OUT) == {"elm": 3, "lead": 3, "oak": 3}
 
@@ -251,12 +251,14 @@ def test_a_classifier_is_not_called_as_another_kind_of_file(fitted, whole_run, e
     out = Path(f"my.{ending}")
     told = f"{out}: .{ending} is the ending of another kind of file; a classifier ends in .fewshot, "
     told += "as my.fewshot"
-    assert refused(fit_new, whole_run.path, Path("things"), out) == told
+    assert refused(fit_new, ClassifierSource(whole_run.path, Path("things")), out) == told
     assert refused(fit_again, fitted, Changes(remove="ash"), out=out) == told
 
 
 def test_what_is_no_run_or_no_classifier_is_told(whole_run, refused):
-    assert "nowhere: is not a folder of a run" in refused(fit_new, Path("nowhere"), Path("things"), OUT)
+    assert "nowhere: is not a folder of a run" in refused(
+        fit_new, ClassifierSource(Path("nowhere"), Path("things")), OUT
+    )
     told = refused(fit_again, Path("no.fewshot"), Changes(remove="ash"))
     assert told == "no.fewshot: there is no such classifier; fit --out no.fewshot makes one"
     told = refused(fit_again, whole_run.path, Changes(remove="ash"))
@@ -306,6 +308,6 @@ def test_of_two_additions_at_once_the_second_adds_to_what_the_first_wrote(
 
 def test_a_new_classifier_is_refused_where_another_process_is_writing_it(whole_run, image_root, refused):
     with in_another_thread(lambda: outputs.claimed(OUT, "fit")):
-        told = refused(fit_new, whole_run.path, Path("things"), OUT)
+        told = refused(fit_new, ClassifierSource(whole_run.path, Path("things")), OUT)
     assert f"process {os.getpid()}" in told
-    fit_new(whole_run.path, Path("things"), OUT)
+    fit_new(ClassifierSource(whole_run.path, Path("things")), OUT)

@@ -66,7 +66,7 @@ def test_a_folder_and_the_classifier_fitted_to_it_have_one_curve(home, whole_run
         assert cells == [f"{point.shot}", f"{accuracy} %", f"{low} to {high} %", worst, f"{share} %"]
     assert sum("~" in line for line in lines) == 3  # 5 and 10 pictures, and what the sign means
 
-    fit_new(whole_run.path, THINGS, Path("things.fewshot"))
+    fit_new(ClassifierSource(whole_run.path, THINGS), Path("things.fewshot"))
     shutil.rmtree("things")
     capsys.readouterr()
     learning_curve(ClassifierSource(classifier=Path("things.fewshot")), Path("other.png"))

@@ -126,11 +126,16 @@ def test_heads_are_compared_by_their_own_left_out_answers():
     one[:, 0] += 3
     other[:, 1] += 3
     _, support = _open(torch.cat([one, other]), [0] * 20 + [1] * 20)
-    shift = torch.zeros(6)
-    rights = {name: stage._right(stage._base_learner(head, shift), support) for name, head in HEADS.items()}
+    rights = {
+        name: stage._right(stage.base_learner_of(head, support.features), support)
+        for name, head in HEADS.items()
+    }
     assert rights == dict.fromkeys(HEADS, 1.0)
     mixed = replace(support, labels=torch.arange(40) % 2)
-    assert max(stage._right(stage._base_learner(head, shift), mixed) for head in HEADS.values()) < 0.8
+    assert (
+        max(stage._right(stage.base_learner_of(head, support.features), mixed) for head in HEADS.values())
+        < 0.8
+    )
 
 
 def test_the_published_network_of_a_package_is_a_classifier():

@@ -9,6 +9,7 @@ from mtl.config import Backbone
 from mtl.config.values import OWN, is_file
 from mtl.errors import UserError
 from mtl.models.backbones.convolutional import Conv4, ResNet12
+from mtl.models.backbones.last_block import last_block, maps_before
 from mtl.models.backbones.libraries import FromLibrary, InputFormat, library_of
 from mtl.models.backbones.weights import HEADS, put_weights, read_state_dict
 from mtl.runtime.progress import tell
@@ -20,7 +21,9 @@ __all__ = [
     "ResNet12",
     "build_backbone",
     "input_format",
+    "last_block",
     "load_weights",
+    "maps_before",
     "require_size",
 ]
 
