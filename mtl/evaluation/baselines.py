@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.config import Config
+from mtl.data.variants import PLAIN, Variants, variants_of
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.evaluation.transductive import TRANSDUCTIVE
 from mtl.learners.learner import Learner, episode_labels
@@ -59,7 +60,7 @@ def baselines(
 
     Features of the whole split are computed once for each network and used at every setting.
     """
-    train, split, mirror = run_data.splits.train, config.evaluate.split, config.evaluate.mirror
+    train, split, variants = run_data.splits.train, config.evaluate.split, variants_of(config.evaluate)
     pictures = replace(run_data.split_images(split, device), log=config.log)
     found = []
     if meta is not None:
@@ -67,17 +68,17 @@ def baselines(
         members = meta.get("members", ())
         several = f", {len(members)} learners" if members else ""
         name = f"meta-trained ({config.meta.algorithm}){several}"
-        found.append(from_learner(name, learner, pictures, mirror))
+        found.append(from_learner(name, learner, pictures, variants))
         start = partial(learner_from_pretrained, pretrained, config, train, device)
-        found += votes(meta, start, pictures, mirror)
+        found += votes(meta, start, pictures, variants)
     if meta is None or config.evaluate.baseline:
-        table = table_of(pretrained_backbone(pretrained, config, train), pictures, device, mirror)
+        table = table_of(pretrained_backbone(pretrained, config, train), pictures, device, variants)
         table = power_transform(table, config.meta.head.power)
         found.append(from_table("pretrained, cosine prototypes", cosine_prototypes, table, device.world))
         logistic_head = logistic_on_unit_features
         found.append(from_table("pretrained, logistic regression", logistic_head, table, device.world))
     if config.evaluate.baseline:
-        table = table_of(fresh_backbone(config, train), pictures, device, mirror)
+        table = table_of(fresh_backbone(config, train), pictures, device, variants)
         found.append(from_table("untrained, cosine prototypes", cosine_prototypes, table, device.world))
         found.append(from_table("nearest pixels", nearest_neighbour, pixels(pictures), device.world))
     if (learned := found[0].table) is not None:
@@ -88,7 +89,7 @@ def baselines(
 
 
 def votes(
-    meta: Mapping[str, Any], start: Callable[[], Learner], pictures: SplitImages, mirror: bool = False
+    meta: Mapping[str, Any], start: Callable[[], Learner], pictures: SplitImages, variants: Variants = PLAIN
 ) -> list[Baseline]:
     """What votes beside the learner: networks of the last rounds, if kept; several learners without their α.
 
@@ -96,29 +97,31 @@ def votes(
         meta: what meta.pt holds.
         start: the learner without meta-training.
         pictures: of the split that is scored.
-        mirror: features are those of an image and of its mirror image.
+        variants: of each image, whose features are averaged.
     """
     snapshots, members, found = meta.get("snapshots", ()), meta.get("members", ()), []
     rounds = f"vote of {len(snapshots)} rounds"
     if any(one["alpha"] for one in snapshots):
-        found.append(from_learner(f"{rounds}, by α", voting(snapshots, start), pictures, mirror))
+        found.append(from_learner(f"{rounds}, by α", voting(snapshots, start), pictures, variants))
     if snapshots:
         committee = voting(snapshots, start, by_alpha=False)
-        found.append(from_learner(f"{rounds}, each alike", committee, pictures, mirror))
+        found.append(from_learner(f"{rounds}, each alike", committee, pictures, variants))
     if any(one["alpha"] for one in members):  # else the learners vote alike as it is
         committee = voting(members, start, by_alpha=False)
         name = f"vote of {len(members)} learners, each alike"
-        found.append(from_learner(name, committee, pictures, mirror))
+        found.append(from_learner(name, committee, pictures, variants))
     if members:
-        found.append(from_learner("first learner alone", loaded(members[0], start), pictures, mirror))
+        found.append(from_learner("first learner alone", loaded(members[0], start), pictures, variants))
     return found
 
 
-def table_of(backbone: nn.Module, pictures: SplitImages, device: Device, mirror: bool = False) -> Tensor:
+def table_of(
+    backbone: nn.Module, pictures: SplitImages, device: Device, variants: Variants = PLAIN
+) -> Tensor:
     """Features (M, D) of every image of a split."""
     device.place(backbone).eval()
-    everything = torch.arange(len(pictures.images))
-    return extract(lambda x: device.forward(backbone, x, mirror), pictures, everything)
+    everything, forward = torch.arange(len(pictures.images)), partial(device.forward, backbone)
+    return extract(lambda x: variants.features(forward, x), pictures, everything)
 
 
 def from_table(name: str, head: Head, table: Tensor, world: World = ALONE) -> Baseline:
@@ -130,12 +133,12 @@ def from_table(name: str, head: Head, table: Tensor, world: World = ALONE) -> Ba
     return Baseline(name, solve, table)
 
 
-def from_learner(name: str, learner: Learner, pictures: SplitImages, mirror: bool = False) -> Baseline:
+def from_learner(name: str, learner: Learner, pictures: SplitImages, variants: Variants = PLAIN) -> Baseline:
     """A learner as it is; each image of the split passes the backbone once where features can be cached."""
     if not learner.features_cacheable:
         return Baseline(name, lambda episodes: solve_episodes(learner, pictures, episodes))
     learner.eval()
-    table = features_of(learner, pictures, torch.arange(len(pictures.images)), mirror)
+    table = features_of(learner, pictures, torch.arange(len(pictures.images)), variants)
     return from_table(name, learner.solve_features, table, pictures.world)
 
 

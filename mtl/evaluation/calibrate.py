@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mtl.config import Config
+from mtl.data.variants import variants_of
 from mtl.episodes.categories import CategoriesSampler, grouped_episodes, large_groups
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeBatch, EpisodeShape
@@ -68,7 +69,7 @@ def temperatures(config: Config, run_data: RunData, device: Device, learner: Lea
     rows = some_of_each(images.labels, _IMAGES, generator(config.seed, "calibrate images"))
     learner.eval()
     pictures = replace(run_data.split_images("val", device), log=config.log)
-    table = features_of(learner, pictures, rows, config.evaluate.mirror)
+    table = features_of(learner, pictures, rows, variants_of(config.evaluate))
     learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
     way = config.meta.way if learned else min(_WAY, config.meta.way)
     groups, found = images.group_ids(), {}

@@ -3,11 +3,14 @@
 Finn et al., ICML 2017; Raghu et al., ICLR 2020; Li et al., 2017. learn2learn adapts to one task at a time.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl.config import Meta
+from mtl.data.variants import PLAIN, Variants
 from mtl.errors import UserError
 from mtl.learners.learner import Learner, episode_labels
 from mtl.runtime.devices import Device
@@ -49,8 +52,8 @@ class GradientMethod(Learner):
     def meta_parameters(self) -> list[nn.Parameter]:
         return list(self.parameters())
 
-    def features(self, images: Tensor, mirror: bool = False) -> Tensor:
-        return self.device.forward(self.backbone, images, mirror)
+    def features(self, images: Tensor, variants: Variants = PLAIN) -> Tensor:
+        return variants.features(partial(self.device.forward, self.backbone), images)
 
     def solve_features(self, features: Tensor, way: int, shot: int) -> Tensor:
         return torch.stack([self._adapt(task, way, shot) for task in features])

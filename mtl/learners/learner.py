@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl.config import Meta
+from mtl.data.variants import PLAIN, Variants
 from mtl.models.batch_norm import running_statistics_kept, set_training
 from mtl.runtime.devices import Device
 from mtl.runtime.seeds import Draws
@@ -37,10 +38,10 @@ class Learner(nn.Module, ABC):
         """What meta-training learns."""
 
     @abstractmethod
-    def features(self, images: Tensor, mirror: bool = False) -> Tensor:
+    def features(self, images: Tensor, variants: Variants = PLAIN) -> Tensor:
         """Features (B, D) of images (B, C, H, W), as `solve_features` takes them.
 
-        With `mirror`, the backbone's features of an image and of its mirror image are averaged.
+        The backbone's features of an image and of its `variants` are averaged.
         """
 
     @abstractmethod

@@ -4,11 +4,13 @@ Sun et al., "Meta-Transfer Learning for Few-Shot Learning", CVPR 2019.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mtl.config import Meta
+from mtl.data.variants import PLAIN, Variants
 from mtl.learners.learner import Learner, episode_labels
 from mtl.models.batch_norm import norms, share_statistics
 from mtl.models.heads import BaseLearner
@@ -54,8 +56,8 @@ class MetaTransfer(Learner):
             parameter.requires_grad_()
         return learned
 
-    def features(self, images: Tensor, mirror: bool = False) -> Tensor:
-        return self.transform_features(self.device.forward(self.backbone, images, mirror))
+    def features(self, images: Tensor, variants: Variants = PLAIN) -> Tensor:
+        return self.transform_features(variants.features(partial(self.device.forward, self.backbone), images))
 
     def backbone_features(self, images: Tensor) -> Tensor:
         return self.device.forward(self.backbone, images)

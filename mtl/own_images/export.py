@@ -126,9 +126,7 @@ class FittedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = (images.float() - self.mean) / self.std
-        features = self.backbone(pixels)
-        if self.preparation.mirror:
-            features = (features + self.backbone(pixels.flip(-1))) / 2
+        features = self.preparation.variants.features(self.backbone, pixels)
         query = self.base_learner.transform_queries(self.base_learner.transform_features(features))
         return torch.softmax(query @ self.weight + self.bias, -1)
 

@@ -122,7 +122,7 @@ def _predict(request: PredictRequest) -> None:
             open_set=request.open_set,
             assessment=sentences,
             confused=assessment.data_advice,
-            learns_by=_learns_by(request.source),
+            learns_by=[] if classifier.embedder.origin.fine_tuned else _learns_by(request.source),
             not_learned=fit.left_out,
             not_answered=[*pictures.left_out, *unread],
         )

@@ -70,7 +70,7 @@ class AnswersPage:
     answered: int  # of which the cards show the first
     table: str  # the file that has them all
     classes: Sequence[ClassCard]
-    learns_by: Sequence[str]  # commands that fit the classifier to the saved corrections
+    learns_by: Sequence[str]  # commands that fit the classifier to the saved corrections; none: fine-tuned
     not_learned: Sequence[str]  # what was no part of the support set and why, a sentence each
     not_answered: Sequence[str]  # files that got no answer and why, a sentence each
 

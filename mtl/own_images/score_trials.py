@@ -13,6 +13,7 @@ from mtl.config import Config
 from mtl.data.one_shot_trials import Trials, read_trials
 from mtl.data.own_picture import Change, change_messages
 from mtl.data.prefetch import prepare_images
+from mtl.data.variants import variants_of
 from mtl.evaluation.evaluate import read_checkpoints
 from mtl.evaluation.results import TrialScore
 from mtl.own_images.embedder import Embedder, embedder_of_run
@@ -41,7 +42,8 @@ def score_trials(config: Config, place: Path) -> TrialScore:
         before, *_ = read_checkpoints(folder, config)
         runs = read_trials(place)
         embedder = embedder_of_run(folder.path, config.runtime)
-        prepared = replace(embedder.preparation, mirror=config.evaluate.mirror)
+        wanted = variants_of(config.evaluate)
+        prepared = replace(embedder.preparation, mirror=wanted.mirror, zoom=wanted.zoom)
         embedder = replace(embedder, preparation=prepared)
         for way in {len(run.training) for run in runs}:
             embedder.require_way(way)

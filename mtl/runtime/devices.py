@@ -65,13 +65,8 @@ class Device:
         """
         return max(1, (_PIXELS if self.torch_device.type == "cpu" else 4 * _PIXELS) // size**2)
 
-    def forward(self, network: nn.Module, images: Tensor, mirror: bool = False) -> Tensor:
-        """Features (B, D) in float32 of normalised images (B, C, H, W).
-
-        With `mirror` each is the mean of the features of an image and of its mirror image.
-        """
-        if mirror:
-            return (self.forward(network, images) + self.forward(network, images.flip(-1))) / 2
+    def forward(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Features (B, D) in float32 of normalised images (B, C, H, W)."""
         images = images.to(self.torch_device).contiguous(memory_format=torch.channels_last)
         low = self.precision != torch.float32
         with torch.autocast(self.torch_device.type, dtype=self.precision, enabled=low):

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from mtl.config import Augment, Log
 from mtl.data.augment import Normalise, augment
+from mtl.data.variants import PLAIN, Variants
 from mtl.episodes.episode import EpisodeBatch, Outcome
 from mtl.episodes.hardness import inverse_fisher_ratio
 from mtl.learners.learner import Learner, episode_labels
@@ -80,11 +81,11 @@ def with_table(learner: Learner, images: SplitImages, tables: dict[str, Tensor],
 
 
 @torch.no_grad()
-def features_of(learner: Learner, images: SplitImages, indices: Tensor, mirror: bool = False) -> Tensor:
+def features_of(learner: Learner, images: SplitImages, indices: Tensor, variants: Variants = PLAIN) -> Tensor:
     """Features (n, D) of the images (n,), as `learner.solve_features` takes them."""
     if images.table is not None:
         return learner.transform_features(images.table[indices])
-    return extract(lambda x: learner.features(x, mirror), images, indices)
+    return extract(lambda x: learner.features(x, variants), images, indices)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 
 SIDE, WAY = 16, 3
+KNOWN = [(1, 1.5), (5, 1.2)]  # temperatures
 TINY = (4, 4, 6, 6)
 
 #: Every base learner that there is.
@@ -65,6 +66,7 @@ def embedder(
     name: str = "conv4",
     head: Head | None = None,
     mirror: bool = False,
+    zoom: float = 1.0,
     channels: int = 1,
     size: int = SIDE,
     learners: int = 1,
@@ -78,7 +80,7 @@ def embedder(
     mean, std = (0.5, 0.4, 0.45)[:channels], (0.3, 0.25, 0.2)[:channels]
     widths = TINY if name in {"conv4", "resnet12"} else None
     origin = Origin("made up", Backbone(name, channels=widths), head or Head(), WAY, learners)
-    return Embedder.of(made, Preparation(size, channels, mean, std, mirror), origin, [(1, 1.5), (5, 1.2)])
+    return Embedder.of(made, Preparation(size, channels, mean, std, mirror, zoom=zoom), origin, KNOWN)
 
 
 def images(count: int, channels: int = 1, size: int = SIDE, seed: int = 0) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mtl.config import Backbone, Head, Meta, Runtime
+from mtl.data.variants import Variants
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.class_index import ClassIndex
 from mtl.episodes.episode import EpisodeShape
@@ -82,8 +83,8 @@ def test_features_of_a_mirror_image_are_averaged_for_each_member(pictures):
     members = [_learner(seed) for seed in (0, 1)]
     images = pictures(torch.arange(5))
     with torch.no_grad():
-        found = Committee(members, [1.0, 2.0]).eval().features(images, mirror=True)
-        expected = torch.cat([member.features(images, mirror=True) for member in members], 1)
+        found = Committee(members, [1.0, 2.0]).eval().features(images, Variants(mirror=True))
+        expected = torch.cat([member.features(images, Variants(mirror=True)) for member in members], 1)
     torch.testing.assert_close(found, expected)
 
 

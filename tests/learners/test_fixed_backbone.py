@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Head, Meta
+from mtl.data.variants import PLAIN
 from mtl.episodes.categories import CategoriesSampler
 from mtl.episodes.episode import EpisodeShape
 from mtl.learners import MetaTransfer
@@ -184,9 +185,9 @@ def _passes(monkeypatch):
         seen.append(len(images))
         return plain[0](self, images)
 
-    def features(self, images, mirror=False):
+    def features(self, images, variants=PLAIN):
         seen.append(len(images))
-        return plain[1](self, images, mirror)
+        return plain[1](self, images, variants)
 
     monkeypatch.setattr(MetaTransfer, "backbone_features", kept)
     monkeypatch.setattr(MetaTransfer, "features", features)

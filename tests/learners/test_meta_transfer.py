@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Head, Meta
+from mtl.data.variants import Variants
 from mtl.learners import MetaTransfer
 from mtl.learners.learner import episode_labels
 from mtl.models.batch_norm import norms
@@ -145,6 +146,8 @@ def test_mirrored_features_are_averaged_before_they_are_brought_to_length(learne
     images, made = episodes(1, WAY, SHOT, QUERIES)[0], learner(head=Head(power=0.5))
     made.eval()
     mean = (made.backbone(images) + made.backbone(images.flip(-1))) / 2
-    torch.testing.assert_close(made.features(images, mirror=True), made.base_learner.transform_features(mean))
-    length = made.features(images, mirror=True).norm(dim=-1)
+    torch.testing.assert_close(
+        made.features(images, Variants(mirror=True)), made.base_learner.transform_features(mean)
+    )
+    length = made.features(images, Variants(mirror=True)).norm(dim=-1)
     torch.testing.assert_close(length, made.base_learner.log_scale.exp().expand_as(length))

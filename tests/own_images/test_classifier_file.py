@@ -49,7 +49,7 @@ def refused(path) -> str:
     + [
         ("conv4 learned start", {"head": Head(init="learned", inner_steps=2)}),
         ("conv4 levels", {"head": Head(levels=2, map="linear", power=0.5), "train": "all"}),
-        ("conv4 colour", {"channels": 3, "mirror": True}),
+        ("conv4 colour", {"channels": 3, "mirror": True, "zoom": 1.3}),
         ("conv4 untrained", {"train": "head"}),
         ("conv4 learners", {"learners": 3}),
         (

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from mtl.config import Head, Runtime, load_config, read_config, to_dict
 from mtl.data.augment import Normalise
+from mtl.data.variants import PLAIN, Variants
 from mtl.episodes.episode import EpisodeShape
 from mtl.errors import UserError
 from mtl.models.heads import power_transform
@@ -37,31 +38,31 @@ HEADS = {
 }
 
 
-def by_the_learner(made, pixels, mirror):
+def by_the_learner(made, pixels, variants=PLAIN):
     """The features that meta-test has, from the pieces that evaluation uses."""
     made.eval()
     normalised = Normalise(PREPARED.mean, PREPARED.std)(pixels)
     with torch.no_grad():
-        return made.features(normalised, mirror)
+        return made.features(normalised, variants)
 
 
 @pytest.mark.parametrize("name", ["conv4", "resnet12"])
 @pytest.mark.parametrize("train", ["ss", "ss_affine", "all", "head"])
-@pytest.mark.parametrize("mirror", [False, True], ids=["plain", "mirror"])
-def test_features_are_those_of_the_learner(name, train, mirror):
+@pytest.mark.parametrize("variants", [PLAIN, Variants(True), Variants(True, 1.5)], ids=str)
+def test_features_are_those_of_the_learner(name, train, variants):
     made, pixels = learner(name, train=train), images(5)
-    before = by_the_learner(made, pixels, mirror)
-    prepared = Preparation(SIDE, 1, PREPARED.mean, PREPARED.std, mirror)
+    before = by_the_learner(made, pixels, variants)
+    prepared = replace(PREPARED, mirror=variants.mirror, zoom=variants.zoom)
     found = Embedder.of(made, prepared, Origin("run", None, Head(), 3))(pixels)
     torch.testing.assert_close(found, before, rtol=1e-4, atol=1e-4)
-    other = by_the_learner(learner(name, train=train), pixels, not mirror)
+    other = by_the_learner(learner(name, train=train), pixels, Variants(not variants.mirror, variants.zoom))
     assert not torch.allclose(found, other, rtol=1e-2)
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
 def test_features_are_embedded_as_the_base_learner_does(head):
     made, pixels = learner(head=head), images(4)
-    before = by_the_learner(made, pixels, False)
+    before = by_the_learner(made, pixels)
     backbone = made.device.forward(made.backbone, Normalise(PREPARED.mean, PREPARED.std)(pixels)).detach()
     found = Embedder.of(made, PREPARED, Origin("run", None, head, 3))(pixels)
     torch.testing.assert_close(found, before, rtol=1e-4, atol=1e-4)
@@ -120,6 +121,8 @@ def test_other_images_are_refused(wrong):
         ({"std": (0.0,)}, "positive"),
         ({"std": (math.nan,)}, "finite"),
         ({"mean": (math.inf,)}, "finite"),
+        ({"zoom": 0.5}, "zoom"),
+        ({"zoom": math.nan}, "zoom"),
     ],
 )
 def test_a_preparation_whose_parts_do_not_fit_is_refused(change, message):
@@ -252,10 +255,10 @@ def test_an_old_checkpoint_is_refused(moved):
         embedder_of_run(moved.path, RUNTIME)
 
 
-def test_mirror_images_count_as_in_evaluation(moved):
-    assert not embedder_of_run(moved.path, RUNTIME).preparation.mirror
-    rewrite(moved, evaluate={"mirror": True})
-    assert embedder_of_run(moved.path, RUNTIME).preparation.mirror
+def test_variants_count_as_in_evaluation(moved):
+    assert embedder_of_run(moved.path, RUNTIME).preparation.variants == PLAIN
+    rewrite(moved, evaluate={"mirror": True, "zoom": 1.3})
+    assert embedder_of_run(moved.path, RUNTIME).preparation.variants == Variants(True, 1.3)
 
 
 def test_the_precision_is_the_run_s_and_the_device_is_not(moved):

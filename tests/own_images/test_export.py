@@ -116,6 +116,7 @@ CASES = {
     **{name: {"head": head} for name, head in HEADS.items()},
     "levels, map, power": {"head": Head(levels=2, map="linear", power=0.5, normalise=False)},
     "mirror, colour": {"mirror": True, "channels": 3},
+    "mirror, zoom": {"mirror": True, "zoom": 1.3},
     "learners": {"learners": 3, "head": Head(levels=2, map="linear", name="prototype")},
     "learners that share a backbone": {"learners": 2, "train": "head", "mirror": True},
     "resnet12": {"name": "resnet12", "mirror": True},

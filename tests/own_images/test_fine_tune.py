@@ -178,6 +178,7 @@ def test_a_fine_tuned_classifier_is_kept_answers_as_before_and_is_not_changed(fi
     assert "fine-tuning: is kept" in said
     assert classifier_file.load(Path("a.fewshot")).embedder.origin.fine_tuned
     assert main(["predict", "--classifier", "a.fewshot", "--query", "new", "--out", "a.csv", "-q"]) == 0
+    assert "fit --classifier" not in Path("a.html").read_text()  # which is refused
     whole = ("predict", "--support", "five", "--fine-tune", *five)
     assert main([*whole, "--query", "new", "--out", "b.csv", "-q"]) == 0
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
