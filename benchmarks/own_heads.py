@@ -89,7 +89,7 @@ def accuracies(embedder: Embedder, draw: Draw, tune: bool) -> Mapping[str, float
         seconds = time.perf_counter() - begun
         found["chosen head, fine-tuned"] = right(tuned.classifier, tuned.classifier.embedder(draw.tested))
         kept = "chosen head, fine-tuned" if tuned.helps else "chosen head"
-        found["the same, where left-out pictures agree"] = found[kept]
+        found["the same, unless left-out pictures show a loss"] = found[kept]
         found["seconds"] = seconds
     return found
 

@@ -51,11 +51,16 @@ class FineTuned:
     classifier: FittedClassifier
     right: float  # share of left-out views that it classifies correctly, the mean of the classes
     right_before: float  # the same of the frozen network
+    error: float  # standard error of their difference
 
     @property
     def helps(self) -> bool:
-        """As far as the support set can tell."""
-        return self.right >= self.right_before
+        """As far as the support set can tell: it is not worse by more than chance makes it.
+
+        On ten CIFAR-100 classes of five pictures it gains 3.6 points, which 50 left-out pictures do not show
+        surely; dropped wherever fewer of them are right, it gains 3.2 (docs/own-images.md).
+        """
+        return self.right + self.error >= self.right_before
 
 
 def require_trainable(embedder: Embedder) -> None:
@@ -115,6 +120,7 @@ def fine_tuned(
         classifier_of(made, learned, held_out, open_set),
         mean_recall(left_out.logits, frozen.views.labels),
         mean_recall(left_out.frozen, frozen.views.labels),
+        _error(left_out, frozen.views.labels),
     )
     shares = f"{100 * found.right:.0f} % of left-out support pictures are right with it"
     without = f"{100 * found.right_before:.0f} % without"
@@ -186,6 +192,12 @@ def _left_out_in_turn(
         found.logits[out], found.likenesses[:, out] = _answers(head, learned, out)
         found.frozen[out], _ = _answers(head, support, out)
     return found
+
+
+def _error(left_out: _LeftOut, labels: Tensor) -> float:
+    """The standard error of the difference of two shares of the same views."""
+    right, before = (logits.argmax(-1) == labels for logits in (left_out.logits, left_out.frozen))
+    return float((right != before).double().sum().sqrt()) / len(labels)
 
 
 def _folds(labels: Tensor) -> Tensor:
