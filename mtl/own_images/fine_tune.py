@@ -26,7 +26,14 @@ from mtl.models.scale_shift import add_scale_shift, give_biases, scale_shift_par
 from mtl.own_images.classifier import FittedClassifier, classifier_of
 from mtl.own_images.embedder import Embedder
 from mtl.own_images.leave_one_out import HeldOut, likenesses, open_set_of
-from mtl.own_images.published import DEFAULT, POWER, base_learner_of, mean_recall, settled
+from mtl.own_images.published import (
+    DEFAULT,
+    POWER,
+    base_learner_of,
+    difference_error,
+    mean_recall,
+    settled,
+)
 from mtl.own_images.support import Support
 from mtl.runtime.progress import Count, tell
 from mtl.runtime.seeds import generator
@@ -120,7 +127,7 @@ def fine_tuned(
         classifier_of(made, learned, held_out, open_set),
         mean_recall(left_out.logits, frozen.views.labels),
         mean_recall(left_out.frozen, frozen.views.labels),
-        _error(left_out, frozen.views.labels),
+        difference_error(left_out.logits, left_out.frozen, frozen.views.labels),
     )
     shares = f"{100 * found.right:.0f} % of left-out support pictures are right with it"
     without = f"{100 * found.right_before:.0f} % without"
@@ -192,12 +199,6 @@ def _left_out_in_turn(
         found.logits[out], found.likenesses[:, out] = _answers(head, learned, out)
         found.frozen[out], _ = _answers(head, support, out)
     return found
-
-
-def _error(left_out: _LeftOut, labels: Tensor) -> float:
-    """The standard error of the difference of two shares of the same views."""
-    right, before = (logits.argmax(-1) == labels for logits in (left_out.logits, left_out.frozen))
-    return float((right != before).double().sum().sqrt()) / len(labels)
 
 
 def _folds(labels: Tensor) -> Tensor:

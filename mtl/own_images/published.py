@@ -4,6 +4,7 @@ python run_meta.py predict --support my_things --query new_pictures
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from mtl.models.backbones import build_backbone, input_format, load_weights, req
 from mtl.models.heads import BaseLearner, power_transform
 from mtl.own_images.classifier import FittedClassifier, fit_classifier
 from mtl.own_images.embedder import Embedder, Origin, Preparation, embedder_of_run
-from mtl.own_images.leave_one_out import leave_out
+from mtl.own_images.leave_one_out import HeldOut, leave_out
 from mtl.own_images.support import Support, find_views
 from mtl.runtime.devices import choose_device, settle_precision
 from mtl.runtime.process import collection_paused
@@ -32,7 +33,7 @@ DEFAULT = Backbone("torchvision.efficientnet_b0", "DEFAULT")
 
 #: Of features: fewer of them decide alone.
 POWER = 0.5
-#: Heads that a support set chooses from; the first where it cannot tell.
+#: Heads that a support set chooses from; the first where it cannot tell them apart.
 HEADS = {
     "logistic regression": Head(name="logistic", power=POWER, map="shift", penalty=0.3),
     "ridge regression": Head(name="ridge", power=POWER, map="shift", penalty=30.0),
@@ -93,6 +94,9 @@ def with_chosen_head(
 ) -> tuple[Embedder, Support]:
     """The embedder and the support set with the head that classifies left-out support images best.
 
+    That is the first of `HEADS`, unless another is better by more than the standard error: with five images
+    of a class most differences are chance.
+
     Features get unit length, and the mean of the support set's is taken off them: those of published networks
     have a large part in common. Says which head was taken and how all of them did; the
     embedder of a run has its head, and is returned as it is. `compared` as of `near_copies`.
@@ -100,10 +104,16 @@ def with_chosen_head(
     if embedder.head_settled:
         return embedder, support
     views = _some(find_views(support, compared).by_view())
-    rights = {name: _right(base_learner_of(head, support.features), views) for name, head in HEADS.items()}
-    chosen = max(rights, key=rights.__getitem__)  # of equals the first
+    held_out = {
+        name: _held_out(base_learner_of(head, support.features), views) for name, head in HEADS.items()
+    }
+    labels = views.labels[held_out[next(iter(HEADS))].rows]
+    logits = {name: answers.logits for name, answers in held_out.items()}
+    rights = {name: mean_recall(answers, labels) for name, answers in logits.items()}
+    chosen = _chosen(logits, labels)
     if len(views) > views.way:
         others = ", ".join(f"{name} {100 * right:.0f} %" for name, right in rights.items() if name != chosen)
+        others += "; more may be chance" if max(rights.values()) > rights[chosen] else ""
         why = f"with which {100 * rights[chosen]:.0f} % of left-out support pictures are right ({others})"
     else:
         why = "as no picture can be left out to compare heads: every class has one"
@@ -141,12 +151,24 @@ def _some(views: Support) -> Support:
     return views.some(rows)
 
 
-def _right(base_learner: BaseLearner, views: Support) -> float:
-    """The share of left-out views that are classified correctly, the mean of the classes; 0 of none."""
-    held_out = leave_out(
-        base_learner, base_learner.transform_features(views.features), views.labels, views.way
-    )
-    return mean_recall(held_out.logits, views.labels[held_out.rows])
+def _held_out(base_learner: BaseLearner, views: Support) -> HeldOut:
+    """Answers to left-out views, of features as the network gives them."""
+    return leave_out(base_learner, base_learner.transform_features(views.features), views.labels, views.way)
+
+
+def _chosen(logits: Mapping[str, Tensor], labels: Tensor) -> str:
+    """The name of the first answers (H, N), or of the best if those are better by more than chance."""
+    first = next(iter(logits))
+    shares = {name: mean_recall(answers, labels) for name, answers in logits.items()}
+    best = max(shares, key=shares.__getitem__)  # of equals the first
+    error = difference_error(logits[best], logits[first], labels)
+    return best if shares[best] - error > shares[first] else first
+
+
+def difference_error(logits: Tensor, others: Tensor, labels: Tensor) -> float:
+    """The standard error of the difference of two shares, of answers (H, N) to the same views; 0 of none."""
+    right, other = (answers.argmax(-1) == labels for answers in (logits, others))
+    return float((right != other).double().sum().sqrt()) / max(len(labels), 1)
 
 
 def mean_recall(logits: Tensor, labels: Tensor) -> float:

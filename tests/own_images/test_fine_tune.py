@@ -110,16 +110,6 @@ def test_left_out_pictures_do_not_teach_what_answers_them(made, monkeypatch):
     assert len(found.classifier.held_out) == 14
 
 
-def test_the_error_is_that_of_the_paired_difference():
-    labels, right = torch.zeros(400, dtype=torch.int64), torch.rand(400, generator=generator(1)) < 0.8
-    before = torch.rand(400, generator=generator(2)) < 0.7
-    logits, frozen = (torch.stack([answers.float(), (~answers).float()], 1) for answers in (right, before))
-    difference = right.double() - before.double()
-    expected = float(difference.square().mean().sqrt()) / 400**0.5
-    found = fine_tune._error(fine_tune._LeftOut(logits, frozen, torch.zeros(2, 400)), labels)
-    assert found == pytest.approx(expected)
-
-
 def test_only_the_last_block_changes_and_the_given_network_does_not(made):
     before = {name: value.clone() for name, value in made.learner.backbone.state_dict().items()}
     found, _ = _tuned(made, *_stripes(6))

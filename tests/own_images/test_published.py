@@ -18,6 +18,7 @@ from mtl.models.backbones import build_backbone
 from mtl.models.heads import power_transform
 from mtl.own_images import classifier_file as file
 from mtl.own_images import published as stage
+from mtl.own_images.leave_one_out import HeldOut
 from mtl.own_images.published import HEADS, embedder_of, with_chosen_head
 from mtl.own_images.support import Support
 from mtl.runtime.seeds import generator
@@ -98,19 +99,53 @@ def _open(features, labels):
     return made, Support.of(features, names, [f"{i}.png" for i in range(len(names))])
 
 
+def _answers(wrong, labels):
+    """Answers (H, 3) of which the rows `wrong` are not right."""
+    answers = labels.clone()
+    answers[wrong] = (labels[wrong] + 1) % 3
+    return F.one_hot(answers, 3).float()
+
+
 def test_the_head_is_the_one_that_left_out_images_vote_for(monkeypatch, capsys):
     features = torch.randn(9, 6, generator=generator(1)).abs() + 1
     made, support = _open(features, [0, 1, 2] * 3)
-    shares = iter([0.5, 0.75, 0.75])
-    monkeypatch.setattr(stage, "_right", lambda *_: next(shares))
+    wrong = iter([range(6), range(2), range(2)])
+    monkeypatch.setattr(
+        stage,
+        "_held_out",
+        lambda _, views: HeldOut(torch.arange(9), _answers([*next(wrong)], views.labels)),
+    )
     settled, found = with_chosen_head(made, support)
     assert settled.origin.head == HEADS["ridge regression"]  # of equals the first
-    assert "head: ridge regression, with which 75 % of left-out support pictures are right (logistic" in (
+    assert "head: ridge regression, with which 78 % of left-out support pictures are right (logistic" in (
         capsys.readouterr().err
     )
     unit = F.normalize(power_transform(features, 0.5), dim=-1)
     torch.testing.assert_close(found.features, F.normalize(unit - unit.mean(0), dim=-1) * 10)
     assert with_chosen_head(settled, found)[0] is settled
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chosen"),
+    [
+        ([], [], "a"),
+        ([0], [], "a"),  # one more right of 30, which is within its error
+        ([0, 3, 6, 9], [], "b"),
+        ([0, 3, 6, 9], [1, 4, 7], "a"),  # as many more, but errors of both are chance
+        ([0], [0, 1, 2], "a"),
+    ],
+)
+def test_another_head_than_the_first_is_better_by_more_than_chance(first, second, chosen):
+    labels = torch.tensor([0, 1, 2] * 10)
+    assert stage._chosen({"a": _answers(first, labels), "b": _answers(second, labels)}, labels) == chosen
+
+
+def test_the_error_of_a_difference_is_that_of_paired_answers():
+    labels, random = torch.zeros(400, dtype=torch.int64), generator(1)
+    right, other = (torch.rand(400, generator=random) < share for share in (0.8, 0.7))
+    answers = [F.one_hot((~one).long(), 2).float() for one in (right, other)]
+    expected = float((right.double() - other.double()).square().mean().sqrt()) / 400**0.5
+    assert stage.difference_error(*answers, labels) == pytest.approx(expected)
 
 
 def test_with_one_picture_of_each_class_nothing_is_compared(capsys):
@@ -126,16 +161,14 @@ def test_heads_are_compared_by_their_own_left_out_answers():
     one[:, 0] += 3
     other[:, 1] += 3
     _, support = _open(torch.cat([one, other]), [0] * 20 + [1] * 20)
-    rights = {
-        name: stage._right(stage.base_learner_of(head, support.features), support)
-        for name, head in HEADS.items()
-    }
-    assert rights == dict.fromkeys(HEADS, 1.0)
+
+    def recall(head, of):
+        held_out = stage._held_out(stage.base_learner_of(head, of.features), of)
+        return stage.mean_recall(held_out.logits, of.labels[held_out.rows])
+
+    assert [recall(head, support) for head in HEADS.values()] == [1.0] * len(HEADS)
     mixed = replace(support, labels=torch.arange(40) % 2)
-    assert (
-        max(stage._right(stage.base_learner_of(head, support.features), mixed) for head in HEADS.values())
-        < 0.8
-    )
+    assert max(recall(head, mixed) for head in HEADS.values()) < 0.8
 
 
 def test_the_published_network_of_a_package_is_a_classifier():
