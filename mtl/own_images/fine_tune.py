@@ -64,8 +64,8 @@ class FineTuned:
     def helps(self) -> bool:
         """As far as the support set can tell: it is not worse by more than chance makes it.
 
-        On ten CIFAR-100 classes of five pictures it gains 3.6 points, which 50 left-out pictures do not show
-        surely; dropped wherever fewer of them are right, it gains 3.2 (docs/own-images.md).
+        With five pictures of ten classes it gains three points, which 50 left-out pictures do not show surely
+        (docs/own-images.md).
         """
         return self.right + self.error >= self.right_before
 
