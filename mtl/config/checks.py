@@ -42,7 +42,11 @@ def _of_backbone(config: Sections) -> list[str]:
             f"backbone.weights: {backbone.weights}, but {backbone.name} has no published weights and takes "
             "only a file (.pth, .pt or .safetensors)"
         ]
-    given = {"backbone.channels": backbone.channels, "backbone.pool": backbone.pool}
+    given = {
+        "backbone.channels": backbone.channels,
+        "backbone.pool": backbone.pool,
+        "backbone.networks": backbone.networks if backbone.networks > 1 else None,
+    }
     wrong = [
         f"{key}: is for {' and '.join(OWN)}; {backbone.name} is used as its library has it"
         for key, value in given.items()
@@ -125,6 +129,13 @@ def _of_weighting(config: Sections) -> list[str]:
             "turned image is of another class; leave one of the two out"
         )
     balance, examples = config.pretrain.balance, config.pretrain.examples
+    remembers = examples.by == "self_paced" or (examples.by == "hardest" and examples.scope == "memory")
+    if remembers and config.backbone.networks > 1:
+        wrong.append(
+            f"backbone.networks: {config.backbone.networks}, but pretrain.examples.by = {examples.by} "
+            "remembers the losses of one network; take 1, or examples without a memory (all, focal, "
+            "influence, or hardest with scope = batch or class)"
+        )
     if examples.by == "influence" and balance.by in {"sampling", "logits"}:
         wrong.append(
             f"pretrain.balance.by: {balance.by}, but pretrain.examples.by = influence corrects for the "

@@ -120,6 +120,8 @@ class Backbone:
     #   file of weights (.pth, .pt, .safetensors); None: random
     channels: tuple[Size, Size, Size, Size] | None = None  # conv4 and resnet12; None: as published
     pool: Literal["flatten", "mean"] | None = None  # None: flatten for conv4, mean for resnet12
+    networks: Size = 1  # conv4 and resnet12: so many beside each other, each with its own classifier in
+    #   pretraining; their features are joined
 
 
 @dataclass(frozen=True, config=STRICT)

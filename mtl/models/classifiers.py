@@ -1,5 +1,7 @@
 """Classifiers of the base classes, for pretraining; and the likelihood of answers."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,24 +43,58 @@ class LinearClassifier(nn.Linear):
         return super().forward(features)
 
 
-def build_classifier(config: Pretrain, features: int, classes: int, generator: torch.Generator) -> nn.Module:
-    """The classifier of a config; torch's global generator is not touched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator.initial_seed())
+class Classifiers(nn.ModuleList):
+    """A classifier for each network of an `Ensemble`, of that network's part of the features.
+
+    Together they answer with the mean of their logits; each is trained by its own loss (`parts`), for a loss
+    of the mean would let the networks lean on each other.
+    """
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(B, D) to (B, C); labels (B,) as of each."""
+        return torch.stack([one(part, labels) for one, part in self.parts(features)]).mean(0)
+
+    def parts(self, features: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        """Each classifier with its part of the features (B, D)."""
+        return zip(self, features.chunk(len(self), -1), strict=True)
+
+
+def parts(classifier: nn.Module, features: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    """The classifiers that learn each by itself, and the part of the features (B, D) that each takes."""
+    return (
+        classifier.parts(features) if isinstance(classifier, Classifiers) else iter([(classifier, features)])
+    )
+
+
+def build_classifier(
+    config: Pretrain, features: int, classes: int, generator: torch.Generator, networks: int = 1
+) -> nn.Module:
+    """The classifier of a config, or those of several networks; torch's global generator is not touched."""
+
+    def one(features: int) -> nn.Module:
         if config.classifier == "cosine":
             return CosineClassifier(features, classes, config.scale, config.margin)
         return LinearClassifier(features, classes)
 
+    return _each(one, features, generator, networks)
 
-def angle_classifier(features: int, generator: torch.Generator) -> nn.Linear:
+
+def angle_classifier(features: int, generator: torch.Generator, networks: int = 1) -> nn.Module:
     """Predicts by how many right angles, 0 to 3, an image is turned, from its feature (B, D).
 
     The task is that of Gidaris et al. (ICLR 2018); beside classification it helps few-shot learning (Gidaris
     et al., "Boosting Few-Shot Visual Learning with Self-Supervision", ICCV 2019).
     """
+    return _each(lambda features: LinearClassifier(features, 4), features, generator, networks)
+
+
+def _each(
+    build: Callable[[int], nn.Module], features: int, generator: torch.Generator, networks: int
+) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
-        return nn.Linear(features, 4)
+        each = [build(features // networks) for _ in range(networks)]
+    return each[0] if networks == 1 else Classifiers(each)
 
 
 def without_margin(classifier: nn.Module, logits: Tensor, labels: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from mtl.learners.learner import episode_labels
 from mtl.losses import SelfPacedLoss
 from mtl.models.backbones import load_weights
 from mtl.models.batch_norm import share_statistics
-from mtl.models.classifiers import angle_classifier, build_classifier, without_margin
+from mtl.models.classifiers import angle_classifier, build_classifier
 from mtl.models.heads import prototype_logits
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device, choose_device, recorded_precision, settle_precision
@@ -143,10 +143,12 @@ class PretrainState(StageState):
         # What training changes; checkpoints hold all of it.
         backbone = fresh_backbone(config, train)
         features = int(backbone.out_features)  # type: ignore[arg-type]
-        classifier = build_classifier(cfg, features, train.num_classes, generator(config.seed, "classifier"))
+        networks, classes = config.backbone.networks, train.num_classes
+        drawn = generator(config.seed, "classifier")
+        classifier = build_classifier(cfg, features, classes, drawn, networks)
         self.network = nn.ModuleDict({"backbone": backbone, "classifier": classifier})
         if cfg.rotation.share:
-            self.network["angles"] = angle_classifier(features, generator(config.seed, "angles"))
+            self.network["angles"] = angle_classifier(features, generator(config.seed, "angles"), networks)
         device.place(self.network)
         if cfg.epochs:
             share_statistics(self.network, device.world)
@@ -242,7 +244,7 @@ def pretrain_step(
     taught = None
     if objective.teacher is not None:
         taught = world.joined(objective.teacher.answers(device, batch.images), count)
-    loss, logits = objective(network, features, batch, taught)
+    loss, answers = objective(network, features, batch, taught)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if world.size > 1:
@@ -253,7 +255,6 @@ def pretrain_step(
                     parameter.grad /= world.size
         world.add_up([p.grad for p in network.parameters() if p.grad is not None])
     optimizer.step()
-    answers = without_margin(network["classifier"], logits.detach(), batch.labels)
     correct = (answers.argmax(-1) == batch.labels).float().mean()
     # read last, and both at once: a GPU is waited for when all of the step is on its way
     value, accuracy = torch.stack([loss.detach(), correct]).tolist()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mtl.config import Config, read_config
 from mtl.errors import UserError
 from mtl.losses import ImageLoss, distillation_loss
-from mtl.models.classifiers import within_domain, without_margin
+from mtl.models.classifiers import parts, within_domain, without_margin
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import Device
 from mtl.runtime.run_folder import RunFolder
@@ -38,7 +38,10 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of the classes, plus those of rotation prediction and of distillation where there are any."""
+    """The loss of the classes, plus those of rotation prediction and of distillation where there are any.
+
+    Of several networks it is the sum of what each would have by itself, so that rates mean the same.
+    """
 
     criterion: ImageLoss
     domains: Tensor | None = None  # (C,) the image set of each class, if each set has its own head
@@ -48,7 +51,7 @@ class Objective:
     def __call__(
         self, network: nn.ModuleDict, features: Tensor, batch: Batch, taught: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and its logits (B, C).
+        """The loss of a batch, and its logits (B, C) as they are without a margin.
 
         Args:
             network: the parts `classifier` and, with rotation prediction, `angles`.
@@ -56,20 +59,33 @@ class Objective:
             batch: with labels on the device of the features.
             taught: (B, C) logits of the teacher, where there is one.
         """
+        each = [
+            self._of_classes(one, part, batch, taught) for one, part in parts(network["classifier"], features)
+        ]
+        losses, answers = [loss for loss, _ in each], torch.stack([logits for _, logits in each]).mean(0)
+        if batch.angles is not None:
+            losses += [
+                self.rotation_weight * F.cross_entropy(one(part), batch.angles)
+                for one, part in parts(network["angles"], features)
+            ]
+        return torch.stack(losses).sum(), answers
+
+    def _of_classes(
+        self, classifier: nn.Module, features: Tensor, batch: Batch, taught: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The same of one classifier, rotation prediction aside."""
         labels = batch.labels
-        logits: Tensor = network["classifier"](features, labels)
+        logits: Tensor = classifier(features, labels)
         if self.domains is not None:
             logits = within_domain(logits, labels, self.domains)
         loss: Tensor = self.criterion(logits, labels, features, batch.rows)
+        # The teacher answers without a margin, and so must what is compared with it.
+        answers = without_margin(classifier, logits, labels)
         if self.teacher is not None and taught is not None:
             weight = self.teacher.weight
-            # The teacher answers without a margin, and so must what is compared with it.
-            answers = without_margin(network["classifier"], logits, labels)
             distilled = distillation_loss(answers, taught, self.teacher.temperature)
             loss = (1 - weight) * loss + weight * distilled
-        if batch.angles is not None:
-            loss = loss + self.rotation_weight * F.cross_entropy(network["angles"](features), batch.angles)
-        return loss, logits
+        return loss, answers
 
 
 def load_teacher(config: Config, run_data: RunData, device: Device) -> Teacher | None:

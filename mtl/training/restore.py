@@ -57,7 +57,8 @@ def pretrained_network(payload: Payload, config: Config, train: ImageSet) -> nn.
     """Backbone and classifier as pretraining chose them."""
     backbone = pretrained_backbone(payload, config, train)
     features = int(backbone.out_features)  # type: ignore[arg-type]
-    classifier = build_classifier(config.pretrain, features, train.num_classes, generator(0))
+    networks, classes = config.backbone.networks, train.num_classes
+    classifier = build_classifier(config.pretrain, features, classes, generator(0), networks)
     classifier.load_state_dict(payload["classifier"])
     return nn.ModuleDict({"backbone": backbone, "classifier": classifier})
 

@@ -20,10 +20,24 @@ OWN = {
 @pytest.mark.parametrize("name", ["torchvision.resnet18", "timm.resnet10t"])
 def test_networks_of_a_library_come_as_they_are(name):
     sentences = mistakes(
-        [f"backbone.name={name}", "backbone.channels=[1,2,3,4]", "backbone.pool=mean", "meta.head.levels=3"]
+        [
+            f"backbone.name={name}",
+            "backbone.channels=[1,2,3,4]",
+            "backbone.pool=mean",
+            "backbone.networks=2",
+            "meta.head.levels=3",
+        ]
     )
-    assert [s.split(":")[0] for s in sentences] == ["backbone.channels", "backbone.pool", "meta.head.levels"]
+    own = ["backbone.channels", "backbone.pool", "backbone.networks"]
+    assert [s.split(":")[0] for s in sentences] == [*own, "meta.head.levels"]
     assert all(name in s and "conv4 and resnet12" in s for s in sentences)
+
+
+@pytest.mark.parametrize("examples", ["by=self_paced", "by=hardest scope=memory"])
+def test_examples_remember_the_losses_of_one_network(examples):
+    keys = [f"pretrain.examples.{key}" for key in examples.split()]
+    mistake([*keys, "backbone.networks=2"], "backbone.networks", "pretrain.examples.by")
+    assert load_config(None, keys).backbone.networks == 1
 
 
 @pytest.mark.parametrize("name", ["conv4", "resnet12"])

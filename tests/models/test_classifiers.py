@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mtl.config import Pretrain
-from mtl.models.classifiers import LinearClassifier, build_classifier
+from mtl.models.classifiers import LinearClassifier, angle_classifier, build_classifier, parts
 
 FEATURES = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1, 2, 0])
@@ -49,3 +49,21 @@ def test_weights_follow_the_generator_and_leave_the_global_one_alone(kind):
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_several_networks_have_a_classifier_each_and_answer_with_the_mean(kind):
+    features = torch.randn(5, 14, generator=torch.Generator().manual_seed(1))
+    drawn = torch.Generator().manual_seed(0)
+    both = build_classifier(Pretrain(classifier=kind), 14, 3, drawn, networks=2)
+    (first, left), (second, right) = parts(both, features)
+    assert torch.equal(torch.cat([left, right], 1), features)
+    torch.testing.assert_close(both(features), (first(features[:, :7]) + second(features[:, 7:])) / 2)
+    assert torch.equal(first.weight, _built(classifier=kind).weight)
+
+
+def test_one_network_has_one_classifier_of_the_whole_feature():
+    turns = angle_classifier(7, torch.Generator().manual_seed(0))
+    ((classifier, part),) = parts(turns, FEATURES)
+    assert classifier is turns
+    assert torch.equal(part, FEATURES)

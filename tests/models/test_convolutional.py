@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mtl.config import Backbone, Head, Meta, Runtime, load_config
 from mtl.errors import UserError
 from mtl.learners import MetaTransfer
-from mtl.models.backbones import Conv4, ResNet12, build_backbone
+from mtl.models.backbones import Conv4, Ensemble, ResNet12, build_backbone
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 
@@ -191,3 +191,32 @@ def test_norms_that_are_fixed_may_be_taken_into_the_convolutions(name):
     torch.testing.assert_close(taken_in, apart, rtol=1e-10, atol=1e-12)
     for one, other in zip(torch.autograd.grad(taken_in.square().sum(), weights), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+@NAMES
+@POOLS
+@pytest.mark.parametrize("levels", [1, 3])
+def test_the_feature_of_several_networks_is_that_of_each_level_by_level(name, pool, levels):
+    config = Backbone(name=name, channels=CHANNELS, pool=pool, networks=2)
+    both = build_backbone(config, 1, 32, generator(0)).eval()
+    assert isinstance(both, Ensemble)
+    images = torch.randn(5, 1, 32, 32, generator=generator(1))
+    each = []
+    for network in (both, *both.networks):
+        network.levels = levels
+        sizes = network.level_features[:levels]
+        assert network(images).shape == (5, sum(sizes))
+        each.append(torch.split(network(images), sizes, -1))
+    assert both.out_features == both.level_features[0]
+    for joined, first, second in zip(*each, strict=True):
+        torch.testing.assert_close(joined, torch.cat([first, second], -1))
+        assert not torch.equal(first, second)  # each starts elsewhere
+
+
+def test_a_single_network_is_the_first_of_several():
+    one, both = (
+        build_backbone(Backbone(name="conv4", channels=CHANNELS, networks=n), 1, 32, generator(0))
+        for n in (1, 2)
+    )
+    first = both.networks[0].state_dict()
+    assert all(torch.equal(first[k], v) for k, v in one.state_dict().items())

@@ -1,5 +1,6 @@
 """Pretraining: weighted images, none at all, and a library's network with published weights."""
 
+import copy
 import json
 import urllib.error
 from dataclasses import replace
@@ -13,14 +14,14 @@ from torchvision.models import get_model
 
 from mtl.cli import main
 from mtl.compare.runs import pretraining_cell
-from mtl.config import Runtime
+from mtl.config import Backbone, Pretrain, Runtime
 from mtl.data.augment import Normalise
 from mtl.data.image_set import fingerprint
 from mtl.errors import UserError
 from mtl.evaluation.evaluate import evaluate, scored_sets
 from mtl.losses import CrossEntropy
 from mtl.models.backbones import build_backbone
-from mtl.models.classifiers import CosineClassifier
+from mtl.models.classifiers import CosineClassifier, angle_classifier, build_classifier
 from mtl.runtime import checkpoints
 from mtl.runtime.devices import choose_device
 from mtl.runtime.run_folder import RunFolder
@@ -79,6 +80,42 @@ def test_training_accuracy_is_that_of_answers_without_the_margin():
     batch = Batch(torch.arange(4), images, torch.tensor([0, 1, 0, 0]))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     assert pretrain_step(network, device, optimizer, Objective(CrossEntropy()), batch)[1] == 0.75
+
+
+@pytest.mark.parametrize("rotation", [0.0, 0.5])
+def test_networks_beside_each_other_learn_as_if_each_were_alone(rotation):
+    device, backbone = choose_device(Runtime(device="cpu")), Backbone(channels=(3, 4, 5, 6), networks=2)
+    cfg, drawn = Pretrain(classifier="cosine"), torch.Generator().manual_seed(0)
+    both = nn.ModuleDict(
+        {
+            "backbone": build_backbone(backbone, 1, 16, drawn),
+            "classifier": build_classifier(cfg, 12, 3, drawn, 2),
+            "angles": angle_classifier(12, drawn, 2),
+        }
+    )
+    alone = [
+        nn.ModuleDict(
+            {"backbone": both["backbone"].networks[i], **{k: both[k][i] for k in ("classifier", "angles")}}
+        )
+        for i in (0, 1)
+    ]
+    batch = Batch(
+        torch.arange(8),
+        torch.randn(8, 1, 16, 16, generator=drawn),
+        torch.arange(8) % 3,
+        torch.arange(8) % 4 if rotation else None,
+    )
+    objective, found = Objective(CrossEntropy(), rotation_weight=rotation), []
+    networks = [*(copy.deepcopy(one) for one in alone), both]
+    for network in networks:
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+        for _ in range(2):
+            loss, _ = pretrain_step(network, device, optimizer, objective, batch)
+        found.append(loss)
+    assert found[2] == pytest.approx(found[0] + found[1], rel=1e-5)
+    for together, single in zip(alone, networks, strict=False):  # `alone` are the parts of `both`
+        for key, value in single.state_dict().items():
+            torch.testing.assert_close(together.state_dict()[key], value, msg=key)
 
 
 class _Linear(nn.Linear):

@@ -8,7 +8,7 @@ from torch import nn
 from mtl.config import Backbone
 from mtl.config.values import OWN, is_file
 from mtl.errors import UserError
-from mtl.models.backbones.convolutional import Conv4, ResNet12
+from mtl.models.backbones.convolutional import Conv4, Ensemble, ResNet12
 from mtl.models.backbones.last_block import last_block, maps_before
 from mtl.models.backbones.libraries import FromLibrary, InputFormat, library_of
 from mtl.models.backbones.weights import HEADS, put_weights, read_state_dict
@@ -16,6 +16,7 @@ from mtl.runtime.progress import tell
 
 __all__ = [
     "Conv4",
+    "Ensemble",
     "FromLibrary",
     "InputFormat",
     "ResNet12",
@@ -45,7 +46,11 @@ def build_backbone(
             return library.build(name, config.weights)
         network, pool = (Conv4, "flatten") if config.name == "conv4" else (ResNet12, "mean")
         widths = {} if config.channels is None else {"channels": config.channels}
-        return network(in_channels, image_size=image_size, pool=config.pool or pool, **widths)
+        each = [
+            network(in_channels, image_size=image_size, pool=config.pool or pool, **widths)
+            for _ in range(config.networks)
+        ]
+        return each[0] if config.networks == 1 else Ensemble(each)
 
 
 def load_weights(network: nn.Module, config: Backbone) -> None:

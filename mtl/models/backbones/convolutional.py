@@ -1,6 +1,7 @@
-"""Conv4 (Vinyals et al., NeurIPS 2016) and ResNet-12 (since TADAM: Oreshkin et al., NeurIPS 2018)."""
+"""Conv4 (Vinyals et al., NeurIPS 2016), ResNet-12 (Oreshkin et al., "TADAM", NeurIPS 2018), and ensembles."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ class _Blocks(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int, int], image_size: int, pool: str) -> None:
         super().__init__()
-        self.pool = pool
+        self.pool, self.image_size, self.channels = pool, image_size, channels
         places = (image_size // 16) ** 2 if pool == "flatten" else 1
         self.level_features = tuple(places * c for c in reversed(channels))
         self.out_features = self.level_features[0]
@@ -87,6 +88,25 @@ class ResNet12(_Blocks):
             x = block(x)
             maps.append(x)
         return maps
+
+
+class Ensemble(_Blocks):
+    """Networks of one architecture beside each other, whose maps are joined, block by block.
+
+    In the feature of each level the values of a network are consecutive, those of the first network first.
+    Several narrow networks generalise better than one of as many operations (EASY, Bendou et al., 2022), if
+    each learns on its own: `Classifiers` has one for each.
+    """
+
+    def __init__(self, networks: Sequence[_Blocks]) -> None:
+        one, count = networks[0], len(networks)
+        a, b, c, d = one.channels
+        super().__init__((count * a, count * b, count * c, count * d), one.image_size, one.pool)
+        self.networks = nn.ModuleList(networks)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        each = [network.maps(images) for network in self.networks]  # type: ignore[operator]
+        return [torch.cat(of_block, 1) for of_block in zip(*each, strict=True)]
 
 
 class _Residual(nn.Module):
