@@ -1,8 +1,8 @@
 """The section `compare`: which ways of training are compared."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from mtl.config.values import NUMBER, STRICT, Tasks, UpToAMillion, folder_name
@@ -100,12 +100,23 @@ ARMS = (
 )
 
 
+def _shipped(arm: Any) -> Any:
+    """One of `ARMS` for its name; what is no name is left to be read as an arm."""
+    if not isinstance(arm, str):
+        return arm
+    found = {one.name: one for one in ARMS}
+    if arm not in found:
+        raise ValueError(f"must be a shipped arm ({', '.join(found)}), or one with a name and a change")
+    return found[arm]
+
+
 @dataclass(frozen=True, config=STRICT)
 class Compare:
     """Arms × seeds, from one pretrained checkpoint a seed; or each with its own pretraining."""
 
     stage: Literal["meta_train", "pretrain"] = "meta_train"  # in what the arms differ
-    arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
+    arms: tuple[Annotated[Arm, BeforeValidator(_shipped)], ...] = Field(default=ARMS, min_length=1)  # a
+    #   shipped one by its name
     reference: str = "uniform"  # the arm that the others are compared with
     seeds: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 5  # seed, seed + 1, ...
     trial_seeds: Annotated[int, Field(ge=0, le=10_000), NUMBER] = 2  # that trials are made with: those after
@@ -135,7 +146,7 @@ class Compare:
                 "compare.stage: pretrain leaves no backbone that belongs to no arm; it goes with "
                 "compare.judged_tasks: 0 and compare.longer: false"
             )
-        if len({len(arm.trials) for arm in self.arms}) > 1:
+        if self.trial_seeds and len({len(arm.trials) for arm in self.arms}) > 1:
             trials = ", ".join(f"{arm.name} {len(arm.trials)}" for arm in self.arms)
             wrong.append(f"compare.arms: every arm must have the same number of trials, not {trials}")
         return wrong

@@ -61,11 +61,26 @@ def test_a_reference_that_is_no_arm_is_refused_with_all_arms():
     assert sentences == ["compare.reference: 'unifrom' is none of the arms (uniform, other)"]
 
 
-def test_unequal_numbers_of_trials_are_refused():
+def test_a_shipped_arm_goes_by_its_name_beside_others():
+    compared = {"arms": ["boosted", UNIFORM], "trial_seeds": 0}
+    for config in (read_config({"compare": compared}, "here"), load_config(None, _overrides(compared))):
+        first, second = config.compare.arms
+        assert first == next(arm for arm in ARMS if arm.name == "boosted")
+        assert second.trials == ()
+
+
+def test_another_name_is_refused_with_those_of_the_shipped_arms():
+    (sentence,) = _sentences(["uniform", "bosted"])
+    assert sentence.startswith("compare.arms[1]: 'bosted' is not allowed")
+    assert all(arm.name in sentence for arm in ARMS)
+
+
+def test_unequal_numbers_of_trials_are_refused_where_trials_are_made():
     arms = [{**UNIFORM, "trials": [["meta.lr*=1"]]}, {"name": "a", "trials": [[], []]}, {"name": "b"}]
     (sentence,) = _sentences(arms)
     assert sentence.startswith("compare.arms: ")
     assert "uniform 1, a 2, b 0" in sentence
+    assert read_config({"compare": {"arms": arms, "trial_seeds": 0}}, "here").compare.arm("b").trials == ()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "-a"])
