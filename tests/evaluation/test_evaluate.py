@@ -14,6 +14,7 @@ from mtl.evaluation.resample import HARD, UNDECIDED, UNLUCKY, verdict
 from mtl.evaluation.results import score
 from mtl.ledger.queries import hardest_tasks
 from mtl.ledger.store import Ledger
+from mtl.runtime import checkpoints
 from mtl.runtime.run_folder import RunFolder
 from mtl.stats import wilson
 from mtl.training.meta_train import meta_train
@@ -157,3 +158,23 @@ def test_verdicts_tell_hard_classes_from_unlucky_supports():
     assert verdict(0.3, fine, 0.6) == UNLUCKY
     assert verdict(0.3, wide, 0.6) == UNDECIDED
     assert verdict(0.3, fine[:1], 0.6) == UNDECIDED
+
+
+@pytest.mark.parametrize("train", ["ss", "head"])
+def test_a_run_of_several_networks_goes_through_all_stages(tiny, train):
+    networks = {"channels": [4, 4, 8, 8], "networks": 2}
+    config = tiny(
+        backbone=networks,
+        data={"probe_fraction": 0.4},
+        pretrain={"rotation": {"share": 0.5}},
+        meta={"train": train, "batch_norm": "frozen", "head": {"levels": 2}},
+        evaluate={"mirror": True},
+    )
+    run(config)
+    folder = RunFolder.of(config)
+    written = json.loads(folder.results.read_text())
+    assert [(of["way"], of["shot"]) for of in written["settings"]] == [(3, 1), (3, 2)]
+    pretrained = checkpoints.read(folder.pretrain)
+    assert {key.split(".")[1] for key in pretrained["backbone"] if key.startswith("networks")} == {"0", "1"}
+    assert {key.split(".")[0] for key in pretrained["classifier"]} == {"0", "1"}
+    assert 0 <= written["base"]["balanced"] <= 1

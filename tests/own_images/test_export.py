@@ -119,6 +119,7 @@ CASES = {
     "mirror, zoom": {"mirror": True, "zoom": 1.3},
     "learners": {"learners": 3, "head": Head(levels=2, map="linear", name="prototype")},
     "learners that share a backbone": {"learners": 2, "train": "head", "mirror": True},
+    "several networks": {"networks": 2, "head": Head(levels=2, name="prototype")},
     "resnet12": {"name": "resnet12", "mirror": True},
     "resnet12, all": {"name": "resnet12", "train": "all", "head": HEADS["cosine prototypes"]},
 }
