@@ -39,13 +39,11 @@ def learner(
     size: int = SIDE,
     precision: str = "float32",
     network: nn.Module | None = None,
-    networks: int = 1,
 ) -> MetaTransfer:
     """A learner whose parameters, statistics of batch norm too, are none of those that it starts with."""
     random = generator(0, "learner", name)
     widths = TINY if name in {"conv4", "resnet12"} else None
-    built = Backbone(name, channels=widths, networks=networks)
-    backbone = network or build_backbone(built, channels, size, random)
+    backbone = network or build_backbone(Backbone(name, channels=widths), channels, size, random)
     runtime = Runtime(device="cpu", threads=1, keep_memory=False, precision=precision)
     made = MetaTransfer(backbone, Meta(head=head or Head(), train=train, way=WAY), choose_device(runtime))
     return changed(made, random)
@@ -81,8 +79,7 @@ def embedder(
         made = Committee(each, [1.0 + seed for seed in range(learners)])
     mean, std = (0.5, 0.4, 0.45)[:channels], (0.3, 0.25, 0.2)[:channels]
     widths = TINY if name in {"conv4", "resnet12"} else None
-    backbone = Backbone(name, channels=widths, networks=how.get("networks", 1))
-    origin = Origin("made up", backbone, head or Head(), WAY, learners)
+    origin = Origin("made up", Backbone(name, channels=widths), head or Head(), WAY, learners)
     return Embedder.of(made, Preparation(size, channels, mean, std, mirror, zoom=zoom), origin, KNOWN)
 
 

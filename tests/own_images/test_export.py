@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_classifiers import HEADS, embedder, fitted, images
+from made_classifiers import HEADS, SIDE, TINY, embedder, fitted, images
 
 from mtl.config import Backbone, Head, Meta, Runtime
 from mtl.errors import RunStopped, UserError
@@ -119,7 +119,10 @@ CASES = {
     "mirror, zoom": {"mirror": True, "zoom": 1.3},
     "learners": {"learners": 3, "head": Head(levels=2, map="linear", name="prototype")},
     "learners that share a backbone": {"learners": 2, "train": "head", "mirror": True},
-    "several networks": {"networks": 2, "head": Head(levels=2, name="prototype")},
+    "several networks": {
+        "network": build_backbone(Backbone(channels=TINY, networks=2), 1, SIDE, generator(0)),
+        "head": Head(levels=2, name="prototype"),
+    },
     "resnet12": {"name": "resnet12", "mirror": True},
     "resnet12, all": {"name": "resnet12", "train": "all", "head": HEADS["cosine prototypes"]},
 }
