@@ -299,10 +299,10 @@ class Evaluate:
     sets: tuple[Annotated[ScoredSet, BeforeValidator(_as_section)], ...] = ()
     within_group: bool = False  # all classes of a task from one alphabet, script or superclass
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
-    zoom: Annotated[float, Field(ge=1, le=4)] = (
-        1.0  # and of those of its middle, enlarged by this (and of its
-    )
-    #   mirrored; helps networks that average maps, as resnet12 does
+    zoom: Annotated[float, Field(ge=1, le=4)] = 1.0  # and of those of its middle, enlarged by this; helps
+    #   networks that average maps, as resnet12 does
+    moves: Share = 0.0  # and of those of copies, each moved one way by this share of the most that
+    #   data.augment turns, shears, enlarges or shifts by; the mirror images of all of them
     transductive: tuple[
         Literal["bd_cspn", "laplacian"], ...
     ] = ()  # solvers that see all queries of a task at

@@ -85,12 +85,20 @@ def _affine(images: Tensor, cfg: Augment, draws: Draws) -> Tensor:
     shear = torch.tan(_uniform(b, math.radians(cfg.shear), draws))
     zoom = 1 + _uniform(b, cfg.scale, draws)
     shift = torch.stack([_uniform(b, 2 * cfg.translate, draws) for _ in range(2)], -1)
+    theta = draws.here(affine(angle, shear, zoom, shift))
+    return moved(images, theta.to(images.device))
+
+
+def affine(angle: Tensor, shear: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
+    """(B, 2, 3) for `moved`: by angles in radians (B,), tangents of shear (B,), zoom (B,) and shift (B, 2).
+
+    Shifts are in frame coordinates, in which the side of an image is 2.
+    """
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     turn = torch.stack(
         [torch.stack([cos, cos * shear - sin], -1), torch.stack([sin, sin * shear + cos], -1)], 1
     )
-    theta = draws.here(torch.cat([turn, shift[:, :, None]], -1))
-    return moved(images, theta.to(images.device))
+    return torch.cat([turn, shift[:, :, None]], -1)
 
 
 def moved(images: Tensor, theta: Tensor) -> Tensor:

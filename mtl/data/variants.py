@@ -1,18 +1,50 @@
 """Variants of an image whose features are averaged, in the support set and for queries."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mtl.config import Evaluate
-from mtl.data.augment import moved
+from mtl.config import Augment, Config
+from mtl.data.augment import affine, moved
+
+
+@dataclass(frozen=True)
+class Moves:
+    """By how much copies of an image are moved, one copy for each direction; 0: not at all."""
+
+    rotate: float = 0.0  # degrees
+    shear: float = 0.0  # degrees
+    scale: float = 0.0  # enlarged by 1 + scale, and reduced by as much
+    translate: float = 0.0  # of the side, right, left, down and up
+    crop: float = 0.0  # pixels of further translation
+
+    @staticmethod
+    def of(cfg: Augment, share: float) -> "Moves":
+        """A share of what training moves images by at most."""
+        names = ("rotate", "shear", "scale", "translate", "crop")
+        return Moves(*(share * getattr(cfg, name) for name in names))
+
+    def transforms(self, side: int) -> list[Tensor]:
+        """For each copy of images with `side` pixels its transform (2, 3), for `moved`."""
+        angle, lean = math.radians(self.rotate), math.tan(math.radians(self.shear))
+        zoom, shift = 1 + self.scale, 2 * (self.translate + self.crop / side)
+        each = [(a, 0.0, 1.0, 0.0, 0.0) for a in (angle, -angle) if angle]
+        each += [(0.0, s, 1.0, 0.0, 0.0) for s in (lean, -lean) if lean]
+        each += [(0.0, 0.0, z, 0.0, 0.0) for z in (zoom, 1 / zoom) if self.scale]
+        each += [(0.0, 0.0, 1.0, x, 0.0) for x in (shift, -shift) if shift]
+        each += [(0.0, 0.0, 1.0, 0.0, y) for y in (shift, -shift) if shift]
+        if not each:
+            return []
+        values = torch.tensor(each)
+        return [*affine(values[:, 0], values[:, 1], values[:, 2], values[:, 3:])]
 
 
 @dataclass(frozen=True)
 class Variants:
-    """The image, its middle enlarged, and the mirror images of both, as far as they are wanted.
+    """The image, its middle enlarged, moved copies, and the mirror images of all, as far as they are wanted.
 
     The feature of an image is the mean of theirs, which training on such variants has brought near each other
     (from one crop to many: EASY, Bendou et al., 2022).
@@ -20,6 +52,7 @@ class Variants:
 
     mirror: bool = False
     zoom: float = 1.0  # by which the middle is enlarged; 1: not at all
+    moves: Moves = Moves()
 
     def features(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """(B, D) of images (B, C, H, W), which the network takes at once for each variant."""
@@ -30,19 +63,19 @@ class Variants:
         return total / len(variants) if len(variants) > 1 else total
 
     def _of(self, images: Tensor) -> list[Tensor]:
-        whole = [images] if self.zoom == 1 else [images, _enlarged(images, self.zoom)]
+        side = images.shape[-1]
+        middle = Moves(scale=self.zoom - 1).transforms(side)[:1]
+        transforms = [one.to(images.device) for one in (*middle, *self.moves.transforms(side))]
+        copies = [moved(images, one.expand(len(images), 2, 3)) for one in transforms]
+        whole = [images, *copies]
         return [*whole, *(one.flip(-1) for one in whole)] if self.mirror else whole
-
-
-def _enlarged(images: Tensor, zoom: float) -> Tensor:
-    theta = torch.tensor([[1 / zoom, 0.0, 0.0], [0.0, 1 / zoom, 0.0]], device=images.device)
-    return moved(images, theta.expand(len(images), 2, 3))
 
 
 #: The image alone.
 PLAIN = Variants()
 
 
-def variants_of(cfg: Evaluate) -> Variants:
+def variants_of(config: Config) -> Variants:
     """Those that a config evaluates with."""
-    return Variants(cfg.mirror, cfg.zoom)
+    cfg = config.evaluate
+    return Variants(cfg.mirror, cfg.zoom, Moves.of(config.data.augment, cfg.moves))

@@ -60,7 +60,7 @@ def baselines(
 
     Features of the whole split are computed once for each network and used at every setting.
     """
-    train, split, variants = run_data.splits.train, config.evaluate.split, variants_of(config.evaluate)
+    train, split, variants = run_data.splits.train, config.evaluate.split, variants_of(config)
     pictures = replace(run_data.split_images(split, device), log=config.log)
     found = []
     if meta is not None:

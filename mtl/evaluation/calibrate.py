@@ -69,7 +69,7 @@ def temperatures(config: Config, run_data: RunData, device: Device, learner: Lea
     rows = some_of_each(images.labels, _IMAGES, generator(config.seed, "calibrate images"))
     learner.eval()
     pictures = replace(run_data.split_images("val", device), log=config.log)
-    table = features_of(learner, pictures, rows, variants_of(config.evaluate))
+    table = features_of(learner, pictures, rows, variants_of(config))
     learned = head.name == "gradient_descent" and head.init == "learned"  # serves one number of classes
     way = config.meta.way if learned else min(_WAY, config.meta.way)
     groups, found = images.group_ids(), {}

@@ -29,7 +29,7 @@ from mtl.runtime.outputs import write_whole
 from mtl.runtime.process import collection_paused
 from mtl.runtime.seeds import generator
 
-FORMAT = 1
+FORMAT = 2  # 1: mirror and zoom stood where variants are
 
 Precision = Literal["float32", "bfloat16"]
 _DAMAGED = "is not a classifier, or was cut short or changed"
@@ -91,7 +91,7 @@ def load(path: Path, runtime: Runtime | None = None, precision: Precision | None
         raise UserError(f"{shown}: is not a classifier, but safetensors of another program")
     try:
         tree = dict(json.loads(metadata["fewshot"]))
-        if (version := tree["format"]) == FORMAT:
+        if (version := tree["format"]) in {1, FORMAT}:
             if tree["sha256"] != _digest(tree["told"], tensors):
                 raise _UnusableError("its checksum is another")
             try:
@@ -196,6 +196,10 @@ def _fitted(
     tree: dict[str, Any], tensors: Mapping[str, Tensor], runtime: Runtime, precision: Precision | None
 ) -> FittedClassifier:
     fields = {name: tree[name] for name in _Header.__dataclass_fields__}
+    if "mirror" in fields["preparation"]:
+        before = dict(fields["preparation"])
+        variants = {"mirror": before.pop("mirror"), "zoom": before.pop("zoom", 1.0)}
+        fields["preparation"] = {**before, "variants": variants}
     header = TypeAdapter(_Header).validate_python(fields)
     classes, files = _texts(tree["classes"]), _texts(tree["files"])
     embedder = _embedder(header, tensors, replace(runtime, precision=precision or header.precision))

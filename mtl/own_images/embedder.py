@@ -15,7 +15,7 @@ from mtl.config import Backbone, Config, Head, Runtime
 from mtl.data.augment import Normalise
 from mtl.data.formats import FULL, top_of
 from mtl.data.ink import Ink, from_plain
-from mtl.data.variants import Variants
+from mtl.data.variants import PLAIN, Variants, variants_of
 from mtl.errors import UserError, one_line
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import build_backbone
@@ -41,10 +41,9 @@ class Preparation:
     channels: int  # 1: grey, 3: colour
     mean: tuple[float, ...]  # of each channel, pixels in [0, 1]; three of them make a grey image one of three
     std: tuple[float, ...]
-    mirror: bool  # features are the mean of those of an image and of its mirror image
+    variants: Variants = PLAIN  # of each image; their features are averaged
     ink: Ink | None = None  # of the training images; None where they share none
     levels: int | None = None  # the grey value of more than 8 bits that is white; None: not yet known
-    zoom: float = 1.0  # features also count the middle, enlarged by this
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in {1, 3}:
@@ -53,7 +52,7 @@ class Preparation:
             raise ValueError("mean and std have a number for each channel")
         if not all(math.isfinite(x) for x in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise ValueError("mean and std must be finite, and std positive")
-        if not 1 <= self.zoom < math.inf:
+        if not 1 <= self.variants.zoom < math.inf:
             raise ValueError("zoom must be 1 or more")
         if self.levels is not None and self.levels < 1:
             raise ValueError("levels must be positive")
@@ -62,11 +61,6 @@ class Preparation:
     def top(self) -> int:
         """The grey value that is white."""
         return FULL if self.levels is None else self.levels
-
-    @property
-    def variants(self) -> Variants:
-        """Of each image; their features are averaged."""
-        return Variants(self.mirror, self.zoom)
 
     @property
     def grayscale(self) -> bool:
@@ -215,10 +209,9 @@ def embedder_of_run(path: Path, runtime: Runtime | None = None) -> Embedder:
         channels,
         mean,
         std,
-        config.evaluate.mirror,
+        variants_of(config),
         from_plain(images["ink"]),
         levels,
-        config.evaluate.zoom,
     )
     learners = 1 if meta is None else config.meta.learners
     origin = Origin(config.run, config.backbone, config.meta.head, config.meta.way, learners)

@@ -73,7 +73,7 @@ def embedder_of(network: Path | Backbone, runtime: Runtime | None = None) -> Emb
     load_weights(backbone, network)
     device = choose_device(settle_precision(Config(runtime=runtime or Runtime())).runtime)
     learner = MetaTransfer(backbone, Meta(head=_RAW, train="head"), device)
-    preparation = Preparation(images.size, 3, images.mean, images.std, mirror=False)
+    preparation = Preparation(images.size, 3, images.mean, images.std)
     weights = str(network.weights)
     named = replace(network, weights=Path(weights).name if is_file(weights) else weights)
     origin = Origin(None, named, _RAW, learner.config.way)

@@ -42,8 +42,8 @@ def score_trials(config: Config, place: Path) -> TrialScore:
         before, *_ = read_checkpoints(folder, config)
         runs = read_trials(place)
         embedder = embedder_of_run(folder.path, config.runtime)
-        wanted = variants_of(config.evaluate)
-        prepared = replace(embedder.preparation, mirror=wanted.mirror, zoom=wanted.zoom)
+        wanted = variants_of(config)
+        prepared = replace(embedder.preparation, variants=wanted)
         embedder = replace(embedder, preparation=prepared)
         for way in {len(run.training) for run in runs}:
             embedder.require_way(way)

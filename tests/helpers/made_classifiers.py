@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl.config import Backbone, Head, Meta, Runtime
+from mtl.data.variants import PLAIN, Variants
 from mtl.learners import Committee, MetaTransfer
 from mtl.models.backbones import build_backbone
 from mtl.models.batch_norm import norms
@@ -65,8 +66,7 @@ def changed(made: MetaTransfer, random: torch.Generator) -> MetaTransfer:
 def embedder(
     name: str = "conv4",
     head: Head | None = None,
-    mirror: bool = False,
-    zoom: float = 1.0,
+    variants: Variants = PLAIN,
     channels: int = 1,
     size: int = SIDE,
     learners: int = 1,
@@ -80,7 +80,7 @@ def embedder(
     mean, std = (0.5, 0.4, 0.45)[:channels], (0.3, 0.25, 0.2)[:channels]
     widths = TINY if name in {"conv4", "resnet12"} else None
     origin = Origin("made up", Backbone(name, channels=widths), head or Head(), WAY, learners)
-    return Embedder.of(made, Preparation(size, channels, mean, std, mirror, zoom=zoom), origin, KNOWN)
+    return Embedder.of(made, Preparation(size, channels, mean, std, variants), origin, KNOWN)
 
 
 def images(count: int, channels: int = 1, size: int = SIDE, seed: int = 0) -> Tensor:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from mtl.config import Head, Runtime
 from mtl.data.ink import Ink
+from mtl.data.variants import Moves, Variants
 from mtl.errors import UserError
 from mtl.own_images import classifier_file as file
 
@@ -49,7 +50,7 @@ def refused(path) -> str:
     + [
         ("conv4 learned start", {"head": Head(init="learned", inner_steps=2)}),
         ("conv4 levels", {"head": Head(levels=2, map="linear", power=0.5), "train": "all"}),
-        ("conv4 colour", {"channels": 3, "mirror": True, "zoom": 1.3}),
+        ("conv4 colour", {"channels": 3, "variants": Variants(True, 1.3, Moves(rotate=5))}),
         ("conv4 untrained", {"train": "head"}),
         ("conv4 learners", {"learners": 3}),
         (
@@ -191,7 +192,7 @@ def test_one_bit_that_is_another_is_found(share, bit, in_header, written, tmp_pa
     told = refused(tmp_path / "other").removeprefix(f"{tmp_path / 'other'}: ")
     ours = rf"{DAMAGED}( \(its checksum is another\)| \(it lacks '.*'\))?"
     others = (
-        "is not a classifier, but safetensors of another program|has format .*, this version reads format 1"
+        "is not a classifier, but safetensors of another program|has format .*, this version reads format 2"
     )
     assert re.match(f"{ours}$|{others}", told)
 
@@ -218,10 +219,21 @@ def test_what_is_sealed_again_is_read(written, tmp_path):
     assert "checksum" in refused(path)
 
 
-@pytest.mark.parametrize("found", [2, None, "1"])
+@pytest.mark.parametrize("zoomed", [{}, {"zoom": 1.3}])
+def test_the_first_format_had_mirror_and_zoom_where_variants_are(zoomed, written, tmp_path):
+    def as_before(tree, _):
+        tree["format"] = 1
+        del tree["told"]["preparation"]["variants"]
+        tree["told"]["preparation"].update(mirror=True, **zoomed)
+
+    loaded = file.load(rewritten(written, tmp_path / "a", as_before), RUNTIME)
+    assert loaded.embedder.preparation.variants == Variants(True, zoomed.get("zoom", 1.0))
+
+
+@pytest.mark.parametrize("found", [3, None, "1"])
 def test_another_format_is_refused(found, written, tmp_path):
     path = rewritten(written, tmp_path / "a", lambda tree, _: tree.update(format=found, told=0), sealed=False)
-    assert refused(path).endswith(f"has format {found}, this version reads format 1; fit it again")
+    assert refused(path).endswith(f"has format {found}, this version reads format 2; fit it again")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from mtl.training.restore import learner_from_pretrained, meta_trained_learner
 from mtl.training.run_data import load_run_data
 from mtl.training.solve import features_of, solve_episodes
 
-PREPARED = Preparation(SIDE, 1, (0.4,), (0.25,), mirror=False)
+PREPARED = Preparation(SIDE, 1, (0.4,), (0.25,))
 HEADS = {
     "plain": Head(),
     "levels": Head(levels=3),
@@ -52,10 +52,10 @@ def by_the_learner(made, pixels, variants=PLAIN):
 def test_features_are_those_of_the_learner(name, train, variants):
     made, pixels = learner(name, train=train), images(5)
     before = by_the_learner(made, pixels, variants)
-    prepared = replace(PREPARED, mirror=variants.mirror, zoom=variants.zoom)
+    prepared = replace(PREPARED, variants=variants)
     found = Embedder.of(made, prepared, Origin("run", None, Head(), 3))(pixels)
     torch.testing.assert_close(found, before, rtol=1e-4, atol=1e-4)
-    other = by_the_learner(learner(name, train=train), pixels, Variants(not variants.mirror, variants.zoom))
+    other = by_the_learner(learner(name, train=train), pixels, replace(variants, mirror=not variants.mirror))
     assert not torch.allclose(found, other, rtol=1e-2)
 
 
@@ -86,7 +86,7 @@ def test_nothing_of_training_is_left_in_the_network():
 
 @pytest.mark.parametrize("at_once", [1, 3, 7])
 def test_how_many_images_pass_together_makes_no_difference(at_once, monkeypatch):
-    made, pixels = embedder(mirror=True), images(7)
+    made, pixels = embedder(variants=Variants(mirror=True)), images(7)
     together = made(pixels)
     monkeypatch.setattr(devices, "_PIXELS", at_once * SIDE**2)
     assert made.images_at_once == at_once
@@ -121,21 +121,21 @@ def test_other_images_are_refused(wrong):
         ({"std": (0.0,)}, "positive"),
         ({"std": (math.nan,)}, "finite"),
         ({"mean": (math.inf,)}, "finite"),
-        ({"zoom": 0.5}, "zoom"),
-        ({"zoom": math.nan}, "zoom"),
+        ({"variants": Variants(zoom=0.5)}, "zoom"),
+        ({"variants": Variants(zoom=math.nan)}, "zoom"),
     ],
 )
 def test_a_preparation_whose_parts_do_not_fit_is_refused(change, message):
-    parts = {"size": 16, "channels": 1, "mean": (0.5,), "std": (0.2,), "mirror": False}
+    parts = {"size": 16, "channels": 1, "mean": (0.5,), "std": (0.2,)}
     with pytest.raises(ValueError, match=message):
         Preparation(**{**parts, **change})
 
 
 def test_grey_images_go_to_networks_that_know_colours():
-    prepared = Preparation(SIDE, 1, (0.1, 0.2, 0.3), (0.5, 0.4, 0.3), mirror=False)
+    prepared = Preparation(SIDE, 1, (0.1, 0.2, 0.3), (0.5, 0.4, 0.3))
     made, pixels = learner(channels=3), images(3)
     found = Embedder.of(made, prepared, Origin("run", None, Head(), 3))(pixels)
-    colour = Preparation(SIDE, 3, prepared.mean, prepared.std, mirror=False)
+    colour = Preparation(SIDE, 3, prepared.mean, prepared.std)
     wanted = Embedder.of(made, colour, Origin("run", None, Head(), 3))(pixels.expand(-1, 3, -1, -1))
     assert torch.equal(found, wanted)
 

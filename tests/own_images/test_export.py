@@ -9,6 +9,7 @@ import torch
 from made_classifiers import HEADS, SIDE, TINY, embedder, fitted, images
 
 from mtl.config import Backbone, Head, Meta, Runtime
+from mtl.data.variants import PLAIN, Moves, Variants
 from mtl.errors import RunStopped, UserError
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import FromLibrary, build_backbone
@@ -43,7 +44,7 @@ def transformer() -> FromLibrary:
 
 def case(name):
     if name == "conv4":
-        return embedder(mirror=True, head=Head(levels=2, map="linear", power=0.5, name="prototype"))
+        return embedder(variants=MIRRORED, head=Head(levels=2, map="linear", power=0.5, name="prototype"))
     if name == "learners":
         return embedder(learners=2)
     if name == "resnet12":
@@ -112,18 +113,20 @@ def test_the_largest_difference_is_found_wherever_it_is():
     assert asked == [1, 2, 3, 4, 2]
 
 
+MIRRORED = Variants(mirror=True)
 CASES = {
     **{name: {"head": head} for name, head in HEADS.items()},
     "levels, map, power": {"head": Head(levels=2, map="linear", power=0.5, normalise=False)},
-    "mirror, colour": {"mirror": True, "channels": 3},
-    "mirror, zoom": {"mirror": True, "zoom": 1.3},
+    "mirror, colour": {"variants": MIRRORED, "channels": 3},
+    "mirror, zoom": {"variants": Variants(True, 1.3)},
+    "moves": {"variants": Variants(moves=Moves(5, 4, 0.1, 0.05, 1))},
     "learners": {"learners": 3, "head": Head(levels=2, map="linear", name="prototype")},
-    "learners that share a backbone": {"learners": 2, "train": "head", "mirror": True},
+    "learners that share a backbone": {"learners": 2, "train": "head", "variants": MIRRORED},
     "several networks": {
         "network": build_backbone(Backbone(channels=TINY, networks=2), 1, SIDE, generator(0)),
         "head": Head(levels=2, name="prototype"),
     },
-    "resnet12": {"name": "resnet12", "mirror": True},
+    "resnet12": {"name": "resnet12", "variants": MIRRORED},
     "resnet12, all": {"name": "resnet12", "train": "all", "head": HEADS["cosine prototypes"]},
 }
 
@@ -139,7 +142,7 @@ def test_probabilities_are_those_of_the_classifier(how):
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=2e-6)
     # a classifier that is sure of everything would pass with any temperature, and any pixels
     assert wanted.amax(1).min() < 0.9
-    assert not torch.allclose(found, network(pixels.flip(-1)), atol=1e-4) or how.get("mirror")
+    assert not torch.allclose(found, network(pixels.flip(-1)), atol=1e-4) or how.get("variants", PLAIN).mirror
     assert torch.equal(network(pixels[2:3]).argmax(1), found[2:3].argmax(1))
 
 
@@ -158,7 +161,7 @@ def classifier(request, tmp_path):
     random = generator(0, "export")
     runtime = Runtime(device="cpu", threads=1, keep_memory=False, precision=request.param)
     learner = MetaTransfer(build_backbone(config, 1, 16, random), Meta(head=head), choose_device(runtime))
-    prepared = Preparation(16, 1, (0.5,), (0.25,), mirror=False)
+    prepared = Preparation(16, 1, (0.5,), (0.25,))
     made = Embedder.of(learner, prepared, Origin("run", config, head, 5))
     pixels = torch.randint(0, 256, (6, 1, 16, 16), dtype=torch.uint8, generator=random)
     path = tmp_path / "trees.v2.fewshot"

@@ -64,7 +64,7 @@ def made():
         network = FromLibrary(_Small(), 32, ())
     device = choose_device(Runtime(device="cpu", threads=1, keep_memory=False, precision="float32"))
     learner = MetaTransfer(network, Meta(head=Head(name="prototype"), train="head"), device)
-    preparation = Preparation(SIDE, 3, (0.5,) * 3, (0.25,) * 3, mirror=False)
+    preparation = Preparation(SIDE, 3, (0.5,) * 3, (0.25,) * 3)
     origin = Origin(None, Backbone("timm.small", weights="small.pth"), Head(name="prototype"), 5)
     return replace(Embedder.of(learner, preparation, origin), head_settled=False)
 
