@@ -20,7 +20,7 @@ from mtl.training.pretrain import pretrain
 
 SIDE = 32
 INK = Ink(True, (0, 0, 0), (200, 255, 255), 10, (0.3, 0.6, 0.9), sides=(28, SIDE))
-HOW = Preparation(28, 1, (0.1,), (0.3,), mirror=False, ink=INK)
+HOW = Preparation(28, 1, (0.1,), (0.3,), ink=INK)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from PIL import Image
 from mtl import FewShotClassifier
 from mtl.config import Backbone, Log
 from mtl.data.formats import EXTENSIONS
+from mtl.data.variants import Variants
 from mtl.errors import UserError
 from mtl.models.backbones import build_backbone
 from mtl.own_images import classifier_file
@@ -360,7 +361,7 @@ def test_pictures_of_a_classifier_are_not_lost_by_another_network(opened, networ
     support = fitted(network).support
     labels = classes_of(opened(folder=None, given=support))
     with pytest.raises(UserError, match="--state") as refused:
-        opened(folder=None, network=embedder(mirror=True))
+        opened(folder=None, network=embedder(variants=Variants(mirror=True)))
     assert "--classifier" in str(refused.value)
     assert classes_of(opened(folder=None, given=support)) == labels
 
