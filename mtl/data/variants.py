@@ -66,7 +66,7 @@ class Variants:
         side = images.shape[-1]
         middle = Moves(scale=self.zoom - 1).transforms(side)[:1]
         transforms = [one.to(images.device) for one in (*middle, *self.moves.transforms(side))]
-        copies = [moved(images, one.expand(len(images), 2, 3)) for one in transforms]
+        copies = [moved(images, one.expand(images.shape[0], 2, 3)) for one in transforms]
         whole = [images, *copies]
         return [*whole, *(one.flip(-1) for one in whole)] if self.mirror else whole
 
