@@ -47,6 +47,8 @@ def case(name):
         return embedder(variants=MIRRORED, head=Head(levels=2, map="linear", power=0.5, name="prototype"))
     if name == "learners":
         return embedder(learners=2)
+    if name == "moved":
+        return embedder(variants=Variants(True, 1.3, Moves(5, 4, 0.1, 0.05, 1)))
     if name == "resnet12":
         return embedder("resnet12", channels=3)
     return embedder("torchvision.vit", network=transformer(), channels=3)
@@ -56,7 +58,7 @@ def case(name):
     ("name", "form"),
     [
         ("conv4", "torch_export"),
-        *((name, "onnx") for name in ("conv4", "learners", "resnet12", "transformer")),
+        *((name, "onnx") for name in ("conv4", "learners", "moved", "resnet12", "transformer")),
     ],
 )
 def test_answers_are_those_of_the_classifier(name, form):
