@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# -qq: errors alone, no notices and warnings
-PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq
+# -qq: errors alone, no notices and warnings; --no-compile: Python compiles the few modules that are imported when they are,
+# not every one of 6 GB at installation, which a third of the time went into
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-compile
 INSTALLING := Installing into $(VENV): about 5 GB with the CUDA libraries of torch, 2 to 15 minutes without further output
 
 .PHONY: demo test bench install lint types unit clean

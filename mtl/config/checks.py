@@ -17,6 +17,12 @@ def misfits(config: Sections) -> list[str]:
     """What does not fit, in sentences: which keys, what is wrong, what is allowed."""
     wrong = config.compare.wrong() + _of_backbone(config) + _of_meta_training(config)
     wrong += _of_weighting(config) + _of_several_sets(config) + _of_own_images(config)
+    movements = config.data.augment.movements
+    if config.evaluate.moves and not any(movements.values()):
+        wrong.append(
+            f"evaluate.moves: {config.evaluate.moves:g} of the most that data.augment moves images by, which "
+            f"is nothing; give it {', '.join(movements)}, or leave evaluate.moves at 0"
+        )
     if config.hard_tasks.warm_up + config.hard_tasks.fade > 1:
         wrong.append("hard_tasks.warm_up and hard_tasks.fade: together they may not exceed 1")
     return wrong

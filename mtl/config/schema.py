@@ -47,6 +47,12 @@ class Augment:
     contrast: BelowOne = 0.0
     saturation: BelowOne = 0.0
 
+    @property
+    def movements(self) -> dict[str, float]:
+        """By how much an image is moved at most, by the key that says so."""
+        keys = ("rotate", "shear", "scale", "translate", "crop")
+        return {key: getattr(self, key) for key in keys}
+
 
 SetName = Literal[
     "glyphs", "omniglot", "cifar_fs", "fc100", "mini_imagenet", "tiered_imagenet", "image_folder"

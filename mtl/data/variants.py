@@ -24,8 +24,7 @@ class Moves:
     @staticmethod
     def of(cfg: Augment, share: float) -> "Moves":
         """A share of what training moves images by at most."""
-        names = ("rotate", "shear", "scale", "translate", "crop")
-        return Moves(*(share * getattr(cfg, name) for name in names))
+        return Moves(**{key: share * most for key, most in cfg.movements.items()})
 
     def transforms(self, side: int) -> list[Tensor]:
         """For each copy of images with `side` pixels its transform (2, 3), for `moved`."""

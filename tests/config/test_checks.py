@@ -230,6 +230,12 @@ def test_warm_up_and_fade_fit_into_one_training():
     read_config({"hard_tasks": {"warm_up": 0.5, "fade": 0.5}}, "here")
 
 
+def test_moved_copies_need_something_that_moves():
+    still = {"augment": {"flip": True, "brightness": 0.2}}
+    mistake({"data": still, "evaluate": {"moves": 0.5}}, "evaluate.moves: 0.5 ", "rotate", "crop")
+    read_config({"data": {"augment": {"crop": 4}}, "evaluate": {"moves": 0.5}}, "here")
+
+
 @pytest.mark.parametrize("key", OWN)
 def test_keys_of_own_images_are_for_own_images_alone(key):
     keys = {key: OWN[key]}
