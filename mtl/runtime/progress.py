@@ -117,7 +117,8 @@ class Count:
 class Progress(Count):
     """Counts the steps of a stage, and shows how it fares and how long it will take.
 
-    Speed and time left are by the wall clock of this sitting, validation and rounds included.
+    Speed and time left are by the wall clock of this sitting, validation and rounds included, from the end
+    of its first step on: what precedes that is done once, and the first round may take minutes.
     """
 
     _bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
@@ -127,7 +128,7 @@ class Progress(Count):
         self, stage: str, total: int, start: int = 0, log: Log | None = None, stream: TextIO | None = None
     ) -> None:
         super().__init__(stage, total, log, stream, start)
-        self.stage, self.images = stage, 0
+        self.stage, self.images, self.counting = stage, 0, False
         self.loss, self.accuracy = Smoothed(_SMOOTHING), Smoothed(_SMOOTHING)
 
     def step(self, *, images: int, loss: float, accuracy: float, **more: int | str) -> None:
@@ -146,12 +147,14 @@ class Progress(Count):
             self.bar.update()
         elif self._line_due():
             self.say(", ".join([f"{self.done}/{self.total}", *self._parts(smooth, more)]))
+        if not self.counting:
+            self.counting, self.begun, self.first, self.images = True, time.monotonic(), self.done, 0
 
     def _parts(self, smooth: Mapping[str, float], more: Mapping[str, int | str]) -> list[str]:
         """What is shown of a step, the most important first."""
-        seconds = time.monotonic() - self.begun
+        seconds = time.monotonic() - self.begun if self.counting else 0.0
         parts = [f"{name} {value:.3f}" for name, value in smooth.items()]
-        if self.done < self.total:
+        if seconds > 0 and self.done < self.total:
             parts.append(self._left())
         parts += [f"{name} {value}" for name, value in more.items()]
         return [*parts, f"{self.images / seconds:,.0f} images/s"] if seconds > 0 else parts

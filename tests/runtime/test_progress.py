@@ -72,11 +72,24 @@ def test_a_step_that_took_no_time_has_no_speed(now):
 
 def test_numbers_are_smoothed_and_images_of_all_steps_count_towards_the_speed(now):
     log = io.StringIO()
-    with Progress("pretrain", 2, stream=log) as progress:
-        _steps(progress, now, 1, 1.0, loss=1.0, accuracy=0.0, images=3000)
+    with Progress("pretrain", 3, stream=log) as progress:
+        _steps(progress, now, 1, 1.0, loss=1.0, accuracy=0.0)
+        _steps(progress, now, 1, 1.0, loss=3.0, accuracy=1.0, images=3000)
         _steps(progress, now, 1, 1.0, loss=3.0, accuracy=1.0, images=0)
-    loss = (0.98 * 1 + 3) / 1.98
-    assert f"loss {loss:.3f}, accuracy {1 / 1.98:.3f}, 1,500 images/s" in log.getvalue()
+    weight = 1 + 0.98 + 0.98**2
+    loss, accuracy = (0.98**2 * 1 + 0.98 * 3 + 3) / weight, 1.98 / weight
+    assert f"loss {loss:.3f}, accuracy {accuracy:.3f}, 1,500 images/s" in log.getvalue()
+
+
+def test_what_precedes_the_first_step_counts_neither_towards_time_left_nor_speed(now):
+    log = io.StringIO()
+    with Progress("meta-train", 10, log=Log(every_seconds=0), stream=log) as progress:
+        _steps(progress, now, 1, 100.0)  # a round that looks at all images
+        _steps(progress, now, 1, 2.0)
+    assert log.getvalue().splitlines() == [
+        "meta-train: 1/10, loss 0.333, accuracy 0.500",
+        "meta-train: 2/10, loss 0.333, accuracy 0.500, 0:16 left, 16 images/s",
+    ]
 
 
 def test_a_terminal_gets_a_bar_with_the_numbers_beside_it(now):
@@ -102,9 +115,9 @@ def test_a_terminal_gets_a_bar_with_the_numbers_beside_it(now):
     ],
 )
 def test_a_narrow_terminal_gets_what_matters_most(now, monkeypatch, columns, numbers):
-    with Progress("meta-train", 31, stream=Terminal()) as progress:
+    with Progress("meta-train", 32, stream=Terminal()) as progress:
         monkeypatch.setattr(progress.bar, "dynamic_ncols", lambda file: (columns, 24))
-        _steps(progress, now, 1, 1.0, hard="7 (+2)")
+        _steps(progress, now, 2, 1.0, hard="7 (+2)")
         assert progress.bar.postfix == numbers
         assert len(str(progress.bar)) <= columns
 
