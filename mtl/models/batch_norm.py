@@ -48,6 +48,17 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked.copy_(count)
 
 
+@torch.no_grad()
+def follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: Tensor | int) -> None:
+    """Moves the running statistics as PyTorch does: with the unbiased variance of `count` values."""
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    pace = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, pace)
+    norm.running_var.lerp_(variance * (count / (count - 1)), pace)
+
+
 class _Shared(_BatchNorm):
     """Batch norm whose statistics, while it takes them from a batch, are those of all processes' images.
 
@@ -61,16 +72,6 @@ class _Shared(_BatchNorm):
             return super().forward(x)
         normed: Tensor = _NormedTogether.apply(x, self.weight, self.bias, self)
         return normed
-
-    @torch.no_grad()
-    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Moves the running statistics as PyTorch does: with the unbiased variance."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked.add_(1)
-        pace = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, pace)
-        self.running_var.lerp_(variance * (count / (count - 1)), pace)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions."""
@@ -88,7 +89,7 @@ class _NormedTogether(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, norm: _Shared) -> Tensor:
         mean, variance, count = _statistics(x, norm.world)
-        norm.follow(mean, variance, count)
+        follow(norm, mean, variance, count)
         ctx.save_for_backward(x, weight, mean, variance, count)
         ctx.eps, ctx.world = norm.eps, norm.world
         return F.batch_norm(x, mean, variance, weight, bias, eps=norm.eps) if x.numel() else x.clone()

@@ -1,13 +1,19 @@
 """Conv4 and ResNet-12: shapes, order of layers, seeds, and features of several levels."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
 from mtl.config import Backbone, Head, Meta, Runtime, load_config
 from mtl.errors import UserError
 from mtl.learners import MetaTransfer
 from mtl.models.backbones import Conv4, Ensemble, ResNet12, build_backbone
+from mtl.models.backbones.convolutional import conv_norm
 from mtl.runtime.devices import choose_device
 from mtl.runtime.seeds import generator
 
@@ -191,6 +197,46 @@ def test_norms_that_are_fixed_may_be_taken_into_the_convolutions(name):
     torch.testing.assert_close(taken_in, apart, rtol=1e-10, atol=1e-12)
     for one, other in zip(torch.autograd.grad(taken_in.square().sum(), weights), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+@given(
+    batch=st.integers(1, 5),
+    channels=st.integers(1, 3),
+    side=st.integers(3, 8),
+    kernel=st.sampled_from([1, 3]),
+    bias=st.booleans(),
+    momentum=st.sampled_from([0.1, None, 0.0]),
+    seed=st.integers(0, 99),
+)
+def test_the_norm_of_a_first_layer_needs_no_pass_over_its_maps(
+    batch, channels, side, kernel, bias, momentum, seed
+):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        x = 3 + torch.randn(batch, channels, side, side, dtype=torch.float64)
+        conv = nn.Conv2d(channels, 30, kernel, padding=kernel // 2, bias=bias).double()
+        norm = nn.BatchNorm2d(30, momentum=momentum).double()
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        away = torch.randn(batch, 30, side, side, dtype=torch.float64)
+    twins = deepcopy(conv), deepcopy(norm)
+    norm.register_forward_hook(lambda *_: pytest.fail("a pass over the maps"))
+    results = [conv_norm(conv, norm, x), twins[1](twins[0](x))]
+    torch.testing.assert_close(*results, rtol=1e-8, atol=1e-8)
+    for result in results:
+        (result * away).sum().backward()
+    for one, other in zip((conv, norm), twins, strict=True):
+        for a, b in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(one.state_dict(), other.state_dict())
+
+
+@pytest.mark.parametrize(("filters", "gradients"), [(30, True), (9, False)])
+def test_a_norm_takes_its_statistics_from_the_maps_of_any_other_layer(filters, gradients):
+    conv, norm, seen = nn.Conv2d(1, filters, 3), nn.BatchNorm2d(filters), []
+    norm.register_forward_hook(lambda *_: seen.append(1))
+    conv_norm(conv, norm, torch.randn(2, 1, 6, 6).requires_grad_(gradients))
+    assert seen == [1]
 
 
 @NAMES

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl.models.batch_norm import follow
+
 
 class _Blocks(nn.Module):
     """Four blocks, each of which halves the side of the maps.
@@ -133,28 +135,63 @@ class _Residual(nn.Module):
 def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     """norm(conv(x)) of images (B, C, H, W); `conv` is a Conv2d, `norm` a BatchNorm2d.
 
-    With fixed statistics and weights the norm is a factor and an offset for each filter, and is folded into
-    the convolution's weights: one pass over the maps less, forwards and backwards. Gradients reach the
-    convolution as before. A norm that learns is left as it is.
+    Where the statistics are known before the convolution, the norm is a factor and an offset for each filter
+    and is folded into the convolution's weights: it then takes no pass over the maps, forwards or backwards.
+    They are known if they are fixed, and in the first layer of a backbone, where those of a batch follow from
+    its images (`response_statistics`). Gradients are those of the two one after the other. A norm that learns
+    over fixed statistics is left as it is.
 
     Statistics of the batch take off whatever the convolution's bias adds: its gradient is 0. Computed, it
     would be what rounding leaves, of which Adam makes steps as long as any other.
     """
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
+    bias = conv.bias
+    if norm.training and bias is not None:
+        bias = bias.detach() + 0 * bias
     learns = torch.is_grad_enabled() and norm.weight.requires_grad
-    if norm.training or learns or norm.running_mean is None or norm.running_var is None:
-        bias = conv.bias
-        if norm.training and bias is not None:
-            bias = bias.detach() + 0 * bias
+    if norm.training and type(norm) is nn.BatchNorm2d and is_first(conv, x):
+        mean, variance, count = response_statistics(conv, x)
+        mean = mean if bias is None else mean + bias
+        follow(norm, mean, variance, count)
+    elif norm.training or learns or norm.running_mean is None or norm.running_var is None:
         normed: Tensor = norm(conv._conv_forward(x, conv.weight, bias))
         return normed
-    factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    offset = norm.bias - norm.running_mean * factor
-    if conv.bias is not None:
-        offset = offset + conv.bias * factor
+    else:
+        mean, variance = norm.running_mean, norm.running_var
+    factor = norm.weight * (variance + norm.eps).rsqrt()
+    offset = norm.bias - mean * factor
+    if bias is not None:
+        offset = offset + bias * factor
     folded: Tensor = conv._conv_forward(x, conv.weight * factor[:, None, None, None], offset)
     return folded
+
+
+def is_first(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Whether a layer sees images, at each place, and has more filters than a patch of them has values."""
+    few = conv.weight[0].numel() < conv.out_channels
+    return few and conv.stride == (1, 1) and not x.requires_grad
+
+
+def response_statistics(conv: nn.Conv2d, images: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Mean (F,) and biased variance (F,) of the responses of F filters without bias, and how many each has.
+
+    With patches p of mean m and covariance C, the response w·p of a filter has the mean w·m and the variance
+    wᵀCw: of a few values in place of F, and differentiable by the weights. C is taken as E[ppᵀ] − mmᵀ, since
+    images come normalised: m is small.
+    """
+    weights = conv.weight.flatten(1)
+    height, width = conv.kernel_size
+    down, along = (int(pixels) for pixels in conv.padding)
+    with torch.autocast(images.device.type, enabled=False):
+        padded = F.pad(images.to(weights.dtype), (along, along, down, down)).contiguous()
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, H, W, h, w), nothing copied yet
+        patches = windows.permute(0, 1, 4, 5, 2, 3).flatten(1, 3).flatten(2)  # (B, P, H·W)
+        count = patches.shape[0] * patches.shape[2]
+        middle = (patches @ patches.new_ones(patches.shape[2])).sum(0) / count
+        square = torch.bmm(patches, patches.mT).sum(0) / count
+        covariance = square - torch.outer(middle, middle)
+        return weights @ middle, ((weights @ covariance) * weights).sum(1).clamp_min(0), count
 
 
 def read_out(maps: list[Tensor], pool: str, levels: int) -> Tensor:
