@@ -307,8 +307,9 @@ class Evaluate:
     mirror: bool = False  # features are the mean of those of an image and of its mirror image
     zoom: Annotated[float, Field(ge=1, le=4)] = 1.0  # and of those of its middle, enlarged by this; helps
     #   networks that average maps, as resnet12 does
-    moves: Share = 0.0  # and of those of copies, each moved one way by this share of the most that
-    #   data.augment turns, shears, enlarges or shifts by; the mirror images of all of them
+    moves: Share = 0.0  # and of those of copies, turned, sheared, resized and shifted by this share of the
+    #   most that data.augment does; the mirror images of all of them
+    copies: Literal[4, 8] = 8
     transductive: tuple[
         Literal["bd_cspn", "laplacian"], ...
     ] = ()  # solvers that see all queries of a task at

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,32 +14,45 @@ from mtl.data.augment import affine, moved
 
 @dataclass(frozen=True)
 class Moves:
-    """By how much copies of an image are moved, one copy for each direction; 0: not at all."""
+    """By how much each copy of an image is moved, in all ways at once, one way or the other; 0: not at all.
+
+    Which way is by a design of two levels, so that few copies try all ways equally: in eight, every two kinds
+    of move meet in each combination equally often (Box and Hunter, 1961); in four, shearing goes with the
+    shift to the right and size with the one down.
+    """
 
     rotate: float = 0.0  # degrees
     shear: float = 0.0  # degrees
-    scale: float = 0.0  # enlarged by 1 + scale, and reduced by as much
-    translate: float = 0.0  # of the side, right, left, down and up
+    scale: float = 0.0  # enlarged by 1 + scale, or reduced by as much
+    translate: float = 0.0  # of the side, right or left, and down or up
     crop: float = 0.0  # pixels of further translation
+    copies: Literal[4, 8] = 8  # fewer where some are alike
 
     @staticmethod
-    def of(cfg: Augment, share: float) -> "Moves":
+    def of(cfg: Augment, share: float, copies: Literal[4, 8]) -> "Moves":
         """A share of what training moves images by at most."""
-        return Moves(**{key: share * most for key, most in cfg.movements.items()})
+        return Moves(**{key: share * most for key, most in cfg.movements.items()}, copies=copies)
 
     def transforms(self, side: int) -> list[Tensor]:
         """For each copy of images with `side` pixels its transform (2, 3), for `moved`."""
         angle, lean = math.radians(self.rotate), math.tan(math.radians(self.shear))
         zoom, shift = 1 + self.scale, 2 * (self.translate + self.crop / side)
-        each = [(a, 0.0, 1.0, 0.0, 0.0) for a in (angle, -angle) if angle]
-        each += [(0.0, s, 1.0, 0.0, 0.0) for s in (lean, -lean) if lean]
-        each += [(0.0, 0.0, z, 0.0, 0.0) for z in (zoom, 1 / zoom) if self.scale]
-        each += [(0.0, 0.0, 1.0, x, 0.0) for x in (shift, -shift) if shift]
-        each += [(0.0, 0.0, 1.0, 0.0, y) for y in (shift, -shift) if shift]
-        if not each:
+        each = dict.fromkeys(
+            (turn * angle, along * lean, zoom**size, right * shift, down * shift)
+            for turn, along, size, right, down in _DESIGNS[self.copies]
+        )
+        if len(each) == 1:
             return []
-        values = torch.tensor(each)
+        values = torch.tensor(list(each))
         return [*affine(values[:, 0], values[:, 1], values[:, 2], values[:, 3:])]
+
+
+_WAYS = (1, -1)
+#: For each copy, which way it is turned, sheared, resized, and shifted along either side.
+_DESIGNS = {
+    4: [(a * b, a, b, a, b) for a in _WAYS for b in _WAYS],
+    8: [(a, b, c, a * b, a * c) for a in _WAYS for b in _WAYS for c in _WAYS],
+}
 
 
 @dataclass(frozen=True)
@@ -77,4 +91,4 @@ PLAIN = Variants()
 def variants_of(config: Config) -> Variants:
     """Those that a config evaluates with."""
     cfg = config.evaluate
-    return Variants(cfg.mirror, cfg.zoom, Moves.of(config.data.augment, cfg.moves))
+    return Variants(cfg.mirror, cfg.zoom, Moves.of(config.data.augment, cfg.moves, cfg.copies))

@@ -29,7 +29,7 @@ from mtl.runtime.outputs import write_whole
 from mtl.runtime.process import collection_paused
 from mtl.runtime.seeds import generator
 
-FORMAT = 2  # 1: mirror and zoom stood where variants are
+FORMAT = 3  # 1: mirror and zoom stood where variants are; 2: copies were moved in one way each
 
 Precision = Literal["float32", "bfloat16"]
 _DAMAGED = "is not a classifier, or was cut short or changed"

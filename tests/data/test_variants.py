@@ -1,6 +1,7 @@
 """Variants of an image: which there are, and that their features are averaged."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtl.config import Augment, load_config
 from mtl.data.augment import moved
-from mtl.data.variants import PLAIN, Moves, Variants, variants_of
+from mtl.data.variants import _DESIGNS, PLAIN, Moves, Variants, variants_of
 from mtl.runtime.seeds import generator
 
 
@@ -50,32 +51,45 @@ def test_a_mirror_image_has_the_features_of_the_image(zoom):
     )
 
 
-def _unmoved(images, name, amount):
-    """Copies of square images moved both ways, by torch's own affine_grid and grid_sample."""
-    across, along, found = math.radians(amount), math.tan(math.radians(amount)), []
-    for sign in (1, -1):
-        c, s, zoom = math.cos(across), sign * math.sin(across), (1 + amount) ** sign
-        matrices = {
-            "rotate": [[[c, -s, 0], [s, c, 0]]],
-            "shear": [[[1, sign * along, 0], [0, 1, 0]]],
-            "scale": [[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]],
-            "translate": [[[1, 0, 2 * sign * amount], [0, 1, 0]], [[1, 0, 0], [0, 1, 2 * sign * amount]]],
-        }
-        for matrix in matrices[name]:
-            theta = torch.tensor(matrix).float().expand(len(images), 2, 3)
-            grid = F.affine_grid(theta, images.shape, align_corners=False)
-            found.append(F.grid_sample(images, grid, padding_mode="border", align_corners=False))
-    return found
+def _moved(images, rotate=0.0, shear=0.0, zoom=1.0, right=0.0, down=0.0):
+    """Square images turned after they were sheared, resized and shifted, by torch's grids."""
+    across = math.radians(rotate)
+    c, s, lean = math.cos(across) / zoom, math.sin(across) / zoom, math.tan(math.radians(shear))
+    theta = torch.tensor([[c, c * lean - s, 2 * right], [s, s * lean + c, 2 * down]])
+    grid = F.affine_grid(theta.expand(len(images), 2, 3), images.shape, align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
+@pytest.mark.parametrize("copies", [4, 8])
 @pytest.mark.parametrize(
-    ("name", "amount"), [("rotate", 9.0), ("shear", 7.0), ("scale", 0.2), ("translate", 0.1)]
+    ("moves", "each"),
+    [
+        ({"rotate": 9.0}, [{"rotate": s * 9.0} for s in (1, -1)]),
+        ({"shear": 7.0}, [{"shear": s * 7.0} for s in (1, -1)]),
+        ({"scale": 0.2}, [{"zoom": z} for z in (1.2, 1 / 1.2)]),
+        ({"translate": 0.1}, [{"right": x * 0.1, "down": y * 0.1} for x in (1, -1) for y in (1, -1)]),
+    ],
 )
-def test_copies_are_moved_both_ways(name, amount):
+def test_copies_are_moved_both_ways(moves, each, copies):
     images = _images()
-    expected = torch.stack([_features(one) for one in [images, *_unmoved(images, name, amount)]]).mean(0)
-    moves = Moves(**{name: amount})
-    torch.testing.assert_close(Variants(moves=moves).features(_features, images), expected)
+    expected = torch.stack([_features(one) for one in [images, *(_moved(images, **m) for m in each)]]).mean(0)
+    found = Variants(moves=Moves(**moves, copies=copies)).features(_features, images)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_first_of_eight_copies_is_moved_forwards_in_all_ways():
+    images, moves = _images(), Moves(9, 7, 0.2, 0.1)
+    found = moved(images, moves.transforms(8)[0].expand(3, 2, 3))
+    torch.testing.assert_close(found, _moved(images, 9, 7, 1.2, 0.1, 0.1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("copies", [4, 8])
+def test_every_way_is_tried_as_often_and_in_eight_with_every_other(copies):
+    design = torch.tensor(_DESIGNS[copies])
+    assert design.shape == (copies, 5)
+    assert design.sum(0).tolist() == [0] * 5
+    together = design.T @ design
+    assert torch.equal(together, copies * torch.eye(5, dtype=torch.int64)) == (copies == 8)
 
 
 def test_pixels_of_a_crop_add_to_the_translation():
@@ -83,14 +97,16 @@ def test_pixels_of_a_crop_add_to_the_translation():
     torch.testing.assert_close(
         both.features(_features, images), Variants(moves=Moves(translate=0.25)).features(_features, images)
     )
-    right = moved(images, both.moves.transforms(8)[1].expand(3, 2, 3))  # two of eight pixels
-    torch.testing.assert_close(right[..., 2:], images[..., :-2])
+    corner = moved(images, both.moves.transforms(8)[0].expand(3, 2, 3))  # two of eight pixels each way
+    torch.testing.assert_close(corner[..., :-2, :-2], images[..., 2:, 2:])
 
 
-def test_each_kind_of_move_adds_its_copies():
-    moves = Moves.of(Augment(rotate=10, shear=4, scale=0.2, translate=0.1, crop=2, flip=True), 0.5)
+def test_copies_that_are_alike_count_once():
+    moves = Moves.of(Augment(rotate=10, shear=4, scale=0.2, translate=0.1, crop=2, flip=True), 0.5, 8)
     assert moves == Moves(rotate=5, shear=2, scale=0.1, translate=0.05, crop=1)
-    assert len(moves.transforms(16)) == 2 + 2 + 2 + 4
+    assert len(moves.transforms(16)) == 8
+    assert len(replace(moves, copies=4).transforms(16)) == 4
+    assert len(Moves(crop=1).transforms(16)) == 4
     assert len(Moves().transforms(16)) == 0
 
 
@@ -98,3 +114,5 @@ def test_a_config_names_them():
     assert variants_of(load_config(None)) == PLAIN
     keys = ["evaluate.mirror=true", "evaluate.zoom=1.3", "evaluate.moves=0.5", "data.augment.rotate=10"]
     assert variants_of(load_config(None, keys)) == Variants(True, 1.3, Moves(rotate=5))
+    keys += ["evaluate.copies=4"]
+    assert variants_of(load_config(None, keys)) == Variants(True, 1.3, Moves(rotate=5, copies=4))
