@@ -18,7 +18,7 @@ from benchmarks.workload import (
 from mtl.config import Pretrain, Runtime
 from mtl.data.augment import augment
 from mtl.losses import CrossEntropy
-from mtl.models.batch_norm import share_statistics
+from mtl.models.batch_norm import norms, share_statistics
 from mtl.models.classifiers import build_classifier
 from mtl.runtime.devices import Device, choose_device
 from mtl.runtime.seeds import generator
@@ -38,6 +38,18 @@ def rows(quick: bool) -> Iterator[Row]:
             found = paired(bare_step(case, device), real_step(case, device), 2 * case.pairs)
             speed = f"{BATCH / found.b:.0f} images/s over {BATCH / found.a:.0f}"
             yield Row(f"{case}, {precision}", found.ratio, "×", LEAST, False, speed)
+            found = paired(bare_step(case, device, Separate), bare_step(case, device), 2 * case.pairs)
+            yield Row(
+                f"{case}, {precision}: every norm a layer of its own, over the first one folded",
+                found.ratio,
+                "×",
+                None,
+                note=str(found),
+            )
+
+
+class Separate(nn.BatchNorm2d):
+    """Batch norm that passes over the maps wherever it stands: `conv_norm` folds its base alone."""
 
 
 def real_step(case: Case, device: Device, images: Tensor | None = None) -> Callable[[], object]:
@@ -58,9 +70,14 @@ def real_step(case: Case, device: Device, images: Tensor | None = None) -> Calla
     return one
 
 
-def bare_step(case: Case, device: Device) -> Callable[[], object]:
-    """The plainest training loop there is: one batch of noise, the same network and optimizer."""
+def bare_step(case: Case, device: Device, norm: type[nn.BatchNorm2d] | None = None) -> Callable[[], object]:
+    """The plainest training loop there is: one batch of noise, the same network and optimizer.
+
+    Its batch norms are made a `norm` where one is given.
+    """
     network, optimizer = fresh(case, device)
+    for layer in norms(network) if norm else ():
+        layer.__class__ = norm  # type: ignore[assignment]
     shape = (BATCH, case.channels, case.size, case.size)
     x = torch.randn(shape, generator=generator(0, "noise")).to(device.torch_device)
     y = (torch.arange(BATCH) % CLASSES).to(device.torch_device)
