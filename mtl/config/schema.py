@@ -309,7 +309,7 @@ class Evaluate:
     #   networks that average maps, as resnet12 does
     moves: Share = 0.0  # and of those of copies, turned, sheared, resized and shifted by this share of the
     #   most that data.augment does; the mirror images of all of them
-    copies: Literal[4, 8] = 8
+    copies: Literal[4, 8] = 8  # how many, fewer where some are alike
     transductive: tuple[
         Literal["bd_cspn", "laplacian"], ...
     ] = ()  # solvers that see all queries of a task at
